@@ -1,0 +1,212 @@
+//! What travels from source to sink: batches with their steps, gaps, dead letters, and the group of one commit.
+
+use bytestring::ByteString;
+
+use crate::event::{ChangeEvent, Rejected, SourceInfo};
+use crate::position::{Advance, Position, SequenceNumber, ShardId};
+
+/// A run of change events of one shard together with the step that it stands for. Filtering, routing and
+/// dead-lettering change the events and never the step (I5).
+#[derive(Debug)]
+pub struct Batch {
+    /// The shard.
+    pub shard: ShardId,
+    /// What becomes durable together with the events.
+    pub step: Step,
+    /// The events in stream order. May be empty: an empty closed shard still has a step.
+    pub events: Vec<ChangeEvent>,
+    /// Records that could not become or stay events.
+    pub dead_letters: Vec<DeadLetter>,
+    /// Loss that was found at this place. Recorded in the same commit (I8).
+    pub gap: Option<Gap>,
+    /// What the step accounts for (I9).
+    pub counts: Counts,
+    /// Memory that the batch holds, in bytes of the page it came in.
+    pub bytes: usize,
+}
+
+/// The change of stored progress that a batch stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// The shard becomes known: stored before it is first read.
+    Register {
+        /// Its parent, if it has one.
+        parent: Option<ShardId>,
+        /// Where it stands from now on: `Start`, or `End` for a shard that the user chose to leave out.
+        position: Position,
+    },
+    /// The shard moves on. `from` equal to `to` is a step that only carries a gap.
+    Advance(Advance),
+}
+
+/// Accounting of a batch or of a shard: `read = written + filtered + dead_lettered + suppressed` (I9).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records that came from the source.
+    pub read: u64,
+    /// Events that are in the sink, or were overtaken inside their group by a later event of the same item.
+    pub written: u64,
+    /// Events that a rule of the user dropped.
+    pub filtered: u64,
+    /// Records in the dead letters.
+    pub dead_lettered: u64,
+    /// Records older than the place where the user chose to start.
+    pub suppressed: u64,
+}
+
+impl Counts {
+    /// Whether everything that was read is accounted for (I9).
+    pub fn balance(&self) -> bool {
+        self.read == self.written + self.filtered + self.dead_lettered + self.suppressed
+    }
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.read += other.read;
+        self.written += other.written;
+        self.filtered += other.filtered;
+        self.dead_lettered += other.dead_lettered;
+        self.suppressed += other.suppressed;
+    }
+}
+
+/// A record that is kept aside, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// The shard it was read from.
+    pub shard: ShardId,
+    /// Its place in the shard.
+    pub sequence_number: SequenceNumber,
+    /// DynamoDB's id of the record.
+    pub event_id: ByteString,
+    /// Stable dotted code of the reason.
+    pub code: &'static str,
+    /// The reason in words, without any value of the item.
+    pub error: String,
+    /// The whole record as one line of JSON.
+    pub record: String,
+}
+
+impl DeadLetter {
+    /// Keeps an event aside that a transform or a sink refused.
+    pub fn of_event(event: &ChangeEvent, rejected: Rejected) -> Self {
+        let SourceInfo { shard, sequence_number, event_id, .. } = &event.source;
+        Self {
+            shard: shard.clone(),
+            sequence_number: sequence_number.clone(),
+            event_id: event_id.clone(),
+            code: rejected.code,
+            error: rejected.message,
+            record: event.record_json(),
+        }
+    }
+}
+
+/// Data that was, or may have been, trimmed before it was read. Durable, with its bounds (I8).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The shard, or nothing when the whole stream is meant.
+    pub shard: Option<ShardId>,
+    /// How it was found.
+    pub cause: GapCause,
+    /// The last position that is known to be complete: the loss begins after it.
+    pub after: Position,
+    /// One sentence for the operator.
+    pub detail: String,
+    /// Whether the pipeline stops here (`on_gap = "stop"`) or goes on.
+    pub stop: bool,
+}
+
+/// The rules by which gaps are found (design, section 5).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GapCause {
+    /// The position that is to be read from was trimmed.
+    Trimmed,
+    /// A shard that was not drained no longer exists.
+    ShardGone,
+    /// A shard that was not drained is absent from two complete listings.
+    ShardUnlisted,
+    /// A new shard names a parent that was never seen.
+    UnknownParent,
+    /// A new shard has no parent although the stream was listed completely before.
+    Orphan,
+    /// The pipeline was away for longer than the stream keeps records with certainty.
+    Away,
+    /// The table has another stream than the one that the progress belongs to.
+    StreamReplaced,
+}
+
+impl GapCause {
+    /// Stable name in storage, metrics and outputs.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trimmed => "trimmed",
+            Self::ShardGone => "shard_gone",
+            Self::ShardUnlisted => "shard_unlisted",
+            Self::UnknownParent => "unknown_parent",
+            Self::Orphan => "orphan",
+            Self::Away => "away",
+            Self::StreamReplaced => "stream_replaced",
+        }
+    }
+}
+
+/// The source was reached and its stream listed completely. Stored by the lane that carries it, so that the next start
+/// knows how long nobody looked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Contact {
+    /// All shards of the first complete listing are stored: from now on an unknown parent is a gap.
+    pub stream_known: bool,
+}
+
+/// What a source answers when it is asked for more.
+#[derive(Debug)]
+pub enum Delivery {
+    /// Events and a step.
+    Batch(Batch),
+    /// Proof of contact.
+    Contact(Contact),
+    /// There is nothing more to come.
+    Finished(Finished),
+}
+
+/// Why a source has nothing more to give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finished {
+    /// A bounded run has reached the tip of the stream.
+    Tip,
+    /// The stream was turned off and every shard is drained.
+    StreamEnded,
+}
+
+/// The batches of one commit.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// In the order in which the source gave them: the steps of a shard follow one another.
+    pub batches: Vec<Batch>,
+    /// Proof of contact to store with them.
+    pub contact: Option<Contact>,
+}
+
+impl Group {
+    /// Nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.batches.is_empty() && self.contact.is_none()
+    }
+
+    /// Events in all batches.
+    pub fn events(&self) -> usize {
+        self.batches.iter().map(|batch| batch.events.len()).sum()
+    }
+
+    /// Bytes held by all batches.
+    pub fn bytes(&self) -> usize {
+        self.batches.iter().map(|batch| batch.bytes).sum()
+    }
+
+    /// The step of each batch, for telling the source once they are durable.
+    pub fn steps(&self) -> Vec<(ShardId, Step)> {
+        self.batches.iter().map(|batch| (batch.shard.clone(), batch.step.clone())).collect()
+    }
+}

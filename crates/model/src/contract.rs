@@ -1,0 +1,189 @@
+//! The contract between source, transforms, lane loop and sink.
+
+use std::future::Future;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::batch::{Counts, Delivery, Group, Step};
+use crate::event::{ChangeEvent, Rejected};
+use crate::position::{Position, ShardId};
+
+/// Reads one lane of a stream.
+pub trait Source: Send {
+    /// Begins, or begins again, at the progress that the sink holds. Everything read but not durable is forgotten and
+    /// will be read again (I7).
+    fn open(&mut self, progress: &Progress) -> impl Future<Output = Result<(), Failure>> + Send;
+
+    /// Waits for the next delivery. Cancel-safe: a caller that drops the future loses nothing. Nobody asking is the
+    /// back-pressure: the source holds no more than its byte budget.
+    fn next(&mut self) -> impl Future<Output = Result<Delivery, Failure>> + Send;
+
+    /// These steps, in this order, are durable now.
+    fn committed(&mut self, steps: &[(ShardId, Step)]);
+}
+
+/// Changes, drops or multiplies events. Pure: no I/O, no clock, no state.
+pub trait Transform: Send + Sync {
+    /// Pushes what becomes of `event`. Pushing nothing filters it.
+    fn apply(&self, event: ChangeEvent, out: &mut Vec<ChangeEvent>) -> Result<(), Rejected>;
+}
+
+/// Makes groups durable. One session of one lane.
+pub trait Sink: Send {
+    /// Fences every other session of this lane, and only then reads what is durable: bumping the epoch waits for a
+    /// commit that is still in flight, so the answer is the truth.
+    fn open(&mut self) -> impl Future<Output = Result<Progress, Failure>> + Send;
+
+    /// Applies the events of the group and its steps in one transaction, or nothing. After any error the fate of the
+    /// group is unknown and the lane must open again; a group is never committed twice by the caller.
+    ///
+    /// Each step applies only where the stored position equals its `from`, under this session's epoch (I2).
+    fn commit(&mut self, group: Group) -> impl Future<Output = Result<Committed, Failure>> + Send;
+}
+
+/// What a commit did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Committed {
+    /// Events now in the sink, with those that were overtaken inside the group.
+    pub written: u64,
+    /// Records now in the dead letters.
+    pub dead_lettered: u64,
+}
+
+/// What is durable for one lane, and what the stream as a whole needs to know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The shards of this lane.
+    pub shards: Vec<ShardProgress>,
+    /// All shards of a first complete listing were stored once.
+    pub stream_known: bool,
+    /// Time since the last stored contact with the stream, by the sink's clock; nothing when there was none.
+    pub since_contact: Option<Duration>,
+    /// The ARN of another stream of the same table that this pipeline read before and that is not this one.
+    pub previous_stream: Option<String>,
+}
+
+/// What is durable for one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardProgress {
+    /// The shard.
+    pub shard: ShardId,
+    /// Its parent, if it has one.
+    pub parent: Option<ShardId>,
+    /// How far it was carried.
+    pub position: Position,
+}
+
+/// The stream that progress belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamIdentity {
+    /// The table's name.
+    pub table: String,
+    /// The table's id: a table that was deleted and made again has another one.
+    pub table_id: String,
+    /// The stream's ARN: a stream that was turned off and on has another one.
+    pub stream_arn: String,
+}
+
+/// Whose progress a sink keeps.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipelineIdentity {
+    /// The pipeline's name from its file.
+    pub name: String,
+    /// Lanes that shards are dealt to; stored at the first start and refused when it changes.
+    pub lanes: u32,
+    /// The stream.
+    pub stream: StreamIdentity,
+}
+
+/// All stored progress of a pipeline, for people (`tailwater checkpoints show`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Checkpoints {
+    /// One row per stored shard, ordered by stream and shard.
+    pub shards: Vec<ShardCheckpoint>,
+    /// Gaps on record.
+    pub gaps: u64,
+    /// Records in the dead letters.
+    pub dead_letters: u64,
+}
+
+/// The stored state of one shard.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardCheckpoint {
+    /// The stream it belongs to.
+    pub stream_arn: String,
+    /// The shard.
+    pub shard: ShardId,
+    /// Its parent, if it has one.
+    pub parent: Option<ShardId>,
+    /// Its lane.
+    pub lane: u32,
+    /// How far it was carried.
+    pub position: Position,
+    /// What was read and what became of it.
+    pub counts: Counts,
+    /// When the row last changed, RFC 3339 by the sink's clock.
+    pub updated_at: String,
+}
+
+/// What crosses a trait when something failed: again, or a person is needed.
+#[derive(Debug, Error)]
+pub enum Failure {
+    /// Transient or of unknown fate: wait, open the lane again, go on.
+    #[error(transparent)]
+    Reopen(Trouble),
+    /// Going on would be wrong or hopeless: stop the pipeline and say why.
+    #[error(transparent)]
+    Halt(Trouble),
+}
+
+impl Failure {
+    /// The trouble inside.
+    pub fn trouble(&self) -> &Trouble {
+        match self {
+            Self::Reopen(trouble) | Self::Halt(trouble) => trouble,
+        }
+    }
+}
+
+/// What went wrong, in words for the person who runs the pipeline. Never holds a secret or a value of an item.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("{message}")]
+pub struct Trouble {
+    /// Decides the exit code.
+    pub kind: TroubleKind,
+    /// Stable dotted code, for example `aws.access_denied`.
+    pub code: &'static str,
+    /// What failed and where.
+    pub message: String,
+    /// What to do next.
+    pub advice: Option<String>,
+}
+
+/// Kinds of trouble by what a script would do about them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TroubleKind {
+    /// Anything else: exit code 1.
+    Runtime,
+    /// The user's file or command is wrong: exit code 2.
+    Config,
+    /// Something outside is unreachable, denied or not as needed: exit code 3.
+    Environment,
+    /// Records were, or may have been, lost: exit code 4.
+    DataAtRisk,
+}
+
+impl Trouble {
+    /// Trouble without advice.
+    pub fn new(kind: TroubleKind, code: &'static str, message: impl Into<String>) -> Self {
+        Self { kind, code, message: message.into(), advice: None }
+    }
+
+    /// The same with what to do next.
+    #[must_use]
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+}

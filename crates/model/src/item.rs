@@ -1,0 +1,186 @@
+//! An item: a slice of the page it came in, checked once and never turned into a tree.
+
+use std::borrow::Cow;
+
+use bytestring::ByteString;
+
+use crate::typed_json::{JsonCursor, Malformed};
+
+/// DynamoDB's row, or a part of one (the key). Opaque: encoders and transforms read it through methods.
+///
+/// Inside it is always compact typed JSON that was checked when the item was made, usually a slice that shares the
+/// bytes of its page. Whoever changes an item writes new typed JSON (`docs/decisions/20261123-item-is-always-bytes.md`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Item(ByteString);
+
+impl Item {
+    /// Takes compact typed JSON, for example `{"Id":{"S":"7"}}`, and checks all of it.
+    pub fn parse(json: ByteString) -> Result<Self, Malformed> {
+        let mut cursor = JsonCursor::new(&json);
+        cursor.check_item()?;
+        if cursor.peek().is_some() {
+            return cursor.expected("the end of the item");
+        }
+        Ok(Self(json))
+    }
+
+    pub(crate) fn of_checked(json: ByteString) -> Self {
+        Self(json)
+    }
+
+    /// The item as compact typed JSON: lossless, as DynamoDB tells it.
+    pub fn typed_json(&self) -> &str {
+        &self.0
+    }
+
+    /// The attributes of the top level, in the order in which they came.
+    pub fn attributes(&self) -> Attributes<'_> {
+        Attributes { cursor: JsonCursor::new(&self.0), begun: false }
+    }
+
+    /// The value of a top-level attribute.
+    pub fn get(&self, name: &str) -> Option<Value<'_>> {
+        self.attributes().find(|attribute| attribute.name.unescaped() == name).map(|attribute| attribute.value())
+    }
+}
+
+/// A JSON string body, still escaped.
+#[derive(Clone, Copy, Debug)]
+pub struct Text<'a>(pub(crate) &'a str);
+
+impl<'a> Text<'a> {
+    /// As it stands between the quotes.
+    pub fn escaped(self) -> &'a str {
+        self.0
+    }
+
+    /// The text that is meant. Borrowed when nothing was escaped.
+    pub fn unescaped(self) -> Cow<'a, str> {
+        if !self.0.contains('\\') {
+            return Cow::Borrowed(self.0);
+        }
+        // The body was checked when the item was made, so the parser has nothing to refuse.
+        Cow::Owned(serde_json::from_str(&format!("\"{}\"", self.0)).unwrap_or_else(|_| self.0.to_owned()))
+    }
+}
+
+/// A name with its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Attribute<'a> {
+    /// The attribute's name.
+    pub name: Text<'a>,
+    value: &'a str,
+}
+
+impl<'a> Attribute<'a> {
+    /// The value as typed JSON, for example `{"S":"7"}`.
+    pub fn typed_json(&self) -> &'a str {
+        self.value
+    }
+
+    /// The value by kind.
+    pub fn value(&self) -> Value<'a> {
+        let mut cursor = JsonCursor::new(self.value);
+        let body = if cursor.take("{\"S\":") {
+            cursor.string().map(|body| Value::S(Text(body)))
+        } else if cursor.take("{\"N\":") {
+            cursor.string().map(Value::N)
+        } else if cursor.take("{\"B\":") {
+            cursor.string().map(Value::B)
+        } else if cursor.take("{\"M\":") {
+            let inside = self.value.get(cursor.at()..).unwrap_or_default();
+            Ok(Value::M(Attributes { cursor: JsonCursor::new(inside), begun: false }))
+        } else {
+            Ok(Value::Other)
+        };
+        body.unwrap_or(Value::Other)
+    }
+}
+
+/// The kinds of value that a key or a path can meet.
+#[derive(Debug)]
+pub enum Value<'a> {
+    /// A string.
+    S(Text<'a>),
+    /// A number, as decimal text.
+    N(&'a str),
+    /// Binary, as base64.
+    B(&'a str),
+    /// A map.
+    M(Attributes<'a>),
+    /// Any other type.
+    Other,
+}
+
+/// Walks the attributes of a map.
+#[derive(Debug)]
+pub struct Attributes<'a> {
+    cursor: JsonCursor<'a>,
+    begun: bool,
+}
+
+impl<'a> Iterator for Attributes<'a> {
+    type Item = Attribute<'a>;
+
+    fn next(&mut self) -> Option<Attribute<'a>> {
+        let opening = if self.begun { "," } else { "{" };
+        self.begun = true;
+        if !self.cursor.take(opening) || self.cursor.peek() == Some(b'}') {
+            return None;
+        }
+        let name = Text(self.cursor.string().ok()?);
+        self.cursor.expect(":").ok()?;
+        let value = self.cursor.skip_value().ok()?;
+        Some(Attribute { name, value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(json: &str) -> Result<Item, Malformed> {
+        Item::parse(ByteString::from(json))
+    }
+
+    #[test]
+    fn every_type_is_taken_as_it_is() {
+        let json = r#"{"s":{"S":"a\"\\\u0000\ud83d\ude00é"},"n":{"N":"-1.5E+10"},"b":{"B":"AAE="},"t":{"BOOL":true},"x":{"NULL":true},"m":{"M":{"l":{"L":[{"S":""},{"M":{}},{"L":[]}]}}},"ss":{"SS":["b","a"]},"ns":{"NS":["2","10"]},"bs":{"BS":["AA==",""]}}"#;
+        assert_eq!(parse(json).expect("valid").typed_json(), json);
+        assert_eq!(parse("{}").expect("valid").attributes().count(), 0);
+    }
+
+    #[test]
+    fn what_is_not_typed_json_is_refused_with_its_place() {
+        for (json, at) in [
+            ("", 0),
+            ("{", 1),
+            (r#"{"a":1}"#, 5),
+            (r#"{"a":{"X":"1"}}"#, 7),
+            (r#"{"a":{"N":"1x"}}"#, 11),
+            (r#"{"a":{"N":""}}"#, 11),
+            (r#"{"a":{"S":"\ud800"}}"#, 11),
+            (r#"{"a":{"S":"\q"}}"#, 11),
+            (r#"{"a":{"B":"A"}}"#, 11),
+            (r#"{"a":{"S":"x"}"#, 14),
+            (r#"{"a":{"S":"x"}} "#, 15),
+            (r#"{"a": {"S":"x"}}"#, 5),
+            (r#"{"a":{"S":"x","N":"1"}}"#, 13),
+        ] {
+            assert_eq!(parse(json).map_err(|fault| fault.at), Err(at), "{json}");
+        }
+        let deep = format!("{}{}{}", r#"{"a":{"M":"#.repeat(70), "{}", "}}".repeat(70));
+        assert!(parse(&deep).is_err());
+    }
+
+    #[test]
+    fn attributes_are_found_by_the_name_that_is_meant() {
+        let item = parse(r#"{"a\u002eb":{"S":"x"},"m":{"M":{"n":{"N":"7"}}},"l":{"L":[{"S":"}"}]}}"#).expect("valid");
+        assert!(matches!(item.get("a.b"), Some(Value::S(text)) if text.unescaped() == "x"));
+        assert!(matches!(item.get("l"), Some(Value::Other)));
+        assert!(item.get("n").is_none());
+        let Some(Value::M(mut inside)) = item.get("m") else { panic!("m is a map") };
+        assert_eq!(inside.next().map(|attribute| attribute.typed_json()), Some(r#"{"N":"7"}"#));
+        assert!(inside.next().is_none());
+    }
+}

@@ -1,0 +1,27 @@
+//! The words of Tailwater and the contract between its parts: change events, items, positions, batches, and the
+//! `Source`, `Transform` and `Sink` traits. The bottom of every arrow.
+//!
+//! Deliberately absent: I/O, clocks, randomness, tokio, and every type of an outside system.
+
+mod batch;
+mod contract;
+mod event;
+mod fold;
+mod item;
+mod key;
+mod number;
+mod plain_json;
+mod position;
+mod typed_json;
+
+pub use batch::{Batch, Contact, Counts, DeadLetter, Delivery, Finished, Gap, GapCause, Group, Step};
+pub use contract::{Checkpoints, Committed, Failure, PipelineIdentity, Progress, Sink, Source, StreamIdentity};
+pub use contract::{ShardCheckpoint, ShardProgress, Transform, Trouble, TroubleKind};
+pub use event::{Change, ChangeEvent, Images, Rejected, RemoveCause, SourceInfo, ViewType};
+pub use fold::{DeleteMode, Folded, fold_by_key};
+pub use item::{Attribute, Attributes, Item, Text, Value};
+pub use key::{Key, KeyAttribute, KeyFault, KeyKind, KeySchema, KeyValue};
+pub use number::{Number, NumberFault};
+pub use plain_json::{push_plain_item, push_plain_key};
+pub use position::{Advance, Position, PositionFault, SequenceNumber, SequenceNumberFault, ShardId};
+pub use typed_json::{JsonCursor, Malformed, NESTING_DEPTH_MAX};
