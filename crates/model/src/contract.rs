@@ -16,7 +16,7 @@ pub trait Source: Send {
     fn open(&mut self, progress: &Progress) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Waits for the next delivery. Cancel-safe: a caller that drops the future loses nothing. Nobody asking is the
-    /// back-pressure: the source holds no more than its byte budget.
+    /// back-pressure: the source holds no more than its byte budget. Once finished it answers so each time.
     fn next(&mut self) -> impl Future<Output = Result<Delivery, Failure>> + Send;
 
     /// These steps, in this order, are durable now.

@@ -89,9 +89,7 @@ fn read_value(item: &Item, attribute: &KeyAttribute) -> Result<KeyValue, KeyFaul
     let read = match (attribute.kind, value) {
         (KeyKind::S, Value::S(text)) => Some(KeyValue::S(text.unescaped().into_owned())),
         (KeyKind::N, Value::N(text)) => Number::parse(text).ok().map(KeyValue::N),
-        (KeyKind::B, Value::B(text)) => {
-            data_encoding::BASE64.decode(text.as_bytes()).ok().map(KeyValue::B)
-        }
+        (KeyKind::B, Value::B(text)) => data_encoding::BASE64.decode(text.as_bytes()).ok().map(KeyValue::B),
         _ => None,
     };
     read.ok_or_else(|| KeyFault::Type { name: attribute.name.clone(), kind: attribute.kind })

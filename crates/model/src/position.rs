@@ -51,11 +51,7 @@ impl SequenceNumber {
     /// Accepts 1 to 40 decimal digits. The service gives 21 to 40; emulators give fewer.
     pub fn parse(text: ByteString) -> Result<Self, SequenceNumberFault> {
         let digits = (1..=SEQUENCE_NUMBER_DIGITS_MAX).contains(&text.len());
-        if digits && text.bytes().all(|byte| byte.is_ascii_digit()) {
-            Ok(Self(text))
-        } else {
-            Err(SequenceNumberFault)
-        }
+        if digits && text.bytes().all(|byte| byte.is_ascii_digit()) { Ok(Self(text)) } else { Err(SequenceNumberFault) }
     }
 
     /// The digits as they came.

@@ -1,0 +1,187 @@
+//! One lane: open, carry, and after trouble open again. Control flow only; what things mean is the source's and the
+//! sink's affair.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tailwater_model::{Delivery, Failure, Finished, Gap, Group, Sink, Source, Trouble, TroubleKind};
+use tokio::time::{sleep, sleep_until};
+use tracing::{info, warn};
+
+use crate::collect::{Collecting, GroupLimits, Transforms};
+use crate::delay::ReopenDelay;
+use crate::status::{GroupTally, LaneState, PipelineStatus};
+use crate::stop::StopSignal;
+use crate::supervise::Ended;
+
+/// Bounds of every lane of a pipeline.
+#[derive(Clone, Copy, Debug)]
+pub struct LaneSettings {
+    /// Events at which a group is full. One page may overshoot it.
+    pub group_events_max: usize,
+    /// Bytes of pages at which a group is full. One page may overshoot it.
+    pub group_bytes_max: usize,
+    /// Longest time that the first batch of a group waits for others.
+    pub group_delay_max: Duration,
+    /// Wait before the first reopening.
+    pub reopen_delay_min: Duration,
+    /// Longest wait before a reopening.
+    pub reopen_delay_max: Duration,
+    /// Longest time that a graceful stop may take.
+    pub grace_period: Duration,
+    /// Seed of the jitter.
+    pub seed: u64,
+}
+
+/// Everything that a lane runs with.
+pub(crate) struct Lane<S, K> {
+    pub(crate) number: usize,
+    pub(crate) source: S,
+    pub(crate) sink: K,
+    pub(crate) transforms: Transforms,
+    pub(crate) settings: LaneSettings,
+    pub(crate) stop: StopSignal,
+    pub(crate) status: Arc<PipelineStatus>,
+}
+
+impl<S: Source, K: Sink> Lane<S, K> {
+    /// Runs until the source is finished, the stop signal is given, or a person is needed.
+    pub(crate) async fn run(mut self) -> Result<Ended, Trouble> {
+        let seed = self.settings.seed.wrapping_add(self.number as u64);
+        let mut delay = ReopenDelay::new(self.settings.reopen_delay_min, self.settings.reopen_delay_max, seed);
+        loop {
+            self.status.set_lane(self.number, LaneState::Opening);
+            match self.session(&mut delay).await {
+                Ok(ended) => return Ok(ended),
+                Err(Failure::Halt(trouble)) => return Err(trouble),
+                // I7: whatever happened, opening again is the only recovery.
+                Err(Failure::Reopen(trouble)) => {
+                    let wait = delay.next();
+                    warn!(
+                        lane = self.number,
+                        code = trouble.code,
+                        wait_ms = wait.as_millis() as u64,
+                        "{trouble}; opening again"
+                    );
+                    self.status.set_lane(self.number, LaneState::Reopening(trouble));
+                    tokio::select! { biased;
+                        () = self.stop.stopped() => return Ok(Ended::Stopped),
+                        () = sleep(wait) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    async fn session(&mut self, delay: &mut ReopenDelay) -> Result<Ended, Failure> {
+        let stop = self.stop.clone();
+        let opened = async {
+            let progress = self.sink.open().await?;
+            self.source.open(&progress).await?;
+            Ok::<_, Failure>(progress.shards.len())
+        };
+        let shards = tokio::select! { biased;
+            () = stop.stopped() => return Ok(Ended::Stopped),
+            opened = opened => opened?,
+        };
+        info!(lane = self.number, shards, "lane open");
+        self.status.set_lane(self.number, LaneState::Carrying);
+        self.carry(delay).await
+    }
+
+    /// Collects a group, commits it while the next one is collected, and so on.
+    async fn carry(&mut self, delay: &mut ReopenDelay) -> Result<Ended, Failure> {
+        let limits = GroupLimits {
+            events_max: self.settings.group_events_max,
+            bytes_max: self.settings.group_bytes_max,
+            delay_max: self.settings.group_delay_max,
+        };
+        let mut collecting = Collecting::new(limits, self.transforms.clone());
+        loop {
+            let due = self.collect(&mut collecting).await?;
+            let group = collecting.take();
+            if !group.is_empty() {
+                self.commit(group, &mut collecting, due.is_none()).await?;
+                delay.reset();
+            }
+            if let Some(ended) = due {
+                return Ok(ended);
+            }
+        }
+    }
+
+    /// Waits until the group is due. Answers how the lane ends, if it ends after this group.
+    async fn collect(&mut self, collecting: &mut Collecting) -> Result<Option<Ended>, Failure> {
+        while collecting.has_room() {
+            let due_at = collecting.due_at();
+            let due = async {
+                match due_at {
+                    Some(instant) => sleep_until(instant).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! { biased;
+                () = self.stop.stopped() => return Ok(Some(Ended::Stopped)),
+                () = due => return Ok(None),
+                delivery = self.source.next() => {
+                    if let Some(finished) = accept(delivery?, collecting) {
+                        return Ok(Some(Ended::Finished(finished)));
+                    }
+                }
+            }
+        }
+        Ok(None)
+    }
+
+    /// Commits one group. Meanwhile the source may fill the next one, if `overlap` says so.
+    async fn commit(&mut self, group: Group, next: &mut Collecting, overlap: bool) -> Result<(), Failure> {
+        let steps = group.steps();
+        let tally = GroupTally::of(&group);
+        let stop_gap = group.batches.iter().find_map(|batch| batch.gap.clone().filter(|gap| gap.stop));
+        let mut source_failure = None;
+        let mut reading = overlap && stop_gap.is_none();
+        let committed = {
+            let mut commit = pin!(self.sink.commit(group));
+            loop {
+                tokio::select! { biased;
+                    committed = &mut commit => break committed?,
+                    delivery = self.source.next(), if reading && next.has_room() => match delivery {
+                        // A commit in flight is let finish, so that the trouble of the source costs nothing twice.
+                        Err(failure) => {
+                            source_failure = Some(failure);
+                            reading = false;
+                        }
+                        Ok(Delivery::Finished(_)) => reading = false,
+                        Ok(delivery) => drop(accept(delivery, next)),
+                    }
+                }
+            }
+        };
+        self.source.committed(&steps);
+        self.status.committed(&tally, committed);
+        match (stop_gap, source_failure) {
+            // I8: the gap is durable now; going on is the user's decision.
+            (Some(gap), _) => Err(Failure::Halt(gap_trouble(&gap))),
+            (None, Some(failure)) => Err(failure),
+            (None, None) => Ok(()),
+        }
+    }
+}
+
+fn accept(delivery: Delivery, collecting: &mut Collecting) -> Option<Finished> {
+    match delivery {
+        Delivery::Batch(batch) => collecting.push(batch),
+        Delivery::Contact(contact) => collecting.contact(contact),
+        Delivery::Finished(finished) => return Some(finished),
+    }
+    None
+}
+
+fn gap_trouble(gap: &Gap) -> Trouble {
+    let place = gap.shard.as_ref().map_or("the stream".to_owned(), |shard| format!("shard {shard}"));
+    let message = format!("gap ({}) in {place} after position {}: {}", gap.cause.as_str(), gap.after, gap.detail);
+    Trouble::new(TroubleKind::DataAtRisk, "source.gap", message).advise(
+        "changes may be missing in the sink; the gap is on record. To go on without them set `on_gap = \"continue\"` in [source]",
+    )
+}

@@ -1,0 +1,122 @@
+//! What a pipeline is doing, for logs, the demo's view and the summary at the end.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use tailwater_model::{Committed, Counts, Group, Trouble};
+
+/// Counters and lane states of a running pipeline. Lanes write, anybody reads. The numbers count from the start of the
+/// process and are not progress: progress lives in the sink.
+#[derive(Debug, Default)]
+pub struct PipelineStatus {
+    read: AtomicU64,
+    written: AtomicU64,
+    filtered: AtomicU64,
+    dead_lettered: AtomicU64,
+    suppressed: AtomicU64,
+    commits: AtomicU64,
+    reopenings: AtomicU64,
+    gaps: AtomicU64,
+    newest_created_at_ms: AtomicI64,
+    // A plain mutex: nothing awaits while it is held.
+    lanes: Mutex<Vec<LaneState>>,
+}
+
+/// What one lane is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LaneState {
+    /// Opening its sink session and its source.
+    Opening,
+    /// Carrying changes.
+    Carrying,
+    /// Waiting to open again after this trouble.
+    Reopening(Trouble),
+    /// Finished, stopped or halted.
+    Ended,
+}
+
+/// A consistent enough copy of the status.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatusSnapshot {
+    /// Records read from durable steps, and what became of them.
+    pub counts: Counts,
+    /// Groups committed.
+    pub commits: u64,
+    /// Times that a lane opened again after trouble.
+    pub reopenings: u64,
+    /// Gaps recorded.
+    pub gaps: u64,
+    /// Creation time of the newest committed event in milliseconds since 1970; nothing before the first.
+    pub newest_created_at_ms: Option<i64>,
+    /// The lanes by number.
+    pub lanes: Vec<LaneState>,
+}
+
+/// What a group will add to the counters once it is durable; taken before the sink consumes the group.
+pub(crate) struct GroupTally {
+    counts: Counts,
+    gaps: u64,
+    newest_created_at_ms: i64,
+}
+
+impl GroupTally {
+    pub(crate) fn of(group: &Group) -> Self {
+        let mut tally = Self { counts: Counts::default(), gaps: 0, newest_created_at_ms: 0 };
+        for batch in &group.batches {
+            tally.counts += batch.counts;
+            tally.gaps += u64::from(batch.gap.is_some());
+            if let Some(event) = batch.events.last() {
+                tally.newest_created_at_ms = tally.newest_created_at_ms.max(event.source.created_at_ms);
+            }
+        }
+        tally
+    }
+}
+
+impl PipelineStatus {
+    /// A status without lanes.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Copies the status.
+    pub fn snapshot(&self) -> StatusSnapshot {
+        let newest = self.newest_created_at_ms.load(Relaxed);
+        StatusSnapshot {
+            counts: Counts {
+                read: self.read.load(Relaxed),
+                written: self.written.load(Relaxed),
+                filtered: self.filtered.load(Relaxed),
+                dead_lettered: self.dead_lettered.load(Relaxed),
+                suppressed: self.suppressed.load(Relaxed),
+            },
+            commits: self.commits.load(Relaxed),
+            reopenings: self.reopenings.load(Relaxed),
+            gaps: self.gaps.load(Relaxed),
+            newest_created_at_ms: (newest > 0).then_some(newest),
+            lanes: self.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+        }
+    }
+
+    pub(crate) fn committed(&self, tally: &GroupTally, committed: Committed) {
+        self.read.fetch_add(tally.counts.read, Relaxed);
+        self.filtered.fetch_add(tally.counts.filtered, Relaxed);
+        self.suppressed.fetch_add(tally.counts.suppressed, Relaxed);
+        self.written.fetch_add(committed.written, Relaxed);
+        self.dead_lettered.fetch_add(committed.dead_lettered, Relaxed);
+        self.gaps.fetch_add(tally.gaps, Relaxed);
+        self.newest_created_at_ms.fetch_max(tally.newest_created_at_ms, Relaxed);
+        self.commits.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn set_lane(&self, lane: usize, state: LaneState) {
+        if matches!(state, LaneState::Reopening(_)) {
+            self.reopenings.fetch_add(1, Relaxed);
+        }
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if lanes.len() <= lane {
+            lanes.resize(lane + 1, LaneState::Opening);
+        }
+        lanes[lane] = state;
+    }
+}

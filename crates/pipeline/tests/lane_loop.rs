@@ -1,0 +1,160 @@
+//! The lane loop against a scripted source and a sink in memory, on the paused clock.
+
+mod scripted;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use scripted::{LANE_SETTINGS, MemorySink, Scripted, ScriptedSource, batch, stop_gap};
+use tailwater_model::{ChangeEvent, Finished, Position, Rejected, Transform, TroubleKind};
+use tailwater_pipeline::{Ended, PipelineStatus, StopSignal, run_pipeline};
+
+async fn run(script: Vec<Scripted>, sink: &MemorySink, stop: StopSignal) -> (RunResult, Arc<PipelineStatus>) {
+    run_with(script, sink, stop, Vec::new()).await
+}
+
+type RunResult = Result<Ended, tailwater_model::Trouble>;
+
+async fn run_with(
+    script: Vec<Scripted>,
+    sink: &MemorySink,
+    stop: StopSignal,
+    transforms: Vec<Box<dyn Transform>>,
+) -> (RunResult, Arc<PipelineStatus>) {
+    let status = Arc::new(PipelineStatus::new());
+    let lanes = vec![(ScriptedSource::new(script), sink.clone())];
+    let ended = run_pipeline(lanes, transforms, LANE_SETTINGS, stop, Arc::clone(&status)).await;
+    (ended, status)
+}
+
+#[tokio::test(start_paused = true)]
+async fn everything_is_carried_in_order_and_the_next_group_grows_while_one_commits() {
+    let sink = MemorySink::default();
+    sink.edit(|state| state.commit_takes = Duration::from_secs(1));
+    let script = (0..10).map(|number| Scripted::Give(batch(number, 1))).collect();
+    let (ended, status) = run(script, &sink, StopSignal::new()).await;
+    assert_eq!(ended, Ok(Ended::Finished(Finished::Tip)));
+    sink.read(|state| {
+        assert_eq!(state.written, (1..=10).map(|number| number.to_string()).collect::<Vec<_>>());
+        // The first group waits for its delay, the others pile up behind the commit: one commit would be too few to
+        // have overlapped, ten would mean that nothing did.
+        assert!((1..10).contains(&state.commits), "{} commits", state.commits);
+    });
+    assert_eq!(status.snapshot().counts.read, 10);
+    assert!(status.snapshot().counts.balance());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_is_bounded_by_events() {
+    let sink = MemorySink::default();
+    let script = (0..10).map(|number| Scripted::Give(batch(number * 4, 4))).collect();
+    let (ended, _) = run(script, &sink, StopSignal::new()).await;
+    assert!(ended.is_ok());
+    // Full at 10 events, and a page is never cut: three pages of four.
+    sink.read(|state| assert_eq!(state.largest_group, 12));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failed_commit_of_unknown_fate_is_resolved_by_opening_again() {
+    for applied in [true, false] {
+        let sink = MemorySink::default();
+        sink.edit(|state| state.fail_commit = Some(applied));
+        let script = (0..5).map(|number| Scripted::Give(batch(number, 1))).collect();
+        let (ended, status) = run(script, &sink, StopSignal::new()).await;
+        assert!(ended.is_ok(), "{ended:?}");
+        sink.read(|state| {
+            assert_eq!(state.written, ["1", "2", "3", "4", "5"], "applied: {applied}");
+            assert_eq!(state.opens, 2);
+        });
+        assert_eq!(status.snapshot().reopenings, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trouble_of_the_source_lets_the_commit_in_flight_finish() {
+    let sink = MemorySink::default();
+    sink.edit(|state| state.commit_takes = Duration::from_secs(1));
+    let script = vec![Scripted::Give(batch(0, 10)), Scripted::Fail, Scripted::Give(batch(10, 1))];
+    let (ended, status) = run(script, &sink, StopSignal::new()).await;
+    assert!(ended.is_ok());
+    sink.read(|state| assert_eq!(state.written.len(), 11));
+    assert_eq!(status.snapshot().reopenings, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_gap_is_durable_before_the_pipeline_halts() {
+    let sink = MemorySink::default();
+    let script = vec![Scripted::Give(batch(0, 3)), Scripted::Give(stop_gap()), Scripted::Give(batch(3, 1))];
+    let (ended, status) = run(script, &sink, StopSignal::new()).await;
+    let trouble = ended.expect_err("a gap");
+    assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "source.gap"));
+    sink.read(|state| {
+        assert_eq!(state.gaps, 1);
+        assert_eq!(state.written, ["1", "2", "3"]);
+    });
+    assert_eq!(status.snapshot().gaps, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_graceful_stop_commits_what_is_in_hand() {
+    let sink = MemorySink::default();
+    let stop = StopSignal::new();
+    let script = vec![Scripted::Give(batch(0, 2)), Scripted::Stop(stop.clone()), Scripted::Give(batch(2, 1))];
+    let (ended, _) = run(script, &sink, stop).await;
+    assert_eq!(ended, Ok(Ended::Stopped));
+    sink.read(|state| assert_eq!(state.written, ["1", "2"]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_a_stuck_commit_no_longer_than_the_grace_period() {
+    let sink = MemorySink::default();
+    sink.edit(|state| state.commit_takes = Duration::from_secs(3_600));
+    let stop = StopSignal::new();
+    let script = vec![Scripted::Give(batch(0, 2)), Scripted::Stop(stop.clone())];
+    let began = tokio::time::Instant::now();
+    let (ended, _) = run(script, &sink, stop).await;
+    assert_eq!(ended, Ok(Ended::Stopped));
+    assert!(began.elapsed() <= LANE_SETTINGS.grace_period + Duration::from_secs(1));
+    sink.read(|state| assert!(state.written.is_empty()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_in_a_lane_is_a_trouble_and_stops_the_others() {
+    let status = Arc::new(PipelineStatus::new());
+    let lanes = vec![
+        (ScriptedSource::new(vec![Scripted::Panic]), MemorySink::default()),
+        (ScriptedSource::new(vec![Scripted::Wait]), MemorySink::default()),
+    ];
+    let ended = run_pipeline(lanes, Vec::new(), LANE_SETTINGS, StopSignal::new(), status).await;
+    assert_eq!(ended.expect_err("a panic").code, "pipeline.panic");
+}
+
+/// Drops events with an even number and refuses the third.
+struct Picky;
+
+impl Transform for Picky {
+    fn apply(&self, event: ChangeEvent, out: &mut Vec<ChangeEvent>) -> Result<(), Rejected> {
+        match event.source.sequence_number.as_str() {
+            "3" => return Err(Rejected { code: "test.third", message: "the third".into() }),
+            number if number.ends_with(['0', '2', '4', '6', '8']) => {}
+            _ => out.push(event),
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn transforms_change_events_and_never_the_step() {
+    let sink = MemorySink::default();
+    let script = vec![Scripted::Give(batch(0, 6))];
+    let (ended, status) = run_with(script, &sink, StopSignal::new(), vec![Box::new(Picky)]).await;
+    assert!(ended.is_ok());
+    sink.read(|state| {
+        assert_eq!(state.written, ["1", "5"]);
+        assert_eq!(state.dead_letters.len(), 1);
+        assert!(state.dead_letters[0].record.contains(r#""SequenceNumber":"3""#));
+        assert_eq!(state.position, Some(Position::After(scripted::number(6))));
+    });
+    let counts = status.snapshot().counts;
+    assert_eq!((counts.read, counts.written, counts.filtered, counts.dead_lettered), (6, 2, 3, 1));
+}

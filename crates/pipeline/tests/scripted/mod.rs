@@ -1,0 +1,200 @@
+//! A source that follows a script and a sink in memory, with the manners that hurt: slow commits, commits of unknown
+//! fate, troubles between deliveries.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tailwater_model::{
+    Advance, Batch, Change, ChangeEvent, Committed, Counts, DeadLetter, Delivery, Failure, Finished, Gap, GapCause,
+    Group, Item, Position, Progress, SequenceNumber, ShardId, ShardProgress, Sink, Source, SourceInfo, Step, Trouble,
+    TroubleKind,
+};
+use tailwater_pipeline::{LaneSettings, StopSignal};
+use tokio::time::sleep;
+
+pub const LANE_SETTINGS: LaneSettings = LaneSettings {
+    group_events_max: 10,
+    group_bytes_max: 1 << 20,
+    group_delay_max: Duration::from_millis(100),
+    reopen_delay_min: Duration::from_millis(100),
+    reopen_delay_max: Duration::from_secs(1),
+    grace_period: Duration::from_secs(5),
+    seed: 1,
+};
+
+pub fn number(value: usize) -> SequenceNumber {
+    SequenceNumber::parse(value.to_string().into()).expect("digits")
+}
+
+fn position(value: usize) -> Position {
+    if value == 0 { Position::Start } else { Position::After(number(value)) }
+}
+
+/// A batch of `events` events after the event `from`.
+pub fn batch(from: usize, events: usize) -> Batch {
+    let shard = ShardId::new("shard");
+    let event = |value: usize| ChangeEvent {
+        key: Item::parse(format!(r#"{{"Id":{{"N":"{value}"}}}}"#).into()).expect("typed JSON"),
+        change: Change::Insert { new: None },
+        source: SourceInfo {
+            shard: shard.clone(),
+            sequence_number: number(value),
+            event_id: value.to_string().into(),
+            created_at_ms: 1,
+            size_bytes: 1,
+        },
+    };
+    Batch {
+        shard: shard.clone(),
+        step: Step::Advance(Advance { from: position(from), to: position(from + events) }),
+        events: (from + 1..=from + events).map(event).collect(),
+        dead_letters: Vec::new(),
+        gap: None,
+        counts: Counts { read: events as u64, ..Counts::default() },
+        bytes: events,
+    }
+}
+
+pub fn stop_gap() -> Batch {
+    let gap = Gap {
+        shard: Some(ShardId::new("shard")),
+        cause: GapCause::Trimmed,
+        after: position(3),
+        detail: "trimmed".into(),
+        stop: true,
+    };
+    Batch { step: Step::Advance(Advance { from: position(3), to: position(3) }), gap: Some(gap), ..batch(3, 0) }
+}
+
+#[expect(clippy::large_enum_variant, reason = "a script has few entries")]
+pub enum Scripted {
+    Give(Batch),
+    Fail,
+    Stop(StopSignal),
+    Wait,
+    Panic,
+}
+
+/// Gives the script; after an opening it goes on behind the stored position, as a real source reads again.
+pub struct ScriptedSource {
+    script: VecDeque<Scripted>,
+    unconfirmed: VecDeque<Batch>,
+}
+
+impl ScriptedSource {
+    pub fn new(script: Vec<Scripted>) -> Self {
+        Self { script: script.into(), unconfirmed: VecDeque::new() }
+    }
+}
+
+fn copy(batch: &Batch) -> Batch {
+    Batch {
+        shard: batch.shard.clone(),
+        step: batch.step.clone(),
+        events: batch.events.clone(),
+        dead_letters: batch.dead_letters.clone(),
+        gap: batch.gap.clone(),
+        counts: batch.counts,
+        bytes: batch.bytes,
+    }
+}
+
+impl Source for ScriptedSource {
+    async fn open(&mut self, progress: &Progress) -> Result<(), Failure> {
+        let stored = progress.shards.first().map_or(Position::Start, |shard| shard.position.clone());
+        let behind = |batch: &Batch| matches!(&batch.step, Step::Advance(advance) if advance.from == stored);
+        while self.unconfirmed.front().is_some_and(|batch| !behind(batch)) {
+            self.unconfirmed.pop_front();
+        }
+        while let Some(batch) = self.unconfirmed.pop_back() {
+            self.script.push_front(Scripted::Give(batch));
+        }
+        Ok(())
+    }
+
+    async fn next(&mut self) -> Result<Delivery, Failure> {
+        match self.script.pop_front() {
+            None if self.unconfirmed.is_empty() => Ok(Delivery::Finished(Finished::Tip)),
+            None => std::future::pending().await,
+            Some(Scripted::Give(batch)) => {
+                self.unconfirmed.push_back(copy(&batch));
+                Ok(Delivery::Batch(batch))
+            }
+            Some(Scripted::Fail) => Err(Failure::Reopen(Trouble::new(TroubleKind::Environment, "test.fail", "fail"))),
+            Some(Scripted::Stop(stop)) => {
+                stop.stop();
+                std::future::pending().await
+            }
+            Some(Scripted::Wait) => std::future::pending().await,
+            Some(Scripted::Panic) => panic!("planted"),
+        }
+    }
+
+    fn committed(&mut self, steps: &[(ShardId, Step)]) {
+        self.unconfirmed.drain(..steps.len());
+    }
+}
+
+#[derive(Default)]
+pub struct MemoryState {
+    /// Nothing before the first commit.
+    pub position: Option<Position>,
+    pub written: Vec<String>,
+    pub dead_letters: Vec<DeadLetter>,
+    pub gaps: usize,
+    pub commits: usize,
+    pub opens: usize,
+    pub largest_group: usize,
+    pub commit_takes: Duration,
+    /// The next commit fails; whether it was applied all the same.
+    pub fail_commit: Option<bool>,
+}
+
+#[derive(Clone, Default)]
+pub struct MemorySink(Arc<Mutex<MemoryState>>);
+
+impl MemorySink {
+    pub fn edit(&self, change: impl FnOnce(&mut MemoryState)) {
+        change(&mut self.0.lock().expect("not poisoned"));
+    }
+
+    pub fn read(&self, look: impl FnOnce(&MemoryState)) {
+        look(&self.0.lock().expect("not poisoned"));
+    }
+}
+
+impl Sink for MemorySink {
+    async fn open(&mut self) -> Result<Progress, Failure> {
+        let mut state = self.0.lock().expect("not poisoned");
+        state.opens += 1;
+        let position = state.position.clone().unwrap_or(Position::Start);
+        let shard = ShardProgress { shard: ShardId::new("shard"), parent: None, position };
+        Ok(Progress { shards: vec![shard], ..Progress::default() })
+    }
+
+    async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
+        let takes = self.0.lock().expect("not poisoned").commit_takes;
+        sleep(takes).await;
+        let mut state = self.0.lock().expect("not poisoned");
+        let failing = state.fail_commit.take();
+        let trouble = || Failure::Reopen(Trouble::new(TroubleKind::Runtime, "test.commit", "lost the answer"));
+        if failing == Some(false) {
+            return Err(trouble());
+        }
+        state.commits += 1;
+        state.largest_group = state.largest_group.max(group.events());
+        let mut committed = Committed::default();
+        for batch in group.batches {
+            let Step::Advance(advance) = batch.step else { panic!("only advances here") };
+            assert_eq!(state.position.take().unwrap_or(Position::Start), advance.from, "I2");
+            state.position = Some(advance.to);
+            state.gaps += usize::from(batch.gap.is_some());
+            committed.written += batch.events.len() as u64;
+            committed.dead_lettered += batch.dead_letters.len() as u64;
+            state.written.extend(batch.events.iter().map(|event| event.source.sequence_number.to_string()));
+            state.dead_letters.extend(batch.dead_letters);
+        }
+        if failing == Some(true) { Err(trouble()) } else { Ok(committed) }
+    }
+}
