@@ -1,2 +1,94 @@
-//! x
-fn main() {}
+//! `cargo x`: the developer's own commands. One file per command; this one only deals them out.
+#![expect(clippy::print_stderr, reason = "a command line tool tells its last error by printing it")]
+#![expect(clippy::disallowed_methods, reason = "it measures and waits in real time, without an async runtime")]
+
+/// Prints a line. Unlike `println!` it goes on when nobody reads any more (`cargo x test | head`): servers that were
+/// started must still be stopped.
+macro_rules! tell {
+    ($($argument:tt)*) => {{
+        use std::io::Write as _;
+        let _nobody_reads = writeln!(std::io::stdout().lock(), $($argument)*);
+    }};
+}
+
+mod bench;
+mod command;
+mod deny;
+mod endpoints;
+mod interrupt;
+mod prerequisites;
+mod servers;
+mod test;
+mod tidy;
+mod workspace;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::servers::ServerName;
+
+/// The developer's own commands.
+#[derive(Parser)]
+#[command(name = "cargo x", bin_name = "cargo x")]
+struct Arguments {
+    #[command(subcommand)]
+    command: XtaskCommand,
+}
+
+#[derive(Subcommand)]
+enum XtaskCommand {
+    /// Start the real servers of the tests (all, or the named ones) and wait until they are ready.
+    Up {
+        /// Which servers; none named means all.
+        servers: Vec<ServerName>,
+    },
+    /// Stop the servers that were started from this checkout (all, or the named ones).
+    Down {
+        /// Which servers; none named means all.
+        servers: Vec<ServerName>,
+    },
+    /// Show which servers are ready.
+    Servers,
+    /// Check and test everything; servers that are not running are started, and stopped at the end.
+    Test {
+        /// Leave out what needs servers or an optimized build.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Check the rules of the house: crate edges, sizes, module docs, white space, reasons.
+    Tidy,
+    /// Count the instructions that one page costs, against the SDK's own types.
+    Bench,
+    /// Check licences, banned crates and sources of the dependencies (installs cargo-deny where it is missing).
+    Deny,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    match run(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: XtaskCommand) -> Result<()> {
+    interrupt::listen()?;
+    match command {
+        XtaskCommand::Up { servers } => servers::up(named_or_all(&servers)),
+        XtaskCommand::Down { servers } => servers::down(named_or_all(&servers)),
+        XtaskCommand::Servers => servers::status(),
+        XtaskCommand::Test { quick } => test::run(quick),
+        XtaskCommand::Tidy => tidy::run(),
+        XtaskCommand::Bench => bench::run(),
+        XtaskCommand::Deny => deny::run(),
+    }
+}
+
+fn named_or_all(names: &[ServerName]) -> &[ServerName] {
+    if names.is_empty() { &ServerName::ALL } else { names }
+}

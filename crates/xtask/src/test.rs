@@ -1,0 +1,193 @@
+//! `cargo x test`: everything that must hold, from a fresh machine, in one command.
+
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, bail, ensure};
+
+use crate::servers::ServerName;
+use crate::{command, deny, interrupt, prerequisites, servers, tidy, workspace};
+
+/// How long the demo of the smoke step runs.
+const DEMO_FOR: &str = "10s";
+/// The package of the tests that need real servers.
+const SERVER_TESTS: &str = "tailwater-tests";
+
+/// How a step went.
+enum Outcome {
+    Passed,
+    Failed(String),
+    Skipped(&'static str),
+}
+
+/// The steps so far, with their times.
+#[derive(Default)]
+struct Report {
+    steps: Vec<(&'static str, Outcome, Duration)>,
+    tests: Counts,
+}
+
+/// What the `test result:` lines of a test run add up to.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+}
+
+/// Runs the steps in order, whatever fails, and ends with a table; fails when one of them failed.
+///
+/// `quick` leaves out what needs servers or an optimized build.
+pub fn run(quick: bool) -> Result<()> {
+    let mut report = Report::default();
+    report.step("prerequisites", prerequisites::need_c_compiler);
+    report.step("format", || command::run_shown(cargo().args(["fmt", "--all", "--check"])));
+    report.step("tidy", tidy::run);
+    report.step("clippy", || {
+        command::run_shown(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+    });
+    if deny::find().is_some() || std::env::var_os("CI").is_some() {
+        report.step("deny", deny::run);
+    } else {
+        report.skip("deny", "cargo-deny is not installed: cargo x deny");
+    }
+    if quick {
+        report.test(cargo().args(["test", "--workspace", "--no-fail-fast", "--exclude", SERVER_TESTS]));
+    } else {
+        report.test_with_servers();
+        report.step("release build", || command::run_shown(cargo().args(["build", "--release"])));
+        report.step("demo", || {
+            command::run_shown(cargo().args(["run", "--release", "--quiet", "--", "demo", "--for", DEMO_FOR]))
+        });
+    }
+    report.finish()
+}
+
+impl Report {
+    fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> bool {
+        if interrupt::asked_to_stop() {
+            self.skip(name, "asked to stop");
+            return false;
+        }
+        tell!("\n=== {name}");
+        let began = Instant::now();
+        let outcome = work().map_or_else(|error| Outcome::Failed(format!("{error:#}")), |()| Outcome::Passed);
+        if let Outcome::Failed(why) = &outcome {
+            tell!("{name} failed: {why}");
+        }
+        let passed = matches!(outcome, Outcome::Passed);
+        self.steps.push((name, outcome, began.elapsed()));
+        passed
+    }
+
+    fn skip(&mut self, name: &'static str, why: &'static str) {
+        self.steps.push((name, Outcome::Skipped(why), Duration::ZERO));
+    }
+
+    /// Starts the servers that nobody else provides, tests, and stops those of them that were not running before.
+    fn test_with_servers(&mut self) {
+        let (given, wanted): (Vec<_>, Vec<_>) =
+            ServerName::ALL.into_iter().partition(|name| name.is_given_from_outside());
+        let before = servers::running(&wanted);
+        let ready = self.step("servers", || {
+            for name in &given {
+                tell!("{}", name.given_from());
+            }
+            servers::up(&wanted)
+        });
+        if ready {
+            self.test(cargo().args(["test", "--workspace", "--no-fail-fast"]));
+        } else {
+            self.skip("tests", "their servers are not ready");
+        }
+        // Also after a failure or Ctrl-C, and also what started before another server failed.
+        let started: Vec<_> = servers::running(&wanted).into_iter().filter(|name| !before.contains(name)).collect();
+        if !started.is_empty() {
+            tell!("\n=== stopping the servers");
+            if let Err(error) = servers::down(&started) {
+                self.steps.push(("stop servers", Outcome::Failed(format!("{error:#}")), Duration::ZERO));
+            }
+        }
+    }
+
+    /// Runs cargo's tests and adds up what their closing lines say.
+    fn test(&mut self, test_command: &mut Command) {
+        let mut counts = Counts::default();
+        self.step("tests", || {
+            let result = command::run_watched(test_command, |line| counts.add(line));
+            // A run that compiles and tests nothing must not look like a success.
+            result.and_then(|()| {
+                ensure!(counts.passed > 0, "not one test was run: look at the lines above for the reason");
+                Ok(())
+            })
+        });
+        self.tests = counts;
+    }
+
+    fn finish(self) -> Result<()> {
+        tell!("\n=== summary");
+        let mut failures = 0_u32;
+        for (name, outcome, took) in &self.steps {
+            let told = match outcome {
+                Outcome::Passed => "passed".to_owned(),
+                Outcome::Skipped(why) => format!("skipped: {why}"),
+                Outcome::Failed(why) => {
+                    failures += 1;
+                    format!("FAILED: {}", why.lines().next().unwrap_or_default())
+                }
+            };
+            tell!("{name:<14} {:>8.1} s  {told}", took.as_secs_f64());
+        }
+        tell!("{} passed, {} failed", self.tests.passed, self.tests.failed);
+        if interrupt::asked_to_stop() {
+            bail!("stopped before the end: run `cargo x test` again");
+        }
+        ensure!(failures == 0, "{failures} of {} steps failed: their messages are above", self.steps.len());
+        Ok(())
+    }
+}
+
+impl Counts {
+    /// Adds a line like `test result: ok. 12 passed; 0 failed; ...`; other lines count nothing.
+    fn add(&mut self, line: &str) {
+        let Some(rest) = line.trim_start().strip_prefix("test result: ") else { return };
+        self.passed += number_before(rest, " passed");
+        self.failed += number_before(rest, " failed");
+    }
+}
+
+fn number_before(text: &str, word: &str) -> u64 {
+    let number = text.split(word).next().and_then(|before| before.split_whitespace().next_back());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+fn cargo() -> Command {
+    let mut cargo = command::cargo();
+    cargo.current_dir(workspace::root());
+    cargo
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines_add_up() {
+        let mut counts = Counts::default();
+        counts.add("running 12 tests");
+        counts.add("test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s");
+        counts.add("test result: FAILED. 3 passed; 2 failed; 0 ignored; 0 measured; 0 filtered out");
+        assert_eq!(counts, Counts { passed: 15, failed: 2 });
+    }
+
+    #[test]
+    fn a_failed_step_fails_the_run_and_the_next_one_still_runs() {
+        let mut report = Report::default();
+        let mut ran = false;
+        assert!(!report.step("first", || bail!("broken")));
+        assert!(report.step("second", || {
+            ran = true;
+            Ok(())
+        }));
+        assert!(ran && report.finish().is_err());
+    }
+}
