@@ -1,1 +1,22 @@
-//! x
+//! The harness of the end to end tests: it starts the `tailwater` binary against real servers and checks what arrived.
+//!
+//! It shares no code with the engine. What a row must be is worked out here a second time, from the table as the AWS SDK
+//! answers it and from the stream as the SDK reads it; how often a row was written is counted by a trigger in the database.
+//! Servers are started with `cargo x up`, the binary is built with `cargo build -p tailwater-cli`.
+
+pub mod audit;
+pub mod binary;
+pub mod compare;
+pub mod endpoints;
+pub mod fileout;
+pub mod patience;
+pub mod pipeline;
+pub mod plain;
+pub mod postgres;
+pub mod process;
+pub mod proxy;
+pub mod scene;
+pub mod stream;
+pub mod table;
+pub mod workload;
+pub mod writer;

@@ -1,2 +1,60 @@
-//! x
-fn main() {}
+//! The `tailwater` binary: pipeline file → spec → assembled pipeline → run, and the commands around it.
+//!
+//! Deliberately absent: everything that another program could want. What is here only reads files and arguments,
+//! connects the other crates, and talks to the person at the terminal.
+
+mod arguments;
+mod assemble;
+mod aws_arguments;
+mod checkpoints;
+mod configuration;
+mod demo;
+mod image_diff;
+mod logging;
+mod output;
+mod progress_log;
+mod run;
+mod signals;
+mod stream;
+mod tail;
+mod validate;
+mod version;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tailwater_model::{Trouble, TroubleKind};
+
+use crate::arguments::{Arguments, CheckpointsCommand, Command};
+use crate::output::CommandFailure;
+
+fn main() -> ExitCode {
+    let Arguments { log_format, command } = Arguments::parse();
+    logging::start(log_format, command.logs_progress());
+    let (name, json) = (command.name(), command.wants_json());
+    let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(Box::pin(dispatch(command))),
+        Err(fault) => Err(Trouble::new(
+            TroubleKind::Environment,
+            "process.no_runtime",
+            format!("the operating system refused threads or timers: {fault}"),
+        )
+        .into()),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output::report_failure(name, json, &failure),
+    }
+}
+
+async fn dispatch(command: Command) -> Result<(), CommandFailure> {
+    match command {
+        Command::Run(arguments) => run::run(arguments).await,
+        Command::Validate(arguments) => validate::run(&arguments),
+        Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Tail(arguments) => Ok(tail::run(arguments).await?),
+        Command::Stream(command) => Ok(stream::run(command).await?),
+        Command::Checkpoints(CheckpointsCommand::Show(arguments)) => checkpoints::show(arguments).await,
+        Command::Version(arguments) => version::run(&arguments),
+    }
+}

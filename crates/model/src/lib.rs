@@ -12,6 +12,7 @@ mod key;
 mod number;
 mod plain_json;
 mod position;
+mod scan;
 mod typed_json;
 
 pub use batch::{Batch, Contact, Counts, DeadLetter, Delivery, Finished, Gap, GapCause, Group, Step};

@@ -101,25 +101,35 @@ impl fmt::Display for Number {
 }
 
 /// Whether the text is a number by the JSON grammar (RFC 8259, section 6).
-pub(crate) fn is_json_number(text: &[u8]) -> bool {
+fn is_json_number(text: &[u8]) -> bool {
+    json_number_length(text) == Some(text.len())
+}
+
+/// The length of the number at the start of the text, by the JSON grammar. Nothing when there is none, or when it is
+/// begun and not ended, as in `1.`, `1e` and `01`.
+pub(crate) fn json_number_length(text: &[u8]) -> Option<usize> {
     let unsigned = text.strip_prefix(b"-").unwrap_or(text);
     let whole = digits_at_start(unsigned);
     if whole == 0 || (whole > 1 && unsigned[0] == b'0') {
-        return false;
+        return None;
     }
     let mut rest = &unsigned[whole..];
     if let Some(fraction) = rest.strip_prefix(b".") {
         let length = digits_at_start(fraction);
         if length == 0 {
-            return false;
+            return None;
         }
         rest = &fraction[length..];
     }
     if let Some((b'e' | b'E', exponent)) = rest.split_first() {
         let exponent = exponent.strip_prefix(b"+").or_else(|| exponent.strip_prefix(b"-")).unwrap_or(exponent);
-        return !exponent.is_empty() && digits_at_start(exponent) == exponent.len();
+        let length = digits_at_start(exponent);
+        if length == 0 {
+            return None;
+        }
+        rest = &exponent[length..];
     }
-    rest.is_empty()
+    Some(text.len() - rest.len())
 }
 
 fn digits_at_start(text: &[u8]) -> usize {

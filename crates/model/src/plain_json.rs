@@ -10,10 +10,11 @@ use crate::typed_json::{JsonCursor, Visitor};
 /// A number stays the decimal text that DynamoDB gave, written as a JSON number, so no digit is lost. Sets are sorted
 /// (numbers by value, strings and base64 by their text), because DynamoDB's order of a set means nothing.
 pub fn push_plain_item(item: &Item, out: &mut String) {
-    let start = out.len();
-    let mut writer = Writer { out, start };
+    // Plain JSON is never longer than typed JSON.
+    out.reserve(item.typed_json().len());
+    let mut writer = Writer { out };
     // An `Item` was checked when it was made, so the walk cannot fail.
-    let walked = JsonCursor::new(item.typed_json()).walk_item(&mut writer, 0);
+    let walked = JsonCursor::new(item.typed_json()).visit_item(&mut writer);
     debug_assert!(walked.is_ok(), "{walked:?}");
 }
 
@@ -41,92 +42,43 @@ fn push_quoted(text: &str, out: &mut String) {
 
 struct Writer<'o> {
     out: &'o mut String,
-    start: usize,
-}
-
-impl Writer<'_> {
-    /// A comma, unless this is the first member or the value of a name: what was written last tells.
-    fn separate(&mut self) {
-        if self.out.len() > self.start && !matches!(self.out.as_bytes().last(), Some(b'{' | b'[' | b':')) {
-            self.out.push(',');
-        }
-    }
-
-    fn quoted(&mut self, escaped: &str) {
-        self.out.push('"');
-        self.out.push_str(escaped);
-        self.out.push('"');
-    }
 }
 
 impl<'a> Visitor<'a> for Writer<'_> {
-    fn map_begin(&mut self) {
-        self.separate();
-        self.out.push('{');
-    }
-
-    fn name(&mut self, escaped: &'a str) {
-        if !self.out.ends_with('{') {
-            self.out.push(',');
-        }
-        self.quoted(escaped);
-        self.out.push(':');
-    }
-
-    fn map_end(&mut self) {
-        self.out.push('}');
-    }
-
-    fn list_begin(&mut self) {
-        self.separate();
-        self.out.push('[');
-    }
-
-    fn list_end(&mut self) {
-        self.out.push(']');
-    }
-
-    fn string(&mut self, escaped: &'a str) {
-        self.separate();
-        self.quoted(escaped);
-    }
-
-    fn number(&mut self, digits: &'a str) {
-        self.separate();
-        self.out.push_str(digits);
-    }
-
-    fn binary(&mut self, base64: &'a str) {
-        self.string(base64);
-    }
-
-    fn boolean(&mut self, value: bool) {
-        self.separate();
-        self.out.push_str(if value { "true" } else { "false" });
-    }
-
-    fn null(&mut self) {
-        self.separate();
-        self.out.push_str("null");
+    fn plain(&mut self, text: &'a str) {
+        self.out.push_str(text);
     }
 
     fn set(&mut self, numeric: bool, members: &'a str) {
-        self.list_begin();
-        let mut cursor = JsonCursor::new(members);
-        let mut texts = Vec::new();
-        while let Ok(text) = cursor.string() {
-            texts.push(text);
-            cursor.take(",");
+        if !numeric && set_members(members).is_sorted() {
+            // The usual case: the members stand in the typed text as they are wanted.
+            return ["[", members, "]"].into_iter().for_each(|piece| self.out.push_str(piece));
         }
+        let mut texts: Vec<_> = set_members(members).collect();
+        let quote = if numeric { "" } else { "\"" };
         if numeric {
             texts.sort_by_cached_key(|text| Number::parse(text).ok());
-            texts.iter().for_each(|text| self.number(text));
         } else {
             texts.sort_unstable();
-            texts.iter().for_each(|text| self.string(text));
         }
-        self.list_end();
+        let mut separator = "[";
+        for text in texts {
+            for piece in [separator, quote, text, quote] {
+                self.out.push_str(piece);
+            }
+            separator = ",";
+        }
+        self.out.push_str(if separator == "[" { "[]" } else { "]" });
     }
+}
+
+fn set_members(members: &str) -> impl Iterator<Item = &str> {
+    let mut cursor = JsonCursor::new(members);
+    std::iter::from_fn(move || {
+        let text = cursor.string().ok();
+        cursor.take(",");
+        text
+    })
 }
 
 #[cfg(test)]

@@ -1,1 +1,24 @@
-//! x
+//! The embedded sinks: `stdout`, `file` (JSON lines) and `sqlite` (a mirror of the table). They need nothing but a disk.
+//!
+//! `sqlite` keeps rows and progress in one database and one transaction. `file` keeps its progress in a SQLite database
+//! beside the data file. `stdout` keeps progress in memory only.
+//!
+//! Deliberately absent: servers, schemas of their own per tool, and any knowledge of where events come from.
+
+mod accounting;
+mod blocking;
+mod database;
+mod file;
+mod file_identity;
+mod identifier;
+mod json_lines;
+mod mirror_table;
+mod progress;
+mod read_mirror;
+mod sqlite;
+mod stdout;
+
+pub use file::{FileLane, FileSettings, claim_file, file_checkpoints};
+pub use read_mirror::read_mirror;
+pub use sqlite::{SqliteLane, SqliteSettings, claim_sqlite, sqlite_checkpoints};
+pub use stdout::{StdoutLane, claim_stdout};

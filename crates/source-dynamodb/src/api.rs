@@ -1,5 +1,6 @@
 //! The narrow trait between the reader and the service: four calls, our own types, every answer an error by meaning.
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use tailwater_model::{ChangeEvent, DeadLetter, SequenceNumber, ShardId};
@@ -84,6 +85,9 @@ pub struct RecordPage {
     pub next: Option<ShardIterator>,
     /// Size of the page as it came over the wire, in bytes.
     pub bytes: usize,
+    /// Event names that this version does not know, with the number of their records: each was settled by its images
+    /// or is among the dead letters. Empty (and free of cost) on ordinary pages.
+    pub unknown_event_names: BTreeMap<String, u64>,
 }
 
 /// A record after decoding.

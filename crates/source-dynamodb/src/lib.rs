@@ -3,6 +3,24 @@
 //! Deliberately absent: any type of the AWS SDK in the public interface, and any knowledge of sinks.
 
 mod api;
+mod client;
+mod connect;
+mod describe;
+mod deserializer;
+mod errors;
+mod graph;
+mod page;
+mod reader;
+mod record;
+mod settings;
+mod table;
+mod tolerant;
 
 pub use api::{ApiError, ApiErrorKind, Decoded, IteratorStart, ListedShard, RecordPage};
 pub use api::{ShardIterator, ShardListing, StreamApi};
+pub use connect::{AwsSettings, DynamoDb, connect, connect_emulator};
+pub use describe::{DescribedShard, StreamDescription};
+pub use page::{PAGE_BYTES_MAX, PageFault, RawPage, decode_page, page_text};
+pub use reader::{LaneReader, open_stream};
+pub use settings::{OnGap, ReaderSettings, StartAt};
+pub use table::{Table, TableStream};

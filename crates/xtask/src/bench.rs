@@ -83,11 +83,12 @@ impl PageServer {
             .stdout(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        let mut port = String::new();
         let stdout = process.stdout.take().context("a piped output is there once")?;
-        let server = Self { process, port: String::new() };
-        BufReader::new(stdout).read_line(&mut port).context("the page server did not print its port")?;
-        Ok(Self { port: port.trim().to_owned(), ..server })
+        // From here on the process ends with this value, whatever happens.
+        let mut server = Self { process, port: String::new() };
+        BufReader::new(stdout).read_line(&mut server.port).context("the page server did not print its port")?;
+        server.port.truncate(server.port.trim_end().len());
+        Ok(server)
     }
 }
 

@@ -1,0 +1,67 @@
+//! From pipeline files to specs: parse the TOML, resolve references inside string values, then build the spec in one
+//! pass that collects all faults of all files.
+//!
+//! No connection is made here. No message holds a value of the file, because any value may be a secret.
+
+mod files;
+mod interpolation;
+mod limits;
+mod pipeline;
+mod report;
+mod scalars;
+mod section;
+mod sink;
+mod source;
+mod spec;
+mod transforms;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use crate::output::{Finding, Severity};
+
+pub use self::spec::{LimitsSpec, PipelineSpec, SinkSpec, SourceSpec, TransformSpec};
+
+/// What the named files hold.
+pub struct Loaded {
+    /// The pipelines whose files have no fault, in the order of the command line.
+    pub specs: Vec<PipelineSpec>,
+    /// The findings of all files.
+    pub findings: Vec<Finding>,
+}
+
+impl Loaded {
+    /// Whether a file must be changed before anything can run.
+    pub fn has_faults(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Fault)
+    }
+}
+
+/// Reads every named file, and every `*.toml` of every named folder.
+pub fn load(paths: &[PathBuf]) -> Loaded {
+    let variable = |name: &str| std::env::var(name).ok();
+    let mut loaded = Loaded { specs: Vec::new(), findings: Vec::new() };
+    for path in files::expand(paths, &mut loaded.findings) {
+        let Some(text) = files::read(&path, &mut loaded.findings) else { continue };
+        let (spec, findings) = pipeline::read(&path, &text, &variable);
+        loaded.specs.extend(spec);
+        loaded.findings.extend(findings);
+    }
+    refuse_same_names(&mut loaded);
+    loaded
+}
+
+/// Two pipelines of one name would take each other's progress for their own.
+fn refuse_same_names(loaded: &mut Loaded) {
+    let mut files = BTreeMap::new();
+    for spec in &loaded.specs {
+        if let Some(other) = files.insert(&spec.name, &spec.file) {
+            loaded.findings.push(Finding::of_file(
+                "config.duplicate_name",
+                &spec.file,
+                format!("the pipeline in {other} has the same name"),
+                Some("give each pipeline its own `name`: progress is kept under it".into()),
+            ));
+        }
+    }
+}

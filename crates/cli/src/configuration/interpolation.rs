@@ -1,0 +1,199 @@
+//! `${env:…}` and `${file:…}` inside string values: one pass after the TOML is parsed, no shell, no recursion.
+//!
+//! What comes out is never shown. Messages name variables and files, which are in the pipeline file by intent, and
+//! never what they hold.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Longest content of a `${file:…}`: a secret or a URL, not a document.
+pub const RESOLVED_FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Stands for resolved text where only the shape of the literal text is looked at. Fits into any part of a URL.
+pub const PLACEHOLDER: &str = "interpolated0placeholder";
+
+/// A string value after interpolation.
+#[derive(Clone, Default)]
+pub struct Resolved {
+    /// The value to use. May be a secret: never print it.
+    pub text: String,
+    /// The value with [`PLACEHOLDER`] for everything that came from outside the file.
+    pub shape: String,
+}
+
+/// Why a value cannot be resolved.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Unresolved {
+    /// What is wrong, without the value.
+    pub message: String,
+    /// What to do.
+    pub suggestion: String,
+}
+
+/// What values are resolved against.
+pub struct Surroundings<'a> {
+    /// Looks an environment variable up.
+    pub variable: &'a dyn Fn(&str) -> Option<String>,
+    /// The folder of the pipeline file: relative paths begin there.
+    pub folder: &'a Path,
+}
+
+/// Resolves every reference in `raw`. `$$` is a dollar sign; a `$` before anything else stays as it is.
+pub fn resolve(raw: &str, surroundings: &Surroundings<'_>) -> Result<Resolved, Unresolved> {
+    let mut resolved = Resolved::default();
+    let mut rest = raw;
+    while let Some(at) = rest.find('$') {
+        resolved.push_literal(&rest[..at]);
+        rest = &rest[at + 1..];
+        if let Some(after) = rest.strip_prefix('$') {
+            resolved.push_literal("$");
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix('{') {
+            let Some(end) = after.find('}') else {
+                return Err(unresolved("a reference that opens with ${ is never closed", "write $$ for a dollar sign"));
+            };
+            resolved.text.push_str(&look_up(&after[..end], surroundings)?);
+            resolved.shape.push_str(PLACEHOLDER);
+            rest = &after[end + 1..];
+        } else {
+            resolved.push_literal("$");
+        }
+    }
+    resolved.push_literal(rest);
+    Ok(resolved)
+}
+
+impl Resolved {
+    fn push_literal(&mut self, text: &str) {
+        self.text.push_str(text);
+        self.shape.push_str(text);
+    }
+}
+
+fn unresolved(message: impl Into<String>, suggestion: impl Into<String>) -> Unresolved {
+    Unresolved { message: message.into(), suggestion: suggestion.into() }
+}
+
+fn look_up(reference: &str, surroundings: &Surroundings<'_>) -> Result<String, Unresolved> {
+    match reference.split_once(':') {
+        Some(("env", rest)) => variable(rest, surroundings),
+        Some(("file", path)) => file(path, surroundings.folder),
+        _ => Err(unresolved(
+            "a reference in ${…} has an unknown scheme",
+            "write ${env:NAME}, ${env:NAME:-default}, ${env:NAME:?message} or ${file:/path}, and $$ for a dollar sign",
+        )),
+    }
+}
+
+fn variable(rest: &str, surroundings: &Surroundings<'_>) -> Result<String, Unresolved> {
+    let (name, otherwise) = rest.split_once(':').map_or((rest, None), |(name, otherwise)| (name, Some(otherwise)));
+    let mut characters = name.bytes();
+    let named = characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == b'_');
+    if !named || !characters.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Err(unresolved("the name in ${env:…} is not that of an environment variable", "write ${env:NAME}"));
+    }
+    let value = (surroundings.variable)(name);
+    // As in a shell, a variable that is empty counts as missing where something else is given for that case.
+    let filled = value.clone().filter(|value| !value.is_empty());
+    match otherwise.map(|otherwise| (otherwise.strip_prefix('-'), otherwise.strip_prefix('?'))) {
+        None => value.map_or_else(
+            || {
+                missing(
+                    format!("the environment variable {name} is not set"),
+                    format!("set {name}, or give a default with ${{env:{name}:-default}}"),
+                )
+            },
+            Ok,
+        ),
+        Some((Some(default), _)) => Ok(filled.unwrap_or_else(|| default.to_owned())),
+        Some((_, Some(message))) => filled.map_or_else(
+            || missing(format!("the environment variable {name} is not set: {message}"), format!("set {name}")),
+            Ok,
+        ),
+        Some((None, None)) => missing(
+            "what follows the name in ${env:…} is not understood".into(),
+            "write ${env:NAME:-default} or ${env:NAME:?message}".into(),
+        ),
+    }
+}
+
+fn missing(message: String, suggestion: String) -> Result<String, Unresolved> {
+    Err(unresolved(message, suggestion))
+}
+
+fn file(path: &str, folder: &Path) -> Result<String, Unresolved> {
+    if path.is_empty() {
+        return Err(unresolved("${file:…} names no file", "write ${file:/path}"));
+    }
+    let failed = |why: &str| {
+        unresolved(format!("the file {path} cannot be read: {why}"), "check the path and its rights".to_owned())
+    };
+    let mut content = String::new();
+    File::open(folder.join(path))
+        .and_then(|file| file.take(RESOLVED_FILE_BYTES_MAX + 1).read_to_string(&mut content))
+        .map_err(|fault| failed(&fault.kind().to_string()))?;
+    if content.len() as u64 > RESOLVED_FILE_BYTES_MAX {
+        return Err(failed("it is longer than 64 KiB"));
+    }
+    // Editors and `echo` end a file with a line break that nobody means.
+    let text = content.strip_suffix('\n').map_or(content.as_str(), |text| text.strip_suffix('\r').unwrap_or(text));
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn resolve_here(raw: &str) -> Result<Resolved, Unresolved> {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("secret"), "from ${env:A} file\r\n").expect("writes");
+        let variable = |name: &str| match name {
+            "A" => Some("${env:B}$$".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        resolve(raw, &Surroundings { variable: &variable, folder: folder.path() })
+    }
+
+    #[test]
+    fn references_are_resolved_once() {
+        for (raw, text) in [
+            ("plain", "plain"),
+            ("a${env:A}b", "a${env:B}$$b"),
+            ("$${env:A} $ $1 $$$$", "${env:A} $ $1 $$"),
+            ("${env:MISSING:-x:y}${env:EMPTY:-z}", "x:yz"),
+            ("${env:EMPTY}${env:MISSING:-}", ""),
+            ("${file:secret}", "from ${env:A} file"),
+        ] {
+            let resolved = resolve_here(raw).unwrap_or_else(|fault| panic!("{raw}: {fault:?}"));
+            assert_eq!(resolved.text, text, "{raw}");
+        }
+    }
+
+    #[test]
+    fn the_shape_shows_only_what_stands_in_the_file() {
+        let resolved = resolve_here("a$$${env:A}b").expect("resolves");
+        assert_eq!(resolved.shape, format!("a${PLACEHOLDER}b"));
+    }
+
+    #[test]
+    fn faults_name_the_variable_or_the_file_and_no_value() {
+        for (raw, words) in [
+            ("${env:MISSING}", "MISSING is not set"),
+            ("${env:MISSING:?the URL of the shop}", "MISSING is not set: the URL of the shop"),
+            ("${env:EMPTY:?fill it}", "EMPTY is not set: fill it"),
+            ("${env:A:+x}", "not understood"),
+            ("${env:not a name}", "not that of an environment variable"),
+            ("${hunter2}", "unknown scheme"),
+            ("${aws-sm:hunter2}", "unknown scheme"),
+            ("hunter2${env:A", "never closed"),
+            ("${file:}", "names no file"),
+            ("${file:nowhere}", "the file nowhere cannot be read"),
+        ] {
+            let fault = resolve_here(raw).err().unwrap_or_else(|| panic!("{raw} resolves"));
+            assert!(fault.message.contains(words), "{raw}: {fault:?}");
+            assert!(!format!("{fault:?}").contains("hunter2"), "{fault:?}");
+        }
+    }
+}

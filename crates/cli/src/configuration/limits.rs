@@ -1,0 +1,63 @@
+//! `[limits]` and every other bound of a setting, in one place.
+
+use std::time::Duration;
+
+use crate::configuration::report::Report;
+use crate::configuration::scalars::Bounds;
+use crate::configuration::section::Section;
+use crate::configuration::spec::LimitsSpec;
+
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
+
+/// A lane is a session of the sink and a loop; a stream rarely has more shards that are written at once.
+pub const LANES: Bounds<u32> = Bounds { default: 4, min: 1, max: 64 };
+/// The service answers five `GetRecords` calls a second per shard; emulators have no limit.
+pub const POLL_INTERVAL_MIN: Bounds<Duration> = milliseconds(200, 10, 60_000);
+/// Up to five minutes: an iterator expires after fifteen.
+pub const POLL_INTERVAL_MAX: Bounds<Duration> = milliseconds(1_000, 10, 300_000);
+/// Longest run of one statement.
+pub const STATEMENT_TIMEOUT: Bounds<Duration> = milliseconds(30_000, 100, 3_600_000);
+/// Longest wait for a lock.
+pub const LOCK_TIMEOUT: Bounds<Duration> = milliseconds(10_000, 100, 3_600_000);
+/// Longest time to connect.
+pub const CONNECT_TIMEOUT: Bounds<Duration> = milliseconds(10_000, 100, 300_000);
+
+const MEMORY_BYTES: Bounds<usize> = Bounds { default: 128 * MIB, min: 16 * MIB, max: 64 * GIB };
+const GROUP_EVENTS: Bounds<u32> = Bounds { default: 1_000, min: 1, max: 100_000 };
+const GROUP_BYTES: Bounds<usize> = Bounds { default: 4 * MIB, min: 64 * KIB, max: 256 * MIB };
+const GROUP_DELAY: Bounds<Duration> = milliseconds(200, 1, 60_000);
+const FETCH_SLOTS: Bounds<u32> = Bounds { default: 8, min: 1, max: 256 };
+const DEAD_LETTERS_PER_MINUTE: Bounds<u32> = Bounds { default: 100, min: 0, max: 1_000_000 };
+const GRACE_PERIOD: Bounds<Duration> = milliseconds(30_000, 100, 600_000);
+const DISCOVERY_INTERVAL: Bounds<Duration> = milliseconds(30_000, 100, 600_000);
+
+const fn milliseconds(default: u64, min: u64, max: u64) -> Bounds<Duration> {
+    Bounds { default: Duration::from_millis(default), min: Duration::from_millis(min), max: Duration::from_millis(max) }
+}
+
+/// Reads `[limits]`.
+pub fn read(mut section: Section<'_>, report: &mut Report<'_>) -> LimitsSpec {
+    let limits = LimitsSpec {
+        memory_bytes_max: section.bytes("memory_bytes_max", MEMORY_BYTES, report),
+        group_events_max: section.number("group_events_max", GROUP_EVENTS, report) as usize,
+        group_bytes_max: section.bytes("group_bytes_max", GROUP_BYTES, report),
+        group_delay_max: section.duration("group_delay_max", GROUP_DELAY, report),
+        fetch_slots: section.number("fetch_slots", FETCH_SLOTS, report) as usize,
+        dead_letters_per_minute_max: section.number("dead_letters_per_minute_max", DEAD_LETTERS_PER_MINUTE, report),
+        grace_period: section.duration("grace_period", GRACE_PERIOD, report),
+        discovery_interval: section.duration("discovery_interval", DISCOVERY_INTERVAL, report),
+    };
+    // A group that is being committed and the next one that is being collected are both held.
+    if limits.group_bytes_max.saturating_mul(2) > limits.memory_bytes_max {
+        report.fault(
+            &section.place_of("group_bytes_max"),
+            "config.conflict",
+            "`memory_bytes_max` cannot hold two groups of `group_bytes_max`: one being committed, one being collected",
+            Some("raise `memory_bytes_max` or lower `group_bytes_max`".into()),
+        );
+    }
+    section.finish(report);
+    limits
+}

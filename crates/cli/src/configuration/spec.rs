@@ -1,0 +1,104 @@
+//! What a pipeline file means. Built without any connection; nothing here can be printed whole, because it may hold
+//! secrets.
+
+use std::time::Duration;
+
+use tailwater_sink_local::{FileSettings, SqliteSettings};
+use tailwater_sink_postgres::PostgresSettings;
+use tailwater_source_dynamodb::{AwsSettings, OnGap, StartAt};
+use tailwater_transform::{KeepChanges, RenameAttributes, SelectAttributes};
+
+/// One pipeline.
+pub struct PipelineSpec {
+    /// The file, as it was named on the command line.
+    pub file: String,
+    /// Its name in logs and in the stored progress.
+    pub name: String,
+    /// Lanes that shards are dealt to.
+    pub lanes: u32,
+    /// Where changes come from.
+    pub source: SourceSpec,
+    /// What happens to them on the way, in order.
+    pub transforms: Vec<TransformSpec>,
+    /// Where they go.
+    pub sink: SinkSpec,
+    /// Bounds of memory, groups and time.
+    pub limits: LimitsSpec,
+}
+
+/// `[source]`.
+pub struct SourceSpec {
+    /// The table's name.
+    pub table: String,
+    /// An older stream of the same table instead of the one that is on now.
+    pub stream_arn: Option<String>,
+    /// Where the very first run begins.
+    pub start: StartAt,
+    /// What happens when data was trimmed before it was read.
+    pub on_gap: OnGap,
+    /// How to reach AWS.
+    pub aws: AwsSettings,
+    /// Wait between polls of a shard whose pages are full.
+    pub poll_interval_min: Duration,
+    /// Wait between polls of a shard whose pages are empty.
+    pub poll_interval_max: Duration,
+}
+
+/// One `[[transform]]`.
+pub enum TransformSpec {
+    /// `keep`.
+    Keep(KeepChanges),
+    /// `include` or `exclude`.
+    Select(SelectAttributes),
+    /// `rename`.
+    Rename(RenameAttributes),
+}
+
+/// The one `[sink.X]`.
+pub enum SinkSpec {
+    /// `[sink.postgres]`.
+    Postgres(PostgresSettings),
+    /// `[sink.sqlite]`.
+    Sqlite(SqliteSettings),
+    /// `[sink.file]`.
+    File(FileSettings),
+    /// `[sink.stdout]`.
+    Stdout,
+}
+
+impl SinkSpec {
+    /// Its name in the file.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Postgres(_) => "postgres",
+            Self::Sqlite(_) => "sqlite",
+            Self::File(_) => "file",
+            Self::Stdout => "stdout",
+        }
+    }
+
+    /// Whether the sink mirrors whole items, and therefore needs the new image.
+    pub fn mirrors(&self) -> bool {
+        matches!(self, Self::Postgres(_) | Self::Sqlite(_))
+    }
+}
+
+/// `[limits]`.
+pub struct LimitsSpec {
+    /// Budget for pages in memory, taken before they are asked for, in bytes.
+    pub memory_bytes_max: usize,
+    /// Events at which a group is committed.
+    pub group_events_max: usize,
+    /// Bytes of pages at which a group is committed.
+    pub group_bytes_max: usize,
+    /// Longest wait of the first batch of a group for others.
+    pub group_delay_max: Duration,
+    /// Fetches of pages at the same time.
+    pub fetch_slots: usize,
+    /// Dead letters in a minute above which the pipeline stops.
+    pub dead_letters_per_minute_max: u32,
+    /// Longest time that a graceful stop may take.
+    pub grace_period: Duration,
+    /// Time between two listings of the stream's shards.
+    pub discovery_interval: Duration,
+}

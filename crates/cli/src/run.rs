@@ -1,0 +1,125 @@
+//! `tailwater run`: checks all files, assembles all pipelines, and runs them until they end or are asked to stop.
+
+use std::sync::Arc;
+
+use tailwater_model::{Trouble, TroubleKind};
+use tailwater_pipeline::{Ended, PipelineStatus, StopSignal};
+use tokio::task::JoinSet;
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::{info, warn};
+
+use crate::arguments::{RunArguments, Until};
+use crate::assemble::{AssembledPipeline, connect_source};
+use crate::configuration::{self, PipelineSpec};
+use crate::output::CommandFailure;
+use crate::progress_log::{PROGRESS_INTERVAL, ProgressLog};
+use crate::signals::StopRequests;
+
+type Troubles = Vec<(Option<String>, Trouble)>;
+
+/// Runs the pipelines. When one needs a person the others are stopped too: until there is a health endpoint, the end of
+/// the process is the only way in which a supervisor learns of it (I8).
+pub async fn run(arguments: RunArguments) -> Result<(), CommandFailure> {
+    let loaded = configuration::load(&arguments.paths);
+    if loaded.has_faults() {
+        return Err(CommandFailure::Faults(loaded.findings));
+    }
+    for finding in &loaded.findings {
+        let path = finding.path.as_deref().unwrap_or_default();
+        warn!(file = finding.file, line = finding.line, path, code = finding.code, "{}", finding.message);
+    }
+    let mut requests = StopRequests::listen()?;
+    let until_tip = arguments.until == Some(Until::Tip);
+    let assembled = tokio::select! { biased;
+        _ = requests.next() => {
+            info!("asked to stop before anything was read");
+            return Ok(());
+        }
+        assembled = Box::pin(assemble_all(loaded.specs, until_tip)) => assembled.map_err(CommandFailure::Troubles)?,
+    };
+    let troubles = Box::pin(carry_all(assembled, &mut requests)).await?;
+    if troubles.is_empty() { Ok(()) } else { Err(CommandFailure::Troubles(troubles)) }
+}
+
+/// Connects to every source before the first lane is claimed, and claims nothing more after a claim that fails: a start
+/// that cannot succeed should take as little as possible from a process that runs already.
+async fn assemble_all(specs: Vec<PipelineSpec>, until_tip: bool) -> Result<Vec<AssembledPipeline>, Troubles> {
+    let (mut connected, mut troubles) = (Vec::new(), Vec::new());
+    for spec in specs {
+        let name = spec.name.clone();
+        match Box::pin(connect_source(spec)).await {
+            Ok(pipeline) => connected.push(pipeline),
+            Err(trouble) => troubles.push((Some(name), trouble)),
+        }
+    }
+    if !troubles.is_empty() {
+        return Err(troubles);
+    }
+    let mut assembled = Vec::new();
+    for pipeline in connected {
+        let name = pipeline.name().to_owned();
+        let claimed = Box::pin(pipeline.claim(until_tip)).await;
+        assembled.push(claimed.map_err(|trouble| vec![(Some(name), trouble)])?);
+    }
+    Ok(assembled)
+}
+
+/// Runs until all pipelines have ended, and gives the troubles of those that failed.
+async fn carry_all(pipelines: Vec<AssembledPipeline>, requests: &mut StopRequests) -> Result<Troubles, CommandFailure> {
+    let stop = StopSignal::new();
+    let mut logs = Vec::new();
+    let mut tasks = JoinSet::new();
+    for (index, pipeline) in pipelines.into_iter().enumerate() {
+        let status = Arc::new(PipelineStatus::new());
+        info!(pipeline = pipeline.name, "starting");
+        logs.push(ProgressLog::new(pipeline.name.clone(), Arc::clone(&status)));
+        let stop = stop.clone();
+        tasks.spawn(async move { (index, Box::pin(pipeline.run(stop, status)).await) });
+    }
+    let mut running: Vec<bool> = logs.iter().map(|_| true).collect();
+    let mut troubles = Vec::new();
+    let mut ticks = interval(PROGRESS_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick comes at once, when there is nothing to tell.
+    ticks.tick().await;
+    loop {
+        tokio::select! { biased;
+            code = requests.next() => {
+                if stop.is_stopping() {
+                    return Err(CommandFailure::Forced(code));
+                }
+                info!("stopping: what is in hand is committed; a second signal ends at once");
+                stop.stop();
+            }
+            ended = tasks.join_next() => match ended {
+                None => return Ok(troubles),
+                Some(Ok((index, outcome))) => {
+                    running[index] = false;
+                    logs[index].summary(&outcome);
+                    note_trouble(&logs[index], outcome, &stop, &mut troubles);
+                }
+                Some(Err(fault)) => {
+                    let message = format!("a pipeline ended without an answer: {fault}");
+                    let trouble = Trouble::new(TroubleKind::Runtime, "process.task_failed", message);
+                    troubles.push((None, trouble.advise("this is a bug in Tailwater; please report it")));
+                    stop.stop();
+                }
+            },
+            _ = ticks.tick() => {
+                for (log, _) in logs.iter_mut().zip(&running).filter(|(_, running)| **running) {
+                    log.line();
+                }
+            }
+        }
+    }
+}
+
+fn note_trouble(log: &ProgressLog, outcome: Result<Ended, Trouble>, stop: &StopSignal, troubles: &mut Troubles) {
+    if let Err(trouble) = outcome {
+        if !stop.is_stopping() {
+            warn!(pipeline = log.pipeline(), code = trouble.code, "failed; all pipelines of this process stop with it");
+        }
+        stop.stop();
+        troubles.push((Some(log.pipeline().to_owned()), trouble));
+    }
+}

@@ -1,0 +1,71 @@
+//! Keeps each record's own text beside the reader, which turns records into change events and forgets their text.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytestring::ByteString;
+use tailwater_model::ShardId;
+use tailwater_source_dynamodb::{
+    ApiError, ApiErrorKind, Decoded, DynamoDb, IteratorStart, RecordPage, ShardIterator, ShardListing, StreamApi,
+    decode_page,
+};
+
+/// The texts of records that were read and not yet printed, by shard and sequence number. The reader's byte budget
+/// bounds them: printing a record takes its text out.
+pub type RawRecords = Arc<Mutex<BTreeMap<(ShardId, String), ByteString>>>;
+
+/// The service, with a look at each record as it came.
+#[derive(Clone)]
+pub struct RawTap {
+    dynamodb: DynamoDb,
+    records: RawRecords,
+}
+
+impl RawTap {
+    /// Puts the texts of all records read through it into `records`.
+    pub fn new(dynamodb: DynamoDb, records: RawRecords) -> Self {
+        Self { dynamodb, records }
+    }
+
+    fn keep(&self, shard: &ShardId, texts: &[ByteString], page: &RecordPage) {
+        let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
+        for (text, record) in texts.iter().zip(&page.records) {
+            let number = match record {
+                Decoded::Event(event) => &event.source.sequence_number,
+                Decoded::DeadLetter(letter) => &letter.sequence_number,
+            };
+            records.insert((shard.clone(), number.to_string()), text.clone());
+        }
+    }
+}
+
+impl StreamApi for RawTap {
+    async fn list_shards(&self, stream_arn: &str, after: Option<&ShardId>) -> Result<ShardListing, ApiError> {
+        self.dynamodb.list_shards(stream_arn, after).await
+    }
+
+    async fn list_children(&self, stream_arn: &str, parent: &ShardId) -> Result<ShardListing, ApiError> {
+        self.dynamodb.list_children(stream_arn, parent).await
+    }
+
+    async fn shard_iterator(
+        &self,
+        stream_arn: &str,
+        shard: &ShardId,
+        start: &IteratorStart,
+    ) -> Result<ShardIterator, ApiError> {
+        self.dynamodb.shard_iterator(stream_arn, shard, start).await
+    }
+
+    /// The page is decoded from the very texts that are kept, so an event and its text cannot be of different answers.
+    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RecordPage, ApiError> {
+        let raw = self.dynamodb.get_raw_records(shard, iterator).await?;
+        let texts: Vec<&str> = raw.records.iter().map(|text| &**text).collect();
+        let body = format!(r#"{{"Records":[{}]}}"#, texts.join(","));
+        let mut page = decode_page(body.into(), shard)
+            .map_err(|fault| ApiError { kind: ApiErrorKind::Transient, message: fault.to_string() })?;
+        page.next = raw.next;
+        self.keep(shard, &raw.records, &page);
+        Ok(page)
+    }
+}

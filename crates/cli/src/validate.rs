@@ -1,0 +1,29 @@
+//! `tailwater validate`: everything that can be known about pipeline files without connecting to anything.
+
+use std::io::IsTerminal;
+
+use tailwater_model::TroubleKind;
+
+use crate::arguments::ValidateArguments;
+use crate::configuration;
+use crate::output::{self, CommandFailure, FindingsJson, Severity, Style, Summary};
+
+/// Checks the files and prints every finding: the findings are the answer.
+pub fn run(arguments: &ValidateArguments) -> Result<(), CommandFailure> {
+    let loaded = configuration::load(&arguments.paths);
+    let summary = Summary::of(&loaded.findings, loaded.specs.len());
+    let fine = !loaded.has_faults();
+    if arguments.json {
+        output::answer_json("validate", fine, summary.to_string(), &FindingsJson { findings: &loaded.findings });
+    } else {
+        let style = Style::of(std::io::stdout().is_terminal());
+        let mut text = String::new();
+        for spec in &loaded.specs {
+            let mark = style.mark(Severity::Fine);
+            text.push_str(&format!("{mark} {}  pipeline {} into {}\n", spec.file, spec.name, spec.sink.name()));
+        }
+        output::push_report(&loaded.findings, &summary, style, &mut text);
+        output::answer(text.trim_end());
+    }
+    if fine { Ok(()) } else { Err(CommandFailure::Told(TroubleKind::Config)) }
+}

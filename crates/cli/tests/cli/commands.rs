@@ -1,0 +1,113 @@
+//! Exit codes and the shape of outputs of the commands that need no server.
+
+use crate::binary::output_of;
+use serde_json::Value;
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for arguments in [vec![], vec!["rnu"], vec!["run"], vec!["run", "--until", "noon", "x.toml"], vec!["checkpoints"]] {
+        assert_eq!(output_of(folder.path(), &arguments, &[]).code, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_read_are_all_named() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::create_dir(folder.path().join("empty")).expect("a folder");
+    std::fs::write(folder.path().join("latin.toml"), b"name = \"caf\xe9\"").expect("writes");
+    std::fs::write(folder.path().join("long.toml"), vec![b'#'; (1 << 20) + 1]).expect("writes");
+    for command in ["run", "validate"] {
+        let found = output_of(folder.path(), &[command, "nowhere.toml", "empty", "latin.toml", "long.toml"], &[]);
+        assert_eq!(found.code, Some(2), "{}", found.text);
+        for words in [
+            "nowhere.toml\n  cannot be read: entity not found",
+            "empty\n  cannot be read: the folder holds no *.toml file",
+            "latin.toml\n  cannot be read: not UTF-8 from byte 11 on",
+            "long.toml\n  cannot be read: longer than 1 MiB",
+            "4 failed",
+        ] {
+            assert!(found.text.contains(words), "{words} is not in\n{}", found.text);
+        }
+        assert_eq!(found.stdout.is_empty(), command == "run", "findings are the answer of validate only");
+    }
+}
+
+#[test]
+fn a_folder_means_every_pipeline_in_it_and_names_are_unique() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = |name: &str| format!("name = \"{name}\"\n[source]\ntable = \"orders\"\n[sink.stdout]\n");
+    for (file, name) in [("a.toml", "one"), ("b.toml", "two"), ("notes.txt", "one")] {
+        std::fs::write(folder.path().join(file), text(name)).expect("writes");
+    }
+    let found = output_of(folder.path(), &["validate", "."], &[]);
+    assert_eq!(found.code, Some(0), "{}", found.text);
+    assert!(found.text.starts_with("[OK] ./a.toml  pipeline one into stdout\n[OK] ./b.toml"), "{}", found.text);
+
+    std::fs::write(folder.path().join("c.toml"), text("one")).expect("writes");
+    let found = output_of(folder.path(), &["validate", "."], &[]);
+    assert_eq!(found.code, Some(2), "{}", found.text);
+    assert!(found.text.contains("config.duplicate_name  ./c.toml"), "{}", found.text);
+}
+
+#[test]
+fn json_is_one_object_with_every_finding() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("shop.toml"), "nmae = \"shop\"\n[sink.stdout]\n").expect("writes");
+    let found = output_of(folder.path(), &["validate", "--json", "shop.toml"], &[]);
+    assert_eq!(found.code, Some(2));
+    let envelope: Value = serde_json::from_str(&found.stdout).expect("one JSON object");
+    assert_eq!(envelope["command"], "validate");
+    assert_eq!(envelope["ok"], false);
+    assert_eq!(envelope["error"], Value::Null);
+    let findings = envelope["result"]["findings"].as_array().expect("findings");
+    let unknown = findings.iter().find(|finding| finding["code"] == "config.unknown_key").expect("the unknown key");
+    assert_eq!(
+        *unknown,
+        serde_json::json!({
+            "severity": "fault", "code": "config.unknown_key", "message": "not a key of the file", "file": "shop.toml",
+            "line": 1, "column": 1, "path": "nmae", "suggestion": "did you mean `name`?",
+        })
+    );
+
+    let found = output_of(folder.path(), &["version", "--json"], &[]);
+    let envelope: Value = serde_json::from_str(&found.stdout).expect("one JSON object");
+    assert_eq!(envelope["result"]["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(found.code, Some(0));
+}
+
+#[test]
+fn checkpoints_of_a_pipeline_that_never_ran_are_an_answer_with_the_next_step() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = |sink: &str| format!("name = \"shop\"\n[source]\ntable = \"orders\"\n{sink}\n");
+    for (sink, code, words) in [
+        ("[sink.stdout]", 2, "sink.keeps_nothing"),
+        ("[sink.sqlite]\npath = \"shop.db\"", 3, "tailwater run shop.toml"),
+        ("[sink.file]\npath = \"shop.jsonl\"", 3, "tailwater run shop.toml"),
+    ] {
+        std::fs::write(folder.path().join("shop.toml"), text(sink)).expect("writes");
+        let found = output_of(folder.path(), &["checkpoints", "show", "shop.toml"], &[]);
+        assert_eq!(found.code, Some(code), "{}", found.text);
+        assert!(found.text.contains(words), "{}", found.text);
+        let found = output_of(folder.path(), &["checkpoints", "show", "shop.toml", "--json"], &[]);
+        let envelope: Value = serde_json::from_str(&found.stdout).expect("one JSON object");
+        assert_eq!((found.code, &envelope["ok"]), (Some(code), &Value::Bool(false)));
+    }
+    let files: Vec<_> = std::fs::read_dir(folder.path()).expect("a folder").collect();
+    assert_eq!(files.len(), 1, "showing checkpoints makes no files: {files:?}");
+}
+
+#[test]
+fn an_unreachable_endpoint_ends_with_3() {
+    let folder = tempfile::tempdir().expect("a folder");
+    // Nothing listens on port 1.
+    let text = "name = \"shop\"\n[source]\ntable = \"orders\"\n[source.aws]\nregion = \"eu-west-1\"\n\
+                endpoint_url = \"http://127.0.0.1:1\"\n[sink.stdout]\n";
+    std::fs::write(folder.path().join("shop.toml"), text).expect("writes");
+    let credentials = [("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "CANARY9f3e7")];
+    let found = output_of(folder.path(), &["run", "shop.toml"], &credentials);
+    assert_eq!(found.code, Some(3), "{}", found.text);
+    assert!(found.text.contains("127.0.0.1:1"), "{}", found.text);
+    assert!(found.text.contains("  shop\n"), "the pipeline is named: {}", found.text);
+    assert!(!found.text.contains("CANARY"), "{}", found.text);
+}

@@ -1,0 +1,147 @@
+//! A secret in any string of a pipeline file, whole or damaged, is in no output of any command.
+
+use crate::binary::output_of;
+
+/// No valid name, path, word, duration or number; unlike anything that Tailwater prints.
+const CANARY: &str = "CANARY!FINCH SISKIN";
+
+/// A file that uses every string setting. `@` stands before each string to put the secret into.
+const EVERY_STRING: &str = r#"
+name = @"shop"
+lanes = 1
+[source]
+table = @"orders"
+stream_arn = @"arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026"
+start = @"latest"
+on_gap = @"stop"
+[source.aws]
+region = @"eu-west-1"
+endpoint_url = @"https://dynamodb.example.org"
+profile = @"shop"
+role_arn = @"arn:aws:iam::1:role/reader"
+external_id = @"7"
+[source.poll]
+interval_min = @"200ms"
+interval_max = @"1s"
+[[transform]]
+keep = [@"insert", @"modify"]
+[[transform]]
+include = [@"a", @"b.c"]
+[[transform]]
+exclude = [@"b"]
+[[transform]]
+rename = { @"a" = @"z" }
+[sink.postgres]
+url = @"postgres://writer@db.example.org/shop"
+schema = @"public"
+table = @"orders"
+delete = @"soft"
+tls = { mode = @"verify-full", ca_file = @"ca.pem" }
+statement_timeout = @"30s"
+lock_timeout = @"10s"
+connect_timeout = @"10s"
+[limits]
+memory_bytes_max = @"128MiB"
+group_bytes_max = @"4MiB"
+group_delay_max = @"200ms"
+grace_period = @"30s"
+discovery_interval = @"30s"
+"#;
+
+/// Ways to write, or to break, a string value. `%` stands for the secret.
+const DAMAGES: [&str; 15] = [
+    "\"%\"",
+    "'%'",
+    "\"%",
+    "%\"",
+    "%",
+    "'%",
+    "\"\"\"%",
+    "\"%\" \"%\"",
+    "\"%\" = \"%\"",
+    "[\"%\"",
+    "{ \"%\" = 1 }",
+    "\"\\x%\"",
+    "\"${%}\"",
+    "\"${env:%}\"",
+    "\"${%\"",
+];
+
+#[test]
+fn no_output_holds_a_secret_of_the_file() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let places = EVERY_STRING.matches('@').count();
+    assert!(places > 30, "{places}");
+    let mut files = Vec::new();
+    for (number, damage) in DAMAGES.iter().enumerate() {
+        for place in 0..places {
+            let name = format!("{number:02}-{place:02}.toml");
+            let text = with_string(place, &damage.replace('%', CANARY));
+            std::fs::write(folder.path().join(&name), text).expect("writes");
+            files.push(name);
+        }
+    }
+    // The undamaged file is fine, so each fault below is the secret's.
+    std::fs::write(folder.path().join("fine.toml"), with_string(usize::MAX, "")).expect("writes");
+    let fine = output_of(folder.path(), &["validate", "fine.toml"], &[]);
+    assert_eq!(fine.code, Some(0), "{}", fine.text);
+
+    let files: Vec<_> = files.iter().map(String::as_str).collect();
+    for command in [vec!["validate"], vec!["validate", "--json"], vec!["run"]] {
+        let found = output_of(folder.path(), &[command.as_slice(), &files].concat(), &[("TAILWATER_LOG", "trace")]);
+        assert_eq!(found.code, Some(2), "{}", found.text);
+        assert_no_canary(&found.text);
+    }
+    // The first two are well-formed: there a word such as a path may be shown once somebody connects.
+    let broken = files.iter().filter(|file| !file.starts_with("00") && !file.starts_with("01"));
+    for file in broken.step_by(7) {
+        let found = output_of(folder.path(), &["checkpoints", "show", file], &[("TAILWATER_LOG", "trace")]);
+        assert_eq!(found.code, Some(2), "{file}: {}", found.text);
+        assert_no_canary(&found.text);
+    }
+}
+
+#[test]
+fn no_output_holds_a_password_that_cannot_connect() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let password = "CANARY9f3e7";
+    // Nothing listens on port 1.
+    let file = "name = \"shop\"\n[source]\ntable = \"orders\"\n[source.aws]\nregion = \"x\"\n\
+                endpoint_url = \"http://127.0.0.1:1\"\n[sink.postgres]\nurl = \"${env:PG_URL}\"\nconnect_timeout = \"1s\"\n";
+    std::fs::write(folder.path().join("shop.toml"), file).expect("writes");
+    let url = format!("postgres://writer:{password}@127.0.0.1:1/shop");
+    for broken in [url.clone(), url.replace("postgres://", "postgres:/"), url.replace(":1/", ":port/")] {
+        let found = output_of(
+            folder.path(),
+            &["checkpoints", "show", "shop.toml"],
+            &[("PG_URL", &broken), ("TAILWATER_LOG", "trace")],
+        );
+        assert!(matches!(found.code, Some(2 | 3)), "{:?} {}", found.code, found.text);
+        assert!(!found.text.contains(password), "{}", found.text);
+    }
+}
+
+fn with_string(place: usize, string: &str) -> String {
+    let mut out = String::new();
+    for (number, part) in EVERY_STRING.split('@').enumerate() {
+        match number.checked_sub(1) {
+            Some(found) if found == place => {
+                out.push_str(string);
+                // What stood there goes: a string without escapes.
+                out.push_str(part.splitn(3, '"').nth(2).unwrap_or_default());
+            }
+            _ => out.push_str(part),
+        }
+    }
+    out
+}
+
+fn assert_no_canary(text: &str) {
+    // As it is, in parts, URL-encoded and in base64.
+    for part in ["CANARY", "FINCH", "SISKIN", "%46%49", "Q0FOQVJZ", "RklOQ0g"] {
+        if let Some(at) = text.find(part) {
+            let from = text[..at].rfind('\n').unwrap_or_default();
+            panic!("a secret is shown: {}", text[from..].chars().take(400).collect::<String>());
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The data file itself: opened, locked, checked against the recorded length, cut and appended to. Blocking.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use tailwater_model::{Failure, Trouble, TroubleKind};
+
+use crate::file_identity::{FileIdentity, sync_parent_directory};
+
+/// A file of lines. The lock is held as long as the file is open.
+pub(super) struct DataFile {
+    path: PathBuf,
+    file: Option<File>,
+}
+
+impl DataFile {
+    pub(super) fn unopened(path: &Path) -> Self {
+        Self { path: path.to_owned(), file: None }
+    }
+
+    /// Opens and locks the file. One that `must_exist` is not made anew.
+    pub(super) fn open(&mut self, must_exist: bool) -> Result<(), Trouble> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(!must_exist).truncate(false);
+        let file = options.open(&self.path).map_err(|error| match error.kind() {
+            ErrorKind::NotFound if must_exist => {
+                self.at_risk("is gone, but the progress beside it says that it was written to")
+            }
+            _ => self.io_trouble("opening", &error),
+        })?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => {
+                let message =
+                    format!("another process has locked {}: it runs this pipeline already", self.path.display());
+                let trouble = Trouble::new(TroubleKind::Runtime, "sink.file.locked", message);
+                return Err(trouble.advise("stop the other process first, or give this pipeline a file of its own"));
+            }
+            Err(TryLockError::Error(error)) => return Err(self.io_trouble("locking", &error)),
+        }
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// Whether the file can be the one that the progress speaks of. Without a recorded length it must be empty: content
+    /// that we did not write is never cut off.
+    pub(super) fn check(&mut self, recorded: Option<u64>) -> Result<(), Trouble> {
+        match recorded {
+            Some(recorded) => self.check_length(recorded).map(drop),
+            None => match self.length()? {
+                0 => Ok(()),
+                length => {
+                    let message = format!(
+                        "{} holds {length} bytes, and there is no progress for it beside it",
+                        self.path.display()
+                    );
+                    let trouble = Trouble::new(TroubleKind::Config, "sink.file.not_ours", message);
+                    Err(trouble
+                        .advise("move the file away or name another path; if the .progress file was lost, put it back"))
+                }
+            },
+        }
+    }
+
+    /// Cuts the file to the recorded length and makes that durable.
+    pub(super) fn cut(&mut self, recorded: u64) -> Result<(), Failure> {
+        self.check_identity()?;
+        let length = self.check_length(recorded).map_err(Failure::Halt)?;
+        if length > recorded {
+            let (path, bytes) = (self.path.display(), length - recorded);
+            tracing::info!(%path, bytes, "cutting off lines of a commit that did not become durable");
+            let file = self.opened().map_err(Failure::Halt)?;
+            file.set_len(recorded)
+                .and_then(|()| file.sync_all())
+                .map_err(|error| Failure::Reopen(self.io_trouble("cutting", &error)))?;
+        }
+        Ok(())
+    }
+
+    /// Writes the lines at the end and makes them durable. `sync_data` includes the length: without it the data could
+    /// not be read back (POSIX, `fdatasync`).
+    pub(super) fn append(&mut self, at: u64, lines: &str) -> Result<(), Failure> {
+        self.check_identity()?;
+        let mut file = self.opened().map_err(Failure::Halt)?;
+        file.seek(SeekFrom::Start(at))
+            .and_then(|_| file.write_all(lines.as_bytes()))
+            .and_then(|()| file.sync_data())
+            .map_err(|error| Failure::Reopen(self.io_trouble("writing to", &error)))
+    }
+
+    pub(super) fn sync_directory(&mut self) -> Result<(), Trouble> {
+        sync_parent_directory(&self.path).map_err(|error| self.io_trouble("syncing the directory of", &error))
+    }
+
+    fn opened(&self) -> Result<&File, Trouble> {
+        self.file.as_ref().ok_or_else(|| self.io_trouble("using", &ErrorKind::NotConnected.into()))
+    }
+
+    fn length(&self) -> Result<u64, Trouble> {
+        self.opened()?.metadata().map(|metadata| metadata.len()).map_err(|error| self.io_trouble("measuring", &error))
+    }
+
+    /// Answers the length. I8: a file that lost lines is never filled up in silence.
+    fn check_length(&self, recorded: u64) -> Result<u64, Trouble> {
+        let length = self.length()?;
+        if length < recorded {
+            return Err(self.at_risk(&format!("has {length} bytes, but {recorded} bytes were durable")));
+        }
+        if recorded > 0 && self.byte_at(recorded - 1)? != b'\n' {
+            return Err(
+                self.at_risk(&format!("was changed: no line ends at byte {recorded}, where the last commit ended"))
+            );
+        }
+        Ok(length)
+    }
+
+    fn byte_at(&self, at: u64) -> Result<u8, Trouble> {
+        let mut byte = [0];
+        let mut file = self.opened()?;
+        file.seek(SeekFrom::Start(at))
+            .and_then(|_| file.read_exact(&mut byte))
+            .map_err(|error| self.io_trouble("reading", &error))?;
+        Ok(byte[0])
+    }
+
+    /// I8: lines written to a file that was moved or deleted would not be found where the user looks for them.
+    fn check_identity(&self) -> Result<(), Failure> {
+        let metadata = self.opened().map_err(Failure::Halt)?.metadata();
+        let ours = metadata.map_err(|error| Failure::Reopen(self.io_trouble("looking at", &error)))?;
+        if FileIdentity::of_path(&self.path).ok() == Some(FileIdentity::of(&ours)) {
+            return Ok(());
+        }
+        Err(Failure::Halt(self.at_risk("was moved, deleted or replaced while the pipeline ran")))
+    }
+
+    fn at_risk(&self, what: &str) -> Trouble {
+        let message = format!("the data file {} {what}", self.path.display());
+        Trouble::new(TroubleKind::DataAtRisk, "sink.file.data_missing", message).advise(
+            "put the file back as it was; or, to begin anew, move both it and its .progress file away: changes that the \
+             stream no longer holds (24 hours) cannot be read again",
+        )
+    }
+
+    fn io_trouble(&self, doing: &str, error: &io::Error) -> Trouble {
+        let message = format!("{doing} the data file {} failed: {error}", self.path.display());
+        let trouble = Trouble::new(TroubleKind::Environment, "sink.file.io", message);
+        trouble.advise("see that the directory exists, that this user may write there, and that the disk has room")
+    }
+}

@@ -1,0 +1,223 @@
+//! What a commit stores beside the data: the fence, the steps, gaps, dead letters, and the contact.
+
+use sqlx::sqlite::SqliteConnection;
+use tailwater_model::{Advance, Batch, Committed, Contact, DeadLetter, Failure, Gap, Group, Position};
+use tailwater_model::{ShardId, Step, Trouble, TroubleKind};
+
+use super::{Epoch, LaneClaim, now, taken_over};
+use crate::accounting;
+use crate::database::Fault;
+
+/// What a stored group comes to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored {
+    pub(crate) committed: Committed,
+    /// Dead letters of the pipeline in the last minute, with those of this group; zero when this group has none.
+    dead_letters_last_minute: u32,
+}
+
+impl Stored {
+    /// Stops a pipeline that sets too much aside: that is a wrong configuration and no run of bad luck. To be asked
+    /// after the commit, which has made the dead letters durable, so nothing is lost.
+    pub(crate) fn check_rate(&self, per_minute_max: u32) -> Result<Committed, Failure> {
+        let count = self.dead_letters_last_minute;
+        if count <= per_minute_max {
+            return Ok(self.committed);
+        }
+        let message = format!("{count} records went to the dead letters within a minute; {per_minute_max} are allowed");
+        let trouble = Trouble::new(TroubleKind::Config, "sink.dead_letter_rate", message);
+        Err(Failure::Halt(trouble.advise(
+            "they are kept in the table tailwater_dead_letters with the reason of each: correct the pipeline, or raise \
+             dead_letters_per_minute_max",
+        )))
+    }
+}
+
+/// Stores all of the group but its events. The first statement is the fence. The caller commits, or rolls back after
+/// an error.
+pub(crate) async fn store_group(
+    connection: &mut SqliteConnection,
+    claim: &LaneClaim,
+    epoch: Epoch,
+    group: &Group,
+) -> Result<Stored, Fault> {
+    fence(connection, claim, epoch).await?;
+    for batch in &group.batches {
+        store_step(connection, claim, batch).await?;
+        if let Some(gap) = &batch.gap {
+            store_gap(connection, claim, gap).await?;
+        }
+        for letter in &batch.dead_letters {
+            store_dead_letter(connection, claim, letter).await?;
+        }
+    }
+    if let Some(contact) = group.contact {
+        store_contact(connection, claim, contact).await?;
+    }
+    let counts = accounting::total(group);
+    let committed = Committed { written: counts.written, dead_lettered: counts.dead_lettered };
+    let dead_letters_last_minute =
+        if committed.dead_lettered == 0 { 0 } else { dead_letters_last_minute(connection, claim).await? };
+    Ok(Stored { committed, dead_letters_last_minute })
+}
+
+/// Holds until the commit, because the transaction has the write lock (I2).
+async fn fence(connection: &mut SqliteConnection, claim: &LaneClaim, epoch: Epoch) -> Result<(), Fault> {
+    let found: Option<(String, i64)> =
+        sqlx::query_as("select owner, epoch from tailwater_lanes where pipeline = ? and lane = ?")
+            .bind(&claim.pipeline.name)
+            .bind(claim.lane)
+            .fetch_optional(connection)
+            .await?;
+    match found {
+        Some((owner, stored)) if owner == claim.owner && stored == epoch.0 => Ok(()),
+        Some((owner, _)) if owner == claim.owner => {
+            let message = format!("lane {} was opened again by a newer session", claim.lane);
+            Err(Failure::Reopen(Trouble::new(TroubleKind::Runtime, "sink.fenced", message)).into())
+        }
+        _ => Err(Fault::halt(taken_over(claim))),
+    }
+}
+
+async fn store_step(connection: &mut SqliteConnection, claim: &LaneClaim, batch: &Batch) -> Result<(), Fault> {
+    let stored = match &batch.step {
+        Step::Register { parent, position } => register(connection, claim, batch, parent.as_ref(), position).await?,
+        Step::Advance(advance) => self::advance(connection, claim, batch, advance).await?,
+    };
+    if stored == 1 {
+        return Ok(());
+    }
+    // I2: what is durable differs from what the lane believes, so the lane has to look again.
+    let step = match &batch.step {
+        Step::Register { .. } => "is stored already".to_owned(),
+        Step::Advance(advance) => format!("is not stored at position {}", advance.from),
+    };
+    let message = format!("shard {} {step}: the step does not fit", batch.shard);
+    Err(Failure::Reopen(Trouble::new(TroubleKind::Runtime, "sink.step_refused", message)).into())
+}
+
+async fn register(
+    connection: &mut SqliteConnection,
+    claim: &LaneClaim,
+    batch: &Batch,
+    parent: Option<&ShardId>,
+    position: &Position,
+) -> Result<u64, sqlx::Error> {
+    let counts = &batch.counts;
+    let inserted = sqlx::query(concat!(
+        "insert into tailwater_shards values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
+        now!(),
+        ") on conflict do nothing"
+    ))
+    .bind(&claim.pipeline.name)
+    .bind(&claim.pipeline.stream.stream_arn)
+    .bind(batch.shard.as_str())
+    .bind(parent.map(ShardId::as_str))
+    .bind(claim.lane)
+    .bind(position.to_string())
+    .bind(integer(counts.read))
+    .bind(integer(counts.written))
+    .bind(integer(counts.filtered))
+    .bind(integer(counts.dead_lettered))
+    .bind(integer(counts.suppressed))
+    .execute(connection)
+    .await?;
+    Ok(inserted.rows_affected())
+}
+
+async fn advance(
+    connection: &mut SqliteConnection,
+    claim: &LaneClaim,
+    batch: &Batch,
+    advance: &Advance,
+) -> Result<u64, sqlx::Error> {
+    let counts = &batch.counts;
+    let updated = sqlx::query(concat!(
+        "update tailwater_shards set position = ?, read = read + ?, written = written + ?, filtered = filtered + ?, \
+         dead_lettered = dead_lettered + ?, suppressed = suppressed + ?, updated_at = ",
+        now!(),
+        " where pipeline = ? and stream_arn = ? and shard = ? and lane = ? and position = ?"
+    ))
+    .bind(advance.to.to_string())
+    .bind(integer(counts.read))
+    .bind(integer(counts.written))
+    .bind(integer(counts.filtered))
+    .bind(integer(counts.dead_lettered))
+    .bind(integer(counts.suppressed))
+    .bind(&claim.pipeline.name)
+    .bind(&claim.pipeline.stream.stream_arn)
+    .bind(batch.shard.as_str())
+    .bind(claim.lane)
+    .bind(advance.from.to_string())
+    .execute(connection)
+    .await?;
+    Ok(updated.rows_affected())
+}
+
+/// SQLite's integers end at 2^63 - 1, which no count of records reaches.
+fn integer(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
+async fn store_gap(connection: &mut SqliteConnection, claim: &LaneClaim, gap: &Gap) -> Result<(), sqlx::Error> {
+    // The same gap may be found again after each restart: it is one gap.
+    sqlx::query(concat!("insert into tailwater_gaps values (?, ?, ?, ?, ?, ?, ?, ", now!(), ") on conflict do nothing"))
+        .bind(&claim.pipeline.name)
+        .bind(&claim.pipeline.stream.stream_arn)
+        .bind(gap.shard.as_ref().map_or("", ShardId::as_str))
+        .bind(gap.cause.as_str())
+        .bind(gap.after.to_string())
+        .bind(&gap.detail)
+        .bind(gap.stop)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+async fn store_dead_letter(
+    connection: &mut SqliteConnection,
+    claim: &LaneClaim,
+    letter: &DeadLetter,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(concat!("insert into tailwater_dead_letters values (null, ?, ?, ?, ?, ?, ?, ?, ?, ", now!(), ")"))
+        .bind(&claim.pipeline.name)
+        .bind(&claim.pipeline.stream.stream_arn)
+        .bind(letter.shard.as_str())
+        .bind(letter.sequence_number.to_string())
+        .bind(&*letter.event_id)
+        .bind(letter.code)
+        .bind(&letter.error)
+        .bind(&letter.record)
+        .execute(connection)
+        .await
+        .map(drop)
+}
+
+async fn store_contact(
+    connection: &mut SqliteConnection,
+    claim: &LaneClaim,
+    contact: Contact,
+) -> Result<(), sqlx::Error> {
+    sqlx::query(concat!(
+        "update tailwater_streams set stream_known = max(stream_known, ?), last_contact = ",
+        now!(),
+        " where pipeline = ? and stream_arn = ?"
+    ))
+    .bind(contact.stream_known)
+    .bind(&claim.pipeline.name)
+    .bind(&claim.pipeline.stream.stream_arn)
+    .execute(connection)
+    .await
+    .map(drop)
+}
+
+async fn dead_letters_last_minute(connection: &mut SqliteConnection, claim: &LaneClaim) -> Result<u32, sqlx::Error> {
+    let (count,): (i64,) = sqlx::query_as(
+        "select count(*) from tailwater_dead_letters \
+         where pipeline = ? and stored_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-60 seconds')",
+    )
+    .bind(&claim.pipeline.name)
+    .fetch_one(connection)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}

@@ -1,0 +1,193 @@
+//! Progress in SQLite: migrations, claiming the lanes of a pipeline, and opening one. All functions work inside a
+//! transaction of the caller that holds the write lock.
+
+mod checkpoints;
+mod commit;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::sqlite::SqliteConnection;
+use tailwater_model::{Failure, PipelineIdentity, Position, Progress, ShardId, ShardProgress, Trouble, TroubleKind};
+
+pub(crate) use self::checkpoints::read_checkpoints;
+pub(crate) use self::commit::{Stored, store_group};
+use crate::database::Fault;
+
+/// The present moment by the database's clock, in the one form in which times are stored.
+macro_rules! now {
+    () => {
+        "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+    };
+}
+pub(crate) use now;
+
+/// The schema, one entry per version. Entries are only ever added.
+const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_progress.sql")];
+
+/// Brings the schema to this program's version.
+pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Fault> {
+    sqlx::raw_sql(
+        "create table if not exists tailwater_migrations (version integer primary key, applied_at text not null) strict",
+    )
+    .execute(&mut *connection)
+    .await?;
+    let (applied,): (i64,) = sqlx::query_as("select coalesce(max(version), 0) from tailwater_migrations")
+        .fetch_one(&mut *connection)
+        .await?;
+    let applied = usize::try_from(applied).unwrap_or_default();
+    if applied > MIGRATIONS.len() {
+        let message = format!(
+            "the progress tables have version {applied}, and this program knows versions up to {}",
+            MIGRATIONS.len()
+        );
+        let trouble = Trouble::new(TroubleKind::Environment, "sink.newer_schema", message);
+        return Err(Fault::halt(trouble.advise("run the version of tailwater that wrote them, or a newer one")));
+    }
+    for (index, migration) in MIGRATIONS.into_iter().enumerate().skip(applied) {
+        sqlx::raw_sql(migration).execute(&mut *connection).await?;
+        sqlx::query(concat!("insert into tailwater_migrations values (?, ", now!(), ")"))
+            .bind(index as i64 + 1)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// Who owns a lane: the process that wrote its nonce last.
+#[derive(Clone, Debug)]
+pub(crate) struct LaneClaim {
+    pub(crate) pipeline: Arc<PipelineIdentity>,
+    pub(crate) lane: u32,
+    owner: String,
+}
+
+/// Takes all lanes of the pipeline away from whoever had them, and raises their epochs.
+pub(crate) async fn claim_lanes(
+    connection: &mut SqliteConnection,
+    identity: &PipelineIdentity,
+) -> Result<Vec<LaneClaim>, Fault> {
+    // SQLite's own randomness: an owner must differ from every other one, also of processes started at the same time.
+    let (owner,): (String,) = sqlx::query_as("select lower(hex(randomblob(16)))").fetch_one(&mut *connection).await?;
+    let (stored,): (i64,) = sqlx::query_as("select count(*) from tailwater_lanes where pipeline = ?")
+        .bind(&identity.name)
+        .fetch_one(&mut *connection)
+        .await?;
+    if stored != 0 && stored != i64::from(identity.lanes) {
+        return Err(Fault::halt(lane_count_trouble(identity, stored)));
+    }
+    for lane in 0..identity.lanes {
+        sqlx::query(concat!(
+            "insert into tailwater_lanes (pipeline, lane, epoch, owner, claimed_at) values (?, ?, 1, ?, ",
+            now!(),
+            ") on conflict do update set epoch = epoch + 1, owner = excluded.owner, claimed_at = excluded.claimed_at"
+        ))
+        .bind(&identity.name)
+        .bind(lane)
+        .bind(&owner)
+        .execute(&mut *connection)
+        .await?;
+    }
+    let stream = &identity.stream;
+    sqlx::query(concat!(
+        "insert into tailwater_streams (pipeline, stream_arn, table_name, table_id, claimed_at) values (?, ?, ?, ?, ",
+        now!(),
+        ") on conflict do update set claimed_at = excluded.claimed_at"
+    ))
+    .bind(&identity.name)
+    .bind(&stream.stream_arn)
+    .bind(&stream.table)
+    .bind(&stream.table_id)
+    .execute(&mut *connection)
+    .await?;
+    let pipeline = Arc::new(identity.clone());
+    Ok((0..identity.lanes).map(|lane| LaneClaim { pipeline: pipeline.clone(), lane, owner: owner.clone() }).collect())
+}
+
+fn lane_count_trouble(identity: &PipelineIdentity, stored: i64) -> Trouble {
+    let PipelineIdentity { name, lanes, .. } = identity;
+    let message = format!("pipeline {name:?} was started with {stored} lanes before, and its file now says {lanes}");
+    Trouble::new(TroubleKind::Config, "sink.lane_count", message).advise(format!(
+        "set `lanes = {stored}` again: shards are dealt to lanes by that number. To change it, give the pipeline a new \
+         name: it then begins at the place that `start` says"
+    ))
+}
+
+/// Raises the lane's epoch, which shuts out every other session of it, and only then reads what is durable.
+pub(crate) async fn open_lane(
+    connection: &mut SqliteConnection,
+    claim: &LaneClaim,
+) -> Result<(Epoch, Progress), Fault> {
+    let raised: Option<(i64,)> = sqlx::query_as(
+        "update tailwater_lanes set epoch = epoch + 1 where pipeline = ? and lane = ? and owner = ? returning epoch",
+    )
+    .bind(&claim.pipeline.name)
+    .bind(claim.lane)
+    .bind(&claim.owner)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some((epoch,)) = raised else { return Err(Fault::halt(taken_over(claim))) };
+    Ok((Epoch(epoch), read_progress(connection, claim).await?))
+}
+
+/// The number of a session of a lane. Only the newest may commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Epoch(i64);
+
+fn taken_over(claim: &LaneClaim) -> Trouble {
+    let name = &claim.pipeline.name;
+    let message = format!("another process took over pipeline {name:?}; this one can write no more");
+    Trouble::new(TroubleKind::Runtime, "sink.taken_over", message).advise("run each pipeline once")
+}
+
+async fn read_progress(connection: &mut SqliteConnection, claim: &LaneClaim) -> Result<Progress, Fault> {
+    let PipelineIdentity { name, stream, .. } = &*claim.pipeline;
+    let rows: Vec<(String, Option<String>, String)> = sqlx::query_as(
+        "select shard, parent, position from tailwater_shards \
+         where pipeline = ? and stream_arn = ? and lane = ? order by shard",
+    )
+    .bind(name)
+    .bind(&stream.stream_arn)
+    .bind(claim.lane)
+    .fetch_all(&mut *connection)
+    .await?;
+    let shards = rows.into_iter().map(|(shard, parent, position)| {
+        Ok(ShardProgress {
+            shard: ShardId::new(&shard),
+            parent: parent.as_deref().map(ShardId::new),
+            position: parse_position(&position)?,
+        })
+    });
+    let shards = shards.collect::<Result<_, Fault>>()?;
+    let (stream_known, since_contact_s): (bool, Option<f64>) = sqlx::query_as(
+        "select stream_known, unixepoch('now', 'subsec') - unixepoch(last_contact, 'subsec') from tailwater_streams \
+         where pipeline = ? and stream_arn = ?",
+    )
+    .bind(name)
+    .bind(&stream.stream_arn)
+    .fetch_one(&mut *connection)
+    .await?;
+    let previous: Option<(String,)> = sqlx::query_as(
+        "select stream_arn from tailwater_streams where pipeline = ? and table_name = ? and stream_arn <> ? \
+         order by coalesce(last_contact, claimed_at) desc limit 1",
+    )
+    .bind(name)
+    .bind(&stream.table)
+    .bind(&stream.stream_arn)
+    .fetch_optional(&mut *connection)
+    .await?;
+    Ok(Progress {
+        shards,
+        stream_known,
+        // A clock that was set back must not make the answer unusable.
+        since_contact: since_contact_s.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()),
+        previous_stream: previous.map(|(arn,)| arn),
+    })
+}
+
+fn parse_position(text: &str) -> Result<Position, Fault> {
+    Position::parse(text).map_err(|fault| {
+        let trouble = Trouble::new(TroubleKind::DataAtRisk, "sink.progress_unreadable", fault.to_string());
+        Fault::Failure(Failure::Halt(trouble.advise("restore the database from a backup: something else wrote to it")))
+    })
+}

@@ -1,0 +1,169 @@
+//! The `sqlite` sink: the mirror table and the progress in one database and one transaction, so each change has its
+//! effect exactly once.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sqlx::Connection;
+use sqlx::sqlite::SqliteConnection;
+use tailwater_model::{
+    Checkpoints, Committed, DeleteMode, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink,
+};
+use tailwater_model::{Folded, Trouble, TroubleKind, fold_by_key};
+use tokio::sync::Mutex;
+
+use crate::accounting::set_refused_aside;
+use crate::database::{Access, Fault, begin, connect, not_open};
+use crate::file_identity::{FileIdentity, sync_parent_directory};
+use crate::mirror_table::MirrorTable;
+use crate::progress::{Epoch, LaneClaim, Stored, claim_lanes, migrate, open_lane, read_checkpoints, store_group};
+
+/// Where to mirror to.
+#[derive(Clone, Debug)]
+pub struct SqliteSettings {
+    /// The database file. It is made when it is missing; its directory must exist.
+    pub path: PathBuf,
+    /// The mirror table. It is made when it is missing.
+    pub table: String,
+    /// What becomes of the row of a removed item.
+    pub delete: DeleteMode,
+    /// More dead letters than this within a minute stop the pipeline.
+    pub dead_letters_per_minute_max: u32,
+}
+
+/// Makes the tables when they are missing and takes over all lanes of the pipeline, in one transaction. Another process
+/// that runs the same pipeline is shut out from then on.
+///
+/// Refused with trouble: a mirror table of another shape, a lane count that differs from the stored one, a database
+/// that cannot be opened or was written by a newer version.
+pub async fn claim_sqlite(
+    settings: &SqliteSettings,
+    identity: &PipelineIdentity,
+    keys: &KeySchema,
+) -> Result<Vec<SqliteLane>, Trouble> {
+    let table = MirrorTable::new(&settings.table, keys, settings.delete)?;
+    let path = &settings.path;
+    let claims = claim(path, identity, &table).await.map_err(|fault| fault.into_trouble(path))?;
+    sync_parent_directory(path).map_err(|error| Fault::from(sqlx::Error::Io(error)).into_trouble(path))?;
+    let table = Arc::new(table);
+    let turn = Arc::new(Mutex::new(()));
+    let lane = |claim| SqliteLane {
+        path: path.clone(),
+        keys: keys.clone(),
+        dead_letters_per_minute_max: settings.dead_letters_per_minute_max,
+        claim,
+        table: table.clone(),
+        turn: turn.clone(),
+        session: None,
+    };
+    Ok(claims.into_iter().map(lane).collect())
+}
+
+async fn claim(path: &Path, identity: &PipelineIdentity, table: &MirrorTable) -> Result<Vec<LaneClaim>, Fault> {
+    let mut connection = connect(path, Access::Create).await?;
+    let mut transaction = begin(&mut connection).await?;
+    migrate(&mut transaction).await?;
+    table.create_or_check(&mut transaction, &identity.name).await?;
+    let claims = claim_lanes(&mut transaction, identity).await?;
+    transaction.commit().await?;
+    connection.close().await?;
+    Ok(claims)
+}
+
+/// The stored progress of a pipeline, for people. Nothing when the file is missing or the pipeline was never run there.
+pub async fn sqlite_checkpoints(path: &Path, pipeline: &str) -> Result<Option<Checkpoints>, Trouble> {
+    read_checkpoints(path, pipeline).await
+}
+
+/// One lane that writes to SQLite.
+pub struct SqliteLane {
+    path: PathBuf,
+    keys: KeySchema,
+    dead_letters_per_minute_max: u32,
+    claim: LaneClaim,
+    table: Arc<MirrorTable>,
+    /// The lanes of a process write in turn. SQLite has one writer anyway, and a queue is fair where its busy timeout is
+    /// not. It also keeps our connections from writing and checkpointing at the same moment, which could corrupt a
+    /// database in WAL mode before SQLite 3.51.3 (<https://www.sqlite.org/wal.html>, "The WAL-Reset Bug").
+    turn: Arc<Mutex<()>>,
+    /// Taken out by a commit and put back only when it succeeded: after an error or a dropped future the lane has none
+    /// and must be opened (I7).
+    session: Option<Session>,
+}
+
+struct Session {
+    connection: SqliteConnection,
+    epoch: Epoch,
+    file: FileIdentity,
+}
+
+impl Sink for SqliteLane {
+    async fn open(&mut self) -> Result<Progress, Failure> {
+        // The connection of a failed commit first: it may hold the write lock.
+        self.session = None;
+        let _turn = self.turn.lock().await;
+        let file = FileIdentity::of_path(&self.path).map_err(|_| database_gone(&self.path))?;
+        let (connection, epoch, progress) =
+            open_session(&self.path, &self.claim, &self.table).await.map_err(|fault| fault.into_failure(&self.path))?;
+        self.session = Some(Session { connection, epoch, file });
+        Ok(progress)
+    }
+
+    async fn commit(&mut self, mut group: Group) -> Result<Committed, Failure> {
+        let mut session = self.session.take().ok_or_else(not_open)?;
+        for batch in &mut group.batches {
+            set_refused_aside(batch, |event| self.table.accept(event));
+        }
+        let events = group.batches.iter_mut().flat_map(|batch| std::mem::take(&mut batch.events));
+        let folded = fold_by_key(events, &self.keys);
+        let turn = self.turn.lock().await;
+        let stored = store(&mut session, &self.claim, &self.table, &group, &folded).await;
+        drop(turn);
+        let stored = stored.map_err(|fault| fault.into_failure(&self.path))?;
+        if FileIdentity::of_path(&self.path).ok() != Some(session.file) {
+            return Err(database_gone(&self.path));
+        }
+        self.session = Some(session);
+        stored.check_rate(self.dead_letters_per_minute_max)
+    }
+}
+
+async fn open_session(
+    path: &Path,
+    claim: &LaneClaim,
+    table: &MirrorTable,
+) -> Result<(SqliteConnection, Epoch, Progress), Fault> {
+    let mut connection = connect(path, Access::Existing).await?;
+    let mut transaction = begin(&mut connection).await?;
+    let (epoch, progress) = open_lane(&mut transaction, claim).await?;
+    table.check_exists(&mut transaction, &claim.pipeline.name).await?;
+    transaction.commit().await?;
+    Ok((connection, epoch, progress))
+}
+
+/// Steps and rows in one transaction (I1). An error drops the transaction, and the caller drops the connection: a
+/// commit is never tried on a transaction that has seen an error.
+async fn store(
+    session: &mut Session,
+    claim: &LaneClaim,
+    table: &MirrorTable,
+    group: &Group,
+    folded: &Folded,
+) -> Result<Stored, Fault> {
+    let mut transaction = begin(&mut session.connection).await?;
+    let stored = store_group(&mut transaction, claim, session.epoch, group).await?;
+    for (key, event) in &folded.latest {
+        table.apply(&mut transaction, key, event).await?;
+    }
+    transaction.commit().await?;
+    Ok(stored)
+}
+
+/// I8: SQLite goes on writing to a file that was moved or deleted, where nobody will find the rows.
+fn database_gone(path: &Path) -> Failure {
+    let message = format!("the database {} was moved, deleted or replaced while the pipeline ran", path.display());
+    Failure::Halt(Trouble::new(TroubleKind::DataAtRisk, "sink.sqlite.gone", message).advise(
+        "put the file back (with the files -wal and -shm beside it) before starting again: a new one begins empty and \
+         at the trim horizon",
+    ))
+}

@@ -1,0 +1,261 @@
+//! The `stdout` sink: JSON lines for eyes and pipes. Progress is kept in memory only: it is lost when the process ends,
+//! and each run starts where `start` says. After trouble with a half-written group lines can come twice.
+
+use std::collections::BTreeMap;
+use std::io::{self, ErrorKind, Write};
+use std::sync::Arc;
+
+use tailwater_model::{Committed, Contact, Counts, Failure, Group, KeySchema, PipelineIdentity, Position, Progress};
+use tailwater_model::{ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind};
+use tokio::time::Instant;
+
+use crate::accounting::{set_refused_aside, total};
+use crate::blocking::BlockingResource;
+use crate::database::not_open;
+use crate::json_lines;
+
+/// Makes the lanes. Nothing is claimed from anybody: progress is the process's own.
+pub fn claim_stdout(identity: &PipelineIdentity, keys: &KeySchema) -> Vec<StdoutLane> {
+    let lane = |_| StdoutLane::new(Box::new(io::stdout()), identity, keys);
+    (0..identity.lanes).map(lane).collect()
+}
+
+/// One lane that writes to the standard output.
+pub struct StdoutLane {
+    writer: BlockingResource<Box<dyn Write + Send>>,
+    table: String,
+    keys: Arc<KeySchema>,
+    open: bool,
+    shards: BTreeMap<ShardId, Place>,
+    stream_known: bool,
+    last_contact: Option<Instant>,
+}
+
+/// Where a shard stands.
+#[derive(Clone, Debug)]
+struct Place {
+    parent: Option<ShardId>,
+    position: Position,
+}
+
+impl StdoutLane {
+    fn new(writer: Box<dyn Write + Send>, identity: &PipelineIdentity, keys: &KeySchema) -> Self {
+        Self {
+            writer: BlockingResource::new(writer),
+            table: identity.stream.table.clone(),
+            keys: Arc::new(keys.clone()),
+            open: false,
+            shards: BTreeMap::new(),
+            stream_known: false,
+            last_contact: None,
+        }
+    }
+
+    /// The lines of a group in the order of its batches.
+    fn encode(&self, group: &mut Group) -> (String, Counts) {
+        let mut lines = String::new();
+        for batch in &mut group.batches {
+            set_refused_aside(batch, |event| json_lines::push_change(event, &self.table, &self.keys, &mut lines));
+            batch.dead_letters.iter().for_each(|letter| json_lines::push_dead_letter(letter, &mut lines));
+            batch.gap.iter().for_each(|gap| json_lines::push_gap(gap, &mut lines));
+        }
+        (lines, total(group))
+    }
+
+    fn remember(&mut self, moved: BTreeMap<ShardId, Place>, contact: Option<Contact>) {
+        self.shards.extend(moved);
+        if let Some(contact) = contact {
+            self.stream_known |= contact.stream_known;
+            self.last_contact = Some(Instant::now());
+        }
+    }
+}
+
+impl Sink for StdoutLane {
+    async fn open(&mut self) -> Result<Progress, Failure> {
+        // Waits for the writing of a commit that was cancelled.
+        self.writer.run(|_| ()).await.map_err(|_| writing_panicked())?;
+        self.open = true;
+        let shards = self.shards.iter().map(|(shard, Place { parent, position })| ShardProgress {
+            shard: shard.clone(),
+            parent: parent.clone(),
+            position: position.clone(),
+        });
+        Ok(Progress {
+            shards: shards.collect(),
+            stream_known: self.stream_known,
+            since_contact: self.last_contact.map(|instant| instant.elapsed()),
+            previous_stream: None,
+        })
+    }
+
+    async fn commit(&mut self, mut group: Group) -> Result<Committed, Failure> {
+        // Set again only at the end: an error or a dropped future leaves a lane that must be opened (I7).
+        if !std::mem::take(&mut self.open) {
+            return Err(not_open());
+        }
+        let moved = moved(&self.shards, &group)?;
+        let (lines, counts) = self.encode(&mut group);
+        if !lines.is_empty() {
+            let written = self.writer.run(move |writer| {
+                writer.write_all(lines.as_bytes())?;
+                writer.flush()
+            });
+            written.await.map_err(|_| writing_panicked())?.map_err(|error| write_failure(&error))?;
+        }
+        // I1: the steps count as stored only now.
+        self.remember(moved, group.contact);
+        self.open = true;
+        Ok(Committed { written: counts.written, dead_lettered: counts.dead_lettered })
+    }
+}
+
+/// The places that the steps of the group lead to, if every step fits (I2).
+fn moved(shards: &BTreeMap<ShardId, Place>, group: &Group) -> Result<BTreeMap<ShardId, Place>, Failure> {
+    let mut moved: BTreeMap<ShardId, Place> = BTreeMap::new();
+    for batch in &group.batches {
+        let place = match (&batch.step, moved.get(&batch.shard).or_else(|| shards.get(&batch.shard))) {
+            (Step::Register { parent, position }, None) => Place { parent: parent.clone(), position: position.clone() },
+            (Step::Advance(advance), Some(place)) if place.position == advance.from => {
+                Place { parent: place.parent.clone(), position: advance.to.clone() }
+            }
+            _ => {
+                let message = format!("shard {} does not stand where the step begins", batch.shard);
+                return Err(Failure::Reopen(Trouble::new(TroubleKind::Runtime, "sink.step_refused", message)));
+            }
+        };
+        moved.insert(batch.shard.clone(), place);
+    }
+    Ok(moved)
+}
+
+fn write_failure(error: &io::Error) -> Failure {
+    if error.kind() == ErrorKind::BrokenPipe {
+        let message = "the program that read the standard output has ended";
+        return Failure::Halt(Trouble::new(TroubleKind::Runtime, "sink.stdout.closed", message));
+    }
+    let message = format!("writing to the standard output failed: {error}");
+    Failure::Reopen(Trouble::new(TroubleKind::Environment, "sink.stdout.write", message))
+}
+
+fn writing_panicked() -> Failure {
+    let message = "writing to the standard output panicked: please report this";
+    Failure::Halt(Trouble::new(TroubleKind::Runtime, "sink.stdout.panic", message))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+    use std::time::Duration;
+
+    use super::*;
+    use tailwater_model::{Advance, Batch, Change, ChangeEvent, Gap, GapCause, Item, KeyAttribute, KeyKind};
+    use tailwater_model::{SequenceNumber, SourceInfo, StreamIdentity};
+
+    /// Takes what is written, or answers with an error.
+    #[derive(Clone, Default)]
+    struct Page(Arc<Mutex<(String, Option<ErrorKind>)>>);
+
+    impl Write for Page {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let mut page = self.0.lock().expect("no panic");
+            match page.1 {
+                Some(kind) => Err(kind.into()),
+                None => {
+                    page.0.push_str(std::str::from_utf8(bytes).expect("UTF-8"));
+                    Ok(bytes.len())
+                }
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn lane() -> (StdoutLane, Page) {
+        let stream = StreamIdentity { table: "T".into(), table_id: "1".into(), stream_arn: "arn".into() };
+        let identity = PipelineIdentity { name: "p".into(), lanes: 1, stream };
+        let keys = KeySchema { partition: KeyAttribute { name: "id".into(), kind: KeyKind::N }, sort: None };
+        let page = Page::default();
+        (StdoutLane::new(Box::new(page.clone()), &identity, &keys), page)
+    }
+
+    fn group(step: Step, key: &str) -> Group {
+        let source = SourceInfo {
+            shard: ShardId::new("s"),
+            sequence_number: SequenceNumber::parse("7".into()).expect("digits"),
+            event_id: "e".into(),
+            created_at_ms: 0,
+            size_bytes: 1,
+        };
+        let change = Change::Modify { old: None, new: None };
+        let event = ChangeEvent { key: Item::parse(key.to_owned().into()).expect("valid"), change, source };
+        let gap =
+            Gap { shard: None, cause: GapCause::Away, after: Position::Start, detail: "\"away\"".into(), stop: false };
+        let counts = Counts { read: 1, ..Counts::default() };
+        let (shard, dead_letters) = (ShardId::new("s"), Vec::new());
+        let batch = Batch { shard, step, events: vec![event], dead_letters, gap: Some(gap), counts, bytes: 1 };
+        Group { batches: vec![batch], contact: Some(Contact { stream_known: true }) }
+    }
+
+    fn register() -> Step {
+        Step::Register { parent: None, position: Position::Start }
+    }
+
+    fn drained() -> Step {
+        Step::Advance(Advance { from: Position::Start, to: Position::End })
+    }
+
+    #[tokio::test]
+    async fn events_gaps_and_dead_letters_are_lines() {
+        let (mut lane, page) = lane();
+        assert_eq!(lane.open().await.expect("opens"), Progress::default());
+        let committed = lane.commit(group(register(), r#"{"id":{"N":"1.0"}}"#)).await.expect("fits");
+        assert_eq!(committed, Committed { written: 1, dead_lettered: 0 });
+        let committed = lane.commit(group(drained(), r#"{"id":{"S":"x"}}"#)).await.expect("fits");
+        assert_eq!(committed, Committed { written: 0, dead_lettered: 1 });
+        let gap = r#"{"gap":"away","after":"start","detail":"\"away\""}"#;
+        let lines = [
+            r#"{"change":"modify","table":"T","key":{"id":1},"event_id":"e","sequence_number":"7","shard":"s","created_at":"1970-01-01T00:00:00.000Z"}"#,
+            gap,
+            r#"{"dead_letter":"sink.key_mismatch","error":"key attribute \"id\" is not a valid value of type N","event_id":"e","sequence_number":"7","shard":"s","record":"{\"eventID\":\"e\",\"change\":\"modify\",\"shardId\":\"s\",\"SequenceNumber\":\"7\",\"createdAtMs\":0,\"Keys\":{\"id\":{\"S\":\"x\"}},\"NewImage\":null,\"OldImage\":null}"}"#,
+            gap,
+        ];
+        assert_eq!(page.0.lock().expect("no panic").0, lines.map(|line| format!("{line}\n")).concat());
+        let progress = lane.open().await.expect("opens");
+        assert_eq!(progress.shards[0].position, Position::End);
+        assert!(progress.stream_known);
+        assert!(progress.since_contact.is_some_and(|age| age < Duration::from_secs(60)));
+    }
+
+    #[tokio::test]
+    async fn a_step_that_does_not_fit_writes_nothing() {
+        let (mut lane, page) = lane();
+        lane.open().await.expect("opens");
+        let refused = lane.commit(group(drained(), r#"{"id":{"N":"1"}}"#)).await.expect_err("no such shard");
+        assert_eq!(refused.trouble().code, "sink.step_refused");
+        let unopened = lane.commit(group(register(), r#"{"id":{"N":"1"}}"#)).await.expect_err("not open");
+        assert_eq!(unopened.trouble().code, "sink.not_open");
+        lane.open().await.expect("opens");
+        let mut twice = group(register(), r#"{"id":{"N":"1"}}"#);
+        twice.batches.extend(group(register(), r#"{"id":{"N":"1"}}"#).batches);
+        assert!(lane.commit(twice).await.is_err());
+        assert_eq!(page.0.lock().expect("no panic").0, "");
+        assert_eq!(lane.open().await.expect("opens").shards, []);
+    }
+
+    #[tokio::test]
+    async fn a_closed_pipe_halts_and_other_trouble_reopens() {
+        let (mut lane, page) = lane();
+        for (kind, halts, code) in
+            [(ErrorKind::Other, false, "sink.stdout.write"), (ErrorKind::BrokenPipe, true, "sink.stdout.closed")]
+        {
+            page.0.lock().expect("no panic").1 = Some(kind);
+            lane.open().await.expect("opens");
+            let failure = lane.commit(group(register(), r#"{"id":{"N":"1"}}"#)).await.expect_err("cannot write");
+            assert_eq!((matches!(failure, Failure::Halt(_)), failure.trouble().code), (halts, code));
+            assert_eq!(lane.open().await.expect("opens").shards, [], "the step is not stored");
+        }
+    }
+}

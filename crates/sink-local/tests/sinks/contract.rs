@@ -1,0 +1,296 @@
+//! What every durable sink must do, tried on each.
+
+use std::time::Duration;
+
+use tailwater_model::{Committed, Contact, Counts, DeadLetter, Gap, GapCause, Position, ShardId, Sink, TroubleKind};
+
+use crate::fixture::{Place, SHARD, advance, after, event, group, identity, insert, number, refused, register, told};
+
+fn letter(sequence: u64) -> DeadLetter {
+    DeadLetter {
+        shard: ShardId::new(SHARD),
+        sequence_number: number(sequence),
+        event_id: format!("event-{sequence}").into(),
+        code: "source.undecodable",
+        error: "it is odd".into(),
+        record: r#"{"odd":"\u0000"}"#.into(),
+    }
+}
+
+#[tokio::test]
+async fn what_was_committed_is_there_after_opening() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for place in Place::all(directory.path()) {
+        let (mut lane, progress) = place.opened().await;
+        assert_eq!(progress, tailwater_model::Progress::default());
+        let first =
+            group(vec![register(), advance(Position::Start, after(2), vec![insert(1, "a", "1"), insert(2, "b", "2")])]);
+        assert_eq!(lane.commit(first).await.expect("fits"), Committed { written: 2, dead_lettered: 0 });
+        let mut last = group(vec![advance(after(2), Position::End, vec![])]);
+        last.contact = Some(Contact { stream_known: true });
+        assert_eq!(lane.commit(last).await.expect("fits"), Committed::default());
+
+        for again in 0..2 {
+            let progress = lane.open().await.expect("opens");
+            assert_eq!(progress.shards.len(), 1, "{again}");
+            assert_eq!((progress.shards[0].shard.as_str(), &progress.shards[0].position), (SHARD, &Position::End));
+            assert!(progress.stream_known);
+            assert!(progress.since_contact.is_some_and(|age| age < Duration::from_secs(60)));
+        }
+        // Contact by a lane that has not seen a complete listing takes nothing back.
+        let contact = tailwater_model::Group { contact: Some(Contact { stream_known: false }), ..Default::default() };
+        lane.commit(contact).await.expect("fits");
+        drop(lane);
+        let (_lane, progress) = place.opened().await;
+        assert!(progress.stream_known);
+        assert_eq!(place.rows().await, 2);
+    }
+}
+
+#[tokio::test]
+async fn a_step_that_does_not_fit_writes_nothing() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for place in Place::all(directory.path()) {
+        let (mut lane, _) = place.opened().await;
+        lane.commit(group(vec![register()])).await.expect("fits");
+        for steps in [
+            vec![advance(after(7), after(8), vec![insert(8, "x", "1")])],
+            vec![advance(Position::Start, after(1), vec![insert(1, "x", "1")]), register()],
+            vec![
+                advance(Position::Start, after(1), vec![insert(1, "x", "1")]),
+                advance(Position::Start, after(2), vec![insert(2, "y", "1")]),
+            ],
+        ] {
+            let before = lane.open().await.expect("opens");
+            assert_eq!(told(lane.commit(group(steps)).await), ("reopen", "sink.step_refused"));
+            // The lane must be opened before it takes anything again.
+            let fits = group(vec![advance(Position::Start, Position::Start, vec![])]);
+            assert_eq!(told(lane.commit(fits).await), ("reopen", "sink.not_open"));
+            assert_eq!(place.rows().await, 0);
+            assert_eq!(lane.open().await.expect("opens").shards, before.shards);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_cancelled_commit_leaves_a_lane_that_must_be_opened() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for place in Place::all(directory.path()) {
+        let (mut lane, _) = place.opened().await;
+        lane.commit(group(vec![register()])).await.expect("fits");
+        let mut from = Position::Start;
+        for sequence in 1..40_u64 {
+            let events = vec![insert(sequence, "c", &sequence.to_string())];
+            let commit = lane.commit(group(vec![advance(from.clone(), after(sequence), events)]));
+            let waited = Duration::from_micros(sequence * 60);
+            if tokio::time::timeout(waited, commit).await.is_err() {
+                let refused = lane.commit(group(vec![register()])).await;
+                assert_eq!(told(refused), ("reopen", "sink.not_open"));
+                let progress = lane.open().await.expect("opens");
+                from = progress.shards[0].position.clone();
+            } else {
+                from = after(sequence);
+            }
+        }
+        let progress = lane.open().await.expect("opens");
+        // Either both the row and the step are there, or neither is.
+        let counts = place.checkpoints("shop").await.expect("readable").expect("was run").shards[0].counts;
+        assert_eq!(place.rows().await as u64, counts.written);
+        assert_eq!(progress.shards[0].position, from);
+        assert!(counts.balance(), "{counts:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_newest_claimer_goes_on_and_the_other_stops() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let [sqlite, file] = Place::all(directory.path());
+    let (mut first, _) = sqlite.opened().await;
+    let (mut second, _) = sqlite.opened().await;
+    assert_eq!(told(first.commit(group(vec![register()])).await), ("halt", "sink.taken_over"));
+    assert_eq!(told(first.open().await), ("halt", "sink.taken_over"));
+    second.commit(group(vec![register()])).await.expect("fits");
+
+    // The file is locked instead: a process that lost its lane would notice only after it had appended.
+    let (mut first, _) = file.opened().await;
+    let trouble = refused(file.claim().await);
+    assert_eq!((trouble.kind, trouble.code), (TroubleKind::Runtime, "sink.file.locked"));
+    assert!(trouble.message.contains("orders.jsonl"), "{trouble}");
+    first.commit(group(vec![register()])).await.expect("the first goes on");
+    drop(first);
+    assert_eq!(file.opened().await.1.shards.len(), 1);
+}
+
+#[tokio::test]
+async fn gaps_are_unique_and_dead_letters_whole() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for place in Place::all(directory.path()) {
+        let (mut lane, _) = place.opened().await;
+        let gap = |cause| Gap {
+            shard: Some(ShardId::new(SHARD)),
+            cause,
+            after: Position::Start,
+            detail: "it was trimmed".into(),
+            stop: false,
+        };
+        lane.commit(group(vec![register()])).await.expect("fits");
+        for cause in [GapCause::Trimmed, GapCause::Trimmed, GapCause::ShardGone] {
+            let mut found = advance(Position::Start, Position::Start, vec![]);
+            found.gap = Some(gap(cause));
+            lane.commit(group(vec![found])).await.expect("fits");
+        }
+        let mut whole_stream = advance(Position::Start, Position::Start, vec![]);
+        whole_stream.gap = Some(Gap { shard: None, ..gap(GapCause::Away) });
+        lane.commit(group(vec![whole_stream])).await.expect("fits");
+
+        // One from the source, one that the sink refuses.
+        let odd_key =
+            tailwater_model::ChangeEvent { key: crate::fixture::item(r#"{"order":{"N":"1"}}"#), ..insert(2, "b", "1") };
+        let mut odd = advance(Position::Start, after(3), vec![insert(1, "a", "1"), odd_key.clone()]);
+        odd.dead_letters.push(letter(3));
+        odd.counts = Counts { read: 5, filtered: 1, suppressed: 1, ..Counts::default() };
+        let committed = lane.commit(group(vec![odd])).await.expect("fits");
+        assert_eq!(committed, Committed { written: 1, dead_lettered: 2 });
+
+        let checkpoints = place.checkpoints("shop").await.expect("readable").expect("was run");
+        assert_eq!((checkpoints.gaps, checkpoints.dead_letters), (3, 2));
+        let counts = Counts { read: 5, written: 1, filtered: 1, dead_lettered: 2, suppressed: 1 };
+        assert_eq!(checkpoints.shards[0].counts, counts);
+        assert!(counts.balance());
+        let stored: Vec<(String, String, String)> =
+            sqlx::query_as("select sequence_number, code, record from tailwater_dead_letters order by id desc")
+                .fetch_all(&mut place.connect().await)
+                .await
+                .expect("readable");
+        assert_eq!(stored[0], (number(2).to_string(), "sink.key_mismatch".to_owned(), odd_key.record_json()));
+        assert_eq!(stored[1].2, letter(3).record);
+    }
+}
+
+#[tokio::test]
+async fn too_many_dead_letters_stop_the_pipeline_and_none_is_lost() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for place in Place::all(directory.path()) {
+        let (mut lane, _) = place.opened().await;
+        let mut batches = vec![register()];
+        for sequence in 1..=3_u64 {
+            let from = if sequence == 1 { Position::Start } else { after(sequence - 1) };
+            let mut odd = advance(from, after(sequence), vec![]);
+            odd.dead_letters.push(letter(sequence));
+            odd.counts.read = 1;
+            batches.push(odd);
+        }
+        let last = batches.pop().expect("four");
+        assert_eq!(lane.commit(group(batches)).await.expect("two are allowed").dead_lettered, 2);
+        assert_eq!(told(lane.commit(group(vec![last])).await), ("halt", "sink.dead_letter_rate"));
+        drop(lane);
+        let (mut lane, progress) = place.opened().await;
+        assert_eq!(progress.shards[0].position, after(3));
+        assert_eq!(place.checkpoints("shop").await.expect("readable").expect("was run").dead_letters, 3);
+        // A group without dead letters is no reason to stop.
+        lane.commit(group(vec![advance(after(3), Position::End, vec![])])).await.expect("fits");
+    }
+}
+
+#[tokio::test]
+async fn progress_belongs_to_pipeline_stream_and_lane() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = &Place::all(directory.path())[0];
+    let mut two_lanes = identity();
+    two_lanes.lanes = 2;
+    let mut lanes = place.claim_as(&two_lanes).await.expect("claimed");
+    assert_eq!(lanes.len(), 2);
+    for lane in &mut lanes {
+        lane.open().await.expect("opens");
+    }
+    lanes[1].commit(group(vec![register()])).await.expect("fits");
+    assert_eq!(lanes[0].open().await.expect("opens").shards, []);
+    assert_eq!(lanes[1].open().await.expect("opens").shards.len(), 1);
+    // Another lane may not move it.
+    let moved = lanes[0].commit(group(vec![advance(Position::Start, after(1), vec![])])).await;
+    assert_eq!(told(moved), ("reopen", "sink.step_refused"));
+
+    let trouble = refused(place.claim_as(&identity()).await);
+    assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.lane_count"));
+    assert!(trouble.advice.is_some_and(|advice| advice.contains("lanes = 2")));
+
+    let mut next_stream = two_lanes.clone();
+    next_stream.stream.stream_arn.push('2');
+    let mut lanes = place.claim_as(&next_stream).await.expect("claimed");
+    let progress = lanes[1].open().await.expect("opens");
+    assert_eq!(progress.shards, []);
+    assert_eq!(progress.previous_stream.as_deref(), Some(identity().stream.stream_arn.as_str()));
+    assert_eq!(place.checkpoints("shop").await.expect("readable").expect("was run").shards.len(), 1);
+    assert_eq!(place.checkpoints("other").await.expect("readable"), None);
+}
+
+#[tokio::test]
+async fn both_lanes_commit_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = &Place::all(directory.path())[0];
+    let mut two_lanes = identity();
+    two_lanes.lanes = 2;
+    let lanes = place.claim_as(&two_lanes).await.expect("claimed");
+    let mut tasks = Vec::new();
+    for (number, mut lane) in lanes.into_iter().enumerate() {
+        tasks.push(tokio::spawn(async move {
+            lane.open().await.expect("opens");
+            let shard = ShardId::new(&format!("shard-{number}"));
+            let mut first = register();
+            first.shard = shard.clone();
+            lane.commit(group(vec![first])).await.expect("fits");
+            let mut from = Position::Start;
+            for sequence in 1..50 {
+                let mut step = advance(
+                    from,
+                    after(sequence),
+                    vec![insert(sequence, &format!("c{number}"), &sequence.to_string())],
+                );
+                step.shard = shard.clone();
+                lane.commit(group(vec![step])).await.expect("fits");
+                from = after(sequence);
+            }
+        }));
+    }
+    for task in tasks {
+        task.await.expect("no panic");
+    }
+    assert_eq!(place.rows().await, 98);
+}
+
+#[tokio::test]
+async fn looking_at_checkpoints_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let names = || {
+        let entries = std::fs::read_dir(directory.path()).expect("readable");
+        let mut names: Vec<_> = entries.map(|entry| entry.expect("an entry").file_name()).collect();
+        names.sort();
+        names
+    };
+    for place in Place::all(directory.path()) {
+        let before = names();
+        assert_eq!(place.checkpoints("shop").await.expect("a missing file is no trouble"), None);
+        assert_eq!(names(), before);
+        let (mut lane, _) = place.opened().await;
+        lane.commit(group(vec![register()])).await.expect("fits");
+        assert!(place.checkpoints("shop").await.expect("readable while it runs").is_some());
+        lane.commit(group(vec![advance(Position::Start, after(1), vec![event_of(1)])])).await.expect("fits");
+        drop(lane);
+        // The connection closes on a thread of its own.
+        for _ in 0..200 {
+            if names().iter().any(|name| name.to_string_lossy().ends_with("-wal")) {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        }
+        let before = names();
+        let checkpoints = place.checkpoints("shop").await.expect("readable").expect("was run");
+        assert_eq!(checkpoints.shards[0].position, after(1));
+        assert!(checkpoints.shards[0].updated_at.ends_with('Z'));
+        assert_eq!(names(), before);
+    }
+}
+
+fn event_of(sequence: u64) -> tailwater_model::ChangeEvent {
+    let new = crate::fixture::image("a", "1", r#""x":{"BOOL":true}"#);
+    event(sequence, "a", "1", tailwater_model::Change::Modify { old: None, new: Some(new) })
+}

@@ -1,0 +1,153 @@
+//! The data file: its lines, and that it holds exactly what the progress stands for.
+
+use std::io::Write;
+
+use tailwater_model::{Change, ChangeEvent, Position, RemoveCause, Sink, TroubleKind};
+
+use crate::fixture::{Place, advance, after, event, group, identity, image, insert, refused, register, remove, told};
+
+fn content(place: &Place) -> String {
+    std::fs::read_to_string(place.path()).expect("the file is there")
+}
+
+fn append(place: &Place, text: &str) {
+    let mut file = std::fs::OpenOptions::new().append(true).open(place.path()).expect("the file is there");
+    file.write_all(text.as_bytes()).expect("written");
+}
+
+/// Three events in one commit, and the lane closed again.
+async fn three_lines(place: &Place) -> String {
+    let (mut lane, _) = place.opened().await;
+    let events = vec![insert(1, "a", "1"), insert(2, "b", "1"), insert(3, "c", "1")];
+    lane.commit(group(vec![register(), advance(Position::Start, after(3), events)])).await.expect("fits");
+    content(place)
+}
+
+#[tokio::test]
+async fn one_line_per_event_in_stream_order() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = Place::file(directory.path());
+    let (mut lane, _) = place.opened().await;
+    let old = || Some(image("a", "1.50", r#""s":{"SS":["b","a"]},"q":{"S":"\"\n\u0000"}"#));
+    let ttl = Change::Remove { old: old(), cause: RemoveCause::TimeToLive };
+    let strange = ChangeEvent {
+        source: tailwater_model::SourceInfo { created_at_ms: i64::MAX, ..insert(5, "a", "1").source },
+        ..insert(5, "a", "1")
+    };
+    let events = vec![
+        insert(1, "a", "1.50"),
+        event(2, "a", "1.50", Change::Modify { old: old(), new: None }),
+        event(3, "a", "1.50", ttl),
+        strange,
+        remove(4, "a", "1.50", None),
+    ];
+    let committed = lane.commit(group(vec![register(), advance(Position::Start, after(5), events)])).await;
+    assert_eq!(committed.expect("fits"), tailwater_model::Committed { written: 4, dead_lettered: 1 });
+    let key = r#""table":"Orders","key":{"Customer \"Id\"":"a","order":1.5}"#;
+    let old = r#""old":{"order":1.50,"Customer \"Id\"":"a","s":["a","b"],"q":"\"\n\u0000"}"#;
+    let from = |n: u64| {
+        format!(
+            r#""event_id":"event-{n}","sequence_number":"1{n:020}","shard":"shardId-00000001","created_at":"2023-11-14T22:13:20.000Z"}}"#
+        )
+    };
+    let lines = [
+        format!(r#"{{"change":"insert",{key},"new":{{"order":1.50,"Customer \"Id\"":"a","n":1}},{}"#, from(1)),
+        format!(r#"{{"change":"modify",{key},{old},{}"#, from(2)),
+        format!(r#"{{"change":"ttl",{key},{old},{}"#, from(3)),
+        format!(r#"{{"change":"remove",{key},{}"#, from(4)),
+    ];
+    assert_eq!(content(&place), lines.map(|line| line + "\n").concat());
+    for line in content(&place).lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect("each line is JSON");
+    }
+}
+
+#[tokio::test]
+async fn what_no_commit_stands_for_is_cut_off() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = Place::file(directory.path());
+    let whole = three_lines(&place).await;
+    // Lines that were synced without the commit of their progress, and a torn one.
+    for torn in ["{\"change\":\"ins", "{}\n{}\n", "\0\0\0"] {
+        append(&place, torn);
+        let (mut lane, progress) = place.opened().await;
+        assert_eq!(content(&place), whole);
+        assert_eq!(progress.shards[0].position, after(3));
+        // The same lane after trouble of its own.
+        append(&place, torn);
+        lane.open().await.expect("opens");
+        assert_eq!(content(&place), whole);
+    }
+    let (mut lane, _) = place.opened().await;
+    lane.commit(group(vec![advance(after(3), after(4), vec![insert(4, "d", "1")])])).await.expect("fits");
+    assert_eq!(content(&place).lines().count(), 4);
+    assert!(content(&place).starts_with(&whole));
+}
+
+#[tokio::test]
+async fn a_file_that_lost_lines_is_never_filled_up_in_silence() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = Place::file(directory.path());
+    let whole = three_lines(&place).await;
+    let changed = whole.replace('\n', " ");
+    for damage in [Some(&whole[..whole.len() - 1]), Some(""), Some(changed.as_str()), None] {
+        match damage {
+            Some(content) => std::fs::write(place.path(), content).expect("written"),
+            None => std::fs::remove_file(place.path()).expect("removed"),
+        }
+        let trouble = refused(place.claim().await);
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.file.data_missing"), "{damage:?}");
+        assert_eq!(place.path().exists(), damage.is_some(), "nothing was made in its place");
+    }
+    // The refusals changed nothing.
+    std::fs::write(place.path(), &whole).expect("written");
+    assert_eq!(place.opened().await.1.shards[0].position, after(3));
+}
+
+#[tokio::test]
+async fn a_file_that_is_moved_away_while_it_is_written_stops_the_lane() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for place in Place::all(directory.path()) {
+        let (mut lane, _) = place.opened().await;
+        lane.commit(group(vec![register()])).await.expect("fits");
+        std::fs::rename(place.path(), directory.path().join("moved")).expect("moved");
+        let events = vec![insert(1, "a", "1")];
+        let refused = lane.commit(group(vec![advance(Position::Start, after(1), events)])).await.expect_err("gone");
+        assert!(matches!(refused, tailwater_model::Failure::Halt(_)));
+        assert_eq!(refused.trouble().kind, TroubleKind::DataAtRisk, "{refused:?}");
+        let refused = lane.open().await.expect_err("gone");
+        assert_eq!(refused.trouble().kind, TroubleKind::DataAtRisk, "{refused:?}");
+        assert!(!place.path().exists(), "nothing was made in its place");
+    }
+}
+
+#[tokio::test]
+async fn the_content_of_others_is_left_alone() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = Place::file(directory.path());
+    std::fs::write(place.path(), "dear diary\n").expect("written");
+    let trouble = refused(place.claim().await);
+    assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.file.not_ours"));
+    assert_eq!(content(&place), "dear diary\n");
+
+    std::fs::write(place.path(), "").expect("written");
+    three_lines(&place).await;
+    let mut other = identity();
+    other.name = "other".into();
+    let trouble = refused(place.claim_as(&other).await);
+    assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.file.other_pipeline"));
+    other.lanes = 2;
+    assert_eq!(refused(place.claim_as(&other).await).code, "sink.file.lanes");
+
+    std::fs::remove_file(place.database()).expect("removed");
+    assert_eq!(refused(place.claim().await).code, "sink.file.not_ours");
+}
+
+#[tokio::test]
+async fn progress_that_is_gone_is_not_begun_anew_by_a_running_lane() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = Place::file(directory.path());
+    let (mut lane, _) = place.opened().await;
+    std::fs::remove_file(place.database()).expect("removed");
+    assert_eq!(told(lane.open().await), ("halt", "sink.file.progress_gone"));
+}

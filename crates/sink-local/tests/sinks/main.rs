@@ -1,0 +1,8 @@
+//! The contract of the embedded sinks, tried on real files.
+
+mod contract;
+mod file;
+mod fixture;
+mod kill;
+mod mirror;
+mod trouble;

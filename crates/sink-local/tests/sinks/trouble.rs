@@ -1,0 +1,120 @@
+//! Bad places and bad tables: one clear message each, with the next step.
+
+use sqlx::AssertSqlSafe;
+use tailwater_model::{DeleteMode, Position, Sink, TroubleKind};
+
+use crate::fixture::{Place, advance, after, group, insert, refused, register, told};
+
+async fn execute(place: &Place, sql: &str) {
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut place.connect().await).await.expect(sql);
+}
+
+#[tokio::test]
+async fn a_place_that_cannot_be_written_is_told_with_its_path() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let missing = directory.path().join("missing");
+    for place in Place::all(&missing) {
+        let trouble = refused(place.claim().await);
+        assert_eq!(trouble.kind, TroubleKind::Environment, "{trouble:?}");
+        assert!(trouble.message.contains("missing"), "{trouble}");
+    }
+    let place = Place::sqlite(directory.path(), DeleteMode::Soft);
+    std::fs::write(
+        place.path(),
+        "this is a letter and no database at all, and it is long enough for a header\n".repeat(20),
+    )
+    .expect("written");
+    let trouble = refused(place.claim().await);
+    assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.sqlite.not_a_database"));
+    assert_eq!(refused(place.checkpoints("shop").await).code, "sink.sqlite.not_a_database");
+}
+
+#[tokio::test]
+async fn a_table_of_another_shape_is_told_with_all_differences() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = Place::sqlite(directory.path(), DeleteMode::Soft);
+    drop(place.claim().await.expect("claimed"));
+    execute(
+        &place,
+        "drop table \"the \"\"orders\"\"\"; create table \"THE \"\"orders\"\"\" (\"order\" integer primary key, x)",
+    )
+    .await;
+    let trouble = refused(place.claim().await);
+    assert_eq!((trouble.kind, trouble.code), (TroubleKind::Environment, "sink.table_shape"));
+    for difference in
+        [r#""Customer \"Id\"" is missing"#, r#""order" is INTEGER and should be TEXT"#, r#""_deleted" is missing"#]
+    {
+        assert!(trouble.message.contains(difference), "{trouble}");
+    }
+    let advice = trouble.advice.expect("advice");
+    assert!(advice.contains(r#"create table "the ""orders""" ("Customer ""Id""" TEXT not null"#), "{advice}");
+
+    execute(&place, "drop table \"the \"\"orders\"\"\"; create view \"the \"\"orders\"\"\" as select 1").await;
+    assert!(refused(place.claim().await).message.contains("it is a view"));
+
+    // What the advice says works, and columns of the user are welcome.
+    let create = advice.rsplit_once(": ").expect("the statement").1;
+    execute(
+        &place,
+        &format!("drop view \"the \"\"orders\"\"\"; {create}; alter table \"the \"\"orders\"\"\" add mine text"),
+    )
+    .await;
+    let (mut lane, _) = place.opened().await;
+    lane.commit(group(vec![register(), advance(Position::Start, after(1), vec![insert(1, "a", "1")])]))
+        .await
+        .expect("fits");
+}
+
+#[tokio::test]
+async fn a_table_that_was_written_to_is_not_made_anew() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = Place::sqlite(directory.path(), DeleteMode::Soft);
+    let (mut lane, _) = place.opened().await;
+    lane.commit(group(vec![register(), advance(Position::Start, after(1), vec![insert(1, "a", "1")])]))
+        .await
+        .expect("fits");
+    execute(&place, "drop table \"the \"\"orders\"\"\"").await;
+    let lost = lane.commit(group(vec![advance(after(1), after(2), vec![insert(2, "b", "1")])])).await;
+    assert_eq!(told(lost), ("reopen", "sink.sqlite.error"));
+    assert_eq!(told(lane.open().await), ("halt", "sink.table_missing"));
+    let trouble = refused(place.claim().await);
+    assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.table_missing"));
+}
+
+#[tokio::test]
+async fn an_error_inside_the_transaction_leaves_nothing_of_the_group() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = Place::sqlite(directory.path(), DeleteMode::Soft);
+    let (mut lane, _) = place.opened().await;
+    lane.commit(group(vec![register()])).await.expect("fits");
+    let refuse = "create trigger refuse before insert on \"the \"\"orders\"\"\" when new._event_id = 'event-2' \
+                  begin select raise(rollback, 'not today'); end";
+    execute(&place, refuse).await;
+    let events = || vec![insert(1, "a", "1"), insert(2, "b", "1"), insert(3, "c", "1")];
+    for _ in 0..2 {
+        let refused = lane.commit(group(vec![advance(Position::Start, after(3), events())])).await;
+        assert_eq!(told(refused), ("reopen", "sink.sqlite.error"));
+        assert_eq!(lane.open().await.expect("opens").shards[0].position, Position::Start);
+        assert_eq!(place.rows().await, 0);
+    }
+    execute(&place, "drop trigger refuse").await;
+    lane.open().await.expect("opens");
+    lane.commit(group(vec![advance(Position::Start, after(3), events())])).await.expect("fits");
+    assert_eq!(place.rows().await, 3);
+}
+
+#[tokio::test]
+async fn progress_that_nobody_of_us_wrote_is_refused() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for place in Place::all(directory.path()) {
+        let (mut lane, _) = place.opened().await;
+        lane.commit(group(vec![register()])).await.expect("fits");
+        execute(&place, "update tailwater_shards set position = 'after:twelve'").await;
+        assert_eq!(told(lane.open().await), ("halt", "sink.progress_unreadable"));
+        assert_eq!(refused(place.checkpoints("shop").await).code, "sink.progress_unreadable");
+        execute(&place, "insert into tailwater_migrations values (1000, '')").await;
+        drop(lane);
+        let trouble = refused(place.claim().await);
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::Environment, "sink.newer_schema"));
+    }
+}

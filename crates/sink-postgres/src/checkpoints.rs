@@ -1,0 +1,90 @@
+//! Stored progress for people. Writes nothing, and works on a standby too.
+
+use sqlx::Row;
+use sqlx::postgres::PgRow;
+use tailwater_model::{Checkpoints, Counts, ShardCheckpoint, ShardId, Trouble};
+
+use crate::connect::{Address, address};
+use crate::fence::read_position;
+use crate::session::SqlFault;
+use crate::settings::PostgresSettings;
+
+const SHARDS_SQL: &str = "
+select stream_arn, shard, parent, lane, position, read, written, filtered, dead_lettered, suppressed,
+    to_char(updated_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') as updated_at
+from tailwater.shards where pipeline = $1
+order by stream_arn collate \"C\", shard collate \"C\"";
+
+const TOTALS_SQL: &str = "
+select (select count(*) from tailwater.lanes where pipeline = $1),
+    (select count(*) from tailwater.gaps where pipeline = $1),
+    (select count(*) from tailwater.dead_letters where pipeline = $1)";
+
+/// Lists all stored progress of a pipeline; nothing when it was never run into this database.
+///
+/// # Errors
+/// Trouble of kind `Config` for the URL, of kind `Environment` when the server cannot be reached or refuses.
+pub async fn checkpoints(settings: &PostgresSettings, pipeline: &str) -> Result<Option<Checkpoints>, Trouble> {
+    let address = address(settings)?;
+    let listing = Box::pin(list(&address, settings, pipeline));
+    match listing.await {
+        Ok(found) => found,
+        Err(fault) => Err(fault.trouble("reading checkpoints", &address.place)),
+    }
+}
+
+async fn list(
+    address: &Address,
+    settings: &PostgresSettings,
+    pipeline: &str,
+) -> Result<Result<Option<Checkpoints>, Trouble>, SqlFault> {
+    let mut session = address.connect(settings, pipeline, "checkpoints").await?;
+    // One snapshot for all figures.
+    session.run("begin isolation level repeatable read read only").await?;
+    let there = session.row(sqlx::query("select 1 where to_regclass('tailwater.shards') is not null")).await?;
+    if there.is_none() {
+        return Ok(Ok(None));
+    }
+    let totals = session.row(sqlx::query(TOTALS_SQL).bind(pipeline)).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let (lanes, gaps, dead_letters) = (count(&totals, 0)?, count(&totals, 1)?, count(&totals, 2)?);
+    if lanes == 0 {
+        return Ok(Ok(None));
+    }
+    let mut shards = Vec::new();
+    for row in session.rows(sqlx::query(SHARDS_SQL).bind(pipeline)).await? {
+        match read_checkpoint(&row)? {
+            Ok(shard) => shards.push(shard),
+            Err(trouble) => return Ok(Err(trouble)),
+        }
+    }
+    Ok(Ok(Some(Checkpoints { shards, gaps, dead_letters })))
+}
+
+fn read_checkpoint(row: &PgRow) -> Result<Result<ShardCheckpoint, Trouble>, SqlFault> {
+    let position = match read_position(row.try_get("position")?) {
+        Ok(position) => position,
+        Err(trouble) => return Ok(Err(trouble)),
+    };
+    let parent: Option<&str> = row.try_get("parent")?;
+    let lane: i32 = row.try_get("lane")?;
+    Ok(Ok(ShardCheckpoint {
+        stream_arn: row.try_get("stream_arn")?,
+        shard: ShardId::new(row.try_get("shard")?),
+        parent: parent.map(ShardId::new),
+        lane: u32::try_from(lane).unwrap_or_default(),
+        position,
+        counts: Counts {
+            read: count(row, "read")?,
+            written: count(row, "written")?,
+            filtered: count(row, "filtered")?,
+            dead_lettered: count(row, "dead_lettered")?,
+            suppressed: count(row, "suppressed")?,
+        },
+        updated_at: row.try_get("updated_at")?,
+    }))
+}
+
+fn count(row: &PgRow, column: impl sqlx::ColumnIndex<PgRow>) -> Result<u64, SqlFault> {
+    let figure: i64 = row.try_get(column)?;
+    Ok(u64::try_from(figure).unwrap_or_default())
+}

@@ -1,0 +1,211 @@
+//! What an error of Postgres means: one function over SQLSTATE, and the words for the person who reads it.
+
+use sqlx::Error;
+use sqlx::postgres::PgDatabaseError;
+use tailwater_model::{Failure, Rejected, Trouble, TroubleKind};
+
+use crate::session::SqlFault;
+
+/// What to do about an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Recovery {
+    /// It may pass: open the lane again.
+    Reopen,
+    /// It will not pass: a person is needed.
+    Halt,
+    /// A row is at fault: find it and put it aside.
+    RefuseRow,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Meaning {
+    recovery: Recovery,
+    code: &'static str,
+    advice: Option<&'static str>,
+}
+
+const fn reopen(code: &'static str) -> Meaning {
+    Meaning { recovery: Recovery::Reopen, code, advice: None }
+}
+
+const fn halt(code: &'static str, advice: &'static str) -> Meaning {
+    Meaning { recovery: Recovery::Halt, code, advice: Some(advice) }
+}
+
+const REFUSED_ROW: Meaning = Meaning { recovery: Recovery::RefuseRow, code: "sink.postgres.refused", advice: None };
+
+/// PostgreSQL, appendix A "Error Codes". Single codes come before the classes that they belong to.
+fn meaning_of(state: &str) -> Meaning {
+    match state {
+        "25006" => Meaning {
+            advice: Some(
+                "the server is a standby or set to read-only; the lane goes on when the URL leads to a primary",
+            ),
+            ..reopen("sink.postgres.read_only")
+        },
+        "55P03" => reopen("sink.postgres.lock_timeout"),
+        "57014" => reopen("sink.postgres.statement_timeout"),
+        "42501" => halt("sink.postgres.denied", "grant the role the right that the message names, and start again"),
+        "42P01" | "42703" | "3F000" => halt(
+            "sink.postgres.object_missing",
+            "a schema, table or column was dropped or renamed while the pipeline ran: restore it and start again",
+        ),
+        "3D000" => halt("sink.postgres.database_missing", "create the database or correct the URL"),
+        "26000" | "42P05" => halt(
+            "sink.postgres.pooler",
+            "a transaction pooler stands between: connect to the server itself, or use session pooling",
+        ),
+        // Program limits: an index row that is too large (54000) comes from a key that is too long.
+        "54000" => REFUSED_ROW,
+        // Raised by a trigger that a user put on the table: it looked at a row and did not like it.
+        "P0001" => REFUSED_ROW,
+        _ => meaning_of_class(state.get(..2).unwrap_or_default()),
+    }
+}
+
+fn meaning_of_class(class: &str) -> Meaning {
+    match class {
+        "08" => Meaning {
+            advice: Some("if a pooler stands between, connect to the server itself"),
+            ..reopen("sink.postgres.connection")
+        },
+        "22" | "23" => REFUSED_ROW,
+        "25" => reopen("sink.postgres.transaction_state"),
+        "28" => halt("sink.postgres.login", "correct the user or the password in the URL, or the server's pg_hba.conf"),
+        "40" => reopen("sink.postgres.conflict"),
+        "42" => halt(
+            "sink.postgres.statement",
+            "the table is not as it was at the start: compare it with the message, correct it and start again",
+        ),
+        "53" => reopen("sink.postgres.resources"),
+        "55" => reopen("sink.postgres.object_state"),
+        "57" => reopen("sink.postgres.unavailable"),
+        "58" | "XX" => reopen("sink.postgres.server_error"),
+        // Unknown errors are met by what is always safe: nothing was committed by us, so open and look.
+        _ => reopen("sink.postgres.unknown"),
+    }
+}
+
+impl SqlFault {
+    fn database(&self) -> Option<&PgDatabaseError> {
+        match self {
+            Self::Driver(Error::Database(error)) => error.try_downcast_ref(),
+            Self::Driver(_) | Self::NoAnswer(_) => None,
+        }
+    }
+
+    fn meaning(&self) -> Meaning {
+        match (self.database(), self) {
+            (Some(error), _) => meaning_of(error.code()),
+            (None, Self::Driver(Error::Configuration(_))) => {
+                halt("sink.postgres.url", "write it as postgres://user:password@host:port/database")
+            }
+            (None, Self::Driver(Error::Tls(_))) => tls_meaning(),
+            (None, Self::Driver(Error::Io(error))) if is_certificate_fault(error) => tls_meaning(),
+            (None, Self::Driver(Error::Io(_)) | Self::NoAnswer(_)) => Meaning {
+                advice: Some("check the host and the port of the URL, the network, and that the server runs"),
+                ..reopen("sink.postgres.connection")
+            },
+            (None, Self::Driver(_)) => reopen("sink.postgres.unknown"),
+        }
+    }
+
+    /// Whether the values of some row are at fault.
+    pub(crate) fn is_refused_row(&self) -> bool {
+        self.meaning().recovery == Recovery::RefuseRow
+    }
+
+    /// Why a row was refused, without any of its values.
+    pub(crate) fn rejected(&self) -> Rejected {
+        Rejected { code: REFUSED_ROW.code, message: format!("Postgres refused the row: {}", self.words()) }
+    }
+
+    /// What the error says, without values of rows.
+    fn words(&self) -> String {
+        match (self.database(), self) {
+            (Some(error), _) => format!("{} (SQLSTATE {})", message_without_values(error), error.code()),
+            (None, Self::Driver(Error::Io(error))) => error.to_string(),
+            (None, Self::Driver(Error::Tls(error))) => format!("TLS: {error}"),
+            (None, fault) => fault.to_string(),
+        }
+    }
+
+    /// The trouble for a command that ends with this error.
+    pub(crate) fn trouble(&self, doing: &str, place: &str) -> Trouble {
+        let meaning = self.meaning();
+        let kind = if meaning.code == "sink.postgres.url" { TroubleKind::Config } else { TroubleKind::Environment };
+        let trouble =
+            Trouble::new(kind, meaning.code, format!("{doing} failed on Postgres at {place}: {}", self.words()));
+        match meaning.advice {
+            Some(advice) => trouble.advise(advice),
+            None => trouble,
+        }
+    }
+
+    /// The failure for a lane that meets this error while it runs.
+    pub(crate) fn failure(&self, doing: &str, place: &str) -> Failure {
+        let trouble = self.trouble(doing, place);
+        match self.meaning().recovery {
+            Recovery::Reopen => Failure::Reopen(trouble),
+            // A refused row is met by putting it aside. Where that is impossible, repeating would be endless.
+            Recovery::Halt | Recovery::RefuseRow => Failure::Halt(trouble),
+        }
+    }
+}
+
+/// A certificate that is wrong now may be exchanged in a minute: a running lane tries again, a start stops.
+fn tls_meaning() -> Meaning {
+    Meaning {
+        advice: Some(
+            "name the authority's certificate with tls.ca_file and use a host name that the server's certificate has; \
+             tls.mode = \"insecure-require\" encrypts without verifying, \"insecure-disable\" uses no TLS",
+        ),
+        ..reopen("sink.postgres.tls")
+    }
+}
+
+/// rustls tells a refused certificate as an I/O error.
+fn is_certificate_fault(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::InvalidData && error.to_string().contains("certificate")
+}
+
+/// The primary message of the server. Never its detail, hint or context, which quote rows. Messages about data quote
+/// values themselves, after a colon or in quotation marks, and a trigger's message can hold anything.
+fn message_without_values(error: &PgDatabaseError) -> String {
+    let message = error.message();
+    match error.code().get(..2) {
+        Some("22") => {
+            let end = message.find([':', '"', '\'', '«', '„', '“']).unwrap_or(message.len());
+            message.get(..end).unwrap_or_default().trim_end().to_owned()
+        }
+        Some("P0") => "an exception raised by a trigger or function".to_owned(),
+        _ => message.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn known_states_have_their_recovery() {
+        use Recovery::{Halt, RefuseRow, Reopen};
+        for (states, recovery) in [
+            ("40001 40P01 08006 08P01 57P01 57P02 57P03 57014 25006 53100 53200 53300 55P03", Reopen),
+            ("25P02 25P03 55006 58030 XX000 0A000 21000 nonsense", Reopen),
+            ("42501 42P01 42703 42P10 42804 3F000 3D000 28P01 28000 26000", Halt),
+            ("22021 22P05 22P02 22003 54000 23505 23514 23503 P0001", RefuseRow),
+        ] {
+            for state in states.split(' ') {
+                assert_eq!(meaning_of(state).recovery, recovery, "{state}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_halt_says_what_to_do() {
+        for state in ["42501", "42P01", "3F000", "3D000", "28P01", "42804", "26000"] {
+            assert!(meaning_of(state).advice.is_some(), "{state}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What a transaction stores beside rows and progress: dead letters, gaps, and proof of contact.
+
+use tailwater_model::{Contact, DeadLetter, Gap, ShardId};
+
+use crate::document::storable;
+use crate::lane::LaneIdentity;
+use crate::session::{Session, SqlFault};
+
+const DEAD_LETTERS_SQL: &str = "
+insert into tailwater.dead_letters (pipeline, stream_arn, shard, sequence_number, event_id, code, error, record)
+select $1, $2, letter.* from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]) as letter";
+
+/// A gap that is found again, after a restart, is the same gap.
+const GAPS_SQL: &str = "
+insert into tailwater.gaps (pipeline, stream_arn, shard, cause, after, detail, stopped)
+select $1, $2, gap.* from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::bool[]) as gap
+on conflict do nothing";
+
+const CONTACT_SQL: &str = "
+update tailwater.streams set last_contact_at = now(), stream_known = stream_known or $3
+where pipeline = $1 and stream_arn = $2";
+
+pub(crate) async fn store_dead_letters(
+    session: &mut Session,
+    lane: &LaneIdentity,
+    letters: &[DeadLetter],
+) -> Result<(), SqlFault> {
+    if letters.is_empty() {
+        return Ok(());
+    }
+    let column = |of: fn(&DeadLetter) -> &str| letters.iter().map(|letter| storable(of(letter))).collect::<Vec<_>>();
+    let query = sqlx::query(DEAD_LETTERS_SQL)
+        .bind(&lane.pipeline.name)
+        .bind(&lane.pipeline.stream.stream_arn)
+        .bind(column(|letter| letter.shard.as_str()))
+        .bind(column(|letter| letter.sequence_number.as_str()))
+        .bind(column(|letter| &letter.event_id))
+        .bind(column(|letter| letter.code))
+        .bind(column(|letter| &letter.error))
+        .bind(column(|letter| &letter.record));
+    session.execute(query).await.map(drop)
+}
+
+/// I8: loss is durable with the step that met it.
+pub(crate) async fn store_gaps(session: &mut Session, lane: &LaneIdentity, gaps: &[Gap]) -> Result<(), SqlFault> {
+    if gaps.is_empty() {
+        return Ok(());
+    }
+    let shards: Vec<Option<&str>> = gaps.iter().map(|gap| gap.shard.as_ref().map(ShardId::as_str)).collect();
+    let query = sqlx::query(GAPS_SQL)
+        .bind(&lane.pipeline.name)
+        .bind(&lane.pipeline.stream.stream_arn)
+        .bind(shards)
+        .bind(gaps.iter().map(|gap| gap.cause.as_str()).collect::<Vec<_>>())
+        .bind(gaps.iter().map(|gap| gap.after.to_string()).collect::<Vec<_>>())
+        .bind(gaps.iter().map(|gap| storable(&gap.detail)).collect::<Vec<_>>())
+        .bind(gaps.iter().map(|gap| gap.stop).collect::<Vec<_>>());
+    session.execute(query).await.map(drop)
+}
+
+pub(crate) async fn store_contact(
+    session: &mut Session,
+    lane: &LaneIdentity,
+    contact: Contact,
+) -> Result<(), SqlFault> {
+    let query = sqlx::query(CONTACT_SQL)
+        .bind(&lane.pipeline.name)
+        .bind(&lane.pipeline.stream.stream_arn)
+        .bind(contact.stream_known);
+    session.execute(query).await.map(drop)
+}

@@ -1,0 +1,204 @@
+//! One lane: its connection, and the one place where the order of a commit stands.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tailwater_model::{Committed, Failure, Group, PipelineIdentity, Progress, Sink, Trouble, TroubleKind};
+use tokio::time::Instant;
+
+use crate::bisect::write_isolating;
+use crate::connect::Address;
+use crate::dead_letter_rate::DeadLetterRate;
+use crate::fence::{CommitFault, fence, fenced, recount};
+use crate::keep_aside::{store_contact, store_dead_letters, store_gaps};
+use crate::mirror_table::MirrorTable;
+use crate::open::{holder, open};
+use crate::prepare::{Work, prepare};
+use crate::session::Session;
+use crate::settings::PostgresSettings;
+use crate::write_rows::write_rows;
+
+/// Who this lane is.
+#[derive(Clone, Debug)]
+pub(crate) struct LaneIdentity {
+    pub(crate) pipeline: Arc<PipelineIdentity>,
+    pub(crate) number: i32,
+    /// Random mark of this process' claim.
+    pub(crate) owner: String,
+    place: Arc<str>,
+}
+
+impl LaneIdentity {
+    pub(crate) fn new(pipeline: Arc<PipelineIdentity>, number: i32, owner: String, place: &str) -> Self {
+        Self { pipeline, number, owner, place: place.into() }
+    }
+
+    /// Where the database is, for messages.
+    pub(crate) fn place(&self) -> &str {
+        &self.place
+    }
+
+    pub(crate) fn doing(&self, what: &str) -> String {
+        format!("{what} lane {} of pipeline \"{}\"", self.number, self.pipeline.name)
+    }
+}
+
+/// What the lanes of a process share.
+pub(crate) struct Shared {
+    pub(crate) settings: PostgresSettings,
+    pub(crate) address: Address,
+    pub(crate) table: MirrorTable,
+    pub(crate) dead_letters: Mutex<DeadLetterRate>,
+}
+
+impl Shared {
+    /// Another lane that panicked while counting leaves a usable count.
+    fn dead_letter_trouble(&self) -> Option<Trouble> {
+        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).trouble()
+    }
+
+    fn add_dead_letters(&self, count: u64) {
+        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), count);
+    }
+}
+
+/// One lane of a pipeline with a connection of its own. Made by [`claim`](crate::claim()); it has to be opened before it
+/// commits.
+pub struct PostgresLane {
+    identity: LaneIdentity,
+    shared: Arc<Shared>,
+    /// Nothing until it is opened, and while a commit is under way: a commit that fails or is dropped half-way leaves
+    /// nothing behind, and only opening helps (I7).
+    session: Option<Opened>,
+}
+
+struct Opened {
+    session: Session,
+    epoch: i64,
+}
+
+impl std::fmt::Debug for PostgresLane {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // Without the settings and the connection, which know the password.
+        out.debug_struct("PostgresLane").field("identity", &self.identity).finish_non_exhaustive()
+    }
+}
+
+impl PostgresLane {
+    pub(crate) fn new(identity: LaneIdentity, shared: Arc<Shared>) -> Self {
+        Self { identity, shared, session: None }
+    }
+
+    async fn open_anew(&mut self) -> Result<Progress, Failure> {
+        self.session = None;
+        if let Some(trouble) = self.shared.dead_letter_trouble() {
+            return Err(Failure::Halt(trouble));
+        }
+        let lane = &self.identity;
+        let (shared, number) = (&self.shared, lane.number.to_string());
+        let connecting = shared.address.connect(&shared.settings, &lane.pipeline.name, &number);
+        let mut session = connecting.await.map_err(|fault| fault.failure(&lane.doing("connecting"), lane.place()))?;
+        let (epoch, progress) = open(&mut session, lane).await?;
+        self.session = Some(Opened { session, epoch });
+        Ok(progress)
+    }
+
+    async fn commit_group(&mut self, group: Group) -> Result<Committed, Failure> {
+        if let Some(trouble) = self.shared.dead_letter_trouble() {
+            return Err(Failure::Halt(trouble));
+        }
+        // From here on the lane is closed, until the commit is known to be durable.
+        let Some(mut opened) = self.session.take() else {
+            return Err(Failure::Reopen(Trouble::new(
+                TroubleKind::Runtime,
+                "sink.not_open",
+                self.identity.doing("committing without opening") + " is not possible",
+            )));
+        };
+        if !group.is_empty() {
+            let table = &self.shared.table;
+            let mut work = prepare(group, &table.keys, table.delete).map_err(|broken| {
+                Failure::Reopen(Trouble::new(
+                    TroubleKind::Runtime,
+                    "sink.steps_broken",
+                    format!("two steps of shard {} in one group do not follow one another (I2)", broken.0),
+                ))
+            })?;
+            if let Err(fault) = self.write(&mut opened, &mut work).await {
+                return Err(self.failure(fault, &mut opened.session).await);
+            }
+            let counts = work.counts();
+            self.shared.add_dead_letters(counts.dead_lettered);
+            self.session = Some(opened);
+            return Ok(Committed { written: counts.written, dead_lettered: counts.dead_lettered });
+        }
+        self.session = Some(opened);
+        Ok(Committed::default())
+    }
+
+    /// One transaction; a second one only after the first was rolled back because a row was refused.
+    async fn write(&self, opened: &mut Opened, work: &mut Work) -> Result<(), CommitFault> {
+        match self.transaction(opened, work, false).await {
+            Err(CommitFault::Sql(fault)) if fault.is_refused_row() => {
+                tracing::debug!(lane = self.identity.number, error = %fault.rejected().message, "isolating refused rows");
+                opened.session.run("rollback").await?;
+                self.transaction(opened, work, true).await
+            }
+            done => done,
+        }
+    }
+
+    /// I1: rows, dead letters, gaps and progress in one transaction. Any error leaves by `?`, so that `commit` is never
+    /// sent after one: the driver would answer `Ok` for a transaction that was rolled back.
+    async fn transaction(&self, opened: &mut Opened, work: &mut Work, isolate: bool) -> Result<(), CommitFault> {
+        let Opened { session, epoch } = opened;
+        let (lane, table) = (&self.identity, &self.shared.table);
+        session.run("begin").await?;
+        fence(session, lane, *epoch, work).await?;
+        if isolate {
+            let refused = write_isolating(session, table, &work.rows).await?;
+            let shards: Vec<_> = refused.iter().map(|(at, _)| &work.rows[*at].event.source.shard).collect();
+            recount(session, lane, &shards).await?;
+            // I5: kept whole, in the same transaction.
+            for (at, rejected) in refused {
+                let event = work.rows[at].event.clone();
+                work.refuse(&event, rejected);
+            }
+        } else {
+            write_rows(session, table, &work.rows).await?;
+        }
+        store_dead_letters(session, lane, &work.dead_letters).await?;
+        store_gaps(session, lane, &work.gaps).await?;
+        if let Some(contact) = work.contact {
+            store_contact(session, lane, contact).await?;
+        }
+        session.run("commit").await?;
+        Ok(())
+    }
+
+    async fn failure(&self, fault: CommitFault, session: &mut Session) -> Failure {
+        let lane = &self.identity;
+        match fault {
+            CommitFault::Sql(fault) => fault.failure(&lane.doing("committing a group of"), lane.place()),
+            CommitFault::Fenced => {
+                let looked = match session.run("rollback").await {
+                    Ok(()) => holder(session, lane).await,
+                    Err(fault) => Err(fault),
+                };
+                match looked {
+                    Ok(holder) => fenced(lane, holder),
+                    Err(fault) => fault.failure(&lane.doing("looking at"), lane.place()),
+                }
+            }
+        }
+    }
+}
+
+impl Sink for PostgresLane {
+    async fn open(&mut self) -> Result<Progress, Failure> {
+        Box::pin(self.open_anew()).await
+    }
+
+    async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
+        Box::pin(self.commit_group(group)).await
+    }
+}

@@ -1,0 +1,179 @@
+//! The mirror table: its names, its columns, and the three statements that write it.
+
+use std::sync::Arc;
+
+use sqlx::AssertSqlSafe;
+use tailwater_model::{DeleteMode, KeyKind, KeySchema, Trouble, TroubleKind};
+
+use crate::identifier::{Identifier, IdentifierFault};
+use crate::settings::PostgresSettings;
+
+/// The columns beside the key with their types and comments.
+pub(crate) const FIXED_COLUMNS: [(&str, &str, &str); 7] = [
+    ("document", "jsonb", "The whole item in plain JSON: numbers exact, binary as base64, sets as sorted arrays."),
+    ("_op", "text", "The last change: insert, modify, remove or ttl."),
+    ("_seq", "numeric(40,0)", "Sequence number of the last change in its shard of the stream."),
+    ("_event_id", "text", "DynamoDB's id of the last change."),
+    ("_source_ts", "timestamp with time zone", "When DynamoDB made the last change, to the second."),
+    ("_synced_at", "timestamp with time zone", "When this row was last written here."),
+    ("_deleted", "boolean", "Whether the item is gone from the table; document is its last known state."),
+];
+
+/// Columns that every Postgres table has (PostgreSQL, "System Columns").
+const SYSTEM_COLUMNS: [&str; 6] = ["tableoid", "xmin", "cmin", "xmax", "cmax", "ctid"];
+
+/// A column of the key.
+#[derive(Clone, Debug)]
+pub(crate) struct KeyColumn {
+    pub(crate) name: Identifier,
+    pub(crate) kind: KeyKind,
+}
+
+impl KeyColumn {
+    /// The type as `format_type` tells it.
+    pub(crate) fn sql_type(&self) -> &'static str {
+        match self.kind {
+            KeyKind::S => "text",
+            KeyKind::N => "numeric",
+            KeyKind::B => "bytea",
+        }
+    }
+}
+
+/// The table with everything that depends on its names.
+#[derive(Debug)]
+pub(crate) struct MirrorTable {
+    pub(crate) schema: Identifier,
+    pub(crate) table: Identifier,
+    pub(crate) key_columns: Vec<KeyColumn>,
+    pub(crate) keys: KeySchema,
+    pub(crate) delete: DeleteMode,
+    /// Writes states: the item's document with its marks.
+    pub(crate) upsert_sql: Arc<str>,
+    /// Marks rows as deleted and keeps their documents.
+    pub(crate) mark_sql: Arc<str>,
+    /// Removes rows.
+    pub(crate) remove_sql: Arc<str>,
+}
+
+impl MirrorTable {
+    /// Checks the names and writes the statements; contacts nobody.
+    pub(crate) fn new(settings: &PostgresSettings, keys: &KeySchema) -> Result<Self, Trouble> {
+        let schema = identifier("schema", &settings.schema)?;
+        let table = identifier("table", &settings.table)?;
+        let reserved = ["tailwater", "information_schema"];
+        if reserved.contains(&settings.schema.as_str()) || settings.schema.starts_with("pg_") {
+            return Err(Trouble::new(
+                TroubleKind::Config,
+                "sink.postgres.schema_reserved",
+                format!("the schema {schema} cannot hold a mirror table: it belongs to Postgres or to Tailwater"),
+            )
+            .advise("name another schema, for example \"public\""));
+        }
+        let key_columns: Vec<KeyColumn> = keys
+            .attributes()
+            .map(|attribute| Ok(KeyColumn { name: key_identifier(&attribute.name)?, kind: attribute.kind }))
+            .collect::<Result<_, Trouble>>()?;
+        let place = format!("{schema}.{table}");
+        Ok(Self {
+            upsert_sql: write_sql(&place, &key_columns, "document = excluded.document, ").into(),
+            mark_sql: write_sql(&place, &key_columns, "").into(),
+            remove_sql: remove_sql(&place, &key_columns).into(),
+            schema,
+            table,
+            key_columns,
+            keys: keys.clone(),
+            delete: settings.delete,
+        })
+    }
+
+    /// The qualified name, quoted.
+    pub(crate) fn place(&self) -> String {
+        format!("{}.{}", self.schema, self.table)
+    }
+
+    /// The key's columns, quoted, with commas between.
+    pub(crate) fn key_list(&self) -> String {
+        list(&self.key_columns, |_, column| column.name.to_string())
+    }
+}
+
+/// The text of a statement that was built here from identifiers and constants.
+pub(crate) fn audited(sql: &Arc<str>) -> AssertSqlSafe<Arc<str>> {
+    AssertSqlSafe(Arc::clone(sql))
+}
+
+fn list(columns: &[KeyColumn], one: impl Fn(usize, &KeyColumn) -> String) -> String {
+    columns.iter().enumerate().map(|(at, column)| one(at, column)).collect::<Vec<_>>().join(", ")
+}
+
+/// The arrays of the key: numbers travel as text, so that no digit is lost.
+fn key_arrays(columns: &[KeyColumn]) -> String {
+    list(columns, |at, column| {
+        let array = if column.kind == KeyKind::B { "bytea[]" } else { "text[]" };
+        format!("${}::{array}", at + 1)
+    })
+}
+
+fn key_aliases(columns: &[KeyColumn]) -> String {
+    list(columns, |at, _| format!("k{at}"))
+}
+
+fn write_sql(place: &str, columns: &[KeyColumn], set_document: &str) -> String {
+    let names = list(columns, |_, column| column.name.to_string());
+    let arrays = key_arrays(columns);
+    let aliases = key_aliases(columns);
+    let values = list(columns, |at, column| format!("k{at}::{}", column.sql_type()));
+    let [document, op, seq, event_id, created_at_ms, deleted] = [1, 2, 3, 4, 5, 6].map(|at| columns.len() + at);
+    format!(
+        "insert into {place} ({names}, document, _op, _seq, _event_id, _source_ts, _synced_at, _deleted) \
+         select {values}, document::jsonb, op, seq::numeric(40,0), event_id, \
+         timestamptz 'epoch' + created_at_ms * interval '1 millisecond', now(), deleted \
+         from unnest({arrays}, ${document}::text[], ${op}::text[], ${seq}::text[], ${event_id}::text[], \
+         ${created_at_ms}::int8[], ${deleted}::bool[]) \
+         as change ({aliases}, document, op, seq, event_id, created_at_ms, deleted) \
+         on conflict ({names}) do update set {set_document}_op = excluded._op, _seq = excluded._seq, \
+         _event_id = excluded._event_id, _source_ts = excluded._source_ts, _synced_at = excluded._synced_at, \
+         _deleted = excluded._deleted"
+    )
+}
+
+fn remove_sql(place: &str, columns: &[KeyColumn]) -> String {
+    let arrays = key_arrays(columns);
+    let aliases = key_aliases(columns);
+    let same: Vec<String> = columns
+        .iter()
+        .enumerate()
+        .map(|(at, column)| format!("mirror.{} = gone.k{at}::{}", column.name, column.sql_type()))
+        .collect();
+    format!("delete from {place} as mirror using unnest({arrays}) as gone ({aliases}) where {}", same.join(" and "))
+}
+
+fn identifier(what: &str, name: &str) -> Result<Identifier, Trouble> {
+    Identifier::parse(name).map_err(|fault| bad_name(&format!("the {what} name {name:?}"), fault))
+}
+
+fn bad_name(what: &str, fault: IdentifierFault) -> Trouble {
+    Trouble::new(TroubleKind::Config, "sink.postgres.name", format!("{what} {fault}"))
+        .advise("choose another name; names are taken exactly, with their capitals")
+}
+
+fn key_identifier(name: &str) -> Result<Identifier, Trouble> {
+    let taken = FIXED_COLUMNS.iter().any(|(column, ..)| *column == name) || SYSTEM_COLUMNS.contains(&name);
+    if taken {
+        return Err(Trouble::new(
+            TroubleKind::Config,
+            "sink.postgres.key_name",
+            format!("the key attribute {name:?} has the name of another column of the mirror table"),
+        )
+        .advise("a Postgres mirror of this table is not possible; use another sink"));
+    }
+    Identifier::parse(name).map_err(|fault| {
+        Trouble::new(
+            TroubleKind::Config,
+            "sink.postgres.key_name",
+            format!("the key attribute {name:?} cannot be a column: its name {fault}"),
+        )
+        .advise("a Postgres mirror of this table is not possible; use another sink")
+    })
+}

@@ -1,0 +1,183 @@
+//! From a group to what one transaction will hold. Pure: no I/O, no clock.
+
+use std::collections::BTreeMap;
+
+use tailwater_model::{
+    Change, ChangeEvent, Contact, Counts, DeadLetter, DeleteMode, Gap, Group, Key, KeySchema, KeyValue, Position,
+    Rejected, ShardId, Step, fold_by_key, push_plain_item, push_plain_key,
+};
+
+use crate::document::has_escaped_nul;
+
+/// Everything that one transaction writes.
+#[derive(Debug)]
+pub(crate) struct Work {
+    /// What becomes of each shard.
+    pub(crate) steps: BTreeMap<ShardId, ShardStep>,
+    /// One row per key, in the order of keys: two writers that keep this order cannot deadlock.
+    pub(crate) rows: Vec<Row>,
+    pub(crate) dead_letters: Vec<DeadLetter>,
+    pub(crate) gaps: Vec<Gap>,
+    pub(crate) contact: Option<Contact>,
+}
+
+/// The steps of one shard in a group, joined.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct ShardStep {
+    pub(crate) begin: Begin,
+    pub(crate) to: Position,
+    pub(crate) counts: Counts,
+}
+
+/// What must be true of a shard before its step.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Begin {
+    /// It is not stored yet.
+    Unknown { parent: Option<ShardId> },
+    /// It stands here. I2
+    At(Position),
+}
+
+/// One row to write.
+#[derive(Debug)]
+pub(crate) struct Row {
+    pub(crate) key: Key,
+    pub(crate) event: ChangeEvent,
+    pub(crate) write: Write,
+}
+
+/// What to do with a row.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Write {
+    /// The document becomes this.
+    State { document: String, deleted: bool },
+    /// The row is marked as deleted; this document is only for a row that does not exist.
+    Mark { document: String },
+    /// The row goes away.
+    Remove,
+}
+
+/// Two steps of a shard that do not follow one another.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct BrokenSteps(pub(crate) ShardId);
+
+impl Work {
+    /// Puts the event of a row aside that the database refused.
+    pub(crate) fn refuse(&mut self, event: &ChangeEvent, rejected: Rejected) {
+        account_refused(&mut self.steps, event);
+        self.dead_letters.push(DeadLetter::of_event(event, rejected));
+    }
+
+    /// What the whole transaction accounts for.
+    pub(crate) fn counts(&self) -> Counts {
+        self.steps.values().fold(Counts::default(), |mut sum, step| {
+            sum += step.counts;
+            sum
+        })
+    }
+}
+
+/// Joins the steps, folds the events to one per key, and turns each into a row or a dead letter.
+pub(crate) fn prepare(group: Group, keys: &KeySchema, delete: DeleteMode) -> Result<Work, BrokenSteps> {
+    let mut steps = BTreeMap::new();
+    let mut dead_letters = Vec::new();
+    let mut gaps = Vec::new();
+    let mut events = Vec::with_capacity(group.events());
+    for batch in group.batches {
+        let counts = Counts {
+            written: batch.events.len() as u64,
+            dead_lettered: batch.dead_letters.len() as u64,
+            ..batch.counts
+        };
+        join(&mut steps, batch.shard, batch.step, counts)?;
+        dead_letters.extend(batch.dead_letters);
+        gaps.extend(batch.gap);
+        events.extend(batch.events);
+    }
+    let folded = fold_by_key(events, keys);
+    let mut work =
+        Work { steps, rows: Vec::with_capacity(folded.latest.len()), dead_letters, gaps, contact: group.contact };
+    for (event, rejected) in folded.rejected {
+        work.refuse(&event, rejected);
+    }
+    for (key, event) in folded.latest {
+        match write_of(&key, &event, keys, delete) {
+            Ok(write) => work.rows.push(Row { key, event, write }),
+            Err(rejected) => work.refuse(&event, rejected),
+        }
+    }
+    Ok(work)
+}
+
+/// Adds one step to what its shard did before in this group.
+fn join(
+    steps: &mut BTreeMap<ShardId, ShardStep>,
+    shard: ShardId,
+    step: Step,
+    counts: Counts,
+) -> Result<(), BrokenSteps> {
+    let (begin, to) = match step {
+        Step::Register { parent, position } => (Begin::Unknown { parent }, position),
+        Step::Advance(advance) => (Begin::At(advance.from), advance.to),
+    };
+    match steps.get_mut(&shard) {
+        None => {
+            steps.insert(shard, ShardStep { begin, to, counts });
+            Ok(())
+        }
+        // I2: the steps of a shard follow one another within a group, too.
+        Some(before) if begin == Begin::At(before.to.clone()) => {
+            before.to = to;
+            before.counts += counts;
+            Ok(())
+        }
+        Some(_) => Err(BrokenSteps(shard)),
+    }
+}
+
+fn account_refused(steps: &mut BTreeMap<ShardId, ShardStep>, event: &ChangeEvent) {
+    if let Some(step) = steps.get_mut(&event.source.shard) {
+        // I9: it was counted as written when its batch came in.
+        step.counts.written = step.counts.written.saturating_sub(1);
+        step.counts.dead_lettered += 1;
+    }
+}
+
+fn write_of(key: &Key, event: &ChangeEvent, keys: &KeySchema, delete: DeleteMode) -> Result<Write, Rejected> {
+    if key.values().iter().any(|value| matches!(value, KeyValue::S(text) if text.contains('\0'))) {
+        return Err(nul("the key"));
+    }
+    let removed = matches!(event.change, Change::Remove { .. });
+    if removed && delete == DeleteMode::Hard {
+        return Ok(Write::Remove);
+    }
+    let image = if removed { event.change.old_image() } else { event.change.new_image() };
+    let document = image.map(|image| {
+        let mut document = String::new();
+        push_plain_item(image, &mut document);
+        document
+    });
+    match document {
+        Some(document) if !has_escaped_nul(&document) => Ok(Write::State { document, deleted: removed }),
+        // The item is gone whatever its old image holds, and the record that wrote that image was put aside whole.
+        Some(_) | None if removed => {
+            let mut document = String::new();
+            push_plain_key(key, keys, &mut document);
+            Ok(Write::Mark { document })
+        }
+        Some(_) => Err(nul("the item")),
+        None => Err(Rejected {
+            code: "sink.missing_image",
+            message: "the record has no new image, which a mirror needs: the stream's view type must be NEW_IMAGE or \
+                      NEW_AND_OLD_IMAGES"
+                .into(),
+        }),
+    }
+}
+
+fn nul(what: &str) -> Rejected {
+    Rejected {
+        code: "sink.postgres.nul",
+        message: format!("{what} contains the character U+0000, which Postgres cannot store"),
+    }
+}

@@ -1,0 +1,11 @@
+//! The sink against a real PostgreSQL: every test in a database of its own.
+
+mod claims;
+mod commits;
+mod dead_letters;
+mod fences;
+mod ground;
+mod progress;
+mod recoveries;
+mod refusals;
+mod tls;

@@ -1,0 +1,118 @@
+//! The calls that the reader needs, made with the AWS SDK.
+
+use std::sync::PoisonError;
+
+use aws_sdk_dynamodbstreams::types::{Shard, ShardFilter, ShardFilterType, ShardIteratorType, StreamStatus};
+use tailwater_model::ShardId;
+
+use crate::api::{
+    ApiError, ApiErrorKind, IteratorStart, ListedShard, RecordPage, ShardIterator, ShardListing, StreamApi,
+};
+use crate::connect::DynamoDb;
+use crate::deserializer::{Decode, PageSlot};
+use crate::errors;
+use crate::page::{RawPage, decode_page, split_page};
+
+/// Most records that the service gives in one page (API reference, `GetRecords`).
+const PAGE_RECORDS_MAX: i32 = 1000;
+/// Most shards that the service lists in one page (API reference, `DescribeStream`).
+const LISTING_SHARDS_MAX: i32 = 100;
+/// Unknown event names that are logged, once each. Later ones are only counted.
+const REPORTED_NAMES_MAX: usize = 32;
+
+impl StreamApi for DynamoDb {
+    async fn list_shards(&self, stream_arn: &str, after: Option<&ShardId>) -> Result<ShardListing, ApiError> {
+        self.describe_stream(stream_arn, after, None).await
+    }
+
+    async fn list_children(&self, stream_arn: &str, parent: &ShardId) -> Result<ShardListing, ApiError> {
+        let children = ShardFilter::builder().r#type(ShardFilterType::ChildShards).shard_id(parent.as_str()).build();
+        self.describe_stream(stream_arn, None, Some(children)).await
+    }
+
+    async fn shard_iterator(
+        &self,
+        stream_arn: &str,
+        shard: &ShardId,
+        start: &IteratorStart,
+    ) -> Result<ShardIterator, ApiError> {
+        let (kind, sequence_number) = match start {
+            IteratorStart::TrimHorizon => (ShardIteratorType::TrimHorizon, None),
+            IteratorStart::Latest => (ShardIteratorType::Latest, None),
+            IteratorStart::After(number) => (ShardIteratorType::AfterSequenceNumber, Some(number.to_string())),
+        };
+        let call = self.streams.get_shard_iterator().stream_arn(stream_arn).shard_id(shard.as_str());
+        let call = call.shard_iterator_type(kind).set_sequence_number(sequence_number);
+        let answer = call.send().await.map_err(|error| errors::sort("GetShardIterator", &error))?;
+        answer.shard_iterator.map(ShardIterator).ok_or_else(|| incomplete("GetShardIterator", "no iterator"))
+    }
+
+    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RecordPage, ApiError> {
+        let page = self.page(shard, iterator, decode_page).await?;
+        self.report_unknown_names(&page);
+        Ok(page)
+    }
+}
+
+impl DynamoDb {
+    /// One page with its records as they came, for people who want to see exactly that.
+    pub async fn get_raw_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RawPage, ApiError> {
+        self.page(shard, iterator, split_page).await
+    }
+
+    async fn page<T: Send + 'static>(
+        &self,
+        shard: &ShardId,
+        iterator: &ShardIterator,
+        decode: Decode<T>,
+    ) -> Result<T, ApiError> {
+        let slot = PageSlot::new(shard, decode);
+        let call = self.streams.get_records().shard_iterator(&iterator.0).limit(PAGE_RECORDS_MAX);
+        let answer = call.customize().interceptor(slot.clone()).send().await;
+        answer.map_err(|error| errors::sort("GetRecords", &error))?;
+        slot.take().ok_or_else(|| incomplete("GetRecords", "no page"))
+    }
+
+    async fn describe_stream(
+        &self,
+        stream_arn: &str,
+        after: Option<&ShardId>,
+        filter: Option<ShardFilter>,
+    ) -> Result<ShardListing, ApiError> {
+        let call = self.streams.describe_stream().stream_arn(stream_arn).limit(LISTING_SHARDS_MAX);
+        let call = call.set_exclusive_start_shard_id(after.map(ShardId::to_string)).set_shard_filter(filter);
+        let answer = call.send().await.map_err(|error| errors::sort("DescribeStream", &error))?;
+        let stream = answer.stream_description.ok_or_else(|| incomplete("DescribeStream", "no description"))?;
+        let listed = |shard: &Shard| {
+            let id = shard.shard_id().ok_or_else(|| incomplete("DescribeStream", "a shard without an id"))?;
+            let range = shard.sequence_number_range();
+            Ok(ListedShard {
+                shard: ShardId::new(id),
+                parent: shard.parent_shard_id().map(ShardId::new),
+                closed: range.is_some_and(|range| range.ending_sequence_number().is_some()),
+            })
+        };
+        Ok(ShardListing {
+            shards: stream.shards().iter().map(listed).collect::<Result<_, ApiError>>()?,
+            last_evaluated: stream.last_evaluated_shard_id().map(ShardId::new),
+            disabled: stream.stream_status() == Some(&StreamStatus::Disabled),
+        })
+    }
+
+    fn report_unknown_names(&self, page: &RecordPage) {
+        if page.unknown_event_names.is_empty() {
+            return;
+        }
+        let mut reported = self.reported_names.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, records) in &page.unknown_event_names {
+            if reported.len() < REPORTED_NAMES_MAX && reported.insert(name.clone()) {
+                tracing::warn!(name, records, "unknown event name: its records are settled by their images");
+            }
+        }
+    }
+}
+
+/// An answer that lacks what it is for: asked again, never taken for an empty one.
+fn incomplete(operation: &str, what: &str) -> ApiError {
+    ApiError { kind: ApiErrorKind::Transient, message: format!("{operation}: the answer has {what}") }
+}

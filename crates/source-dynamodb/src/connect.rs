@@ -1,0 +1,199 @@
+//! Connecting: credentials, region and endpoint by AWS's own rules, with explicit limits on every wait.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::retry::RetryConfig;
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use tailwater_model::{Trouble, TroubleKind};
+
+/// Longest wait for a TCP and TLS connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for the first byte of an answer.
+const READ_TIMEOUT: Duration = Duration::from_secs(15);
+/// Longest duration of one attempt with its whole body (a page has about 1 MB).
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest duration of a call with its retry.
+const OPERATION_TIMEOUT: Duration = Duration::from_secs(65);
+/// The SDK tries once more for a hiccup; waiting for longer troubles is the reader's, or retries would multiply.
+const ATTEMPTS_MAX: u32 = 2;
+/// The SDK waits a random part of this before its second attempt.
+const RETRY_DELAY_MAX: Duration = Duration::from_millis(200);
+/// Emulators take any region, but a request cannot be signed without one.
+const EMULATOR_REGION: &str = "us-east-1";
+/// Names our sessions in the logs of AWS (CloudTrail) when a role is assumed.
+const ROLE_SESSION_NAME: &str = "tailwater";
+
+/// How to reach AWS. What is not set comes from the environment, the profile files or the machine's role, by the
+/// rules of every AWS tool.
+#[derive(Clone, Debug, Default)]
+pub struct AwsSettings {
+    /// The region, for example `eu-west-1`.
+    pub region: Option<String>,
+    /// Another endpoint than AWS's own: DynamoDB Local, an emulator, a VPC endpoint.
+    pub endpoint_url: Option<String>,
+    /// A profile of the AWS configuration files.
+    pub profile: Option<String>,
+    /// A role to assume with the credentials found.
+    pub role_arn: Option<String>,
+    /// The external id that the role's trust policy asks for.
+    pub external_id: Option<String>,
+}
+
+/// DynamoDB and its streams, connected. Clones share connections and credentials.
+#[derive(Clone)]
+pub struct DynamoDb {
+    pub(crate) tables: aws_sdk_dynamodb::Client,
+    pub(crate) streams: aws_sdk_dynamodbstreams::Client,
+    /// Where we look, for messages: the region and the endpoint.
+    pub(crate) place: Arc<str>,
+    /// Unknown event names that were logged already.
+    pub(crate) reported_names: Arc<Mutex<BTreeSet<String>>>,
+}
+
+/// Resolves region, endpoint and the chain of credentials. Nothing is asked of DynamoDB yet, so wrong credentials show
+/// at the first call.
+///
+/// Fails with `aws.no_region` when neither the settings nor the environment name a region and no endpoint is given.
+pub async fn connect(settings: &AwsSettings) -> Result<DynamoDb, Trouble> {
+    Ok(clients(&Box::pin(sdk_config(settings)).await?, settings))
+}
+
+/// Connects to an emulator that takes any credentials, without looking for any: the embedded server of the demo.
+pub fn connect_emulator(endpoint_url: &str) -> DynamoDb {
+    let any = Credentials::new("local", "local", None, None, "emulator");
+    let sdk = SdkConfig::builder()
+        .behavior_version(behavior_version())
+        .region(Region::from_static(EMULATOR_REGION))
+        .credentials_provider(SharedCredentialsProvider::new(any))
+        .retry_config(retries())
+        .timeout_config(timeouts())
+        .build();
+    clients(&sdk, &AwsSettings { endpoint_url: Some(endpoint_url.to_owned()), ..AwsSettings::default() })
+}
+
+fn clients(sdk: &SdkConfig, settings: &AwsSettings) -> DynamoDb {
+    let mut tables = aws_sdk_dynamodb::config::Builder::from(sdk);
+    let mut streams = aws_sdk_dynamodbstreams::config::Builder::from(sdk);
+    if let Some(url) = &settings.endpoint_url {
+        // For these two services only: a role is still assumed at AWS's own endpoint.
+        tables = tables.endpoint_url(url);
+        streams = streams.endpoint_url(url);
+    }
+    DynamoDb {
+        tables: aws_sdk_dynamodb::Client::from_conf(tables.build()),
+        streams: aws_sdk_dynamodbstreams::Client::from_conf(streams.build()),
+        place: place(sdk, settings).into(),
+        reported_names: Arc::default(),
+    }
+}
+
+/// Pinned: a newer SDK must not change time limits or retries behind our back.
+fn behavior_version() -> BehaviorVersion {
+    BehaviorVersion::v2026_01_12()
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX).with_initial_backoff(RETRY_DELAY_MAX)
+}
+
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+        .operation_timeout(OPERATION_TIMEOUT)
+        .build()
+}
+
+async fn sdk_config(settings: &AwsSettings) -> Result<SdkConfig, Trouble> {
+    let mut loader = aws_config::defaults(behavior_version()).retry_config(retries()).timeout_config(timeouts());
+    if let Some(profile) = &settings.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = &settings.region {
+        loader = loader.region(Region::new(region.clone()));
+    } else if settings.endpoint_url.is_some() {
+        loader = loader.region(region_of_emulator(settings.profile.as_deref()));
+    }
+    let mut sdk = loader.load().await;
+    if sdk.region().is_none() {
+        if sdk.endpoint_url().is_none() {
+            return Err(no_region());
+        }
+        // AWS_ENDPOINT_URL was set in the environment, and no region.
+        sdk = sdk.into_builder().region(Region::from_static(EMULATOR_REGION)).build();
+    }
+    let Some(role) = &settings.role_arn else { return Ok(sdk) };
+    let mut provider = AssumeRoleProvider::builder(role).session_name(ROLE_SESSION_NAME).configure(&sdk);
+    if let Some(external_id) = &settings.external_id {
+        provider = provider.external_id(external_id);
+    }
+    let provider = SharedCredentialsProvider::new(provider.build().await);
+    Ok(sdk.into_builder().credentials_provider(provider).build())
+}
+
+/// Like AWS's own chain, but with a last resort, and without asking the metadata service of a machine that is perhaps
+/// not in AWS at all.
+fn region_of_emulator(profile: Option<&str>) -> RegionProviderChain {
+    let mut files = ProfileFileRegionProvider::builder();
+    if let Some(profile) = profile {
+        files = files.profile_name(profile);
+    }
+    RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+        .or_else(files.build())
+        .or_else(Region::from_static(EMULATOR_REGION))
+}
+
+fn no_region() -> Trouble {
+    Trouble::new(TroubleKind::Config, "aws.no_region", "no AWS region is configured").advise(
+        "set `region` in the source's settings, or AWS_REGION, or a region in the profile; \
+         for an emulator set `endpoint_url`",
+    )
+}
+
+/// The region and the endpoint in words, without credentials that somebody may have put into the URL.
+fn place(sdk: &SdkConfig, settings: &AwsSettings) -> String {
+    let region = sdk.region().map_or("no region", |region| region.as_ref());
+    match settings.endpoint_url.as_deref().or(sdk.endpoint_url()) {
+        None => format!("region {region}"),
+        Some(url) => {
+            let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+            let (authority, _) = rest.split_once(['/', '?', '#']).unwrap_or((rest, ""));
+            let host = authority.rsplit('@').next().unwrap_or_default();
+            format!("region {region} at {scheme}://{host}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sdk(region: &'static str) -> SdkConfig {
+        SdkConfig::builder().region(Region::from_static(region)).build()
+    }
+
+    #[test]
+    fn the_place_names_region_and_endpoint_without_secrets() {
+        let mut settings = AwsSettings::default();
+        assert_eq!(place(&sdk("eu-west-1"), &settings), "region eu-west-1");
+        settings.endpoint_url = Some("http://me:secret@127.0.0.1:28000/x?token=y".into());
+        assert_eq!(place(&sdk("local"), &settings), "region local at http://127.0.0.1:28000");
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_needs_no_region() {
+        let settings = AwsSettings { endpoint_url: Some("http://127.0.0.1:9".into()), ..AwsSettings::default() };
+        let connected = connect(&settings).await.unwrap_or_else(|trouble| panic!("{trouble}"));
+        assert!(connected.place.contains("at http://127.0.0.1:9"), "{}", connected.place);
+    }
+}

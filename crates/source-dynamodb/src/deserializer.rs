@@ -1,0 +1,133 @@
+//! The SDK's own deserializer of `GetRecords` builds a tree of maps, which costs more than everything else together.
+//! This one takes its place, call by call, by means of an interceptor: signing, endpoints, retries and time limits stay
+//! the SDK's, and the page stays the bytes that arrived.
+//!
+//! It works because the SDK loads the deserializer from its config bag after the interceptors ran. Once installed it
+//! stays for the later attempts of the same call, so it must understand errors too. The decoded page does not fit into
+//! the SDK's output type and leaves through a slot that belongs to the call.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_sdk_dynamodbstreams::operation::get_records::{GetRecordsError, GetRecordsOutput};
+use aws_smithy_runtime_api::box_error::BoxError;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    BeforeDeserializationInterceptorContextMut, Error, Output,
+};
+use aws_smithy_runtime_api::client::interceptors::{Intercept, dyn_dispatch_hint};
+use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, OrchestratorError};
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_runtime_api::client::ser_de::{DeserializeResponse, SharedResponseDeserializer};
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::config_bag::ConfigBag;
+use aws_smithy_types::error::ErrorMetadata;
+use bytestring::ByteString;
+use http_body_util::Limited;
+use serde_json::Value;
+use tailwater_model::ShardId;
+
+use crate::errors::{bare_code, bounded};
+use crate::page::{PAGE_BYTES_MAX, PageFault, page_text};
+
+/// How a page becomes what the caller wants.
+pub(crate) type Decode<T> = fn(ByteString, &ShardId) -> Result<T, PageFault>;
+
+/// One call's place for its page.
+pub(crate) struct PageSlot<T>(Arc<Slot<T>>);
+
+struct Slot<T> {
+    shard: ShardId,
+    decode: Decode<T>,
+    page: Mutex<Option<T>>,
+}
+
+impl<T> PageSlot<T> {
+    pub(crate) fn new(shard: &ShardId, decode: Decode<T>) -> Self {
+        Self(Arc::new(Slot { shard: shard.clone(), decode, page: Mutex::new(None) }))
+    }
+
+    /// The page of the attempt that succeeded.
+    pub(crate) fn take(&self) -> Option<T> {
+        self.0.page.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl<T> Clone for PageSlot<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+/// Names the type only: a page holds users' data.
+impl<T> fmt::Debug for PageSlot<T> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("PageSlot")
+    }
+}
+
+#[dyn_dispatch_hint]
+impl<T: Send + 'static> Intercept for PageSlot<T> {
+    fn name(&self) -> &'static str {
+        "page-deserializer"
+    }
+
+    fn modify_before_deserialization(
+        &self,
+        context: &mut BeforeDeserializationInterceptorContextMut<'_>,
+        _components: &RuntimeComponents,
+        config: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        // The body is still on the wire: this bounds what will be collected (I6).
+        let response = context.response_mut();
+        let body = response.take_body();
+        *response.body_mut() = SdkBody::from_body_1_x(Limited::new(body, PAGE_BYTES_MAX));
+        config.interceptor_state().store_put(SharedResponseDeserializer::new(self.clone()));
+        Ok(())
+    }
+}
+
+impl<T: Send + 'static> DeserializeResponse for PageSlot<T> {
+    fn deserialize_nonstreaming_with_config(
+        &self,
+        response: &HttpResponse,
+        _config: &ConfigBag,
+    ) -> Result<Output, OrchestratorError<Error>> {
+        // Response errors are what the SDK retries, and what our caller knows as transient.
+        let broken = |fault: PageFault| OrchestratorError::response(fault.into());
+        let body = response.body().bytes().unwrap_or_default();
+        check_crc32(response, body).map_err(broken)?;
+        if !response.status().is_success() {
+            let error = GetRecordsError::generic(error_metadata(response, body));
+            return Err(OrchestratorError::operation(Error::erase(error)));
+        }
+        let slot = &*self.0;
+        let page = page_text(body).and_then(|text| (slot.decode)(text, &slot.shard)).map_err(broken)?;
+        *slot.page.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
+        Ok(Output::erase(GetRecordsOutput::builder().build()))
+    }
+}
+
+/// DynamoDB sends a checksum of each body, and the SDK for Rust does not look at it.
+fn check_crc32(response: &HttpResponse, body: &[u8]) -> Result<(), PageFault> {
+    let Some(sent) = response.headers().get("x-amz-crc32").and_then(|text| text.trim().parse().ok()) else {
+        return Ok(());
+    };
+    let found = crc32fast::hash(body);
+    if sent == found { Ok(()) } else { Err(PageFault::Checksum { sent, found }) }
+}
+
+/// Code and message of an error answer (AWS JSON 1.0 protocol): the code in a header or in `__type`.
+fn error_metadata(response: &HttpResponse, body: &[u8]) -> ErrorMetadata {
+    let parsed: Value = serde_json::from_slice(body).unwrap_or_default();
+    let text = |name: &str| parsed.get(name).and_then(Value::as_str);
+    let code = response.headers().get("x-amzn-errortype").or_else(|| text("__type")).or_else(|| text("code"));
+    let message = text("message").or_else(|| text("Message"));
+    let mut metadata = ErrorMetadata::builder();
+    if let Some(code) = code.map(bare_code).filter(|code| !code.is_empty()) {
+        metadata = metadata.code(code);
+    }
+    if let Some(message) = message {
+        metadata = metadata.message(bounded(message));
+    }
+    metadata.build()
+}

@@ -1,0 +1,352 @@
+//! One example per rule of the graph.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tailwater_model::{Advance, Gap, GapCause, Position, Progress, SequenceNumber, ShardId, ShardProgress, Step};
+
+use super::{ShardGraph, TrimmedMeans};
+use crate::api::{IteratorStart, ListedShard};
+use crate::settings::{OnGap, StartAt};
+
+fn id(name: &str) -> ShardId {
+    ShardId::new(name)
+}
+
+fn number(digits: u64) -> SequenceNumber {
+    SequenceNumber::parse(format!("{digits:021}").into()).expect("digits")
+}
+
+fn after(digits: u64) -> Position {
+    Position::After(number(digits))
+}
+
+/// `"B<A"` is the open shard B with parent A, `"A."` the closed shard A.
+fn listed(shards: &[&str]) -> Vec<ListedShard> {
+    let one = |text: &&str| {
+        let closed = text.ends_with('.');
+        let (shard, parent) = text
+            .trim_end_matches('.')
+            .split_once('<')
+            .map_or((text.trim_end_matches('.'), None), |(shard, parent)| (shard, Some(id(parent))));
+        ListedShard { shard: id(shard), parent, closed }
+    };
+    shards.iter().map(one).collect()
+}
+
+/// One lane with a sink that stores every step at once.
+struct Fixture {
+    graph: ShardGraph,
+    stored: BTreeMap<ShardId, (Option<ShardId>, Position)>,
+    gaps: Vec<Gap>,
+    contact: Progress,
+}
+
+impl Fixture {
+    fn new(start: StartAt, on_gap: OnGap, contact: Progress) -> Self {
+        let mut graph = ShardGraph::new(1, start, on_gap);
+        graph.restore(0, &contact);
+        let stored =
+            contact.shards.iter().map(|row| (row.shard.clone(), (row.parent.clone(), row.position.clone()))).collect();
+        Self { graph, stored, gaps: Vec::new(), contact }
+    }
+
+    fn fresh(on_gap: OnGap) -> Self {
+        Self::new(StartAt::TrimHorizon, on_gap, Progress::default())
+    }
+
+    fn list(&mut self, shards: &[&str]) {
+        let listing = self.graph.begin_listing();
+        self.graph.merge_listing(listing, true, false, &listed(shards));
+        self.steps();
+    }
+
+    fn steps(&mut self) {
+        for step in self.graph.take_steps(0) {
+            self.gaps.extend(step.gap);
+            self.store(&step.shard, &step.step);
+        }
+    }
+
+    fn store(&mut self, shard: &ShardId, step: &Step) {
+        match step {
+            Step::Register { parent, position } => {
+                let before = self.stored.insert(shard.clone(), (parent.clone(), position.clone()));
+                assert!(before.is_none(), "{shard} registered twice");
+            }
+            Step::Advance(Advance { from, to }) => {
+                let row = self.stored.get_mut(shard).expect("registered first");
+                assert_eq!(row.1, *from);
+                row.1 = to.clone();
+            }
+        }
+        self.graph.committed(shard, step);
+    }
+
+    fn read(&mut self, shard: &str, last: Option<u64>, end: bool) {
+        let advance = self.graph.page_read(&id(shard), last.map(number).as_ref(), end).expect("readable");
+        self.store(&id(shard), &Step::Advance(advance));
+        self.steps();
+    }
+
+    fn restart(&self) -> Self {
+        let row = |(shard, (parent, position)): (&ShardId, &(Option<ShardId>, Position))| ShardProgress {
+            shard: shard.clone(),
+            parent: parent.clone(),
+            position: position.clone(),
+        };
+        let shards = self.stored.iter().map(row).collect();
+        Self::new(self.graph.start, self.graph.on_gap, Progress { shards, ..self.contact.clone() })
+    }
+
+    fn from(&self, shard: &str) -> Option<IteratorStart> {
+        self.graph.read_from(&id(shard))
+    }
+
+    fn causes(&self) -> Vec<GapCause> {
+        self.gaps.iter().map(|gap| gap.cause).collect()
+    }
+}
+
+fn known() -> Progress {
+    Progress { stream_known: true, since_contact: Some(Duration::from_secs(60)), ..Progress::default() }
+}
+
+#[test]
+fn a_child_is_read_when_its_parents_end_is_durable() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["B<A", "A."]);
+    assert_eq!((world.from("A"), world.from("B")), (Some(IteratorStart::TrimHorizon), None));
+    world.read("A", Some(5), false);
+    assert_eq!(world.from("A"), Some(IteratorStart::After(number(5))));
+    let end = world.graph.page_read(&id("A"), Some(&number(9)), true).expect("the last page");
+    assert_eq!(end, Advance { from: after(5), to: Position::End }, "records and end in one step");
+    assert_eq!(world.from("B"), None, "read is not durable");
+    world.store(&id("A"), &Step::Advance(end));
+    assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon));
+    assert_eq!(world.graph.take_readable(0), [id("B")]);
+}
+
+#[test]
+fn an_unknown_parent_is_a_root_after_two_complete_listings() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    let listing = world.graph.begin_listing();
+    world.graph.merge_listing(listing, false, false, &listed(&["B<A"]));
+    world.steps();
+    world.list(&["B<A"]);
+    assert!(world.graph.bootstrapping());
+    assert_eq!(world.from("B"), None);
+    world.list(&["B<A"]);
+    assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon));
+    assert!(world.gaps.is_empty());
+}
+
+#[test]
+fn a_parent_on_a_later_page_is_waited_for() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["B<A", "C"]);
+    world.list(&["B<A", "A.", "C"]);
+    world.list(&["B<A", "A.", "C"]);
+    assert_eq!((world.from("A"), world.from("B")), (Some(IteratorStart::TrimHorizon), None));
+    assert!(world.gaps.is_empty());
+}
+
+#[test]
+fn latest_is_for_the_open_shards_of_the_first_listing() {
+    let mut world = Fixture::new(StartAt::Latest, OnGap::Stop, Progress::default());
+    world.list(&["A.", "B<A"]);
+    assert_eq!(world.stored[&id("A")].1, Position::End);
+    assert_eq!(world.from("B"), Some(IteratorStart::Latest));
+    world.graph.iterator_issued(&id("B"), &IteratorStart::Latest);
+    assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon), "used once");
+    world.read("B", None, true);
+    assert!(world.graph.merge_children(&id("B"), &listed(&["C<B"])));
+    world.steps();
+    assert_eq!(world.from("C"), Some(IteratorStart::TrimHorizon), "a child begins at the beginning");
+    assert_eq!(world.restart().from("C"), Some(IteratorStart::TrimHorizon));
+}
+
+#[test]
+fn the_answer_for_children_is_checked() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A."]);
+    world.read("A", None, true);
+    assert_eq!(world.graph.take_children_needed(), [id("A")]);
+    assert!(!world.graph.merge_children(&id("A"), &listed(&["A.", "X<Y"])), "DynamoDB Local answers the shard itself");
+    assert!(world.graph.take_children_needed().is_empty());
+    assert!(world.graph.wants_listing());
+}
+
+#[test]
+fn rule_1_trimmed() {
+    for on_gap in [OnGap::Stop, OnGap::Continue] {
+        let mut world = Fixture::fresh(on_gap);
+        world.list(&["A"]);
+        assert_eq!(world.graph.trimmed(&id("A")), TrimmedMeans::Nothing, "nothing was promised yet");
+        world.read("A", Some(5), false);
+        assert_eq!(world.graph.trimmed(&id("A")), TrimmedMeans::Loss);
+        world.steps();
+        assert_eq!(world.causes(), [GapCause::Trimmed]);
+        assert_eq!(world.gaps[0].after, after(5));
+        assert_eq!(world.stored[&id("A")].1, after(5), "the gap is found again at the next start");
+        if on_gap == OnGap::Stop {
+            assert_eq!(world.from("A"), None);
+        } else {
+            assert_eq!(world.from("A"), Some(IteratorStart::TrimHorizon));
+            assert_eq!(world.graph.trimmed(&id("A")), TrimmedMeans::Nothing, "the same loss");
+            world.read("A", Some(70), false);
+            assert_eq!(world.from("A"), Some(IteratorStart::After(number(70))));
+        }
+        assert_eq!(world.restart().stored[&id("A")].1, world.stored[&id("A")].1);
+    }
+}
+
+#[test]
+fn rule_1_gone_and_rule_2_unlisted() {
+    for (on_gap, gone) in [(OnGap::Stop, true), (OnGap::Continue, true), (OnGap::Stop, false), (OnGap::Continue, false)]
+    {
+        let mut world = Fixture::fresh(on_gap);
+        world.list(&["A.", "B<A", "C"]);
+        world.read("A", Some(5), false);
+        if gone {
+            world.graph.gone(&id("A"));
+            world.steps();
+        } else {
+            world.list(&["B<A", "C"]);
+            assert!(world.gaps.is_empty(), "one answer proves nothing");
+            world.list(&["A.", "B<A", "C"]);
+            world.list(&["B<A", "C"]);
+            assert!(world.gaps.is_empty(), "not in a row");
+            world.list(&["B<A", "C"]);
+        }
+        assert_eq!(world.causes(), [if gone { GapCause::ShardGone } else { GapCause::ShardUnlisted }]);
+        let goes_on = on_gap == OnGap::Continue;
+        assert_eq!(world.gaps[0].stop, !goes_on);
+        assert_eq!(world.stored[&id("A")].1, if goes_on { Position::End } else { after(5) });
+        assert_eq!(world.from("A"), None);
+        assert_eq!(world.from("B").is_some(), goes_on);
+    }
+}
+
+#[test]
+fn rules_3_and_4_need_a_known_stream() {
+    for (new, cause) in [("Z<Y", GapCause::UnknownParent), ("Z", GapCause::Orphan)] {
+        let mut world = Fixture::fresh(OnGap::Continue);
+        world.list(&["A"]);
+        assert!(world.graph.contact_listing().is_some());
+        world.list(&["A", new]);
+        assert!(world.gaps.is_empty(), "one answer proves nothing");
+        world.list(&["A", new]);
+        assert_eq!(world.causes(), [cause]);
+        assert_eq!(world.gaps[0].shard, Some(id("Z")));
+        assert_eq!(world.from("Z"), Some(IteratorStart::TrimHorizon));
+        world.list(&["A", new]);
+        assert_eq!(world.gaps.len(), 1);
+    }
+}
+
+#[test]
+fn rules_3_and_4_stop_at_each_start() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A"]);
+    world.read("A", Some(3), false);
+    world.list(&["A", "Z<Y"]);
+    world.list(&["A", "Z<Y"]);
+    assert_eq!(world.causes(), [GapCause::UnknownParent]);
+    assert!(!world.stored.contains_key(&id("Z")), "registered it would look harmless at the next start");
+    assert_eq!(world.from("A"), None, "nothing goes on behind a stop");
+    world.contact = known();
+    let mut again = world.restart();
+    assert_eq!(again.from("A"), Some(IteratorStart::After(number(3))));
+    again.list(&["A", "Z<Y"]);
+    again.list(&["A", "Z<Y"]);
+    assert_eq!(again.causes(), [GapCause::UnknownParent]);
+    assert_eq!(again.gaps, world.gaps, "the same record");
+}
+
+#[test]
+fn rule_5_away() {
+    for on_gap in [OnGap::Stop, OnGap::Continue] {
+        let shards = vec![ShardProgress { shard: id("A"), parent: None, position: after(4) }];
+        let since_contact = Some(Duration::from_secs(23 * 3600 + 1));
+        let mut world = Fixture::new(StartAt::TrimHorizon, on_gap, Progress { shards, since_contact, ..known() });
+        assert_eq!(world.from("A").is_some(), on_gap == OnGap::Continue);
+        world.steps();
+        assert_eq!(world.causes(), [GapCause::Away]);
+        assert_eq!((world.gaps[0].shard.clone(), world.gaps[0].after.clone()), (None, after(4)));
+        world.list(&["A"]);
+        assert_eq!(world.gaps.len(), 1);
+        assert_eq!(world.graph.contact_listing().is_some(), on_gap == OnGap::Continue, "contact would hide the gap");
+        assert_eq!(world.from("A").is_some(), on_gap == OnGap::Continue);
+    }
+    let mut soon = Fixture::new(
+        StartAt::TrimHorizon,
+        OnGap::Stop,
+        Progress { since_contact: Some(Duration::from_secs(23 * 3600)), ..known() },
+    );
+    soon.list(&["A"]);
+    assert!(!soon.causes().contains(&GapCause::Away));
+}
+
+#[test]
+fn a_replaced_stream_is_a_gap() {
+    for on_gap in [OnGap::Stop, OnGap::Continue] {
+        let progress = Progress { previous_stream: Some("arn:old".into()), ..Progress::default() };
+        let mut world = Fixture::new(StartAt::TrimHorizon, on_gap, progress);
+        world.list(&["A", "B"]);
+        assert_eq!(world.causes(), [GapCause::StreamReplaced]);
+        let goes_on = on_gap == OnGap::Continue;
+        assert_eq!(world.stored.len(), if goes_on { 2 } else { 1 });
+        assert_eq!((world.from("A").is_some(), world.from("B").is_some()), (goes_on, goes_on));
+        assert_eq!(world.graph.contact_listing().is_some(), goes_on);
+        let mut again = world.restart();
+        again.list(&["A", "B"]);
+        assert_eq!(again.causes(), [GapCause::StreamReplaced], "found again until the stream is known");
+    }
+}
+
+#[test]
+fn a_circle_of_parents_is_cut() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    for _ in 0..3 {
+        world.list(&["A<A", "B<C", "C<B"]);
+    }
+    assert_eq!(world.stored.len(), 3);
+    assert_eq!(
+        (world.from("A"), world.from("C")),
+        (Some(IteratorStart::TrimHorizon), Some(IteratorStart::TrimHorizon))
+    );
+    world.read("C", None, true);
+    assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon));
+}
+
+#[test]
+fn an_empty_listing_is_never_complete() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A"]);
+    for _ in 0..5 {
+        world.list(&[]);
+    }
+    assert!(world.gaps.is_empty());
+    assert_eq!(world.graph.complete_listings(), 1);
+}
+
+#[test]
+fn the_tip_waits_for_the_children_of_what_ended() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A.", "B"]);
+    world.graph.set_quiet(&id("B"), true);
+    world.read("A", Some(1), true);
+    assert!(!world.graph.at_tip(), "A may have a child");
+    world.list(&["A.", "B"]);
+    assert!(!world.graph.at_tip());
+    world.list(&["A.", "B"]);
+    assert!(world.graph.at_tip() && !world.graph.ended());
+    world.read("B", Some(8), false);
+    world.graph.set_quiet(&id("B"), false);
+    assert!(!world.graph.at_tip());
+    world.read("B", None, true);
+    let listing = world.graph.begin_listing();
+    world.graph.merge_listing(listing, true, true, &listed(&["A.", "B."]));
+    assert!(world.graph.ended() && world.graph.at_tip(), "the stream was turned off: one listing is enough");
+}

@@ -1,0 +1,310 @@
+//! A scripted stream with the service's unkind manners, and a naive sink that checks every step.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use tailwater_model::{Change, ChangeEvent, Contact, Delivery, Failure, Finished, Gap, Item, Position, Progress};
+use tailwater_model::{SequenceNumber, ShardId, ShardProgress, Source, SourceInfo, Step, StreamIdentity, Trouble};
+use tokio::time::Instant;
+
+use crate::api::{ApiError, ApiErrorKind, Decoded, IteratorStart, ListedShard, RecordPage};
+use crate::api::{ShardIterator, ShardListing, StreamApi};
+use crate::reader::{LaneReader, open_stream};
+use crate::settings::{OnGap, ReaderSettings, StartAt};
+
+const LATENCY: Duration = Duration::from_millis(5);
+const ITERATOR_LIFE: Duration = Duration::from_secs(15 * 60);
+
+pub fn id(name: &str) -> ShardId {
+    ShardId::new(name)
+}
+
+#[derive(Clone, Default)]
+pub struct FakeShard {
+    pub parent: Option<ShardId>,
+    pub closed: bool,
+    /// Records 1 to this number.
+    pub records: u64,
+    /// Records up to this number are trimmed.
+    pub trimmed: u64,
+    pub gone: bool,
+    /// Empty pages that come before the next records.
+    pub empty_pages: u32,
+    /// Listings begun before this one shows the shard.
+    pub listed_from: u32,
+    /// The end comes in an empty page of its own.
+    pub end_apart: bool,
+}
+
+/// The service.
+#[derive(Default)]
+pub struct Stream {
+    pub shards: BTreeMap<ShardId, FakeShard>,
+    pub disabled: bool,
+    pub gone: bool,
+    pub page_records: usize,
+    pub page_shards: usize,
+    /// `ShardFilter` is ignored and answers the shard itself, as DynamoDB Local does.
+    pub filter_ignored: bool,
+    /// Every so many calls one is throttled.
+    pub throttle_every: usize,
+    /// What the next `GetRecords` calls answer instead of a page.
+    pub faults: VecDeque<ApiErrorKind>,
+    pub page_bytes: usize,
+    pub listings: u32,
+    pub trace: Vec<String>,
+}
+
+#[derive(Clone)]
+pub struct Fake {
+    pub stream: Arc<Mutex<Stream>>,
+    start: Instant,
+}
+
+impl Fake {
+    pub fn new(shards: Vec<(&str, FakeShard)>) -> Self {
+        let shards = shards.into_iter().map(|(name, shard)| (id(name), shard)).collect();
+        let stream = Stream { shards, page_records: 3, page_shards: 2, page_bytes: 1_000, ..Stream::default() };
+        Self { stream: Arc::new(Mutex::new(stream)), start: Instant::now() }
+    }
+
+    pub fn stream(&self) -> MutexGuard<'_, Stream> {
+        self.stream.lock().expect("lock")
+    }
+
+    pub fn calls(&self, call: &str) -> usize {
+        self.stream().trace.iter().filter(|line| line.contains(call)).count()
+    }
+
+    pub fn change(&self, shard: &str, change: impl FnOnce(&mut FakeShard)) {
+        change(self.stream().shards.get_mut(&id(shard)).expect("a shard"));
+    }
+
+    async fn called(&self, call: &str, what: impl std::fmt::Display) -> Result<MutexGuard<'_, Stream>, ApiError> {
+        tokio::time::sleep(LATENCY).await;
+        let mut stream = self.stream();
+        stream.trace.push(format!("{} {call} {what}", self.start.elapsed().as_millis()));
+        if stream.gone {
+            return Err(error(ApiErrorKind::NotFound));
+        }
+        let calls = stream.trace.len();
+        if stream.throttle_every > 0 && calls.is_multiple_of(stream.throttle_every) {
+            return Err(error(ApiErrorKind::Throttled));
+        }
+        Ok(stream)
+    }
+}
+
+fn error(kind: ApiErrorKind) -> ApiError {
+    ApiError { kind, message: "said the service".into() }
+}
+
+fn listed((shard, state): (&ShardId, &FakeShard)) -> ListedShard {
+    ListedShard { shard: shard.clone(), parent: state.parent.clone(), closed: state.closed }
+}
+
+impl StreamApi for Fake {
+    async fn list_shards(&self, _: &str, after: Option<&ShardId>) -> Result<ShardListing, ApiError> {
+        let mut stream = self.called("DescribeStream", format!("after {after:?}")).await?;
+        stream.listings += u32::from(after.is_none());
+        let listings = stream.listings;
+        let visible = stream.shards.iter().filter(|(_, state)| state.listed_from < listings && !state.gone);
+        let mut rest: Vec<ListedShard> =
+            visible.filter(|(shard, _)| after.is_none_or(|after| *shard > after)).map(listed).collect();
+        let more = rest.len() > stream.page_shards;
+        rest.truncate(stream.page_shards);
+        let last_evaluated = rest.last().filter(|_| more).map(|last| last.shard.clone());
+        Ok(ShardListing { shards: rest, last_evaluated, disabled: stream.disabled })
+    }
+
+    async fn list_children(&self, _: &str, parent: &ShardId) -> Result<ShardListing, ApiError> {
+        let stream = self.called("ShardFilter", parent).await?;
+        let children = stream.shards.iter().filter(|(shard, state)| {
+            if stream.filter_ignored {
+                *shard == parent
+            } else {
+                state.parent.as_ref() == Some(parent) && state.listed_from == 0
+            }
+        });
+        Ok(ShardListing { shards: children.map(listed).collect(), last_evaluated: None, disabled: stream.disabled })
+    }
+
+    async fn shard_iterator(&self, _: &str, shard: &ShardId, start: &IteratorStart) -> Result<ShardIterator, ApiError> {
+        let stream = self.called("GetShardIterator", format!("{shard} {start:?}")).await?;
+        let state = &stream.shards[shard];
+        let read = match start {
+            _ if state.gone => return Err(error(ApiErrorKind::NotFound)),
+            IteratorStart::TrimHorizon => state.trimmed,
+            IteratorStart::Latest => state.records,
+            IteratorStart::After(number) => number.as_str().parse().expect("digits"),
+        };
+        if read < state.trimmed {
+            return Err(error(ApiErrorKind::Trimmed));
+        }
+        Ok(ShardIterator(format!("{} {read}", self.start.elapsed().as_millis())))
+    }
+
+    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RecordPage, ApiError> {
+        let mut stream = self.called("GetRecords", shard).await?;
+        let (issued, read) = iterator.0.split_once(' ').expect("our iterator");
+        let (issued, read): (u64, u64) = (issued.parse().expect("time"), read.parse().expect("place"));
+        if let Some(kind) = stream.faults.pop_front() {
+            return Err(error(kind));
+        }
+        if self.start.elapsed() - Duration::from_millis(issued) > ITERATOR_LIFE {
+            return Err(error(ApiErrorKind::IteratorExpired));
+        }
+        let (page_records, bytes) = (stream.page_records as u64, stream.page_bytes);
+        let state = stream.shards.get_mut(shard).expect("a shard");
+        if state.gone {
+            return Err(error(ApiErrorKind::NotFound));
+        }
+        if read < state.trimmed {
+            return Err(error(ApiErrorKind::Trimmed));
+        }
+        let next = |read: u64| Some(ShardIterator(format!("{} {read}", self.start.elapsed().as_millis())));
+        if state.empty_pages > 0 {
+            state.empty_pages -= 1;
+            return Ok(RecordPage { records: Vec::new(), next: next(read), bytes: 60, ..RecordPage::default() });
+        }
+        let to = state.records.min(read + page_records);
+        let records: Vec<Decoded> = (read + 1..=to).map(|record| Decoded::Event(event(shard, record))).collect();
+        let end = state.closed && to == state.records && (records.is_empty() || !state.end_apart);
+        let bytes = if records.is_empty() { 60 } else { bytes };
+        Ok(RecordPage { records, next: if end { None } else { next(to) }, bytes, ..RecordPage::default() })
+    }
+}
+
+fn event(shard: &ShardId, record: u64) -> ChangeEvent {
+    let source = SourceInfo {
+        shard: shard.clone(),
+        sequence_number: SequenceNumber::parse(format!("{record:021}").into()).expect("digits"),
+        event_id: "event".into(),
+        created_at_ms: 0,
+        size_bytes: 1,
+    };
+    let key = Item::parse(r#"{"Id":{"S":"7"}}"#.into()).expect("an item");
+    ChangeEvent { key, change: Change::Insert { new: None }, source }
+}
+
+pub fn settings() -> ReaderSettings {
+    ReaderSettings {
+        start: StartAt::TrimHorizon,
+        on_gap: OnGap::Stop,
+        until_tip: true,
+        poll_interval_min: Duration::from_millis(100),
+        poll_interval_max: Duration::from_secs(1),
+        fetch_slots: 4,
+        memory_bytes_max: 64 << 20,
+        discovery_interval: Duration::from_secs(30),
+        seed: 1,
+    }
+}
+
+/// What a lane handed out and nobody stored yet.
+type Uncommitted = Vec<(ShardId, Step, Vec<u64>)>;
+
+/// Lanes over a naive sink. Each `next` is dropped after a moment, so being cancelled is part of every test.
+pub struct Run {
+    pub lanes: Vec<LaneReader<Fake>>,
+    pub stored: BTreeMap<ShardId, (Option<ShardId>, Position)>,
+    pub records: BTreeMap<ShardId, Vec<u64>>,
+    pub gaps: Vec<Gap>,
+    pub contacts: Vec<(Duration, Contact)>,
+    pub uncommitted: Vec<Uncommitted>,
+    pub group_max: usize,
+    start: Instant,
+}
+
+impl Run {
+    pub async fn open(fake: &Fake, lanes: u32, settings: ReaderSettings) -> Self {
+        let stream = StreamIdentity { table: "t".into(), table_id: "id".into(), stream_arn: "arn".into() };
+        let mut run = Self {
+            lanes: open_stream(fake.clone(), stream, lanes, settings),
+            stored: BTreeMap::new(),
+            records: BTreeMap::new(),
+            gaps: Vec::new(),
+            contacts: Vec::new(),
+            uncommitted: (0..lanes).map(|_| Vec::new()).collect(),
+            group_max: 3,
+            start: Instant::now(),
+        };
+        for lane in 0..lanes as usize {
+            run.reopen(lane).await;
+        }
+        run
+    }
+
+    pub async fn reopen(&mut self, lane: usize) {
+        self.uncommitted[lane].clear();
+        let lanes = self.lanes.len() as u32;
+        let mine = self.stored.iter().filter(|(shard, _)| shard.lane(lanes) as usize == lane);
+        let shards = mine.map(|(shard, (parent, position))| ShardProgress {
+            shard: shard.clone(),
+            parent: parent.clone(),
+            position: position.clone(),
+        });
+        let progress = Progress { shards: shards.collect(), ..Progress::default() };
+        self.lanes[lane].open(&progress).await.expect("opening asks nobody");
+    }
+
+    pub fn commit(&mut self, lane: usize) {
+        let group = std::mem::take(&mut self.uncommitted[lane]);
+        for (shard, step, records) in &group {
+            match step {
+                Step::Register { parent, position } => {
+                    let before = self.stored.insert(shard.clone(), (parent.clone(), position.clone()));
+                    assert!(before.is_none(), "{shard} registered twice");
+                }
+                Step::Advance(advance) => {
+                    let row = self.stored.get_mut(shard).expect("registered first");
+                    assert_eq!(row.1, advance.from);
+                    row.1 = advance.to.clone();
+                }
+            }
+            self.records.entry(shard.clone()).or_default().extend(records);
+        }
+        let steps: Vec<(ShardId, Step)> = group.into_iter().map(|(shard, step, _)| (shard, step)).collect();
+        self.lanes[lane].committed(&steps);
+    }
+
+    /// One turn of a lane: a delivery, or a commit when none comes within a moment.
+    pub async fn turn(&mut self, lane: usize) -> Result<Option<Finished>, Trouble> {
+        match tokio::time::timeout(Duration::from_millis(31), self.lanes[lane].next()).await {
+            Err(_) => self.commit(lane),
+            Ok(Ok(Delivery::Batch(batch))) => {
+                self.gaps.extend(batch.gap);
+                assert_eq!(batch.counts.read, batch.events.len() as u64);
+                let number = |event: &ChangeEvent| event.source.sequence_number.as_str().parse().expect("digits");
+                let records = batch.events.iter().map(number).collect();
+                self.uncommitted[lane].push((batch.shard, batch.step, records));
+                if self.uncommitted[lane].len() >= self.group_max {
+                    self.commit(lane);
+                }
+            }
+            Ok(Ok(Delivery::Contact(contact))) => self.contacts.push((self.start.elapsed(), contact)),
+            Ok(Ok(Delivery::Finished(finished))) => return Ok(Some(finished)),
+            Ok(Err(Failure::Halt(trouble) | Failure::Reopen(trouble))) => return Err(trouble),
+        }
+        Ok(None)
+    }
+
+    /// Lets all lanes run until each has finished, or for this long.
+    pub async fn run(&mut self, time_max: Duration) -> Result<Vec<Finished>, Trouble> {
+        let end = Instant::now() + time_max;
+        let mut finished: Vec<Option<Finished>> = self.lanes.iter().map(|_| None).collect();
+        while Instant::now() < end && finished.iter().any(Option::is_none) {
+            for (lane, finished) in finished.iter_mut().enumerate() {
+                if finished.is_none() {
+                    *finished = self.turn(lane).await?;
+                }
+            }
+        }
+        Ok(finished.into_iter().flatten().collect())
+    }
+
+    pub fn read(&self, shard: &str) -> Vec<u64> {
+        self.records.get(&id(shard)).cloned().unwrap_or_default()
+    }
+}

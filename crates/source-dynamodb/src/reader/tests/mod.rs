@@ -1,0 +1,259 @@
+//! The reader against a scripted stream, in paused time.
+
+mod fake;
+
+use std::time::Duration;
+
+use tailwater_model::{Finished, GapCause, Position, TroubleKind};
+
+use crate::api::ApiErrorKind;
+use crate::settings::{OnGap, ReaderSettings, StartAt};
+use fake::{Fake, FakeShard, Run, id, settings};
+
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn root(records: u64) -> FakeShard {
+    FakeShard { records, closed: true, ..FakeShard::default() }
+}
+
+fn open(records: u64) -> FakeShard {
+    FakeShard { records, ..FakeShard::default() }
+}
+
+fn child(parent: &str, records: u64) -> FakeShard {
+    FakeShard { parent: Some(id(parent)), ..root(records) }
+}
+
+/// Splits, rotations, empty shards, empty pages, ends with and without records, late children, a trimmed parent.
+fn lineages() -> Fake {
+    Fake::new(vec![
+        ("a", FakeShard { empty_pages: 9, ..root(10) }),
+        ("b", FakeShard { end_apart: true, ..child("a", 7) }),
+        ("c", FakeShard { listed_from: 3, ..child("a", 0) }),
+        ("d", FakeShard { listed_from: 4, closed: false, ..child("b", 4) }),
+        ("e", FakeShard { closed: false, ..child("c", 5) }),
+        ("f", FakeShard { closed: false, ..child("trimmed-long-ago", 3) }),
+    ])
+}
+
+fn until(count: u64) -> Vec<u64> {
+    (1..=count).collect()
+}
+
+async fn lineages_run(settings: ReaderSettings, lanes: u32, change: impl FnOnce(&Fake)) -> (Fake, Run) {
+    let fake = lineages();
+    change(&fake);
+    let mut run = Run::open(&fake, lanes, settings).await;
+    let finished = run.run(5 * MINUTE).await.expect("no trouble");
+    assert_eq!(finished, vec![Finished::Tip; lanes as usize]);
+    assert!(run.gaps.is_empty());
+    for (shard, count) in [("a", 10), ("b", 7), ("c", 0), ("d", 4), ("e", 5), ("f", 3)] {
+        assert_eq!(run.read(shard), until(count), "{shard}");
+    }
+    (fake, run)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_bounded_run_carries_everything_once() {
+    for (lanes, filter_ignored) in [(1, false), (1, true), (3, false), (3, true)] {
+        lineages_run(settings(), lanes, |fake| fake.stream().filter_ignored = filter_ignored).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn throttling_and_passing_errors_lose_nothing() {
+    let (fake, _) = lineages_run(settings(), 2, |fake| {
+        let mut stream = fake.stream();
+        stream.throttle_every = 4;
+        stream.page_shards = 1;
+        use ApiErrorKind::{Credentials, IteratorExpired, Transient};
+        stream.faults = [Transient, IteratorExpired, IteratorExpired, Credentials, Transient].into();
+    })
+    .await;
+    assert!(fake.stream().faults.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_seed_gives_the_same_trace() {
+    let run = async |seed| {
+        let (fake, _) =
+            lineages_run(ReaderSettings { seed, ..settings() }, 2, |fake| fake.stream().throttle_every = 3).await;
+        let stream = fake.stream();
+        stream.trace.clone()
+    };
+    let first = run(5).await;
+    assert_eq!(first, run(5).await);
+    assert_ne!(first, run(6).await, "the seed is used");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_was_turned_off_ends() {
+    let fake = Fake::new(vec![("a", root(5)), ("b", child("a", 2))]);
+    fake.stream().disabled = true;
+    let mut run = Run::open(&fake, 2, ReaderSettings { until_tip: false, ..settings() }).await;
+    assert_eq!(run.run(5 * MINUTE).await, Ok(vec![Finished::StreamEnded; 2]));
+    assert_eq!((run.read("a"), run.read("b")), (until(5), until(2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reopen_reads_again_what_was_not_durable() {
+    let fake = lineages();
+    let mut run = Run::open(&fake, 2, settings()).await;
+    run.group_max = 5;
+    for turn in 0..600_usize {
+        if turn % 37 == 0 {
+            run.reopen(turn % 2).await;
+        }
+        if run.turn(turn % 2).await.expect("no trouble").is_some() {
+            break;
+        }
+    }
+    run.run(5 * MINUTE).await.expect("no trouble");
+    assert_eq!((run.read("a"), run.read("d"), run.read("e")), (until(10), until(4), until(5)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_iterator_held_too_long_is_renewed_from_our_own_position() {
+    let fake = Fake::new(vec![("a", open(7))]);
+    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
+    run.run(MINUTE).await.expect("no trouble");
+    // Nobody asks for twenty minutes; meanwhile more is written.
+    tokio::time::advance(20 * MINUTE).await;
+    fake.change("a", |shard| shard.records = 11);
+    run.run(MINUTE).await.expect("no trouble");
+    assert_eq!(run.read("a"), until(11));
+    assert_eq!(fake.calls("GetShardIterator"), 2);
+    assert_eq!(fake.calls("GetShardIterator a TrimHorizon"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_iterator_that_expires_at_once_makes_no_hot_loop() {
+    let fake = Fake::new(vec![("a", open(7))]);
+    fake.stream().faults = vec![ApiErrorKind::IteratorExpired; 10_000].into();
+    let mut run = Run::open(&fake, 1, settings()).await;
+    run.run(MINUTE).await.expect("no trouble");
+    let calls = fake.calls("GetRecords");
+    assert!((5..40).contains(&calls), "{calls} calls in a minute");
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_shards_are_polled_slowly() {
+    let fake = Fake::new(vec![("a", open(1))]);
+    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
+    run.run(10 * MINUTE).await.expect("no trouble");
+    let (polls, listings) = (fake.calls("GetRecords"), fake.calls("DescribeStream"));
+    assert!((590..=620).contains(&polls), "{polls} polls in ten minutes");
+    assert!((19..=22).contains(&listings), "{listings} listings in ten minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn trimmed_records_are_a_gap() {
+    for on_gap in [OnGap::Stop, OnGap::Continue] {
+        let fake = Fake::new(vec![("a", open(4))]);
+        let mut run = Run::open(&fake, 1, ReaderSettings { on_gap, until_tip: false, ..settings() }).await;
+        run.run(MINUTE).await.expect("no trouble");
+        fake.change("a", |shard| (shard.records, shard.trimmed) = (20, 15));
+        run.run(MINUTE).await.expect("no trouble");
+        assert_eq!(
+            run.gaps.iter().map(|gap| (gap.cause, gap.stop)).collect::<Vec<_>>(),
+            [(GapCause::Trimmed, on_gap == OnGap::Stop)]
+        );
+        let mut expected = until(4);
+        if on_gap == OnGap::Continue {
+            expected.extend(16..=20);
+        }
+        assert_eq!(run.read("a"), expected);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_shard_that_is_gone_is_a_gap_and_a_stream_that_is_gone_halts() {
+    let fake = Fake::new(vec![("a", open(4)), ("b", child("a", 2)), ("c", open(1))]);
+    let mut run = Run::open(&fake, 2, ReaderSettings { on_gap: OnGap::Continue, until_tip: false, ..settings() }).await;
+    run.run(Duration::from_secs(5)).await.expect("no trouble");
+    assert!(run.read("b").is_empty());
+    fake.change("a", |shard| shard.gone = true);
+    run.run(Duration::from_secs(20)).await.expect("no trouble");
+    assert_eq!(run.gaps.iter().map(|gap| gap.cause).collect::<Vec<_>>(), [GapCause::ShardGone]);
+    assert_eq!((run.stored[&id("a")].1.clone(), run.read("b")), (Position::End, until(2)));
+    fake.stream().gone = true;
+    let trouble = run.run(MINUTE).await.expect_err("the stream is gone");
+    assert_eq!((trouble.kind, trouble.code), (TroubleKind::Environment, "source.stream_gone"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waiting_does_not_heal_halts() {
+    for (kind, expected) in
+        [(ApiErrorKind::Denied, TroubleKind::Environment), (ApiErrorKind::Invalid, TroubleKind::Config)]
+    {
+        let fake = Fake::new(vec![("a", open(4))]);
+        fake.stream().faults = vec![kind; 3].into();
+        let mut run = Run::open(&fake, 1, settings()).await;
+        let trouble = run.run(MINUTE).await.expect_err("hopeless");
+        assert_eq!(trouble.kind, expected);
+        assert!(trouble.advice.is_some());
+    }
+    let fake = Fake::new(vec![("a", open(4))]);
+    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
+    run.run(Duration::from_secs(5)).await.expect("no trouble");
+    fake.stream().faults = vec![ApiErrorKind::Invalid].into();
+    run.run(MINUTE).await.expect("an iterator that the service forgot is renewed");
+    assert_eq!(fake.calls("GetShardIterator"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn latest_skips_what_is_there() {
+    let fake = Fake::new(vec![("a", root(5)), ("b", FakeShard { closed: false, ..child("a", 4) })]);
+    let latest = ReaderSettings { start: StartAt::Latest, until_tip: false, ..settings() };
+    let mut run = Run::open(&fake, 2, latest).await;
+    run.run(Duration::from_secs(5)).await.expect("no trouble");
+    fake.change("b", |shard| (shard.records, shard.closed) = (6, true));
+    fake.stream().shards.insert(id("c"), FakeShard { closed: false, ..child("b", 3) });
+    run.run(MINUTE).await.expect("no trouble");
+    assert_eq!((run.read("a"), run.read("b"), run.read("c")), (vec![], vec![5, 6], until(3)));
+    assert_eq!(fake.calls("Latest"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn pages_that_are_not_durable_hold_the_budget() {
+    let fake = Fake::new(vec![("a", open(1_000)), ("b", open(1_000))]);
+    fake.stream().page_bytes = 1 << 20;
+    let memory_bytes_max = 5 << 20;
+    let mut run = Run::open(&fake, 2, ReaderSettings { memory_bytes_max, until_tip: false, ..settings() }).await;
+    // Registered, and then nobody commits any more.
+    run.run(Duration::from_secs(2)).await.expect("no trouble");
+    (0..2).for_each(|lane| run.commit(lane));
+    let before = fake.calls("GetRecords");
+    run.group_max = usize::MAX;
+    let mut held = 0;
+    for turn in 0..200_usize {
+        let next =
+            tokio::time::timeout(Duration::from_millis(50), tailwater_model::Source::next(&mut run.lanes[turn % 2]));
+        if let Ok(Ok(tailwater_model::Delivery::Batch(batch))) = next.await {
+            held += batch.bytes;
+            run.uncommitted[turn % 2].push((batch.shard, batch.step, vec![]));
+        }
+    }
+    assert!((3 << 20..=memory_bytes_max).contains(&held), "{held} bytes held");
+    assert!(fake.calls("GetRecords") - before <= 6, "no page is asked for without room");
+    // A reopen gives everything back, and all is read in the end.
+    for lane in 0..2 {
+        run.reopen(lane).await;
+    }
+    run.group_max = 3;
+    run.run(10 * MINUTE).await.expect("no trouble");
+    assert_eq!((run.read("a"), run.read("b")), (until(1_000), until(1_000)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn contact_is_told_after_the_start_and_then_every_ten_minutes() {
+    let fake = Fake::new(vec![("a", open(1)), ("b", open(1)), ("c", open(1))]);
+    let mut run = Run::open(&fake, 3, ReaderSettings { until_tip: false, ..settings() }).await;
+    run.run(25 * MINUTE).await.expect("no trouble");
+    let minutes: Vec<u64> = run.contacts.iter().map(|(at, _)| at.as_secs() / 60).collect();
+    assert_eq!(minutes, [0, 10, 20]);
+    assert!(run.contacts.iter().all(|(_, contact)| contact.stream_known));
+    fake.stream().throttle_every = 1;
+    run.run(60 * MINUTE).await.expect("no trouble");
+    assert_eq!(run.contacts.len(), 4, "one more for the listings before the trouble; no listing, no contact");
+}

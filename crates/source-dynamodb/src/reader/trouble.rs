@@ -1,0 +1,76 @@
+//! What errors of the service mean for the pipeline, and warnings at a bounded rate.
+
+use std::time::Duration;
+
+use tailwater_model::{Trouble, TroubleKind};
+use tokio::time::Instant;
+
+use crate::api::{ApiError, ApiErrorKind};
+
+/// Shortest time between two warnings of one place.
+const WARN_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Lets a warning through now and then.
+#[derive(Default)]
+pub(super) struct WarnRate {
+    last: Option<Instant>,
+    suppressed: u64,
+}
+
+impl WarnRate {
+    /// Whether to warn now; if so, how many warnings were suppressed since the last one.
+    pub fn admit(&mut self) -> Option<u64> {
+        if self.last.is_some_and(|last| last.elapsed() < WARN_INTERVAL) {
+            self.suppressed += 1;
+            return None;
+        }
+        self.last = Some(Instant::now());
+        Some(std::mem::take(&mut self.suppressed))
+    }
+}
+
+/// The trouble behind an error that waiting does not heal; nothing for all others.
+pub(super) fn hopeless(error: &ApiError, call: &str, stream_arn: &str) -> Option<Trouble> {
+    let message = &error.message;
+    match error.kind {
+        ApiErrorKind::Denied => Some(
+            Trouble::new(
+                TroubleKind::Environment,
+                "aws.access_denied",
+                format!("{call} on {stream_arn} is not allowed: {message}"),
+            )
+            .advise("allow dynamodb:DescribeStream, dynamodb:GetShardIterator and dynamodb:GetRecords on this stream for the role that Tailwater runs under"),
+        ),
+        ApiErrorKind::Invalid => Some(
+            Trouble::new(
+                TroubleKind::Config,
+                "source.invalid_request",
+                format!("the service refuses {call} on {stream_arn}: {message}"),
+            )
+            .advise("check region, endpoint_url and table: the stored progress must belong to this very stream"),
+        ),
+        ApiErrorKind::Throttled
+        | ApiErrorKind::Transient
+        | ApiErrorKind::IteratorExpired
+        | ApiErrorKind::Trimmed
+        | ApiErrorKind::NotFound
+        | ApiErrorKind::Credentials => None,
+    }
+}
+
+/// The stream does not exist (any more) although it was not read to its end.
+pub(super) fn stream_gone(stream_arn: &str) -> Trouble {
+    Trouble::new(TroubleKind::Environment, "source.stream_gone", format!("the stream {stream_arn} does not exist"))
+        .advise("was the table deleted, or its stream turned off more than 24 hours ago? `tailwater stream describe TABLE` shows what is there; what was not read is lost")
+}
+
+/// What to say about an error that is waited out.
+pub(super) fn advice(error: &ApiError) -> &'static str {
+    match error.kind {
+        ApiErrorKind::Credentials => "renew the credentials; Tailwater keeps trying and goes on by itself",
+        ApiErrorKind::Throttled => {
+            "more than two readers of this stream, or too many calls of this account? Tailwater waits"
+        }
+        _ => "Tailwater keeps trying",
+    }
+}

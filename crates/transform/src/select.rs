@@ -1,0 +1,188 @@
+//! Including or excluding attributes by path.
+
+use tailwater_model::{Attributes, ChangeEvent, Rejected, Transform, Value};
+
+use crate::path::{AttributePath, PathTree};
+use crate::rewrite::{push_name, rewrite_images};
+
+/// Leaves only some attributes in the images.
+///
+/// A path stands for the whole subtree below it. A path that leads through something that is not a map names nothing.
+/// The key of the event stays whole whatever is selected.
+#[derive(Clone, Debug)]
+pub struct SelectAttributes {
+    paths: PathTree<()>,
+    listed: Listed,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Listed {
+    Stays,
+    Goes,
+}
+
+impl SelectAttributes {
+    /// Leaves the listed attributes and nothing else. A map in which no path names anything goes too.
+    pub fn include(paths: impl IntoIterator<Item = AttributePath>) -> Self {
+        Self { paths: tree(paths), listed: Listed::Stays }
+    }
+
+    /// Leaves everything but the listed attributes. A map that becomes empty stays, as an empty map.
+    pub fn exclude(paths: impl IntoIterator<Item = AttributePath>) -> Self {
+        Self { paths: tree(paths), listed: Listed::Goes }
+    }
+}
+
+fn tree(paths: impl IntoIterator<Item = AttributePath>) -> PathTree<()> {
+    PathTree::of(paths.into_iter().map(|path| (path, ())))
+}
+
+impl Transform for SelectAttributes {
+    fn apply(&self, mut event: ChangeEvent, out: &mut Vec<ChangeEvent>) -> Result<(), Rejected> {
+        rewrite_images(&mut event, |image| {
+            let before = image.typed_json();
+            let mut after = String::with_capacity(before.len());
+            match self.listed {
+                Listed::Stays => push_included(image.attributes(), &self.paths, &mut after),
+                Listed::Goes => push_excluded(image.attributes(), &self.paths, &mut after),
+            }
+            // Selecting only ever takes away: equal length means that nothing was, and the slice of the page stays.
+            Ok((after.len() != before.len()).then_some(after))
+        })?;
+        out.push(event);
+        Ok(())
+    }
+}
+
+fn push_included(attributes: Attributes<'_>, paths: &PathTree<()>, out: &mut String) {
+    out.push('{');
+    for attribute in attributes {
+        let Some(path) = paths.inside.get(&*attribute.name.unescaped()) else { continue };
+        let mark = out.len();
+        push_name(attribute.name.escaped(), out);
+        if path.here.is_some() {
+            out.push_str(attribute.typed_json());
+        } else if let Value::M(inside) = attribute.value() {
+            out.push_str("{\"M\":");
+            let start = out.len();
+            push_included(inside, path, out);
+            if out.len() == start + "{}".len() {
+                out.truncate(mark);
+            } else {
+                out.push('}');
+            }
+        } else {
+            out.truncate(mark);
+        }
+    }
+    out.push('}');
+}
+
+fn push_excluded(attributes: Attributes<'_>, paths: &PathTree<()>, out: &mut String) {
+    out.push('{');
+    for attribute in attributes {
+        let path = paths.inside.get(&*attribute.name.unescaped());
+        if path.is_some_and(|path| path.here.is_some()) {
+            continue;
+        }
+        push_name(attribute.name.escaped(), out);
+        match (path, attribute.value()) {
+            (Some(path), Value::M(inside)) => {
+                out.push_str("{\"M\":");
+                push_excluded(inside, path, out);
+                out.push('}');
+            }
+            _ => out.push_str(attribute.typed_json()),
+        }
+    }
+    out.push('}');
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+    use tailwater_model::Item;
+
+    use super::*;
+    use crate::rewrite::sample::{image_after, item, items, path, paths};
+
+    const ORDER: &str = r#"{"id":{"S":"7"},"who":{"M":{"name":{"S":"Ann"},"at":{"M":{"city":{"S":"Ulm"},"zip":{"N":"89073"}}}}},"x.y":{"L":[]},"caf\u00e9":{"N":"1"}}"#;
+
+    #[test]
+    fn include_leaves_what_is_listed() {
+        for (listed, expected) in [
+            (vec!["id"], r#"{"id":{"S":"7"}}"#),
+            (vec!["who.at.city"], r#"{"who":{"M":{"at":{"M":{"city":{"S":"Ulm"}}}}}}"#),
+            (vec!["who.at", "who.at.city"], r#"{"who":{"M":{"at":{"M":{"city":{"S":"Ulm"},"zip":{"N":"89073"}}}}}}"#),
+            (vec!["\"x.y\"", "café"], r#"{"x.y":{"L":[]},"caf\u00e9":{"N":"1"}}"#),
+            (vec!["x.y", "id.inside", "who.at.street", "nothing"], "{}"),
+            (vec!["café", "id"], r#"{"id":{"S":"7"},"caf\u00e9":{"N":"1"}}"#),
+        ] {
+            let select = SelectAttributes::include(listed.iter().map(|text| path(text)));
+            assert_eq!(
+                image_after(&select, &item(ORDER)).map(|item| item.typed_json().to_owned()),
+                Ok(expected.into())
+            );
+        }
+    }
+
+    #[test]
+    fn exclude_takes_away_what_is_listed() {
+        for (json, listed, expected) in [
+            (ORDER, vec!["who", "\"x.y\"", "café"], r#"{"id":{"S":"7"}}"#),
+            (r#"{"m":{"M":{"a":{"S":""}}}}"#, vec!["m.a"], r#"{"m":{"M":{}}}"#),
+            (r#"{"m":{"M":{"a":{"S":""},"b":{"S":""}}}}"#, vec!["m.a", "m.a.b"], r#"{"m":{"M":{"b":{"S":""}}}}"#),
+            (r#"{"m":{"L":[{"M":{"a":{"S":""}}}]}}"#, vec!["m.a"], r#"{"m":{"L":[{"M":{"a":{"S":""}}}]}}"#),
+        ] {
+            let select = SelectAttributes::exclude(listed.iter().map(|text| path(text)));
+            assert_eq!(image_after(&select, &item(json)).map(|item| item.typed_json().to_owned()), Ok(expected.into()));
+        }
+    }
+
+    /// All leaves with their paths; an empty map is a leaf.
+    fn leaves(item: &Item) -> BTreeSet<(Vec<String>, String)> {
+        fn walk(attributes: Attributes<'_>, at: &[String], out: &mut BTreeSet<(Vec<String>, String)>) {
+            for attribute in attributes {
+                let mut at = at.to_vec();
+                at.push(attribute.name.unescaped().into_owned());
+                match attribute.value() {
+                    Value::M(inside) if attribute.typed_json() != r#"{"M":{}}"# => walk(inside, &at, out),
+                    _ => drop(out.insert((at, attribute.typed_json().to_owned()))),
+                }
+            }
+        }
+        let mut out = BTreeSet::new();
+        walk(item.attributes(), &[], &mut out);
+        out
+    }
+
+    fn is_listed(leaf: &[String], paths: &[AttributePath]) -> bool {
+        paths.iter().any(|path| leaf.starts_with(path.segments()))
+    }
+
+    proptest! {
+        #[test]
+        fn selecting_sorts_every_leaf(item in items(), paths in paths()) {
+            let included = image_after(&SelectAttributes::include(paths.clone()), &item).expect("includes");
+            let excluded = image_after(&SelectAttributes::exclude(paths.clone()), &item).expect("excludes");
+            let (inside, outside): (BTreeSet<_>, BTreeSet<_>) =
+                leaves(&item).into_iter().partition(|(leaf, _)| is_listed(leaf, &paths));
+            prop_assert_eq!(leaves(&included), inside);
+            // A map that was emptied is a leaf only afterwards.
+            let emptied: BTreeSet<_> = leaves(&excluded).difference(&outside).cloned().collect();
+            let only_maps = emptied.iter().all(|(_, value)| value == r#"{"M":{}}"#);
+            prop_assert!(only_maps);
+            prop_assert_eq!(leaves(&excluded).difference(&emptied).cloned().collect::<BTreeSet<_>>(), outside);
+        }
+
+        #[test]
+        fn selecting_twice_is_selecting_once(item in items(), paths in paths()) {
+            for select in [SelectAttributes::include(paths.clone()), SelectAttributes::exclude(paths)] {
+                let once = image_after(&select, &item).expect("selects");
+                prop_assert_eq!(image_after(&select, &once), Ok(once));
+            }
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! The same pipeline started twice: the newest goes on, the other stops and says why, and nothing is written twice.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use rustix::process::Signal;
+use tailwater_tests::scene::{STOP_WITHIN, Scene};
+use tailwater_tests::workload::Workload;
+use tailwater_tests::writer::Writer;
+
+/// Row changes that show that a process carries.
+const SOME: i64 = 30;
+/// A take-over may have to wait until the server gives up on a stopped owner's transaction.
+const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
+const WRITE_PAUSE: Duration = Duration::from_millis(10);
+/// What the one that stops must say.
+const TOLD: [&str; 1] = ["took over"];
+
+#[tokio::test]
+async fn of_two_processes_the_newest_goes_on() -> Result<()> {
+    let scene = Scene::audited().await?;
+    let writer = Writer::start(&scene.table, Workload::new(1, ""), WRITE_PAUSE);
+    let mut owner = scene.start()?;
+    scene.carries(SOME, TAKEN_OVER_WITHIN).await?;
+    for _ in 0..4 {
+        let newer = scene.start()?;
+        owner.ends(TAKEN_OVER_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+        scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| newer.said())?;
+        owner = newer;
+    }
+    owner.must_be_running()?;
+    writer.stop().await?;
+    scene.catches_up(TAKEN_OVER_WITHIN).await?;
+    owner.signal(Signal::TERM)?;
+    owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    scene.check_exactly_once().await
+}
+
+#[tokio::test]
+async fn of_two_started_at_once_exactly_one_goes_on() -> Result<()> {
+    let scene = Scene::audited().await?;
+    let writer = Writer::start(&scene.table, Workload::new(2, ""), WRITE_PAUSE);
+    for _ in 0..3 {
+        let [mut first, mut second] = [scene.start()?, scene.start()?];
+        // Whichever claimed first is the one that must go.
+        let stays = loop {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            if first.must_be_running().is_err() {
+                first.ends(STOP_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+                break second;
+            }
+            if second.must_be_running().is_err() {
+                second.ends(STOP_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+                break first;
+            }
+        };
+        scene.carries(SOME, TAKEN_OVER_WITHIN).await?;
+        stays.signal(Signal::TERM)?;
+        stays.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    }
+    writer.stop().await?;
+    scene.run_to_tip().await?;
+    scene.check_exactly_once().await
+}
+
+#[tokio::test]
+async fn a_zombie_that_wakes_up_writes_nothing_and_stops() -> Result<()> {
+    let scene = Scene::audited().await?;
+    let writer = Writer::start(&scene.table, Workload::new(3, ""), WRITE_PAUSE);
+    let mut random = fastrand::Rng::with_seed(3);
+    let mut owner = scene.start()?;
+    for _ in 0..4 {
+        scene.carries(SOME, TAKEN_OVER_WITHIN).await?;
+        tokio::time::sleep(Duration::from_millis(random.u64(0..100))).await;
+        owner.signal(Signal::STOP)?;
+        let newer = scene.start()?;
+        scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| newer.said())?;
+        owner.signal(Signal::CONT)?;
+        owner.ends(TAKEN_OVER_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+        owner = newer;
+    }
+    writer.stop().await?;
+    scene.catches_up(TAKEN_OVER_WITHIN).await?;
+    owner.signal(Signal::TERM)?;
+    owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    scene.check_exactly_once().await
+}
