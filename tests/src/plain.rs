@@ -89,7 +89,10 @@ impl fmt::Debug for Decimal {
 impl Plain {
     /// What an item of the SDK must look like. Sets come out sorted: numbers by value, the others by their text.
     pub fn of_item(item: &Item) -> Result<Self> {
-        item.iter().map(|(name, value)| Ok((name.clone(), Self::of_value(value)?))).collect::<Result<_>>().map(Self::Map)
+        item.iter()
+            .map(|(name, value)| Ok((name.clone(), Self::of_value(value)?)))
+            .collect::<Result<_>>()
+            .map(Self::Map)
     }
 
     /// What one value must look like.
@@ -104,9 +107,7 @@ impl Plain {
             AttributeValue::L(values) => Self::List(values.iter().map(Self::of_value).collect::<Result<_>>()?),
             AttributeValue::M(map) => Self::of_item(&map.clone().into_iter().collect())?,
             AttributeValue::Ss(texts) => Self::sorted(texts.iter().cloned().map(Self::Text).collect()),
-            AttributeValue::Bs(members) => {
-                Self::sorted(members.iter().map(|bytes| base64(bytes.as_ref())).collect())
-            }
+            AttributeValue::Bs(members) => Self::sorted(members.iter().map(|bytes| base64(bytes.as_ref())).collect()),
             AttributeValue::Ns(texts) => {
                 let numbers = texts.iter().map(|text| Decimal::parse(text).map(Self::Number));
                 Self::sorted(numbers.collect::<Result<_>>()?)

@@ -48,8 +48,7 @@ const STRINGS: [&str; 12] = [
     "\\u0000",
 ];
 /// Attribute names that break paths, quoting and SQL.
-const NAMES: [&str; 10] =
-    ["a.b", "a.b.c[0]", "\"", "'", "\\", "", "Id ", "_deleted", "document", "größe😀"];
+const NAMES: [&str; 10] = ["a.b", "a.b.c[0]", "\"", "'", "\\", "", "Id ", "_deleted", "document", "größe😀"];
 
 /// A writer of random changes to one table. The same seed writes the same.
 pub struct Workload {
@@ -167,7 +166,12 @@ impl Workload {
             2 => AttributeValue::B(self.bytes()),
             3 => AttributeValue::Bool(self.random.bool()),
             4 => AttributeValue::Null(true),
-            5 => AttributeValue::Ss(vec!["b".to_owned(), "a\"".to_owned(), "é".to_owned(), self.random.u8(..).to_string()]),
+            5 => AttributeValue::Ss(vec![
+                "b".to_owned(),
+                "a\"".to_owned(),
+                "é".to_owned(),
+                self.random.u8(..).to_string(),
+            ]),
             6 => AttributeValue::Ns(vec!["10".to_owned(), "9".to_owned(), "-1".to_owned(), "1E-130".to_owned()]),
             7 => AttributeValue::Bs(vec![Blob::new([255, 0]), Blob::new([0]), Blob::new([])]),
             8 => AttributeValue::L((0..self.random.u32(0..4)).map(|_| self.value(depth + 1)).collect()),

@@ -52,11 +52,14 @@ async fn an_endpoint_that_is_no_dynamodb() -> Result<()> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     scene.pipeline.endpoint = format!("http://{}", listener.local_addr()?);
     let server = tokio::spawn(async move {
-        use tokio::io::AsyncWriteExt;
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
         while let Ok((mut client, _)) = listener.accept().await {
             // A captive portal, or a proxy in trouble.
+            let mut request = [0; 4096];
+            let _ = client.read(&mut request).await;
             let body = "<html><body>Bad Gateway</body></html>";
-            let head = format!("HTTP/1.1 502 Bad Gateway\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
+            let head =
+                format!("HTTP/1.1 502 Bad Gateway\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
             let _ = client.write_all(format!("{head}{body}").as_bytes()).await;
         }
     });
@@ -117,7 +120,7 @@ async fn tls_is_demanded_and_the_certificate_is_not_known() -> Result<()> {
 async fn a_target_table_of_another_shape() -> Result<()> {
     for (sql, words) in [
         (r#"create table orders (id int primary key, name text)"#, ["orders", "Fecha"]),
-        (r#"create view orders as select 1 as "Id""#, ["orders", "view"]),
+        (r#"create view orders as select 1 as "Id""#, ["orders", "not a table"]),
     ] {
         let scene = Scene::new().await?;
         scene.database.execute(&format!("{sql}; grant all on orders to public")).await?;
@@ -142,7 +145,10 @@ async fn a_role_without_rights() -> Result<()> {
     let scene = Scene::new().await?;
     scene.run_to_tip().await?;
     let role = scene.database.name();
-    scene.database.execute(&format!("alter table orders owner to current_user; grant select on orders to {role}")).await?;
+    scene
+        .database
+        .execute(&format!("alter table orders owner to current_user; grant select on orders to {role}"))
+        .await?;
     refused(&scene, 3, &["insert", "update", "delete", "grant"]).await?;
     Ok(())
 }
@@ -160,7 +166,7 @@ async fn a_view_type_without_the_new_image_is_refused_by_a_mirror() -> Result<()
             let path = path.to_str().context("a path that is no text")?;
             let outcome = Tailwater::run(scene.dir(), &["run", path], &scene.environment, TOLD_WITHIN).await?;
             ensure!(matches!(outcome.code, Some(2 | 3)), "{:?}\n{}", outcome.code, outcome.said());
-            outcome.must_say(&[view.as_str(), "NEW_IMAGE", "→"])?;
+            outcome.must_say(&[view.as_str(), "new image", "tailwater stream enable", "→"])?;
         }
         ensure!(!scene.database.has_mirror(MIRROR).await?, "the mirror was made all the same");
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::primitives::Blob;
 use aws_sdk_dynamodb::types::{
-    AttributeValue, Delete, DeleteRequest, Put, PutRequest, ScalarAttributeType, StreamViewType, TransactWriteItem, Update,
-    WriteRequest,
+    AttributeValue, Delete, DeleteRequest, Put, PutRequest, ScalarAttributeType, StreamViewType, TransactWriteItem,
+    Update, WriteRequest,
 };
 use tailwater_tests::patience::{Look, wait_until};
 use tailwater_tests::pipeline::{file_sink, postgres_sink};
@@ -74,7 +74,8 @@ async fn every_kind_of_write(table: &SourceTable) -> Result<()> {
     client.batch_write_item().request_items(&table.name, requests).send().await?;
 
     let put = Put::builder().table_name(&table.name).set_item(Some(nasty_item("transaction").into_iter().collect()));
-    let delete = Delete::builder().table_name(&table.name).set_key(Some(key("made by update", "x").into_iter().collect()));
+    let delete =
+        Delete::builder().table_name(&table.name).set_key(Some(key("made by update", "x").into_iter().collect()));
     let update = Update::builder().table_name(&table.name).set_key(Some(key("updated", "x").into_iter().collect()));
     let update = update.update_expression("SET n = :n").expression_attribute_values(":n", number("38"));
     let items = [
@@ -151,7 +152,10 @@ async fn an_expired_item_is_removed_though_its_event_has_an_unknown_name() -> Re
     scene.compare().await?;
     let rows = scene.database.mirror(MIRROR).await?;
     let expired = rows.iter().find(|row| row.deleted).with_context(|| format!("no row is deleted: {rows:?}"))?;
-    ensure!(expired.key[0].text() == Some("expired") && ["remove", "ttl"].contains(&expired.op.as_str()), "{expired:?}");
+    ensure!(
+        expired.key[0].text() == Some("expired") && ["remove", "ttl"].contains(&expired.op.as_str()),
+        "{expired:?}"
+    );
     ensure!(scene.database.number("select count(*) from tailwater.dead_letters").await? == 0);
     Ok(())
 }
@@ -184,7 +188,8 @@ async fn keys_of_every_type_become_typed_columns() -> Result<()> {
         let scene = Scene::with_table(table).await?;
         let [partition, sort] = &kinds;
         for place in 0..4 {
-            let item = Item::from([("Id".to_owned(), value(partition, place)), ("Fecha".to_owned(), value(sort, place))]);
+            let item =
+                Item::from([("Id".to_owned(), value(partition, place)), ("Fecha".to_owned(), value(sort, place))]);
             scene.table.put(item.clone()).await?;
             if place == 3 {
                 scene.table.delete(item).await?;
@@ -240,7 +245,8 @@ async fn what_postgres_cannot_hold_is_in_the_dead_letters_whole() -> Result<()> 
     let arn = scene.table.stream_arn().await?.context("an ARN")?;
     let events: BTreeMap<_, _> =
         stream::read(&arn).await?.into_iter().map(|event| (event.event_id.clone(), event)).collect();
-    let letters = scene.database.texts("select event_id || ' ' || record from tailwater.dead_letters order by id").await?;
+    let letters =
+        scene.database.texts("select event_id || ' ' || record from tailwater.dead_letters order by id").await?;
     ensure!(letters.len() == 4, "{letters:#?}");
     for (letter, value) in letters.iter().zip(["a\0b", "a\0b", "zero in the key\0", &long]) {
         let (event_id, record) = letter.split_once(' ').context("two parts")?;

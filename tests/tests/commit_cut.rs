@@ -96,7 +96,10 @@ async fn the_answer_to_commit_is_lost_late_or_the_commit_itself_is_late() -> Res
     for fault in [Fault::LoseCommitAnswer, Fault::DelayCommitAnswer(LATE), Fault::DeliverCommitLate(LATE)] {
         for _ in 0..4 {
             let hit = cutting.break_one(fault).await?;
-            ensure!(matches!(&hit, Hit::Fired(message) if message.to_uppercase().contains("COMMIT")), "{fault:?}: {hit:?}");
+            ensure!(
+                matches!(&hit, Hit::Fired(message) if message.to_uppercase().contains("COMMIT")),
+                "{fault:?}: {hit:?}"
+            );
         }
     }
     cutting.end().await

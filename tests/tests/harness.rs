@@ -27,7 +27,8 @@ fn json(value: &Plain) -> String {
         Plain::Text(text) => quoted(text),
         Plain::List(members) => format!("[{}]", members.iter().map(json).collect::<Vec<_>>().join(",")),
         Plain::Map(members) => {
-            let members: Vec<_> = members.iter().map(|(name, value)| format!("{}:{}", quoted(name), json(value))).collect();
+            let members: Vec<_> =
+                members.iter().map(|(name, value)| format!("{}:{}", quoted(name), json(value))).collect();
             format!("{{{}}}", members.join(","))
         }
     }
@@ -36,10 +37,12 @@ fn json(value: &Plain) -> String {
 async fn mirror_by_hand(database: &Database, items: &[Item]) -> Result<()> {
     for item in items {
         let document = json(&Plain::of_item(item)?);
-        sqlx::query(r#"insert into mirror select d ->> 'Id', d ->> 'Fecha', d, 'insert', '' from (select $1::jsonb as d) as x"#)
-            .bind(document)
-            .execute(&database.admin)
-            .await?;
+        sqlx::query(
+            r#"insert into mirror select d ->> 'Id', d ->> 'Fecha', d, 'insert', '' from (select $1::jsonb as d) as x"#,
+        )
+        .bind(document)
+        .execute(&database.admin)
+        .await?;
     }
     Ok(())
 }
@@ -64,7 +67,11 @@ async fn a_mirror_made_by_hand_equals_and_every_difference_is_found() -> Result<
         (r#"update mirror set document = document - '\' where "Id" = 'nasty'"#.to_owned(), true, "and should be"),
         (r#"update mirror set _deleted = true where "Id" = 'nasty'"#.to_owned(), true, "is missing"),
         (r#"update mirror set "Fecha" = 'other' where "Id" = 'nasty'"#.to_owned(), true, "column Fecha"),
-        (r#"insert into mirror values ('new', 'new', '{"Id":"new","Fecha":"new"}', '', '', false)"#.to_owned(), false, "not in the source"),
+        (
+            r#"insert into mirror values ('new', 'new', '{"Id":"new","Fecha":"new"}', '', '', false)"#.to_owned(),
+            false,
+            "not in the source",
+        ),
     ] {
         let mut transaction = database.admin.begin().await?;
         sqlx::raw_sql(AssertSqlSafe(sql.clone())).execute(&mut *transaction).await?;
@@ -110,7 +117,9 @@ async fn the_audit_notes_every_change_of_a_row() -> Result<()> {
     database.execute(MIRROR_SQL).await?;
     audit::install(&database, "mirror").await?;
     database.execute(r#"insert into mirror ("Id", "Fecha", _event_id) values ('a', '', '1'), ('b', '', '2')"#).await?;
-    database.execute("update mirror set _event_id = '3' where \"Id\" = 'a'; delete from mirror where \"Id\" = 'b'").await?;
+    database
+        .execute("update mirror set _event_id = '3' where \"Id\" = 'a'; delete from mirror where \"Id\" = 'b'")
+        .await?;
     let changes = audit::changes(&database).await?;
     let seen: Vec<_> = changes.iter().map(|change| (change.operation.as_str(), change.event_id.as_str())).collect();
     assert_eq!(seen, [("INSERT", "1"), ("INSERT", "2"), ("UPDATE", "3"), ("DELETE", "2")]);

@@ -41,7 +41,10 @@ async fn fifty_kills_lose_and_double_nothing_in_postgres() -> Result<()> {
     writer.stop().await?;
     scene.run_to_tip().await?;
     scene.check_exactly_once().await?;
-    ensure!(carried > KILLS / 3, "only {carried} of {KILLS} processes came to carry anything: the test shows too little");
+    ensure!(
+        carried > KILLS / 3,
+        "only {carried} of {KILLS} processes came to carry anything: the test shows too little"
+    );
     Ok(())
 }
 
@@ -63,6 +66,9 @@ async fn fifty_kills_lose_and_double_nothing_in_a_file() -> Result<()> {
     let differs = written.iter().zip(&expected).position(|(written, expected)| written != expected);
     ensure!(differs.is_none(), "line {differs:?} is another event than the stream's");
     assert_eq!(written.len(), expected.len());
-    ensure!(carried > KILLS / 3, "only {carried} of {KILLS} processes came to carry anything: the test shows too little");
+    ensure!(
+        carried > KILLS / 3,
+        "only {carried} of {KILLS} processes came to carry anything: the test shows too little"
+    );
     Ok(())
 }

@@ -13,8 +13,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn postgres_answers() -> Result<()> {
-    let mut connection = PgConnection::connect(&endpoints::postgres_url()).await.context("start it with `cargo x up`")?;
-    let version: i32 = sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut connection).await?;
+    let mut connection =
+        PgConnection::connect(&endpoints::postgres_url()).await.context("start it with `cargo x up`")?;
+    let version: i32 =
+        sqlx::query_scalar("select current_setting('server_version_num')::int").fetch_one(&mut connection).await?;
     ensure!(version >= 150_000, "PostgreSQL 15 is the oldest that is tested, this is {version}");
     Ok(())
 }
@@ -42,7 +44,9 @@ async fn kafka_answers() -> Result<()> {
         let _length = stream.read_u32().await?;
         Ok::<_, std::io::Error>((stream.read_i32().await?, stream.read_i16().await?))
     };
-    let answer = tokio::time::timeout(ANSWER_WITHIN, ask).await?.with_context(|| format!("no Kafka at {address}: start it with `cargo x up`"))?;
+    let answer = tokio::time::timeout(ANSWER_WITHIN, ask)
+        .await?
+        .with_context(|| format!("no Kafka at {address}: start it with `cargo x up`"))?;
     ensure!(answer == (CORRELATION_ID, 0), "not Kafka's answer: {answer:?}");
     Ok(())
 }

@@ -32,7 +32,10 @@ async fn becomes(transforms: &str, item: Item, expected: Item) -> Result<()> {
 
 fn customer() -> Item {
     let profile = map(&[("name", text("Ærin")), ("phone", text("1")), ("home.town", text("東京"))]);
-    with(key("c", "x"), &[("profile", profile), ("a.b", text("dotted")), ("secret", text("s")), ("n", AttributeValue::N("1e2".into()))])
+    with(
+        key("c", "x"),
+        &[("profile", profile), ("a.b", text("dotted")), ("secret", text("s")), ("n", AttributeValue::N("1e2".into()))],
+    )
 }
 
 #[tokio::test]
@@ -48,7 +51,8 @@ async fn excluded_attributes_are_gone_and_nothing_else() -> Result<()> {
 
 #[tokio::test]
 async fn included_attributes_stay_and_nothing_else() -> Result<()> {
-    let expected = with(key("c", "x"), &[("profile", map(&[("phone", text("1"))])), ("n", AttributeValue::N("100".into()))]);
+    let expected =
+        with(key("c", "x"), &[("profile", map(&[("phone", text("1"))])), ("n", AttributeValue::N("100".into()))]);
     let transforms = r#"[[transform]]
         include = ["Id", "Fecha", "profile.phone", "n"]"#;
     becomes(transforms, customer(), expected).await
@@ -103,7 +107,8 @@ async fn changes_that_are_not_kept_are_counted_as_filtered() -> Result<()> {
     scene.run_to_tip().await?;
     let rows = scene.database.mirror(MIRROR).await?;
     ensure!(rows.len() == 2 && rows.iter().all(|row| !row.deleted), "{rows:?}");
-    let accounts = "select concat_ws(' ', sum(read), sum(written), sum(filtered), sum(dead_lettered)) from tailwater.shards";
+    let accounts =
+        "select concat_ws(' ', sum(read), sum(written), sum(filtered), sum(dead_lettered)) from tailwater.shards";
     assert_eq!(scene.database.texts(accounts).await?, ["4 3 1 0"]);
     Ok(())
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use rustix::process::Signal;
+use tailwater_tests::patience::{Look, wait_until};
 use tailwater_tests::scene::{STOP_WITHIN, Scene};
 use tailwater_tests::workload::Workload;
 use tailwater_tests::writer::Writer;
@@ -79,6 +80,47 @@ async fn a_zombie_that_wakes_up_writes_nothing_and_stops() -> Result<()> {
         owner.ends(TAKEN_OVER_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
         owner = newer;
     }
+    writer.stop().await?;
+    scene.catches_up(TAKEN_OVER_WITHIN).await?;
+    owner.signal(Signal::TERM)?;
+    owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    scene.check_exactly_once().await
+}
+
+/// The worst moment: the owner is stopped inside its transaction, so that the server keeps its locks for it.
+#[tokio::test]
+async fn a_zombie_stopped_in_the_middle_of_a_commit_is_taken_over_from() -> Result<()> {
+    let mut scene = Scene::new().await?;
+    scene.pipeline.sink.push_str("statement_timeout = \"5s\"\nlock_timeout = \"1s\"\n");
+    scene.audit().await?;
+    scene
+        .database
+        .execute(
+            "create function audit.dawdle() returns trigger language plpgsql as $$ begin perform pg_catalog.pg_sleep(0.3); return null; end $$;
+             create trigger dawdling before insert on orders for each statement execute function audit.dawdle();
+             grant usage on schema audit to public;",
+        )
+        .await?;
+    let writer = Writer::start(&scene.table, Workload::new(4, ""), WRITE_PAUSE);
+    let mut owner = scene.start()?;
+    for _ in 0..2 {
+        scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| owner.said())?;
+        let sql = format!(
+            "select count(*) from pg_stat_activity where usename = '{}' and wait_event = 'PgSleep'",
+            scene.database.name()
+        );
+        wait_until("a commit is under way", TAKEN_OVER_WITHIN, || async {
+            Ok(Look::when(scene.database.number(&sql).await? > 0, "none"))
+        })
+        .await?;
+        owner.signal(Signal::STOP)?;
+        let newer = scene.start()?;
+        scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| newer.said())?;
+        owner.signal(Signal::CONT)?;
+        owner.ends(TAKEN_OVER_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+        owner = newer;
+    }
+    scene.database.execute("drop trigger dawdling on orders").await?;
     writer.stop().await?;
     scene.catches_up(TAKEN_OVER_WITHIN).await?;
     owner.signal(Signal::TERM)?;

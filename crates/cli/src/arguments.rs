@@ -91,7 +91,8 @@ pub struct RunArguments {
     /// Pipeline files, or folders of which every *.toml is taken
     #[arg(required = true, value_name = "FILE|DIR")]
     pub paths: Vec<PathBuf>,
-    /// Stop by itself: `tip` ends when everything has been carried and the stream has been quiet for some seconds
+    /// Stop by itself: `tip` ends when everything written before the start has been carried (a shard is done when it gives
+    /// a younger record, or stays empty for some seconds)
     #[arg(long, value_enum)]
     pub until: Option<Until>,
 }

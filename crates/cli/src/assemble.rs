@@ -59,7 +59,7 @@ impl ConnectedPipeline {
     }
 
     /// Claims the lanes. A pipeline of the same name that runs elsewhere loses them by this.
-    pub async fn claim(self, until_tip: bool) -> Result<AssembledPipeline, Trouble> {
+    pub async fn claim(self, until_tip: Option<i64>) -> Result<AssembledPipeline, Trouble> {
         let Self { spec, dynamodb, keys, stream } = self;
         let identity = PipelineIdentity { name: spec.name.clone(), lanes: spec.lanes, stream: stream.clone() };
         let sink = Box::pin(claim_lanes(&spec.sink, &identity, &keys)).await?;
@@ -202,7 +202,7 @@ fn boxed(transform: TransformSpec) -> Box<dyn Transform> {
     }
 }
 
-fn reader_settings(source: &SourceSpec, limits: &LimitsSpec, until_tip: bool) -> ReaderSettings {
+fn reader_settings(source: &SourceSpec, limits: &LimitsSpec, until_tip: Option<i64>) -> ReaderSettings {
     ReaderSettings {
         start: source.start,
         on_gap: source.on_gap,

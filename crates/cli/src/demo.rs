@@ -32,6 +32,7 @@ use self::server::ShopServer;
 use self::settling::Settling;
 use self::traffic::{Rate, write_orders};
 use crate::aws_arguments::duration;
+use crate::clock::now_ms;
 use crate::output::{self, CommandFailure};
 use crate::signals::StopRequests;
 
@@ -181,7 +182,7 @@ fn reader_settings() -> ReaderSettings {
         // The embedded server names an end of its open shard: from `Latest` the reader would take the shard for closed.
         start: StartAt::TrimHorizon,
         on_gap: OnGap::Stop,
-        until_tip: false,
+        until_tip: None,
         poll_interval_min: POLL_INTERVALS.0,
         poll_interval_max: POLL_INTERVALS.1,
         fetch_slots: 2,
@@ -220,11 +221,6 @@ async fn watch(mut lines: LiveLines, status: Arc<PipelineStatus>, written: Arc<A
             not_shown = 0;
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "how far the mirror is behind is told to a person, by the clock")]
-fn now_ms() -> i64 {
-    Timestamp::now().as_millisecond()
 }
 
 fn joined<T>(ended: Result<Result<T, Trouble>, tokio::task::JoinError>) -> Result<T, Trouble> {

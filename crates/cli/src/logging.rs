@@ -11,8 +11,9 @@ const FILTER_VARIABLE: &str = "TAILWATER_LOG";
 
 /// Begins to log. A filter that cannot be understood is said and replaced by the default.
 pub fn start(format: LogFormat, logs_progress: bool) {
-    // The libraries below say at `info` what no user asked for.
-    let default = if logs_progress { "warn,tailwater=info" } else { "warn" };
+    // The libraries below say at `info` what no user asked for, and `aws_config` says at `warn`, at length, what our own
+    // message about credentials says in a line.
+    let default = if logs_progress { "warn,aws_config=error,tailwater=info" } else { "warn,aws_config=error" };
     let asked = std::env::var(FILTER_VARIABLE).ok().filter(|filter| !filter.is_empty());
     let parsed = asked.as_deref().map(EnvFilter::try_new);
     let refused = matches!(parsed, Some(Err(_)));

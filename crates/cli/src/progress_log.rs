@@ -8,6 +8,8 @@ use tailwater_pipeline::{Ended, LaneState, PipelineStatus};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
+use crate::clock::now_ms;
+
 /// Time between two lines of a pipeline.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -85,9 +87,4 @@ impl ProgressLog {
             error!(pipeline = self.pipeline, "what was read is not what was accounted for; please report this bug");
         }
     }
-}
-
-#[expect(clippy::disallowed_methods, reason = "the program's edge: shown to people, decides nothing")]
-fn now_ms() -> i64 {
-    jiff::Timestamp::now().as_millisecond()
 }

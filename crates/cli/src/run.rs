@@ -10,6 +10,7 @@ use tracing::{info, warn};
 
 use crate::arguments::{RunArguments, Until};
 use crate::assemble::{AssembledPipeline, connect_source};
+use crate::clock::now_ms;
 use crate::configuration::{self, PipelineSpec};
 use crate::output::CommandFailure;
 use crate::progress_log::{PROGRESS_INTERVAL, ProgressLog};
@@ -29,7 +30,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), CommandFailure> {
         warn!(file = finding.file, line = finding.line, path, code = finding.code, "{}", finding.message);
     }
     let mut requests = StopRequests::listen()?;
-    let until_tip = arguments.until == Some(Until::Tip);
+    let until_tip = arguments.until.map(|Until::Tip| now_ms());
     let assembled = tokio::select! { biased;
         _ = requests.next() => {
             info!("asked to stop before anything was read");
@@ -43,7 +44,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), CommandFailure> {
 
 /// Connects to every source before the first lane is claimed, and claims nothing more after a claim that fails: a start
 /// that cannot succeed should take as little as possible from a process that runs already.
-async fn assemble_all(specs: Vec<PipelineSpec>, until_tip: bool) -> Result<Vec<AssembledPipeline>, Troubles> {
+async fn assemble_all(specs: Vec<PipelineSpec>, until_tip: Option<i64>) -> Result<Vec<AssembledPipeline>, Troubles> {
     let (mut connected, mut troubles) = (Vec::new(), Vec::new());
     for spec in specs {
         let name = spec.name.clone();

@@ -157,7 +157,7 @@ fn reader_settings(from: Begin) -> ReaderSettings {
         },
         // Nothing downstream depends on what is printed: a gap is shown, and printing goes on.
         on_gap: OnGap::Continue,
-        until_tip: false,
+        until_tip: None,
         poll_interval_min: POLL_INTERVALS.0,
         poll_interval_max: POLL_INTERVALS.1,
         fetch_slots: FETCH_SLOTS,

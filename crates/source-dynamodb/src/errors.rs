@@ -3,6 +3,7 @@
 
 use std::error::Error;
 
+use aws_config::imds::client::error::ImdsError;
 use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
@@ -49,9 +50,8 @@ pub(crate) fn sort<E>(operation: &'static str, error: &SdkError<E, HttpResponse>
 where
     E: Error + ProvideErrorMetadata + 'static,
 {
-    if let Some(credentials) = find_cause::<CredentialsError>(error) {
-        let missing = matches!(credentials, CredentialsError::CredentialsNotLoaded(_));
-        let origin = if missing { Origin::CredentialsMissing } else { Origin::CredentialsProvider };
+    if let Some(credentials) = causes(error).find(|cause| cause.is::<CredentialsError>()) {
+        let origin = if found_none(credentials) { Origin::CredentialsMissing } else { Origin::CredentialsProvider };
         return SortedError { kind: ApiErrorKind::Credentials, origin, message: chain(operation, credentials) };
     }
     match error {
@@ -119,8 +119,13 @@ fn kind_of_answer(operation: &str, code: &str, message: &str, status: u16) -> Ap
     }
 }
 
-fn find_cause<'e, T: Error + 'static>(error: &'e (dyn Error + 'static)) -> Option<&'e T> {
-    causes(error).find_map(|error| error.downcast_ref())
+/// Whether the chain of credential providers came to its end: the metadata service of EC2 is its last, and what answers
+/// there outside of EC2 may be anything.
+fn found_none(credentials: &(dyn Error + 'static)) -> bool {
+    causes(credentials).any(|cause| {
+        let not_loaded = matches!(cause.downcast_ref(), Some(CredentialsError::CredentialsNotLoaded(_)));
+        not_loaded || cause.is::<ImdsError>()
+    })
 }
 
 /// The error, its cause, the cause of that.
@@ -167,7 +172,7 @@ impl SortedError {
         match (origin, kind) {
             (Origin::CredentialsMissing, _) => environment(
                 "aws.no_credentials",
-                format!("no AWS credentials were found for {place}"),
+                format!("no AWS credentials were found for {place}: {message}"),
                 "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, name a `profile`, or run where a role is attached; \
                  DynamoDB Local and other emulators take any values: \
                  AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local"
@@ -245,6 +250,14 @@ mod tests {
         ] {
             assert_eq!(kind_of_answer(operation, code, message, status), kind, "{operation} {code} {message} {status}");
         }
+    }
+
+    #[test]
+    fn missing_credentials_are_told_from_broken_ones() {
+        let none = CredentialsError::not_loaded("no provider");
+        assert!(found_none(&none));
+        assert!(found_none(&CredentialsError::provider_error(none)), "no credentials to assume the role with");
+        assert!(!found_none(&CredentialsError::provider_error("the role may not be assumed")));
     }
 
     #[test]

@@ -287,7 +287,9 @@ impl<A: StreamApi> LaneReader<A> {
         reader.not_found = 0;
         reader.interval = next_interval(reader.interval, size, limits);
         reader.urgency = urgency_after(&page.records, reader.urgency);
-        let quiet = reader.quiet_after(size.records == 0);
+        let tip = self.shared.settings.until_tip.unwrap_or(i64::MAX);
+        let past_tip = matches!(reader.urgency, Urgency::Behind(created_at_ms) if created_at_ms >= tip);
+        let quiet = reader.quiet_after(size.records == 0) || past_tip;
         // The last page of a closed shard may hold records and no next iterator: both go into one step.
         let end = page.next.is_none();
         let last = page.records.last().map(|record| match record {
@@ -305,7 +307,10 @@ impl<A: StreamApi> LaneReader<A> {
             // A page that the graph refused is read again from where the shard stands.
             let used = advance.is_some() || size.records == 0;
             reader.iterator = page.next.filter(|_| used).map(|iterator| Issued { iterator, at });
-            self.schedule.insert(Instant::now() + reader.interval, shard.clone(), reader.urgency);
+            // A bounded run is done with a shard that gave younger records: under live traffic it would never be quiet.
+            if !(past_tip && used) {
+                self.schedule.insert(Instant::now() + reader.interval, shard.clone(), reader.urgency);
+            }
         }
         if let Some(advance) = advance {
             let batch = batch_of(shard, Step::Advance(advance), page.records, page.bytes);

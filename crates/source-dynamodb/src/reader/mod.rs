@@ -62,7 +62,7 @@ impl Shared {
 
     /// Whether a bounded run is at its end.
     fn at_tip(&self) -> bool {
-        if !self.settings.until_tip {
+        if self.settings.until_tip.is_none() {
             return false;
         }
         if !self.tip.load(Ordering::SeqCst) && self.graph(|graph| graph.at_tip()) {

@@ -111,7 +111,7 @@ fn what_cannot_be_kept_makes_the_page_a_fault() {
         &page_of(&[good.replace("\"111\"", "\"11x\"")]),
         &page_of(&[good.replace("SequenceNumber", "Sequencenumber")]),
         &page_of(&["null".into()]),
-        &page_of(&[good.clone()])[..100],
+        &page_of(std::slice::from_ref(&good))[..100],
     ] {
         assert!(matches!(decode(page), Err(PageFault::Malformed(_))), "{page}");
     }

@@ -58,8 +58,8 @@ fn typed(item: &Item) -> Value {
     serde_json::from_str(item.typed_json()).expect("typed JSON")
 }
 
-fn typed_map(map: &std::collections::HashMap<String, AttributeValue>) -> Value {
-    Value::Object(map.iter().map(|(name, value)| (name.clone(), typed_value(value))).collect::<Map<_, _>>())
+fn typed_map<'a>(map: impl IntoIterator<Item = (&'a String, &'a AttributeValue)>) -> Value {
+    Value::Object(map.into_iter().map(|(name, value)| (name.clone(), typed_value(value))).collect::<Map<_, _>>())
 }
 
 fn typed_value(value: &AttributeValue) -> Value {

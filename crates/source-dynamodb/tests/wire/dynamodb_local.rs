@@ -30,7 +30,9 @@ fn writer() -> aws_sdk_dynamodb::Client {
 
 /// A new table without a stream: partition key `Id` (N), sort key `Fecha` (S).
 async fn create_table(writer: &aws_sdk_dynamodb::Client, purpose: &str) -> String {
-    let table = format!("source_{purpose}_{}_{}", std::process::id(), fastrand::u32(..));
+    let table = format!("source_{purpose}_{}", std::process::id());
+    // What a process with the same id may have left behind.
+    drop(writer.delete_table().table_name(&table).send().await);
     let mut call = writer.create_table().table_name(&table).billing_mode(BillingMode::PayPerRequest);
     for (name, kind, role) in
         [("Id", ScalarAttributeType::N, KeyType::Hash), ("Fecha", ScalarAttributeType::S, KeyType::Range)]

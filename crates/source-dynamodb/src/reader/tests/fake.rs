@@ -26,6 +26,8 @@ pub struct FakeShard {
     pub closed: bool,
     /// Records 1 to this number.
     pub records: u64,
+    /// Records up to this number were there before the first read.
+    pub written_before: Option<u64>,
     /// Records up to this number are trimmed.
     pub trimmed: u64,
     pub gone: bool,
@@ -52,6 +54,8 @@ pub struct Stream {
     /// What the next `GetRecords` calls answer instead of a page.
     pub faults: VecDeque<ApiErrorKind>,
     pub page_bytes: usize,
+    /// Each page read makes this many more records in the open shards, created when they are made.
+    pub writes_per_page: u64,
     pub listings: u32,
     pub trace: Vec<String>,
 }
@@ -155,8 +159,10 @@ impl StreamApi for Fake {
         if self.start.elapsed() - Duration::from_millis(issued) > ITERATOR_LIFE {
             return Err(error(ApiErrorKind::IteratorExpired));
         }
-        let (page_records, bytes) = (stream.page_records as u64, stream.page_bytes);
+        let (page_records, bytes, writes) = (stream.page_records as u64, stream.page_bytes, stream.writes_per_page);
         let state = stream.shards.get_mut(shard).expect("a shard");
+        let written_before = *state.written_before.get_or_insert(state.records);
+        state.records += if state.closed { 0 } else { writes };
         if state.gone {
             return Err(error(ApiErrorKind::NotFound));
         }
@@ -169,19 +175,21 @@ impl StreamApi for Fake {
             return Ok(RecordPage { records: Vec::new(), next: next(read), bytes: 60, ..RecordPage::default() });
         }
         let to = state.records.min(read + page_records);
-        let records: Vec<Decoded> = (read + 1..=to).map(|record| Decoded::Event(event(shard, record))).collect();
+        let records: Vec<Decoded> = (read + 1..=to)
+            .map(|record| Decoded::Event(event(shard, record, i64::from(record > written_before))))
+            .collect();
         let end = state.closed && to == state.records && (records.is_empty() || !state.end_apart);
         let bytes = if records.is_empty() { 60 } else { bytes };
         Ok(RecordPage { records, next: if end { None } else { next(to) }, bytes, ..RecordPage::default() })
     }
 }
 
-fn event(shard: &ShardId, record: u64) -> ChangeEvent {
+fn event(shard: &ShardId, record: u64, created_at_ms: i64) -> ChangeEvent {
     let source = SourceInfo {
         shard: shard.clone(),
         sequence_number: SequenceNumber::parse(format!("{record:021}").into()).expect("digits"),
         event_id: "event".into(),
-        created_at_ms: 0,
+        created_at_ms,
         size_bytes: 1,
     };
     let key = Item::parse(r#"{"Id":{"S":"7"}}"#.into()).expect("an item");
@@ -192,7 +200,7 @@ pub fn settings() -> ReaderSettings {
     ReaderSettings {
         start: StartAt::TrimHorizon,
         on_gap: OnGap::Stop,
-        until_tip: true,
+        until_tip: Some(i64::MAX),
         poll_interval_min: Duration::from_millis(100),
         poll_interval_max: Duration::from_secs(1),
         fetch_slots: 4,

@@ -61,6 +61,17 @@ async fn a_bounded_run_carries_everything_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_bounded_run_ends_under_live_traffic() {
+    let fake = Fake::new(vec![("a", open(10)), ("b", open(4))]);
+    fake.stream().writes_per_page = 2;
+    // Whatever is created from the first read on is younger than the start.
+    let mut run = Run::open(&fake, 2, ReaderSettings { until_tip: Some(1), ..settings() }).await;
+    let finished = run.run(5 * MINUTE).await.expect("no trouble");
+    assert_eq!(finished, vec![Finished::Tip; 2]);
+    assert!(run.read("a").len() >= 10 && run.read("b").len() >= 4, "what was there is carried");
+}
+
+#[tokio::test(start_paused = true)]
 async fn throttling_and_passing_errors_lose_nothing() {
     let (fake, _) = lineages_run(settings(), 2, |fake| {
         let mut stream = fake.stream();
@@ -90,7 +101,7 @@ async fn the_same_seed_gives_the_same_trace() {
 async fn a_stream_that_was_turned_off_ends() {
     let fake = Fake::new(vec![("a", root(5)), ("b", child("a", 2))]);
     fake.stream().disabled = true;
-    let mut run = Run::open(&fake, 2, ReaderSettings { until_tip: false, ..settings() }).await;
+    let mut run = Run::open(&fake, 2, ReaderSettings { until_tip: None, ..settings() }).await;
     assert_eq!(run.run(5 * MINUTE).await, Ok(vec![Finished::StreamEnded; 2]));
     assert_eq!((run.read("a"), run.read("b")), (until(5), until(2)));
 }
@@ -115,7 +126,7 @@ async fn a_reopen_reads_again_what_was_not_durable() {
 #[tokio::test(start_paused = true)]
 async fn an_iterator_held_too_long_is_renewed_from_our_own_position() {
     let fake = Fake::new(vec![("a", open(7))]);
-    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
+    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: None, ..settings() }).await;
     run.run(MINUTE).await.expect("no trouble");
     // Nobody asks for twenty minutes; meanwhile more is written.
     tokio::time::advance(20 * MINUTE).await;
@@ -139,7 +150,7 @@ async fn an_iterator_that_expires_at_once_makes_no_hot_loop() {
 #[tokio::test(start_paused = true)]
 async fn idle_shards_are_polled_slowly() {
     let fake = Fake::new(vec![("a", open(1))]);
-    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
+    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: None, ..settings() }).await;
     run.run(10 * MINUTE).await.expect("no trouble");
     let (polls, listings) = (fake.calls("GetRecords"), fake.calls("DescribeStream"));
     assert!((590..=620).contains(&polls), "{polls} polls in ten minutes");
@@ -150,7 +161,7 @@ async fn idle_shards_are_polled_slowly() {
 async fn trimmed_records_are_a_gap() {
     for on_gap in [OnGap::Stop, OnGap::Continue] {
         let fake = Fake::new(vec![("a", open(4))]);
-        let mut run = Run::open(&fake, 1, ReaderSettings { on_gap, until_tip: false, ..settings() }).await;
+        let mut run = Run::open(&fake, 1, ReaderSettings { on_gap, until_tip: None, ..settings() }).await;
         run.run(MINUTE).await.expect("no trouble");
         fake.change("a", |shard| (shard.records, shard.trimmed) = (20, 15));
         run.run(MINUTE).await.expect("no trouble");
@@ -169,7 +180,7 @@ async fn trimmed_records_are_a_gap() {
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_is_gone_is_a_gap_and_a_stream_that_is_gone_halts() {
     let fake = Fake::new(vec![("a", open(4)), ("b", child("a", 2)), ("c", open(1))]);
-    let mut run = Run::open(&fake, 2, ReaderSettings { on_gap: OnGap::Continue, until_tip: false, ..settings() }).await;
+    let mut run = Run::open(&fake, 2, ReaderSettings { on_gap: OnGap::Continue, until_tip: None, ..settings() }).await;
     run.run(Duration::from_secs(5)).await.expect("no trouble");
     assert!(run.read("b").is_empty());
     fake.change("a", |shard| shard.gone = true);
@@ -194,7 +205,7 @@ async fn what_waiting_does_not_heal_halts() {
         assert!(trouble.advice.is_some());
     }
     let fake = Fake::new(vec![("a", open(4))]);
-    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
+    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: None, ..settings() }).await;
     run.run(Duration::from_secs(5)).await.expect("no trouble");
     fake.stream().faults = vec![ApiErrorKind::Invalid].into();
     run.run(MINUTE).await.expect("an iterator that the service forgot is renewed");
@@ -204,7 +215,7 @@ async fn what_waiting_does_not_heal_halts() {
 #[tokio::test(start_paused = true)]
 async fn latest_skips_what_is_there() {
     let fake = Fake::new(vec![("a", root(5)), ("b", FakeShard { closed: false, ..child("a", 4) })]);
-    let latest = ReaderSettings { start: StartAt::Latest, until_tip: false, ..settings() };
+    let latest = ReaderSettings { start: StartAt::Latest, until_tip: None, ..settings() };
     let mut run = Run::open(&fake, 2, latest).await;
     run.run(Duration::from_secs(5)).await.expect("no trouble");
     fake.change("b", |shard| (shard.records, shard.closed) = (6, true));
@@ -219,7 +230,7 @@ async fn pages_that_are_not_durable_hold_the_budget() {
     let fake = Fake::new(vec![("a", open(1_000)), ("b", open(1_000))]);
     fake.stream().page_bytes = 1 << 20;
     let memory_bytes_max = 5 << 20;
-    let mut run = Run::open(&fake, 2, ReaderSettings { memory_bytes_max, until_tip: false, ..settings() }).await;
+    let mut run = Run::open(&fake, 2, ReaderSettings { memory_bytes_max, until_tip: None, ..settings() }).await;
     // Registered, and then nobody commits any more.
     run.run(Duration::from_secs(2)).await.expect("no trouble");
     (0..2).for_each(|lane| run.commit(lane));
@@ -248,7 +259,7 @@ async fn pages_that_are_not_durable_hold_the_budget() {
 #[tokio::test(start_paused = true)]
 async fn contact_is_told_after_the_start_and_then_every_ten_minutes() {
     let fake = Fake::new(vec![("a", open(1)), ("b", open(1)), ("c", open(1))]);
-    let mut run = Run::open(&fake, 3, ReaderSettings { until_tip: false, ..settings() }).await;
+    let mut run = Run::open(&fake, 3, ReaderSettings { until_tip: None, ..settings() }).await;
     run.run(25 * MINUTE).await.expect("no trouble");
     let minutes: Vec<u64> = run.contacts.iter().map(|(at, _)| at.as_secs() / 60).collect();
     assert_eq!(minutes, [0, 10, 20]);
