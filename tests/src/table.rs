@@ -51,6 +51,7 @@ pub fn client() -> Client {
 }
 
 /// A name that no other test, process or run uses.
+#[expect(clippy::disallowed_methods, reason = "the name must differ from run to run, and nothing depends on it")]
 pub fn unique_name(stem: &str) -> String {
     let mut random = fastrand::Rng::new();
     format!("{stem}_{}_{:08x}", std::process::id(), random.u32(..))

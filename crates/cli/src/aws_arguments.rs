@@ -3,8 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use jiff::SignedDuration;
 use tailwater_source_dynamodb::AwsSettings;
+
+use crate::configuration::parse_duration;
 
 /// Where the table is. What is left out comes from the environment, as for every AWS tool.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Args)]
@@ -34,8 +35,8 @@ impl AwsArguments {
 
 /// Reads a duration as people write it: `10s`, `5m`, `1h 30m`. A number alone is refused: nobody knows its unit.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    let parsed = text.parse::<SignedDuration>().map_err(|_| "expected a duration such as 10s, 5m or 1h 30m")?;
-    Duration::try_from(parsed).ok().filter(|duration| !duration.is_zero()).ok_or_else(|| "must be above zero".into())
+    let parsed = parse_duration(text).filter(|duration| !duration.is_zero());
+    parsed.ok_or_else(|| "expected a duration above zero, such as 10s, 5m or 1h 30m".into())
 }
 
 #[cfg(test)]

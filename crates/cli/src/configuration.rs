@@ -20,6 +20,7 @@ use std::path::PathBuf;
 
 use crate::output::{Finding, Severity};
 
+pub use self::scalars::parse_duration;
 pub use self::spec::{LimitsSpec, PipelineSpec, SinkSpec, SourceSpec, TransformSpec};
 
 /// What the named files hold.

@@ -18,7 +18,6 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use clap::Args;
-use jiff::Timestamp;
 use tailwater_model::{DeleteMode, KeySchema, PipelineIdentity, StreamIdentity, Trouble, TroubleKind};
 use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pipeline};
 use tailwater_sink_local::{SqliteLane, SqliteSettings, claim_sqlite};

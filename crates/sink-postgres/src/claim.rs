@@ -122,7 +122,7 @@ async fn take(
         "Mirror of the DynamoDB table {}, kept by Tailwater's pipeline {}.",
         identity.stream.table, identity.name
     );
-    prepare_table(session, table, &origin).await?;
+    prepare_table(session, table, &identity.name, &origin).await?;
     check_lane_count(session, identity).await?;
     let row = session.row(sqlx::query("select gen_random_uuid()::text")).await?;
     let owner: String = row.ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;

@@ -52,12 +52,24 @@ from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on
 where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped
 order by a.attnum";
 
-/// Makes the table, or compares it, inside the caller's transaction. `origin` is what the table's comment says.
-pub(crate) async fn prepare_table(session: &mut Session, table: &MirrorTable, origin: &str) -> Result<(), TableFault> {
+const CARRIED_SQL: &str = "select 1 from tailwater.shards where pipeline = $1 and written > 0 limit 1";
+
+/// Makes the table, or compares it, inside the caller's transaction, in which the schema `tailwater` is there already.
+/// `origin` is what the table's comment says.
+pub(crate) async fn prepare_table(
+    session: &mut Session,
+    table: &MirrorTable,
+    pipeline: &str,
+    origin: &str,
+) -> Result<(), TableFault> {
     let mut key_names: Vec<&str> = table.key_columns.iter().map(|column| column.name.name()).collect();
     key_names.sort_unstable();
     let query = sqlx::query(TABLE_SQL).bind(table.schema.name()).bind(table.table.name()).bind(key_names);
     let Some(row) = session.row(query).await? else {
+        let query = sqlx::query(CARRIED_SQL).bind(pipeline);
+        if session.row(query).await?.is_some() {
+            return Err(TableFault::Unfit(missing(table, pipeline)));
+        }
         return create(session, table, origin).await.map_err(TableFault::Sql);
     };
     let query = sqlx::query(COLUMNS_SQL).bind(table.schema.name()).bind(table.table.name());
@@ -69,6 +81,18 @@ pub(crate) async fn prepare_table(session: &mut Session, table: &MirrorTable, or
     }
     let missing_rights: Vec<String> = row.try_get("missing_rights")?;
     if missing_rights.is_empty() { Ok(()) } else { Err(TableFault::Unfit(denied(table, &missing_rights))) }
+}
+
+/// I8: an empty table in place of one that was written to would hide that all its rows are missing.
+fn missing(table: &MirrorTable, pipeline: &str) -> Trouble {
+    let message = format!(
+        "the table {} does not exist, although pipeline \"{pipeline}\" has carried changes before",
+        table.place()
+    );
+    Trouble::new(TroubleKind::DataAtRisk, "sink.table_missing", message).advise(
+        "restore the table, name the one that was written to, or give the pipeline a new name to carry the stream again \
+         from its beginning",
+    )
 }
 
 async fn create(session: &mut Session, table: &MirrorTable, origin: &str) -> Result<(), SqlFault> {

@@ -18,7 +18,7 @@ const PAGE_RECORDS_MAX: i32 = 1000;
 /// Most shards that the service lists in one page (API reference, `DescribeStream`).
 const LISTING_SHARDS_MAX: i32 = 100;
 /// Unknown event names that are logged, once each. Later ones are only counted.
-const REPORTED_NAMES_MAX: usize = 32;
+const UNKNOWN_NAMES_MAX: usize = 32;
 
 impl StreamApi for DynamoDb {
     async fn list_shards(&self, stream_arn: &str, after: Option<&ShardId>) -> Result<ShardListing, ApiError> {
@@ -103,9 +103,17 @@ impl DynamoDb {
         if page.unknown_event_names.is_empty() {
             return;
         }
-        let mut reported = self.reported_names.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut counted = self.unknown_event_names.lock().unwrap_or_else(PoisonError::into_inner);
         for (name, records) in &page.unknown_event_names {
-            if reported.len() < REPORTED_NAMES_MAX && reported.insert(name.clone()) {
+            if counted.len() >= UNKNOWN_NAMES_MAX && !counted.contains_key(name) {
+                continue;
+            }
+            let total = counted.entry(name.clone()).or_default();
+            let before = *total;
+            *total += records;
+            // At the first record, and then each time that the count has doubled.
+            if before.checked_ilog2() != total.checked_ilog2() {
+                let records = *total;
                 tracing::warn!(name, records, "unknown event name: its records are settled by their images");
             }
         }

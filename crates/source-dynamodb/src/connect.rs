@@ -1,6 +1,6 @@
 //! Connecting: credentials, region and endpoint by AWS's own rules, with explicit limits on every wait.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -55,8 +55,8 @@ pub struct DynamoDb {
     pub(crate) streams: aws_sdk_dynamodbstreams::Client,
     /// Where we look, for messages: the region and the endpoint.
     pub(crate) place: Arc<str>,
-    /// Unknown event names that were logged already.
-    pub(crate) reported_names: Arc<Mutex<BTreeSet<String>>>,
+    /// Records by unknown event name, of all pages so far.
+    pub(crate) unknown_event_names: Arc<Mutex<BTreeMap<String, u64>>>,
 }
 
 /// Resolves region, endpoint and the chain of credentials. Nothing is asked of DynamoDB yet, so wrong credentials show
@@ -92,7 +92,7 @@ fn clients(sdk: &SdkConfig, settings: &AwsSettings) -> DynamoDb {
         tables: aws_sdk_dynamodb::Client::from_conf(tables.build()),
         streams: aws_sdk_dynamodbstreams::Client::from_conf(streams.build()),
         place: place(sdk, settings).into(),
-        reported_names: Arc::default(),
+        unknown_event_names: Arc::default(),
     }
 }
 

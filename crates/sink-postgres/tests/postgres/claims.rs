@@ -52,6 +52,23 @@ async fn a_pipeline_is_claimed_opened_carried_and_listed() {
 }
 
 #[tokio::test]
+async fn a_table_that_was_written_to_and_is_gone_is_not_made_again() {
+    in_database(|database| async move {
+        let settings = database.settings();
+        // Nothing was carried yet: a table dropped now is simply made again.
+        drop(database.ready_lane(&settings, &id_key()).await);
+        database.run("drop table orders").await;
+        let mut lane = database.lane(&settings, &id_key()).await;
+        lane.open().await.expect("opens");
+        lane.commit(group([batch(Position::Start, after(1), vec![put(1, "a", 7)])])).await.expect("commits");
+        database.run("drop table orders").await;
+        let trouble = refused(&settings, 1, &id_key()).await;
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.table_missing"));
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn names_of_any_kind_are_taken_exactly() {
     in_database(|database| async move {
         let settings = PostgresSettings {
