@@ -25,6 +25,7 @@ pub struct StreamEvent {
 /// A client of DynamoDB Local's streams.
 pub fn client() -> Client {
     let config = Config::builder()
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
         .endpoint_url(endpoints::dynamodb_url())

@@ -23,6 +23,7 @@ fn free_port() -> Result<u16> {
 
 fn client(port: u16) -> Client {
     let config = Config::builder()
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-central-1"))
         .endpoint_url(format!("http://127.0.0.1:{port}"))

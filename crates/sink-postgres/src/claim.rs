@@ -1,12 +1,14 @@
-//! Taking a pipeline over: schema, table and all lanes in one transaction. Every error here is told at once: at a start
-//! somebody is looking.
+//! Taking a pipeline over: schema, table and all lanes in one transaction. Every error here is told at once, for at a
+//! start somebody is looking; only the locks of an earlier owner are waited for.
 
 use std::sync::{Arc, Mutex};
 
 use sqlx::Row;
 use tailwater_model::{KeySchema, PipelineIdentity, Trouble, TroubleKind};
+use tokio::time::Instant;
+use tracing::warn;
 
-use crate::connect::address;
+use crate::connect::{Address, address};
 use crate::dead_letter_rate::DeadLetterRate;
 use crate::lane::{LaneIdentity, PostgresLane, Shared};
 use crate::migrate::{MigrateFault, migrate};
@@ -18,6 +20,9 @@ use crate::table_shape::{TableFault, prepare_table};
 
 /// Oldest supported server: 13 has `gen_random_uuid`.
 const SERVER_VERSION_MIN: i32 = 130_000;
+
+/// What a wait for somebody else's locks ends with; the second one where `statement_timeout` is the shorter of the two.
+const LOCKED_CODES: [&str; 2] = ["sink.postgres.lock_timeout", "sink.postgres.statement_timeout"];
 
 /// The rows are taken in one order, so that two who claim cannot deadlock with one another.
 const LANES_SQL: &str = "
@@ -44,11 +49,7 @@ pub async fn claim(
     let table = MirrorTable::new(settings, keys)?;
     let lanes = lane_count(identity)?;
     let place = address.place.clone();
-    let mut session = Box::pin(address.connect(settings, &identity.name, "claim"))
-        .await
-        .map_err(|fault| fault.trouble("connecting", &place))?;
-    let owner =
-        Box::pin(take(&mut session, &table, identity, lanes, &place)).await.map_err(|fault| fault.trouble(&place))?;
+    let owner = take_when_free(&address, settings, &table, identity, lanes).await?;
     let shared = Arc::new(Shared {
         settings: settings.clone(),
         address,
@@ -61,6 +62,40 @@ pub async fn claim(
         PostgresLane::new(identity, Arc::clone(&shared))
     };
     Ok((0..lanes).map(lane).collect())
+}
+
+/// Tries again while the rows are locked. An owner that was frozen or cut off inside its transaction keeps its locks until
+/// the server ends that session: after one statement and one silence, each of which may last `statement_timeout`. So a
+/// take-over needs nobody.
+async fn take_when_free(
+    address: &Address,
+    settings: &PostgresSettings,
+    table: &MirrorTable,
+    identity: &PipelineIdentity,
+    lanes: i32,
+) -> Result<String, Trouble> {
+    let place = &address.place;
+    let deadline = Instant::now() + 2 * settings.statement_timeout + settings.lock_timeout;
+    loop {
+        let mut session = Box::pin(address.connect(settings, &identity.name, "claim"))
+            .await
+            .map_err(|fault| fault.trouble("connecting", place))?;
+        let trouble = match Box::pin(take(&mut session, table, identity, lanes, place)).await {
+            Ok(owner) => return Ok(owner),
+            Err(fault) => fault.trouble(place),
+        };
+        if !LOCKED_CODES.contains(&trouble.code) {
+            return Err(trouble);
+        }
+        if Instant::now() >= deadline {
+            return Err(trouble.advise(
+                "another session keeps the pipeline's rows locked: pg_blocking_pids and pg_stat_activity show it; end it \
+                 and start again",
+            ));
+        }
+        // Each try has waited for `lock_timeout` or `statement_timeout` already: no pause is needed.
+        warn!(code = trouble.code, "{trouble}; an earlier owner holds the pipeline: trying again");
+    }
 }
 
 fn lane_count(identity: &PipelineIdentity) -> Result<i32, Trouble> {

@@ -13,6 +13,9 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tailwater_model::{Trouble, TroubleKind};
 
 /// Longest wait for a TCP and TLS connection.
@@ -72,6 +75,7 @@ pub fn connect_emulator(endpoint_url: &str) -> DynamoDb {
     let any = Credentials::new("local", "local", None, None, "emulator");
     let sdk = SdkConfig::builder()
         .behavior_version(behavior_version())
+        .http_client(http_client())
         .region(Region::from_static(EMULATOR_REGION))
         .credentials_provider(SharedCredentialsProvider::new(any))
         .retry_config(retries())
@@ -101,6 +105,12 @@ fn behavior_version() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
 }
 
+/// TLS by rustls with ring. The SDK's default brings AWS-LC, which takes longer to build than all of our own crates.
+fn http_client() -> SharedHttpClient {
+    let provider = Provider::Rustls(CryptoMode::Ring);
+    aws_smithy_http_client::Builder::new().tls_provider(provider).build_https()
+}
+
 fn retries() -> RetryConfig {
     RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX).with_initial_backoff(RETRY_DELAY_MAX)
 }
@@ -115,7 +125,8 @@ fn timeouts() -> TimeoutConfig {
 }
 
 async fn sdk_config(settings: &AwsSettings) -> Result<SdkConfig, Trouble> {
-    let mut loader = aws_config::defaults(behavior_version()).retry_config(retries()).timeout_config(timeouts());
+    let mut loader = aws_config::defaults(behavior_version()).http_client(http_client());
+    loader = loader.retry_config(retries()).timeout_config(timeouts());
     if let Some(profile) = &settings.profile {
         loader = loader.profile_name(profile);
     }

@@ -40,8 +40,7 @@ struct Confined {
 const CONFINED: &[Confined] = &[
     Confined {
         family: "the AWS SDK",
-        // `aws-lc-*` is a library of ciphers.
-        is_member: |name| name.starts_with("aws-") && !name.starts_with("aws-lc"),
+        is_member: |name| name.starts_with("aws-"),
         allowed: |ours| matches!(ours, "source-dynamodb" | "tests"),
         to_do: "reach DynamoDB through source-dynamodb",
     },
@@ -139,7 +138,6 @@ mod tests {
             ("tests", "aws-config"),
             ("sink-local", "sqlx"),
             ("pipeline", "tokio"),
-            ("sink-postgres", "aws-lc-rs"),
             ("model", "serde_json"),
         ] {
             assert_eq!(judge(from, to), None, "{from} -> {to}");
