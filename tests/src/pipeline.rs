@@ -78,10 +78,12 @@ group_delay_max = "20ms"
         )
     }
 
-    /// Writes the file into `dir`.
+    /// Writes the file into `dir`, whole at once: another process may be reading it.
     pub fn write(&self, dir: &Path) -> Result<PathBuf> {
         let path = dir.join(format!("{}.toml", self.name));
-        std::fs::write(&path, self.text()).with_context(|| format!("cannot write {}", path.display()))?;
+        let draft = path.with_extension("draft");
+        std::fs::write(&draft, self.text()).with_context(|| format!("cannot write {}", draft.display()))?;
+        std::fs::rename(&draft, &path).with_context(|| format!("cannot rename {}", draft.display()))?;
         Ok(path)
     }
 }

@@ -38,7 +38,8 @@ pub trait Sink: Send {
     /// Applies the events of the group and its steps in one transaction, or nothing. After any error the fate of the
     /// group is unknown and the lane must open again; a group is never committed twice by the caller.
     ///
-    /// Each step applies only where the stored position equals its `from`, under this session's epoch (I2).
+    /// Each step applies only where the stored position equals its `from`, under this session's epoch (I2). An empty
+    /// group writes nothing and only checks that the lane still belongs to this session.
     fn commit(&mut self, group: Group) -> impl Future<Output = Result<Committed, Failure>> + Send;
 }
 

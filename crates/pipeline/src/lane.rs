@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tailwater_model::{Delivery, Failure, Finished, Gap, Group, Sink, Source, Trouble, TroubleKind};
-use tokio::time::{sleep, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::collect::{Collecting, GroupLimits, Transforms};
@@ -14,6 +14,10 @@ use crate::delay::ReopenDelay;
 use crate::status::{GroupTally, LaneState, PipelineStatus};
 use crate::stop::StopSignal;
 use crate::supervise::Ended;
+
+/// An idle lane asks its sink this often whether it is still its own: a process that was replaced ends soon, also when
+/// there is nothing to write.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Bounds of every lane of a pipeline.
 #[derive(Clone, Copy, Debug)]
@@ -101,29 +105,25 @@ impl<S: Source, K: Sink> Lane<S, K> {
         loop {
             let due = self.collect(&mut collecting).await?;
             let group = collecting.take();
-            if !group.is_empty() {
-                self.commit(group, &mut collecting, due.is_none()).await?;
-                delay.reset();
+            if let (true, Some(ended)) = (group.is_empty(), due) {
+                return Ok(ended);
             }
+            self.commit(group, &mut collecting, due.is_none()).await?;
+            delay.reset();
             if let Some(ended) = due {
                 return Ok(ended);
             }
         }
     }
 
-    /// Waits until the group is due. Answers how the lane ends, if it ends after this group.
+    /// Waits until the group is due: full, old enough, or empty for so long that the lane is to be checked. Answers how
+    /// the lane ends, if it ends after this group.
     async fn collect(&mut self, collecting: &mut Collecting) -> Result<Option<Ended>, Failure> {
+        let check_at = Instant::now() + IDLE_CHECK_INTERVAL;
         while collecting.has_room() {
-            let due_at = collecting.due_at();
-            let due = async {
-                match due_at {
-                    Some(instant) => sleep_until(instant).await,
-                    None => std::future::pending().await,
-                }
-            };
             tokio::select! { biased;
                 () = self.stop.stopped() => return Ok(Some(Ended::Stopped)),
-                () = due => return Ok(None),
+                () = sleep_until(collecting.due_at().unwrap_or(check_at)) => return Ok(None),
                 delivery = self.source.next() => {
                     if let Some(finished) = accept(delivery?, collecting) {
                         return Ok(Some(Ended::Finished(finished)));
@@ -136,6 +136,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
 
     /// Commits one group. Meanwhile the source may fill the next one, if `overlap` says so.
     async fn commit(&mut self, group: Group, next: &mut Collecting, overlap: bool) -> Result<(), Failure> {
+        let is_check = group.is_empty();
         let steps = group.steps();
         let tally = GroupTally::of(&group);
         let stop_gap = group.batches.iter().find_map(|batch| batch.gap.clone().filter(|gap| gap.stop));
@@ -159,7 +160,9 @@ impl<S: Source, K: Sink> Lane<S, K> {
             }
         };
         self.source.committed(&steps);
-        self.status.committed(&tally, committed);
+        if !is_check {
+            self.status.committed(&tally, committed);
+        }
         match (stop_gap, source_failure) {
             // I8: the gap is durable now; going on is the user's decision.
             (Some(gap), _) => Err(Failure::Halt(gap_trouble(&gap))),

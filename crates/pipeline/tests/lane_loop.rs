@@ -119,6 +119,21 @@ async fn a_stop_waits_for_a_stuck_commit_no_longer_than_the_grace_period() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn an_idle_lane_that_was_taken_over_ends() {
+    let sink = MemorySink::default();
+    let taken_over = sink.clone();
+    let soon = tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        taken_over.edit(|state| state.taken_over = true);
+    });
+    let (ended, status) = run(vec![Scripted::Give(batch(0, 1)), Scripted::Wait], &sink, StopSignal::new()).await;
+    soon.await.expect("no panic");
+    assert_eq!(ended.expect_err("taken over").code, "test.taken_over");
+    assert_eq!(status.snapshot().commits, 1, "a check is no commit");
+    sink.read(|state| assert_eq!(state.written, ["1"]));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_panic_in_a_lane_is_a_trouble_and_stops_the_others() {
     let status = Arc::new(PipelineStatus::new());
     let lanes = vec![

@@ -53,7 +53,9 @@ pub(crate) fn address(settings: &PostgresSettings) -> Result<Address, Trouble> {
         check_ca_file(ca_file)?;
         options = options.ssl_root_cert(ca_file);
     }
-    Ok(Address { options: options.options(session_settings(settings)), place })
+    // The driver would log slow statements with their whole text; what a slow commit means for the pipeline its lane says.
+    let options = options.options(session_settings(settings)).disable_statement_logging();
+    Ok(Address { options, place })
 }
 
 /// What holds for every session, whatever the role or the database are set to.

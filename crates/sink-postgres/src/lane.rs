@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use crate::bisect::write_isolating;
 use crate::connect::Address;
 use crate::dead_letter_rate::DeadLetterRate;
-use crate::fence::{CommitFault, fence, fenced, recount};
+use crate::fence::{CommitFault, Holder, fence, fenced, recount};
 use crate::keep_aside::{store_contact, store_dead_letters, store_gaps};
 use crate::mirror_table::MirrorTable;
 use crate::open::{holder, open};
@@ -114,25 +114,36 @@ impl PostgresLane {
                 self.identity.doing("committing without opening") + " is not possible",
             )));
         };
-        if !group.is_empty() {
-            let table = &self.shared.table;
-            let mut work = prepare(group, &table.keys, table.delete).map_err(|broken| {
-                Failure::Reopen(Trouble::new(
-                    TroubleKind::Runtime,
-                    "sink.steps_broken",
-                    format!("two steps of shard {} in one group do not follow one another (I2)", broken.0),
-                ))
-            })?;
-            if let Err(fault) = self.write(&mut opened, &mut work).await {
-                return Err(self.failure(fault, &mut opened.session).await);
-            }
-            let counts = work.counts();
-            self.shared.add_dead_letters(counts.dead_lettered);
+        if group.is_empty() {
+            self.check(&mut opened).await?;
             self.session = Some(opened);
-            return Ok(Committed { written: counts.written, dead_lettered: counts.dead_lettered });
+            return Ok(Committed::default());
         }
+        let table = &self.shared.table;
+        let mut work = prepare(group, &table.keys, table.delete).map_err(|broken| {
+            Failure::Reopen(Trouble::new(
+                TroubleKind::Runtime,
+                "sink.steps_broken",
+                format!("two steps of shard {} in one group do not follow one another (I2)", broken.0),
+            ))
+        })?;
+        if let Err(fault) = self.write(&mut opened, &mut work).await {
+            return Err(self.failure(fault, &mut opened.session).await);
+        }
+        let counts = work.counts();
+        self.shared.add_dead_letters(counts.dead_lettered);
         self.session = Some(opened);
-        Ok(Committed::default())
+        Ok(Committed { written: counts.written, dead_lettered: counts.dead_lettered })
+    }
+
+    /// Whether the lane is still ours, without writing anything.
+    async fn check(&self, opened: &mut Opened) -> Result<(), Failure> {
+        let lane = &self.identity;
+        match holder(&mut opened.session, lane).await {
+            Ok(Holder::Us) => Ok(()),
+            Ok(holder) => Err(fenced(lane, holder)),
+            Err(fault) => Err(fault.failure(&lane.doing("looking at"), lane.place())),
+        }
     }
 
     /// One transaction; a second one only after the first was rolled back because a row was refused.

@@ -39,7 +39,8 @@ pub struct ReaderSettings {
     pub poll_interval_max: Duration,
     /// Requests of one lane that may be under way at once; at least one is used.
     pub fetch_slots: usize,
-    /// Bytes of pages that the whole process may hold: being fetched, waiting, or handed out and not yet durable.
+    /// Bytes of pages that all lanes of the stream together may hold: being fetched, waiting, or handed out and not yet
+    /// durable.
     pub memory_bytes_max: usize,
     /// Time between two complete listings of the shards while nothing asks for one earlier.
     pub discovery_interval: Duration,

@@ -126,7 +126,11 @@ impl Source for ScriptedSource {
                 stop.stop();
                 std::future::pending().await
             }
-            Some(Scripted::Wait) => std::future::pending().await,
+            Some(Scripted::Wait) => {
+                // For ever, however often it is asked.
+                self.script.push_front(Scripted::Wait);
+                std::future::pending().await
+            }
             Some(Scripted::Panic) => panic!("planted"),
         }
     }
@@ -147,6 +151,8 @@ pub struct MemoryState {
     pub opens: usize,
     pub largest_group: usize,
     pub commit_takes: Duration,
+    /// Another session has the lane.
+    pub taken_over: bool,
     /// The next commit fails; whether it was applied all the same.
     pub fail_commit: Option<bool>,
 }
@@ -177,6 +183,12 @@ impl Sink for MemorySink {
         let takes = self.0.lock().expect("not poisoned").commit_takes;
         sleep(takes).await;
         let mut state = self.0.lock().expect("not poisoned");
+        if state.taken_over {
+            return Err(Failure::Halt(Trouble::new(TroubleKind::Runtime, "test.taken_over", "taken over")));
+        }
+        if group.is_empty() {
+            return Ok(Committed::default());
+        }
         let failing = state.fail_commit.take();
         let trouble = || Failure::Reopen(Trouble::new(TroubleKind::Runtime, "test.commit", "lost the answer"));
         if failing == Some(false) {

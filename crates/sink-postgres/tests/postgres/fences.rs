@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tailwater_model::{Failure, Position, Sink};
+use tailwater_model::{Committed, Failure, Position, Sink};
 use tokio::time::timeout;
 
 use crate::ground::{after, batch, group, id_key, in_database, put};
@@ -12,6 +12,18 @@ const SLOW_COMMIT: &str = "
 create function slow() returns trigger language plpgsql as $$ begin perform pg_sleep(1.5); return null; end $$;
 create constraint trigger slow after insert on orders deferrable initially deferred
 for each row execute function slow()";
+
+#[tokio::test]
+async fn an_empty_group_tells_whether_the_lane_is_still_ours() {
+    in_database(|database| async move {
+        let mut first = database.ready_lane(&database.settings(), &id_key()).await;
+        assert_eq!(first.commit(group([])).await.expect("ours"), Committed::default());
+        let _second = database.lane(&database.settings(), &id_key()).await;
+        let answer = first.commit(group([])).await;
+        assert!(matches!(answer, Err(Failure::Halt(trouble)) if trouble.code == "sink.taken_over"));
+    })
+    .await;
+}
 
 #[tokio::test]
 async fn the_newest_claim_wins_and_the_other_stops() {
