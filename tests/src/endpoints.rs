@@ -18,6 +18,17 @@ pub fn kafka_bootstrap() -> String {
     variable_or("TAILWATER_TEST_KAFKA", "127.0.0.1:29092")
 }
 
+/// Kafka's bootstrap address for TLS, whose authority's certificate is `target/servers/kafka/tls/ca.crt`.
+pub fn kafka_tls_bootstrap() -> String {
+    variable_or("TAILWATER_TEST_KAFKA_TLS", "127.0.0.1:29094")
+}
+
+/// Kafka's bootstrap address for TLS with a login: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 as `tailwater` with the password
+/// `tailwater`, or OAUTHBEARER with a token that nobody has signed.
+pub fn kafka_login_bootstrap() -> String {
+    variable_or("TAILWATER_TEST_KAFKA_LOGIN", "127.0.0.1:29095")
+}
+
 fn variable_or(name: &str, default: &str) -> String {
     std::env::var(name).ok().filter(|value| !value.is_empty()).unwrap_or_else(|| default.to_owned())
 }

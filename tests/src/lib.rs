@@ -6,9 +6,12 @@
 
 pub mod audit;
 pub mod binary;
+pub mod chaos;
 pub mod compare;
+pub mod counted;
 pub mod endpoints;
 pub mod fileout;
+pub mod kafka;
 pub mod patience;
 pub mod pipeline;
 pub mod plain;

@@ -55,6 +55,12 @@ impl Decimal {
         Ok(Self { negative, digits: digits.to_owned(), exponent: exponent + i64::try_from(zeros_cut)? })
     }
 
+    /// The number when it is a whole one that fits, zero or more.
+    pub fn whole(&self) -> Option<u64> {
+        let zeros = usize::try_from(self.exponent).ok().filter(|_| !self.negative)?;
+        (zeros < usize::from(u8::MAX)).then(|| format!("{}{}", self.digits, "0".repeat(zeros)))?.parse().ok()
+    }
+
     /// The power of ten just above the first digit: decides the order of two numbers of one sign.
     fn magnitude(&self) -> i64 {
         self.digits.len() as i64 + self.exponent
@@ -205,6 +211,10 @@ mod tests {
         }
         let digits = "12345678901234567890123456789012345678";
         assert_ne!(Decimal::parse(digits)?, Decimal::parse("12345678901234567890123456789012345679")?);
+        let wholes = [("120", Some(120)), ("0", Some(0)), ("1.5", None), ("-1", None), ("1e125", None)];
+        for (text, whole) in wholes {
+            assert_eq!(Decimal::parse(text)?.whole(), whole, "{text}");
+        }
         let rising = ["-1e3", "-12", "-1.5", "0", "1e-130", "0.2", "1", "9", "10", "1e125"];
         let numbers = rising.iter().map(|text| Decimal::parse(text)).collect::<Result<Vec<_>>>()?;
         assert!(numbers.is_sorted(), "{numbers:?}");

@@ -32,7 +32,8 @@ pub struct SourceTable {
     pub name: String,
     /// A client for any call the test likes to make.
     pub client: Client,
-    _deletion: Arc<Deletion>,
+    /// Nothing for a table that the test did not make.
+    _deletion: Option<Arc<Deletion>>,
 }
 
 /// Deletes a table when it is dropped.
@@ -68,9 +69,14 @@ impl SourceTable {
     pub async fn create_with_keys(view: Option<StreamViewType>, keys: [ScalarAttributeType; 2]) -> Result<Self> {
         let name = unique_name("tests");
         let deletion = Arc::new(Deletion { table: name.clone() });
-        let table = Self { name, client: client(), _deletion: deletion };
+        let table = Self { name, client: client(), _deletion: Some(deletion) };
         table.make(view, keys).await?;
         Ok(table)
+    }
+
+    /// A table with string keys that is there already, and stays there.
+    pub fn existing(name: &str) -> Self {
+        Self { name: name.to_owned(), client: client(), _deletion: None }
     }
 
     /// Deletes the table and makes an empty one of the same name, with string keys.

@@ -107,6 +107,29 @@ async fn a_wrong_type_or_value_is_told_with_what_is_expected() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_wrong_kafka_sink_is_told_with_what_is_expected() -> Result<()> {
+    let sink = "[sink.kafka]\nbrokers = \"127.0.0.1:1\"\n";
+    for (line, words) in [
+        ("topic = \"{tabel}\"", ["config.bad_value", "did you mean {table}?"]),
+        ("topic = \"{table}/x\"", ["config.bad_value", "not the name of a topic"]),
+        ("topic = \"{pipeline}-progress\"", ["config.conflict", "`topic` and `progress_topic` are the same"]),
+        ("delivery = \"once\"", ["config.bad_value", "\"exactly-once\", \"at-least-once\""]),
+        ("tls = { verify = false }", ["config.unknown_key", "are always verified"]),
+        ("create_topics = {}", ["config.missing_key", "partitions = 12"]),
+        ("librdkafka = { acks = 1 }", ["config.refused_property", "sink.kafka.librdkafka.acks"]),
+        ("sasl = { mechanism = \"PLAIN\", username = \"u\" }", ["config.missing_key", "`password` is missing"]),
+        ("transaction_timeout = \"1h\"", ["config.bad_value", "from 10s to 15m"]),
+    ] {
+        let file = Pipeline::new("orders", format!("{sink}{line}\n")).text();
+        let outcome = refused(&file, |_| {}).await?;
+        outcome.must_say(&words)?.must_say(&["orders.toml:"])?;
+    }
+    let file = Pipeline::new("orders", sink.replace("127", &format!("kafka://u:{CANARY}@127"))).text();
+    refused(&file, |_| {}).await?.must_say(&["has a scheme", &place(&file, "\"kafka://"), "→"])?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_missing_variable_or_file_is_named() -> Result<()> {
     let file = good();
     let outcome = refused(&file, |environment| {

@@ -1,4 +1,5 @@
-//! Every example pipeline file works as it stands: only the table's name is another one, because the server is shared.
+//! Every example pipeline file works as it stands: only the names of the table and of the pipeline are others, because
+//! the servers are shared.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,8 +9,10 @@ use aws_sdk_dynamodb::types::{AttributeValue, StreamViewType};
 use rustix::process::Signal;
 use sqlx::ConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
-use tailwater_tests::endpoints::dynamodb_url;
+use tailwater_tests::endpoints::{dynamodb_url, kafka_bootstrap};
 use tailwater_tests::fileout;
+use tailwater_tests::kafka::admin;
+use tailwater_tests::kafka::reader::{self, Isolation};
 use tailwater_tests::patience::{Look, wait_until};
 use tailwater_tests::pipeline::set_url;
 use tailwater_tests::plain::Plain;
@@ -41,7 +44,10 @@ impl Example {
         let text = std::fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
         let source = "[source]\ntable = \"orders\"";
         ensure!(text.contains(source), "{file} has no {source:?}");
+        let name = format!("name = \"{}\"", file.trim_end_matches(".toml"));
+        ensure!(text.contains(&name), "{file} has no {name:?}");
         let text = text.replace(source, &format!("[source]\ntable = \"{}\"", table.name));
+        let text = text.replace(&name, &format!("name = \"{}\"", table.name));
         std::fs::write(dir.path().join(file), text)?;
         let mut environment = environment(dir.path());
         environment.insert("AWS_ENDPOINT_URL".to_owned(), dynamodb_url());
@@ -77,7 +83,13 @@ async fn no_example_is_forgotten_here() -> Result<()> {
     files.sort();
     assert_eq!(
         files,
-        ["orders-to-file.toml", "orders-to-postgres.toml", "orders-to-sqlite.toml", "orders-to-stdout.toml"]
+        [
+            "orders-to-file.toml",
+            "orders-to-kafka.toml",
+            "orders-to-postgres.toml",
+            "orders-to-sqlite.toml",
+            "orders-to-stdout.toml"
+        ]
     );
     Ok(())
 }
@@ -108,6 +120,28 @@ async fn to_sqlite() -> Result<()> {
         sqlx::query_scalar("select document from orders").fetch_all(&mut options.connect().await?).await?;
     let [document] = documents.as_slice() else { anyhow::bail!("{documents:?}") };
     assert_eq!(Plain::parse(document)?, Plain::of_item(&order())?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn to_kafka() -> Result<()> {
+    let mut example = Example::new("orders-to-kafka.toml").await?;
+    let brokers = kafka_bootstrap();
+    example.environment.insert("KAFKA_BROKERS".to_owned(), brokers.clone());
+    example.table.put(order()).await?;
+    example.table.delete(key("order-1", "2026-11-23")).await?;
+    example.run_to_tip().await?;
+    // A second run has nothing to do.
+    example.run_to_tip().await?;
+    let topic = &example.table.name;
+    let messages = reader::read(&brokers, topic, Isolation::ReadCommitted).await?;
+    let topics = [topic.clone(), format!("{topic}-dead-letters"), format!("{topic}-progress")];
+    admin::delete_topics(&brokers, &topics)?;
+    let [put, removed, tombstone] = messages.as_slice() else { anyhow::bail!("{messages:?}") };
+    assert_eq!(put.json()?.get("new"), Some(&Plain::of_item(&order())?));
+    assert_eq!((put.header("__op")?, removed.header("__op")?), ("c", "d"));
+    assert_eq!(removed.json()?.get("old"), Some(&Plain::of_item(&order())?));
+    assert_eq!((&tombstone.key, &tombstone.value), (&put.key, &None));
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tailwater_model::{KeySchema, PipelineIdentity, Sink, StreamIdentity, Transform, Trouble, TroubleKind, ViewType};
 use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pipeline};
+use tailwater_sink_kafka::KafkaLane;
 use tailwater_sink_local::{FileLane, SqliteLane, StdoutLane, claim_file, claim_sqlite, claim_stdout};
 use tailwater_sink_postgres::{PostgresLane, claim};
 use tailwater_source_dynamodb::{AwsSettings, DynamoDb, ReaderSettings, Table, connect, open_stream};
@@ -29,6 +30,7 @@ pub struct AssembledPipeline {
 
 /// The sessions of a sink, one per lane.
 enum ClaimedSink {
+    Kafka(Vec<KafkaLane>),
     Postgres(Vec<PostgresLane>),
     Sqlite(Vec<SqliteLane>),
     File(Vec<FileLane>),
@@ -41,15 +43,17 @@ pub struct ConnectedPipeline {
     dynamodb: DynamoDb,
     keys: KeySchema,
     stream: StreamIdentity,
+    /// What the stream's records carry. Nothing when the service does not say.
+    view_type: Option<ViewType>,
 }
 
 /// Connects to the source and checks that the table and its stream are what the file needs.
 pub async fn connect_source(spec: PipelineSpec) -> Result<ConnectedPipeline, Trouble> {
     let dynamodb = Box::pin(connect(&spec.source.aws)).await?;
     let table = Box::pin(dynamodb.describe_table(&spec.source.table)).await?;
-    let stream = Box::pin(choose_stream(&dynamodb, &table, &spec)).await?;
+    let (stream, view_type) = Box::pin(choose_stream(&dynamodb, &table, &spec)).await?;
     check_renames(&spec.transforms, &table.key_schema)?;
-    Ok(ConnectedPipeline { spec, dynamodb, keys: table.key_schema, stream })
+    Ok(ConnectedPipeline { spec, dynamodb, keys: table.key_schema, stream, view_type })
 }
 
 impl ConnectedPipeline {
@@ -60,9 +64,9 @@ impl ConnectedPipeline {
 
     /// Claims the lanes. A pipeline of the same name that runs elsewhere loses them by this.
     pub async fn claim(self, until_tip: Option<i64>) -> Result<AssembledPipeline, Trouble> {
-        let Self { spec, dynamodb, keys, stream } = self;
+        let Self { spec, dynamodb, keys, stream, view_type } = self;
         let identity = PipelineIdentity { name: spec.name.clone(), lanes: spec.lanes, stream: stream.clone() };
-        let sink = Box::pin(claim_lanes(&spec.sink, &identity, &keys)).await?;
+        let sink = Box::pin(claim_lanes(&spec.sink, &identity, &keys, view_type)).await?;
         Ok(AssembledPipeline {
             name: spec.name,
             dynamodb,
@@ -81,6 +85,7 @@ impl AssembledPipeline {
         let Self { dynamodb, stream, reader, sink, transforms, lane, .. } = self;
         let source = StreamParts { dynamodb, stream, reader };
         match sink {
+            ClaimedSink::Kafka(lanes) => carry(source, lanes, transforms, lane, stop, status).await,
             ClaimedSink::Postgres(lanes) => carry(source, lanes, transforms, lane, stop, status).await,
             ClaimedSink::Sqlite(lanes) => carry(source, lanes, transforms, lane, stop, status).await,
             ClaimedSink::File(lanes) => carry(source, lanes, transforms, lane, stop, status).await,
@@ -110,8 +115,17 @@ async fn carry<K: Sink + 'static>(
     Box::pin(run_pipeline(lanes, transforms, lane, stop, status)).await
 }
 
-async fn claim_lanes(sink: &SinkSpec, identity: &PipelineIdentity, keys: &KeySchema) -> Result<ClaimedSink, Trouble> {
+async fn claim_lanes(
+    sink: &SinkSpec,
+    identity: &PipelineIdentity,
+    keys: &KeySchema,
+    view_type: Option<ViewType>,
+) -> Result<ClaimedSink, Trouble> {
     Ok(match sink {
+        SinkSpec::Kafka(settings) => {
+            let lanes = Box::pin(tailwater_sink_kafka::claim(settings, identity, keys, view_type)).await?;
+            ClaimedSink::Kafka(lanes)
+        }
         SinkSpec::Postgres(settings) => ClaimedSink::Postgres(Box::pin(claim(settings, identity, keys)).await?),
         SinkSpec::Sqlite(settings) => ClaimedSink::Sqlite(Box::pin(claim_sqlite(settings, identity, keys)).await?),
         SinkSpec::File(settings) => ClaimedSink::File(Box::pin(claim_file(settings, identity, keys)).await?),
@@ -119,8 +133,13 @@ async fn claim_lanes(sink: &SinkSpec, identity: &PipelineIdentity, keys: &KeySch
     })
 }
 
-/// The stream to read: the one that the file names, or the table's newest. Refuses one that the sink cannot use.
-async fn choose_stream(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> Result<StreamIdentity, Trouble> {
+/// The stream to read, with its view type: the one that the file names, or the table's newest. Refuses one that the sink
+/// cannot use.
+async fn choose_stream(
+    dynamodb: &DynamoDb,
+    table: &Table,
+    spec: &PipelineSpec,
+) -> Result<(StreamIdentity, Option<ViewType>), Trouble> {
     let identity = |arn: &str| StreamIdentity {
         table: table.name.clone(),
         table_id: table.table_id.clone(),
@@ -145,7 +164,7 @@ async fn choose_stream(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) 
     // A service that does not say its view type is taken at its records.
     match view {
         Some(view) if spec.sink.mirrors() && !view.images().new => Err(view_type(&table.name, view, spec)),
-        _ => Ok(stream),
+        _ => Ok((stream, view)),
     }
 }
 

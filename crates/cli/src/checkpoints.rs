@@ -33,6 +33,7 @@ pub async fn show(arguments: CheckpointsShowArguments) -> Result<(), CommandFail
 
 async fn read(spec: &PipelineSpec) -> Result<Option<Checkpoints>, Trouble> {
     match &spec.sink {
+        SinkSpec::Kafka(settings) => Box::pin(tailwater_sink_kafka::checkpoints(settings, &spec.name)).await,
         SinkSpec::Postgres(settings) => Box::pin(tailwater_sink_postgres::checkpoints(settings, &spec.name)).await,
         SinkSpec::Sqlite(settings) => {
             Box::pin(tailwater_sink_local::sqlite_checkpoints(&settings.path, &spec.name)).await

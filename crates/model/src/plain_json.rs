@@ -3,6 +3,7 @@
 use crate::item::Item;
 use crate::key::{Key, KeySchema, KeyValue};
 use crate::number::Number;
+use crate::scan::plain_run_end;
 use crate::typed_json::{JsonCursor, Visitor};
 
 /// Appends the item as a plain JSON object.
@@ -36,7 +37,13 @@ pub fn push_plain_key(key: &Key, schema: &KeySchema, out: &mut String) {
     out.push('}');
 }
 
-fn push_quoted(text: &str, out: &mut String) {
+/// Appends the text as a JSON string with its quotes. Only what JSON forbids to stand bare is escaped (RFC 8259,
+/// section 7), and always in the same way.
+pub fn push_quoted(text: &str, out: &mut String) {
+    if plain_run_end(text.as_bytes(), 0) == text.len() {
+        // Nearly every name, id and number: nothing to escape.
+        return ["\"", text, "\""].into_iter().for_each(|piece| out.push_str(piece));
+    }
     out.push_str(&serde_json::Value::from(text).to_string());
 }
 

@@ -4,7 +4,7 @@
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
 use serde_json::{Value, json};
-use tailwater_model::{Item, Number, push_plain_item};
+use tailwater_model::{Item, KeyAttribute, KeyKind, KeySchema, Number, push_plain_item, push_plain_key, push_quoted};
 
 /// A typed attribute value together with the plain value that it means.
 fn attribute_value() -> impl Strategy<Value = (Value, Value)> {
@@ -98,4 +98,43 @@ proptest! {
         let number = Number::parse(&format!("{digits}e{shift}")).expect("in range");
         prop_assert_eq!(Number::parse(&number.to_string()), Ok(number));
     }
+
+    /// 1, 1.0, 1E0 and 10E-1 are one number, so they must be one message key and one row.
+    #[test]
+    fn equal_numbers_give_equal_key_bytes(
+        digits in "-?(0|[1-9][0-9]{0,37})",
+        exponent in -120_i64..80,
+        forms in vec((0_usize..40, 0_usize..80, 0_usize..6, any::<bool>()), 2),
+    ) {
+        let schema = KeySchema { partition: KeyAttribute { name: "n".into(), kind: KeyKind::N }, sort: None };
+        let written = forms.into_iter().map(|(moved, fraction, zeros, capital)| {
+            let text = same_number(&digits, exponent, moved, fraction, zeros, capital);
+            let item = Item::parse(format!(r#"{{"n":{{"N":"{text}"}}}}"#).into()).expect("a number");
+            let mut out = String::new();
+            push_plain_key(&schema.read(&item).expect("a key"), &schema, &mut out);
+            (text, out)
+        }).collect::<Vec<_>>();
+        prop_assert_eq!(&written[0].1, &written[1].1, "{:?}", written);
+        prop_assert!(serde_json::from_str::<Value>(&written[0].1).is_ok());
+    }
+
+    #[test]
+    fn quoted_text_means_the_text(text in any::<String>()) {
+        let mut out = String::new();
+        push_quoted(&text, &mut out);
+        prop_assert_eq!(serde_json::from_str::<String>(&out).expect("a JSON string"), text);
+    }
+}
+
+/// `digits × 10^exponent` in one of its many forms: `moved` powers of ten stand as zeros, the point is `fraction` digits
+/// from the right, `zeros` follow it, and the exponent makes up for all that.
+fn same_number(digits: &str, exponent: i64, moved: usize, fraction: usize, zeros: usize, capital: bool) -> String {
+    let (sign, digits) = digits.strip_prefix('-').map_or(("", digits), |rest| ("-", rest));
+    let padded = format!("{digits}{}", "0".repeat(moved));
+    let fraction = fraction.min(padded.len());
+    let exponent = exponent + i64::try_from(fraction).expect("small") - i64::try_from(moved).expect("small");
+    let (whole, behind) = padded.split_at(padded.len() - fraction);
+    let whole = Some(whole.trim_start_matches('0')).filter(|whole| !whole.is_empty()).unwrap_or("0");
+    let point = if behind.is_empty() && zeros == 0 { "" } else { "." };
+    format!("{sign}{whole}{point}{behind}{}{}{exponent}", "0".repeat(zeros), if capital { 'E' } else { 'e' })
 }

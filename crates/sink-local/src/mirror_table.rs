@@ -10,11 +10,10 @@ use std::sync::Arc;
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{AssertSqlSafe, Sqlite};
 use tailwater_model::{Change, ChangeEvent, DeleteMode, Item, Key, KeyKind, KeySchema, KeyValue, Rejected, Trouble};
-use tailwater_model::{TroubleKind, push_plain_item, push_plain_key};
+use tailwater_model::{TroubleKind, push_plain_item, push_plain_key, rfc_3339};
 
 use crate::database::Fault;
 use crate::identifier::quote_identifier;
-use crate::json_lines::rfc_3339;
 use crate::progress::now;
 
 /// A column as `pragma table_xinfo` tells it.

@@ -4,12 +4,11 @@
 use std::sync::{Arc, Mutex};
 
 use sqlx::Row;
-use tailwater_model::{KeySchema, PipelineIdentity, Trouble, TroubleKind};
+use tailwater_model::{DeadLetterRate, KeySchema, PipelineIdentity, Trouble, TroubleKind};
 use tokio::time::Instant;
 use tracing::warn;
 
 use crate::connect::{Address, address};
-use crate::dead_letter_rate::DeadLetterRate;
 use crate::lane::{LaneIdentity, PostgresLane, Shared};
 use crate::migrate::{MigrateFault, migrate};
 use crate::mirror_table::MirrorTable;
@@ -55,6 +54,7 @@ pub async fn claim(
         address,
         table,
         dead_letters: Mutex::new(DeadLetterRate::new(settings.dead_letters_per_minute_max)),
+        started: Instant::now(),
     });
     let pipeline = Arc::new(identity.clone());
     let lane = |number| {

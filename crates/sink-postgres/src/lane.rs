@@ -1,13 +1,14 @@
 //! One lane: its connection, and the one place where the order of a commit stands.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tailwater_model::{Committed, Failure, Group, PipelineIdentity, Progress, Sink, Trouble, TroubleKind};
+use tailwater_model::{
+    Committed, DeadLetterRate, Failure, Group, PipelineIdentity, Progress, Sink, Trouble, TroubleKind,
+};
 use tokio::time::Instant;
 
 use crate::bisect::write_isolating;
 use crate::connect::Address;
-use crate::dead_letter_rate::DeadLetterRate;
 use crate::fence::{CommitFault, Holder, fence, fenced, recount};
 use crate::keep_aside::{store_contact, store_dead_letters, store_gaps};
 use crate::mirror_table::MirrorTable;
@@ -48,16 +49,36 @@ pub(crate) struct Shared {
     pub(crate) address: Address,
     pub(crate) table: MirrorTable,
     pub(crate) dead_letters: Mutex<DeadLetterRate>,
+    pub(crate) started: Instant,
 }
 
 impl Shared {
     /// Another lane that panicked while counting leaves a usable count.
+    fn dead_letters(&self) -> MutexGuard<'_, DeadLetterRate> {
+        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Why the pipeline has to stop, once it has set too much aside.
     fn dead_letter_trouble(&self) -> Option<Trouble> {
-        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).trouble()
+        self.dead_letters().is_exceeded().then(|| {
+            Trouble::new(
+                TroubleKind::Config,
+                "sink.dead_letter_rate",
+                format!(
+                    "more than {} records went to the dead letters within a minute, so the pipeline stopped; they are \
+                     kept whole in tailwater.dead_letters and nothing is lost",
+                    self.settings.dead_letters_per_minute_max
+                ),
+            )
+            .advise(
+                "look at `select code, error, count(*) from tailwater.dead_letters group by 1, 2`, correct the \
+                 pipeline, or raise dead_letters_per_minute_max, and start again",
+            )
+        })
     }
 
     fn add_dead_letters(&self, count: u64) {
-        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner).add(Instant::now(), count);
+        self.dead_letters().add(self.started.elapsed(), count);
     }
 }
 

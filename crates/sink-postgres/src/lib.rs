@@ -10,7 +10,6 @@ mod bisect;
 mod checkpoints;
 mod claim;
 mod connect;
-mod dead_letter_rate;
 mod document;
 mod fault;
 mod fence;

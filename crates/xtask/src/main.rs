@@ -12,7 +12,9 @@ macro_rules! tell {
 }
 
 mod bench;
+mod chaos;
 mod command;
+mod compose;
 mod deny;
 mod endpoints;
 mod interrupt;
@@ -54,8 +56,23 @@ enum XtaskCommand {
     /// Check and test everything; servers that are not running are started, and stopped at the end.
     Test {
         /// Leave out what needs servers or an optimized build.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "compose")]
         quick: bool,
+        /// Only bring up docker-compose.yml and test that, in containers that are removed again (CI does it too).
+        #[arg(long)]
+        compose: bool,
+    },
+    /// Kill Tailwater and Kafka at random moments under load, many times, and show that nothing is lost or doubled.
+    Chaos {
+        /// How often each test kills Tailwater.
+        #[arg(long, default_value_t = chaos::KILLS)]
+        kills: u64,
+        /// How often the broker is killed.
+        #[arg(long, default_value_t = chaos::BROKER_KILLS)]
+        broker_kills: u64,
+        /// Where all chance starts from; without it, another one each time.
+        #[arg(long)]
+        seed: Option<u64>,
     },
     /// Check the rules of the house: crate edges, sizes, module docs, white space, reasons.
     Tidy,
@@ -82,7 +99,10 @@ fn run(command: XtaskCommand) -> Result<()> {
         XtaskCommand::Up { servers } => servers::up(named_or_all(&servers)),
         XtaskCommand::Down { servers } => servers::down(named_or_all(&servers)),
         XtaskCommand::Servers => servers::status(),
-        XtaskCommand::Test { quick } => test::run(quick),
+        XtaskCommand::Test { compose: true, .. } => test::run(test::Scope::Compose),
+        XtaskCommand::Test { quick: true, .. } => test::run(test::Scope::Quick),
+        XtaskCommand::Test { .. } => test::run(test::Scope::Full),
+        XtaskCommand::Chaos { kills, broker_kills, seed } => chaos::run(kills, broker_kills, seed),
         XtaskCommand::Tidy => tidy::run(),
         XtaskCommand::Bench => bench::run(),
         XtaskCommand::Deny => deny::run(),

@@ -10,9 +10,18 @@ use crate::command;
 /// DynamoDB Local 3 and Kafka 4 both need at least this Java.
 const JAVA_MAJOR_MIN: u32 = 17;
 
-/// Makes sure that a C compiler is there: the TLS library and SQLite are built from C.
+/// Makes sure that a C compiler, `make` and Perl are there: SQLite, a TLS library and librdkafka are built from C, and
+/// librdkafka's OpenSSL is configured by a Perl script.
 pub fn need_c_compiler() -> Result<()> {
-    need("a C compiler", &["build-essential"], || command::is_on_path("cc"))
+    need("a C compiler", &["build-essential"], || command::is_on_path("cc") && command::is_on_path("make"))?;
+    need("Perl with its modules", &["perl"], perl_is_whole)
+}
+
+/// Every Debian has a Perl without most of its modules; `Configure` of OpenSSL asks for these.
+fn perl_is_whole() -> bool {
+    let mut perl = Command::new("perl");
+    perl.args(["-MFindBin", "-MFile::Compare", "-MIPC::Cmd", "-e", "1"]);
+    perl.output().is_ok_and(|output| output.status.success())
 }
 
 /// Makes sure that a Java of at least [`JAVA_MAJOR_MIN`] and Maven are there.
@@ -25,6 +34,11 @@ pub fn need_java_and_maven() -> Result<()> {
 /// Makes sure that openssl's command is there: it makes the test server's certificate.
 pub fn need_openssl() -> Result<()> {
     need("openssl", &["openssl"], || command::is_on_path("openssl"))
+}
+
+/// Makes sure that kcat is there: the Kafka consumer, not ours, that the tests believe.
+pub fn need_kcat() -> Result<()> {
+    need("kcat", &["kcat"], || command::is_on_path("kcat"))
 }
 
 /// Makes sure that `is_there` holds, by installing Debian's `packages` when it does not.

@@ -5,7 +5,7 @@ mod dynamodb;
 mod jars;
 mod kafka;
 mod postgres;
-mod process;
+pub mod process;
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -104,11 +104,7 @@ impl ServerName {
 /// Servers that did start stay up when another fails; the error names each failure.
 pub fn up(names: &[ServerName]) -> Result<()> {
     let _lock = lock()?;
-    for name in names {
-        // One after the other: two package managers at once would wait for each other's lock or fail.
-        let server = name.server();
-        server.install(&make_dir(server)?).with_context(|| format!("{} cannot be installed", server.name()))?;
-    }
+    install_all(names)?;
     let outcomes = std::thread::scope(|scope| {
         let starts: Vec<_> = names.iter().map(|name| scope.spawn(|| up_one(name.server()))).collect();
         starts.into_iter().map(|start| start.join().unwrap_or_else(|_| Err(anyhow!("it panicked")))).collect::<Vec<_>>()
@@ -128,6 +124,26 @@ pub fn up(names: &[ServerName]) -> Result<()> {
         tell!("{:<9} {:<58} {how}", server.name(), server.endpoint());
     }
     if failures.is_empty() { Ok(()) } else { bail!("{}", failures.join("\n")) }
+}
+
+/// Gets the programs of the servers where they are missing, and starts nothing.
+pub fn install(names: &[ServerName]) -> Result<()> {
+    let _lock = lock()?;
+    install_all(names)
+}
+
+fn install_all(names: &[ServerName]) -> Result<()> {
+    for name in names {
+        // One after the other: two package managers at once would wait for each other's lock or fail.
+        let server = name.server();
+        server.install(&make_dir(server)?).with_context(|| format!("{} cannot be installed", server.name()))?;
+    }
+    Ok(())
+}
+
+/// Where a server that is written in Java has its jars.
+pub fn libs_dir(name: ServerName) -> PathBuf {
+    jars::libs(&dir_of(name.server()))
 }
 
 /// Stops those of the servers that this checkout started.

@@ -6,12 +6,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 
 use crate::servers::ServerName;
-use crate::{command, deny, interrupt, prerequisites, servers, tidy, workspace};
+use crate::{command, compose, deny, interrupt, prerequisites, servers, tidy, workspace};
 
 /// How long the demo of the smoke step runs.
 const DEMO_FOR: &str = "10s";
 /// The package of the tests that need real servers.
 const SERVER_TESTS: &str = "tailwater-tests";
+/// What turns the composition's tests on.
+const COMPOSE_FEATURE: &str = "tailwater-tests/compose";
 
 /// How a step went.
 enum Outcome {
@@ -20,9 +22,20 @@ enum Outcome {
     Skipped(&'static str),
 }
 
+/// What is to be tested.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Scope {
+    /// What needs neither servers nor an optimized build.
+    Quick,
+    /// Everything that this machine can be asked for; all of it in CI.
+    Full,
+    /// The composition of `docker-compose.yml` alone.
+    Compose,
+}
+
 /// The steps so far, with their times.
 #[derive(Default)]
-struct Report {
+pub struct Report {
     steps: Vec<(&'static str, Outcome, Duration)>,
     tests: Counts,
 }
@@ -35,35 +48,83 @@ struct Counts {
 }
 
 /// Runs the steps in order, whatever fails, and ends with a table; fails when one of them failed.
-///
-/// `quick` leaves out what needs servers or an optimized build.
-pub fn run(quick: bool) -> Result<()> {
+pub fn run(scope: Scope) -> Result<()> {
     let mut report = Report::default();
     report.step("prerequisites", prerequisites::need_c_compiler);
-    report.step("format", || command::run_shown(cargo().args(["fmt", "--all", "--check"])));
-    report.step("tidy", tidy::run);
-    report.step("clippy", || {
-        command::run_shown(cargo().args(["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
-    });
-    if deny::find().is_some() || std::env::var_os("CI").is_some() {
-        report.step("deny", deny::run);
+    if scope == Scope::Compose {
+        report.test_composition();
     } else {
-        report.skip("deny", "cargo-deny is not installed: cargo x deny");
-    }
-    if quick {
-        report.test(cargo().args(["test", "--workspace", "--no-fail-fast", "--exclude", SERVER_TESTS]));
-    } else {
-        report.test_with_servers();
-        report.step("release build", || command::run_shown(cargo().args(["build", "--release"])));
-        report.step("demo", || {
-            command::run_shown(cargo().args(["run", "--release", "--quiet", "--", "demo", "--for", DEMO_FOR]))
-        });
+        report.test_checkout(scope);
     }
     report.finish()
 }
 
+/// Whether this is CI, where nothing is left out.
+fn in_ci() -> bool {
+    std::env::var_os("CI").is_some()
+}
+
 impl Report {
-    fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> bool {
+    fn test_checkout(&mut self, scope: Scope) {
+        self.step("format", || command::run_shown(cargo().args(["fmt", "--all", "--check"])));
+        self.step("tidy", tidy::run);
+        self.step("clippy", || {
+            // The composition's tests are a target that only this feature turns on.
+            let all = ["clippy", "--workspace", "--all-targets", "--features", COMPOSE_FEATURE];
+            command::run_shown(cargo().args(all).args(["--", "-D", "warnings"]))
+        });
+        if deny::find().is_some() || in_ci() {
+            self.step("deny", deny::run);
+        } else {
+            self.skip("deny", "cargo-deny is not installed: cargo x deny");
+        }
+        if scope == Scope::Quick {
+            self.test("tests", cargo().args(["test", "--workspace", "--no-fail-fast", "--exclude", SERVER_TESTS]));
+            return;
+        }
+        self.with_servers(|report| {
+            report.test("tests", cargo().args(["test", "--workspace", "--no-fail-fast"]));
+        });
+        self.step("release build", || command::run_shown(cargo().args(["build", "--release"])));
+        self.step("demo", || {
+            command::run_shown(cargo().args(["run", "--release", "--quiet", "--", "demo", "--for", DEMO_FOR]))
+        });
+        if in_ci() {
+            self.test_composition();
+        } else {
+            self.skip("compose", "takes Docker and some minutes: cargo x test --compose");
+        }
+    }
+
+    /// Brings the composition up in containers, tests it, and removes what was started.
+    fn test_composition(&mut self) {
+        let mut composition = None;
+        self.step("compose images", || {
+            composition = Some(compose::prepare()?);
+            Ok(())
+        });
+        let Some(composition) = composition else { return };
+        let is_up = self.step("compose up", || composition.up());
+        if is_up {
+            self.test("compose tests", &mut composition.tests());
+        } else {
+            self.skip("compose tests", "the composition is not up");
+        }
+        if matches!(self.steps.last(), Some((_, Outcome::Failed(_), _))) || !is_up {
+            composition.tell_logs();
+        }
+        // Also after a failure or Ctrl-C: so not a step, which would not begin any more.
+        tell!("\n=== removing the containers, their network and volumes");
+        let began = Instant::now();
+        let removed = composition.remove();
+        // Stops the daemon when it was started here.
+        drop(composition);
+        let outcome = removed.map_or_else(|error| Outcome::Failed(format!("{error:#}")), |()| Outcome::Passed);
+        self.steps.push(("compose down", outcome, began.elapsed()));
+    }
+
+    /// Runs one step and notes how it went; whether it passed.
+    pub fn step(&mut self, name: &'static str, work: impl FnOnce() -> Result<()>) -> bool {
         if interrupt::asked_to_stop() {
             self.skip(name, "asked to stop");
             return false;
@@ -83,8 +144,8 @@ impl Report {
         self.steps.push((name, Outcome::Skipped(why), Duration::ZERO));
     }
 
-    /// Starts the servers that nobody else provides, tests, and stops those of them that were not running before.
-    fn test_with_servers(&mut self) {
+    /// Starts the servers that nobody else provides, does the work, and stops those of them that were not running before.
+    pub fn with_servers(&mut self, work: impl FnOnce(&mut Self)) {
         let (given, wanted): (Vec<_>, Vec<_>) =
             ServerName::ALL.into_iter().partition(|name| name.is_given_from_outside());
         let before = servers::running(&wanted);
@@ -92,10 +153,12 @@ impl Report {
             for name in &given {
                 tell!("{}", name.given_from());
             }
+            // Some tests start a Kafka of their own, and all of them read it by tools that come with it.
+            servers::install(&[ServerName::Kafka])?;
             servers::up(&wanted)
         });
         if ready {
-            self.test(cargo().args(["test", "--workspace", "--no-fail-fast"]));
+            work(self);
         } else {
             self.skip("tests", "their servers are not ready");
         }
@@ -110,20 +173,30 @@ impl Report {
     }
 
     /// Runs cargo's tests and adds up what their closing lines say.
-    fn test(&mut self, test_command: &mut Command) {
+    fn test(&mut self, name: &'static str, test_command: &mut Command) {
+        self.test_watched(name, test_command, |_| {});
+    }
+
+    /// The same, and shows each line of their output to `watch`.
+    pub fn test_watched(&mut self, name: &'static str, test_command: &mut Command, mut watch: impl FnMut(&str) + Send) {
         let mut counts = Counts::default();
-        self.step("tests", || {
-            let result = command::run_watched(test_command, |line| counts.add(line));
+        self.step(name, || {
+            let result = command::run_watched(test_command, |line| {
+                counts.add(line);
+                watch(line);
+            });
             // A run that compiles and tests nothing must not look like a success.
             result.and_then(|()| {
                 ensure!(counts.passed > 0, "not one test was run: look at the lines above for the reason");
                 Ok(())
             })
         });
-        self.tests = counts;
+        self.tests.passed += counts.passed;
+        self.tests.failed += counts.failed;
     }
 
-    fn finish(self) -> Result<()> {
+    /// Tells how every step went; fails when one of them failed.
+    pub fn finish(self) -> Result<()> {
         tell!("\n=== summary");
         let mut failures = 0_u32;
         for (name, outcome, took) in &self.steps {
@@ -160,7 +233,8 @@ fn number_before(text: &str, word: &str) -> u64 {
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
-fn cargo() -> Command {
+/// `cargo` in the checkout's root.
+pub fn cargo() -> Command {
     let mut cargo = command::cargo();
     cargo.current_dir(workspace::root());
     cargo

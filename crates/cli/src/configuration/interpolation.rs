@@ -65,6 +65,11 @@ pub fn resolve(raw: &str, surroundings: &Surroundings<'_>) -> Result<Resolved, U
 }
 
 impl Resolved {
+    /// Whether any of the value stands in the file itself.
+    pub fn has_literal(&self) -> bool {
+        !self.shape.replace(PLACEHOLDER, "").is_empty()
+    }
+
     fn push_literal(&mut self, text: &str) {
         self.text.push_str(text);
         self.shape.push_str(text);

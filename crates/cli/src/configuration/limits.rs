@@ -23,6 +23,10 @@ pub const STATEMENT_TIMEOUT: Bounds<Duration> = milliseconds(30_000, 100, 3_600_
 pub const LOCK_TIMEOUT: Bounds<Duration> = milliseconds(10_000, 100, 3_600_000);
 /// Longest time to connect.
 pub const CONNECT_TIMEOUT: Bounds<Duration> = milliseconds(10_000, 100, 300_000);
+/// Longest transaction of Kafka. Brokers refuse more than their `transaction.max.timeout.ms`, 15 minutes by default.
+pub const TRANSACTION_TIMEOUT: Bounds<Duration> = milliseconds(60_000, 10_000, 900_000);
+/// Longest wait for one answer of Kafka at a start.
+pub const REQUEST_TIMEOUT: Bounds<Duration> = milliseconds(30_000, 1_000, 300_000);
 
 const MEMORY_BYTES: Bounds<usize> = Bounds { default: 128 * MIB, min: 16 * MIB, max: 64 * GIB };
 const GROUP_EVENTS: Bounds<u32> = Bounds { default: 1_000, min: 1, max: 100_000 };

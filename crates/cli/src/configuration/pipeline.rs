@@ -44,8 +44,10 @@ fn read_document(document: &DeTable<'_>, file: &str, report: &mut Report<'_>) ->
     let source = source::read(root.section("source", report), report);
     let transforms = transforms::read(root.entry("transform"), report);
     let given = Given {
+        pipeline: name.as_deref(),
         source_table: source.as_ref().map(|source| source.table.as_str()),
         dead_letters_per_minute_max: limits.dead_letters_per_minute_max,
+        group_delay_max: limits.group_delay_max,
     };
     let sink = sink::read(root.section("sink", report), &given, report);
     let lanes = read_lanes(&mut root, sink.as_ref(), report);
@@ -68,7 +70,7 @@ fn read_name(root: &mut Section<'_>, report: &mut Report<'_>) -> Option<String> 
 fn read_lanes(root: &mut Section<'_>, sink: Option<&SinkSpec>, report: &mut Report<'_>) -> u32 {
     let one_lane = Bounds { default: 1, min: 1, max: 1 };
     let bounds = match sink {
-        Some(SinkSpec::Postgres(_)) | None => limits::LANES,
+        Some(SinkSpec::Kafka(_) | SinkSpec::Postgres(_)) | None => limits::LANES,
         Some(SinkSpec::Sqlite(_)) => Bounds { default: 1, ..limits::LANES },
         // One file and one terminal have one writer.
         Some(SinkSpec::File(_) | SinkSpec::Stdout) => one_lane,

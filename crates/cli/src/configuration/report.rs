@@ -15,7 +15,7 @@ pub struct Report<'a> {
 }
 
 /// Where a finding belongs.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
     /// Path of the key.
     pub path: String,

@@ -67,6 +67,11 @@ impl<'a> Section<'a> {
         Place { path: join(&self.place.path, key), span: span.unwrap_or_else(|| self.place.span.clone()) }
     }
 
+    /// Whether the key does not stand in the table.
+    pub fn is_absent(&self, key: &str) -> bool {
+        self.entries.is_none_or(|entries| !entries.contains_key(key))
+    }
+
     /// The value of a key, of any kind.
     pub fn entry(&mut self, key: &'static str) -> Option<Entry<'a>> {
         self.known.push(key);
@@ -104,7 +109,7 @@ impl<'a> Section<'a> {
 
     /// A string without which there is no pipeline.
     pub fn required_text(&mut self, key: &'static str, what: &str, report: &mut Report<'_>) -> Option<Text> {
-        if self.entries.is_none_or(|entries| !entries.contains_key(key)) {
+        if self.is_absent(key) {
             let place = self.absent(key);
             report.fault(&place, "config.missing_key", format!("`{key}` is missing"), Some(what.to_owned()));
         }
@@ -160,6 +165,22 @@ impl<'a> Section<'a> {
         within(value, bounds, "a number", |number| number.to_string(), &entry.place, report)
     }
 
+    /// A whole number within both bounds, without a default.
+    pub fn optional_number(&mut self, key: &'static str, min: u32, max: u32, report: &mut Report<'_>) -> Option<u32> {
+        let entry = self.entry(key)?;
+        let DeValue::Integer(number) = entry.value else {
+            wrong_type(&entry, "an integer", None, report);
+            return None;
+        };
+        let value = u32::from_str_radix(number.as_str(), number.radix()).ok();
+        let value = value.filter(|value| (min..=max).contains(value));
+        if value.is_none() {
+            let message = format!("expected a number from {min} to {max}");
+            report.fault(&entry.place, "config.bad_value", message, None);
+        }
+        value
+    }
+
     /// Reports every key that nobody asked for.
     pub fn finish(self, report: &mut Report<'_>) {
         for key in self.entries.into_iter().flat_map(|entries| entries.keys()) {
@@ -170,20 +191,15 @@ impl<'a> Section<'a> {
     }
 
     fn unknown_key(&self, key: &str, span: Range<usize>, report: &mut Report<'_>) {
-        let looks_like_a_key = key.len() <= SHOWN_KEY_CHARACTERS_MAX
-            && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
-        let shown = if looks_like_a_key { key } else { "?" };
-        let place = Place { path: join(&self.place.path, shown), span };
+        let place = Place { path: join(&self.place.path, shown(key)), span };
         let table = if self.place.path.is_empty() { "the file".into() } else { format!("[{}]", self.place.path) };
-        let credential = ["access_key", "secret", "session_token"].iter().any(|word| key.contains(word));
-        let suggestion = if credential {
-            "AWS credentials come from the default chain (environment, profile, role), never from this file".into()
-        } else {
-            match closest(key, self.known.iter().copied()) {
+        let suggestion = match known_slip(&self.place.path, key) {
+            Some(advice) => advice.to_owned(),
+            None => match closest(key, self.known.iter().copied()) {
                 Some(known) => format!("did you mean `{known}`?"),
                 None if self.known.is_empty() => "it has no keys".into(),
                 None => format!("keys: {}", self.known.join(", ")),
-            }
+            },
         };
         report.fault(&place, "config.unknown_key", format!("not a key of {table}"), Some(suggestion));
     }
@@ -269,12 +285,38 @@ fn within<T: Copy + PartialOrd>(
     }
 }
 
-fn closest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
+/// What to do about a key that people expect and that is not there on purpose.
+fn known_slip(table: &str, key: &str) -> Option<&'static str> {
+    let has = |words: &[&str]| words.iter().any(|word| key.contains(word));
+    if table == "sink.kafka.tls" && has(&["verif", "insecure", "skip", "mode", "hostname"]) {
+        return Some(
+            "the broker's certificate and name are always verified; give `ca_file` for an authority of your own",
+        );
+    }
+    // Kafka has secrets of its own, for OAuth among others.
+    (has(&["access_key", "session_token"]) || has(&["secret"]) && !table.starts_with("sink.kafka"))
+        .then_some("AWS credentials come from the default chain (environment, profile, role), never from this file")
+}
+
+/// A key as it may be shown.
+fn shown(key: &str) -> &str {
+    let looks_like_a_key = key.len() <= SHOWN_KEY_CHARACTERS_MAX
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'));
+    if looks_like_a_key { key } else { "?" }
+}
+
+/// The known word that is most like one that is not known, if any is.
+pub fn closest<'w>(word: &str, known: impl Iterator<Item = &'w str>) -> Option<&'w str> {
     known
-        .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
+        .map(|candidate| (similarity(word, candidate), candidate))
         .filter(|(similarity, _)| *similarity >= SIMILARITY_MIN)
         .max_by(|left, right| left.0.total_cmp(&right.0))
         .map(|(_, candidate)| candidate)
+}
+
+/// Capital and small letters count as the same.
+fn similarity(left: &str, right: &str) -> f64 {
+    strsim::jaro_winkler(&left.to_ascii_lowercase(), &right.to_ascii_lowercase())
 }
 
 fn join(path: &str, key: &str) -> String {

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tailwater_sink_kafka::KafkaSettings;
 use tailwater_sink_local::{FileSettings, SqliteSettings};
 use tailwater_sink_postgres::PostgresSettings;
 use tailwater_source_dynamodb::{AwsSettings, OnGap, StartAt};
@@ -56,6 +57,8 @@ pub enum TransformSpec {
 
 /// The one `[sink.X]`.
 pub enum SinkSpec {
+    /// `[sink.kafka]`.
+    Kafka(Box<KafkaSettings>),
     /// `[sink.postgres]`.
     Postgres(PostgresSettings),
     /// `[sink.sqlite]`.
@@ -70,6 +73,7 @@ impl SinkSpec {
     /// Its name in the file.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::Kafka(_) => "kafka",
             Self::Postgres(_) => "postgres",
             Self::Sqlite(_) => "sqlite",
             Self::File(_) => "file",

@@ -26,10 +26,27 @@ fn every_bad_file_gives_its_messages() {
 }
 
 #[test]
+fn iam_for_msk_needs_a_build_with_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = "name = \"shop\"\n[source]\ntable = \"orders\"\n[sink.kafka]\nbrokers = \"b-1.example.org:9098\"\n\
+                tls = true\nsasl = { mechanism = \"AWS_MSK_IAM\", region = \"eu-west-1\" }\n";
+    std::fs::write(folder.path().join("shop.toml"), text).expect("writes");
+    let found = output_of(folder.path(), &["validate", "shop.toml"], &[]);
+    if cfg!(feature = "msk-iam") {
+        assert_eq!(found.code, Some(0), "{}", found.text);
+    } else {
+        assert_eq!(found.code, Some(2), "{}", found.text);
+        let words = "config.not_built  shop.toml:7:22  sink.kafka.sasl.mechanism\n  this tailwater was built without IAM \
+                     for Amazon MSK\n  → build it in: cargo install --path crates/cli --features msk-iam\n";
+        assert!(found.text.contains(words), "{}", found.text);
+    }
+}
+
+#[test]
 fn every_example_is_fine() {
     let folder = pipeline_folder("pipelines");
     let names = toml_names(&folder);
-    for sink in ["postgres", "sqlite", "file", "stdout"] {
+    for sink in ["kafka", "postgres", "sqlite", "file", "stdout"] {
         assert!(names.contains(&format!("orders-to-{sink}.toml")), "{names:?}");
     }
     for name in &names {

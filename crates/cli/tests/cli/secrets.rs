@@ -5,8 +5,8 @@ use crate::binary::output_of;
 /// No valid name, path, word, duration or number; unlike anything that Tailwater prints.
 const CANARY: &str = "CANARY!FINCH SISKIN";
 
-/// A file that uses every string setting. `@` stands before each string to put the secret into.
-const EVERY_STRING: &str = r#"
+/// A file that uses every string setting but those of sinks. `@` stands before each string to put the secret into.
+const COMMON: &str = r#"
 name = @"shop"
 lanes = 1
 [source]
@@ -31,6 +31,16 @@ include = [@"a", @"b.c"]
 exclude = [@"b"]
 [[transform]]
 rename = { @"a" = @"z" }
+[limits]
+memory_bytes_max = @"128MiB"
+group_bytes_max = @"4MiB"
+group_delay_max = @"200ms"
+grace_period = @"30s"
+discovery_interval = @"30s"
+"#;
+
+/// Every string setting of Postgres.
+const POSTGRES: &str = r#"
 [sink.postgres]
 url = @"postgres://writer@db.example.org/shop"
 schema = @"public"
@@ -40,12 +50,40 @@ tls = { mode = @"verify-full", ca_file = @"ca.pem" }
 statement_timeout = @"30s"
 lock_timeout = @"10s"
 connect_timeout = @"10s"
-[limits]
-memory_bytes_max = @"128MiB"
-group_bytes_max = @"4MiB"
-group_delay_max = @"200ms"
-grace_period = @"30s"
-discovery_interval = @"30s"
+"#;
+
+/// Every string setting of Kafka, with a user name and a password.
+const KAFKA: &str = r#"
+[sink.kafka]
+brokers = @"kafka-1.example.org:9093"
+topic = @"{table}"
+dead_letter_topic = @"{pipeline}-dead"
+progress_topic = @"{pipeline}-progress"
+format = @"json"
+delete = @"event"
+delivery = @"exactly-once"
+on_repartition = @"stop"
+transaction_timeout = @"60s"
+request_timeout = @"30s"
+create_topics = { partitions = 1, config = { "cleanup.policy" = @"compact" } }
+tls = { ca_file = @"ca.pem", certificate_file = @"c.pem", key_file = @"k.pem", key_password = @"${env:EMPTY:-x}" }
+[sink.kafka.sasl]
+mechanism = @"PLAIN"
+username = @"writer"
+password = @"${env:EMPTY:-x}"
+[sink.kafka.librdkafka]
+@"client.rack" = @"a"
+"ssl.keystore.password" = @"${env:EMPTY:-x}"
+"#;
+
+/// The settings of Kafka that are there with a token only.
+const KAFKA_TOKEN: &str = r#"
+[sink.kafka]
+brokers = @"kafka-1.example.org:9093"
+tls = true
+[sink.kafka.sasl]
+mechanism = @"OAUTHBEARER"
+token_file = @"token"
 "#;
 
 /// Ways to write, or to break, a string value. `%` stands for the secret.
@@ -70,30 +108,34 @@ const DAMAGES: [&str; 15] = [
 #[test]
 fn no_output_holds_a_secret_of_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    let places = EVERY_STRING.matches('@').count();
-    assert!(places > 30, "{places}");
     let mut files = Vec::new();
-    for (number, damage) in DAMAGES.iter().enumerate() {
-        for place in 0..places {
-            let name = format!("{number:02}-{place:02}.toml");
-            let text = with_string(place, &damage.replace('%', CANARY));
-            std::fs::write(folder.path().join(&name), text).expect("writes");
-            files.push(name);
+    for (sink, more) in [("postgres", POSTGRES), ("kafka", KAFKA), ("token", KAFKA_TOKEN)] {
+        let whole = format!("{COMMON}{more}");
+        let places = whole.matches('@').count();
+        assert!(places > 25, "{places}");
+        for (number, damage) in DAMAGES.iter().enumerate() {
+            for place in 0..places {
+                let name = format!("{number:02}-{place:02}-{sink}.toml");
+                let text = with_string(&whole, place, &damage.replace('%', CANARY));
+                std::fs::write(folder.path().join(&name), text).expect("writes");
+                files.push(name);
+            }
         }
+        // The undamaged file is fine, so each fault below is the secret's.
+        std::fs::write(folder.path().join("fine.toml"), with_string(&whole, usize::MAX, "")).expect("writes");
+        let fine = output_of(folder.path(), &["validate", "fine.toml"], &[]);
+        assert_eq!(fine.code, Some(0), "{}", fine.text);
     }
-    // The undamaged file is fine, so each fault below is the secret's.
-    std::fs::write(folder.path().join("fine.toml"), with_string(usize::MAX, "")).expect("writes");
-    let fine = output_of(folder.path(), &["validate", "fine.toml"], &[]);
-    assert_eq!(fine.code, Some(0), "{}", fine.text);
-
     let files: Vec<_> = files.iter().map(String::as_str).collect();
     for command in [vec!["validate"], vec!["validate", "--json"], vec!["run"]] {
         let found = output_of(folder.path(), &[command.as_slice(), &files].concat(), &[("TAILWATER_LOG", "trace")]);
         assert_eq!(found.code, Some(2), "{}", found.text);
         assert_no_canary(&found.text);
     }
-    // The first two are well-formed: there a word such as a path may be shown once somebody connects.
-    let broken = files.iter().filter(|file| !file.starts_with("00") && !file.starts_with("01"));
+    // The first two and the one with an escape, which TOML knows, are well-formed: there a word such as a path may be
+    // shown once somebody connects.
+    let is_broken = |file: &&&str| !["00", "01", "11"].iter().any(|number| file.starts_with(number));
+    let broken = files.iter().filter(is_broken);
     for file in broken.step_by(7) {
         let found = output_of(folder.path(), &["checkpoints", "show", file], &[("TAILWATER_LOG", "trace")]);
         assert_eq!(found.code, Some(2), "{file}: {}", found.text);
@@ -121,9 +163,29 @@ fn no_output_holds_a_password_that_cannot_connect() {
     }
 }
 
-fn with_string(place: usize, string: &str) -> String {
+#[test]
+fn no_output_holds_a_password_that_no_broker_asks_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let password = "CANARY9f3e7";
+    for (mechanism, tls) in [("PLAIN", "false"), ("SCRAM-SHA-512", "true")] {
+        // Nothing listens on port 1.
+        let file = format!(
+            "name = \"shop\"\n[source]\ntable = \"orders\"\n[sink.kafka]\nbrokers = \"127.0.0.1:1\"\n\
+             request_timeout = \"1s\"\ntls = {tls}\n[sink.kafka.sasl]\nmechanism = \"{mechanism}\"\n\
+             username = \"writer\"\npassword = \"${{env:KAFKA_PASSWORD}}\"\n\
+             [sink.kafka.librdkafka]\ndebug = \"all\"\n\"ssl.keystore.password\" = \"${{env:KAFKA_PASSWORD}}\"\n"
+        );
+        std::fs::write(folder.path().join("shop.toml"), file).expect("writes");
+        let variables = [("KAFKA_PASSWORD", password), ("TAILWATER_LOG", "trace")];
+        let found = output_of(folder.path(), &["checkpoints", "show", "shop.toml"], &variables);
+        assert_eq!(found.code, Some(3), "{}", found.text);
+        assert!(!found.text.contains(password), "{}", found.text);
+    }
+}
+
+fn with_string(whole: &str, place: usize, string: &str) -> String {
     let mut out = String::new();
-    for (number, part) in EVERY_STRING.split('@').enumerate() {
+    for (number, part) in whole.split('@').enumerate() {
         match number.checked_sub(1) {
             Some(found) if found == place => {
                 out.push_str(string);

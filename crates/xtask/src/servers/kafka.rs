@@ -1,20 +1,25 @@
-//! Apache Kafka: one process that is broker and controller (KRaft).
+//! Apache Kafka: one process that is broker and controller (KRaft). It listens without any security for most tests, and
+//! with TLS and logins for those of connections.
 
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
 
-use super::{ANSWER_WITHIN, Server, jars};
-use crate::{command, endpoints};
+use super::{ANSWER_WITHIN, Server, certificate, jars};
+use crate::{command, endpoints, prerequisites};
 
 /// The heap's bound in MiB; a broker of tests needs little.
 const HEAP_MIB_MAX: u32 = 512;
 /// The cluster's id: any 16 bytes in base64. Fixed, so that formatting twice is the same as once.
 const CLUSTER_ID: &str = "dGFpbHdhdGVyLXRlc3RzIQ";
+/// The mechanisms whose users are in Kafka's own storage, made when that is formatted.
+const SCRAM_MECHANISMS: [&str; 2] = ["SCRAM-SHA-256", "SCRAM-SHA-512"];
+/// Beside the data folder: what it was formatted with.
+const FORMAT_FILE: &str = "data.format";
 /// The request key of Metadata in Kafka's protocol.
 const METADATA_REQUEST: i16 = 3;
 /// The oldest Metadata version whose answer names the controller; its encoding has no compact forms.
@@ -45,23 +50,17 @@ impl Server for Kafka {
     }
 
     fn install(&self, dir: &Path) -> Result<()> {
+        prerequisites::need_openssl()?;
+        prerequisites::need_kcat()?;
         jars::install("kafka", dir)
     }
 
     fn prepare(&self, dir: &Path) -> Result<Command> {
         let properties_path = dir.join("server.properties");
-        fs::write(&properties_path, server_properties(&dir.join("data")))
+        let properties = server_properties(&dir.join("data"), &make_key_store(&dir.join("tls"))?);
+        fs::write(&properties_path, properties)
             .with_context(|| format!("cannot write {}", properties_path.display()))?;
-        let mut format = broker_java(dir);
-        format.args([
-            "kafka.tools.StorageTool",
-            "format",
-            "--ignore-formatted",
-            "--cluster-id",
-            CLUSTER_ID,
-            "--config",
-        ]);
-        command::run_quietly(format.arg(&properties_path)).context("cannot format Kafka's data folder")?;
+        format_data(dir, &properties_path)?;
         let mut broker = broker_java(dir);
         broker.arg("kafka.Kafka").arg(properties_path);
         Ok(broker)
@@ -90,20 +89,72 @@ fn broker_java(dir: &Path) -> Command {
     java
 }
 
-fn server_properties(data: &Path) -> String {
+/// The broker's certificate with its key in one file, as Kafka wants them.
+fn make_key_store(dir: &Path) -> Result<PathBuf> {
+    let certificate = certificate::make(dir)?;
+    let read = |path: &Path| fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()));
+    let (key, chain) = (read(&certificate.key)?, read(&certificate.chain)?);
+    let key_store = dir.join("server.pem");
+    fs::write(&key_store, key + &chain).with_context(|| format!("cannot write {}", key_store.display()))?;
+    Ok(key_store)
+}
+
+/// Makes the data folder with its users; one that was formatted otherwise is made anew.
+fn format_data(dir: &Path, properties: &Path) -> Result<()> {
+    let user = endpoints::KAFKA_USER;
+    let users = SCRAM_MECHANISMS.map(|mechanism| format!("{mechanism}=[name={user},password={user}]"));
+    let mut arguments = vec!["format", "--ignore-formatted", "--cluster-id", CLUSTER_ID];
+    arguments.extend(users.iter().flat_map(|user| ["--add-scram", user]));
+    let (stamp_path, stamp) = (dir.join(FORMAT_FILE), arguments.join("\n"));
+    let data = dir.join("data");
+    if data.is_dir() && fs::read_to_string(&stamp_path).is_ok_and(|found| found == stamp) {
+        return Ok(());
+    }
+    if data.is_dir() {
+        fs::remove_dir_all(&data).with_context(|| format!("cannot remove {}", data.display()))?;
+    }
+    let mut format = broker_java(dir);
+    format.arg("kafka.tools.StorageTool").args(&arguments).arg("--config").arg(properties);
+    command::run_quietly(&mut format).context("cannot format Kafka's data folder")?;
+    // Last: without the stamp, a folder that was left half-way is made again.
+    fs::write(&stamp_path, stamp).with_context(|| format!("cannot write {}", stamp_path.display()))
+}
+
+fn server_properties(data: &Path, key_store: &Path) -> String {
     let (host, port, controller) = (endpoints::LOOPBACK, endpoints::KAFKA_PORT, endpoints::KAFKA_CONTROLLER_PORT);
-    let data = data.display();
+    let (tls, login) = (endpoints::KAFKA_TLS_PORT, endpoints::KAFKA_LOGIN_PORT);
+    let listeners = format!("PLAINTEXT://{host}:{port},SSL://{host}:{tls},SASL_SSL://{host}:{login}");
+    let protocols = "PLAINTEXT:PLAINTEXT,SSL:SSL,SASL_SSL:SASL_SSL,CONTROLLER:PLAINTEXT";
+    let (data, key_store) = (data.display(), key_store.display());
     format!(
         "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@{host}:{controller}\n\
-         listeners=PLAINTEXT://{host}:{port},CONTROLLER://{host}:{controller}\n\
-         advertised.listeners=PLAINTEXT://{host}:{port}\ncontroller.listener.names=CONTROLLER\nlog.dirs={data}\n\
+         listeners={listeners},CONTROLLER://{host}:{controller}\n\
+         advertised.listeners={listeners}\ncontroller.listener.names=CONTROLLER\n\
+         listener.security.protocol.map={protocols}\nlog.dirs={data}\n\
+         ssl.keystore.type=PEM\nssl.keystore.location={key_store}\n\
+         {}\
          # One broker can hold only one copy.\n\
          offsets.topic.replication.factor=1\ntransaction.state.log.replication.factor=1\n\
          transaction.state.log.min.isr=1\nshare.coordinator.state.topic.replication.factor=1\n\
          share.coordinator.state.topic.min.isr=1\n\
          # Fewer files, and groups that do not wait for members that never come.\n\
-         offsets.topic.num.partitions=4\ntransaction.state.log.num.partitions=4\ngroup.initial.rebalance.delay.ms=0\n"
+         offsets.topic.num.partitions=4\ntransaction.state.log.num.partitions=4\ngroup.initial.rebalance.delay.ms=0\n",
+        login_properties()
     )
+}
+
+/// Who may log in, and how. Bearer tokens are taken unsigned: Kafka's validator for tests is the default.
+fn login_properties() -> String {
+    let (user, modules) = (endpoints::KAFKA_USER, "org.apache.kafka.common.security");
+    let mut lines = format!("sasl.enabled.mechanisms=PLAIN,OAUTHBEARER,{}\n", SCRAM_MECHANISMS.join(","));
+    let mut module = |mechanism: &str, module: &str| {
+        let mechanism = mechanism.to_lowercase();
+        lines += &format!("listener.name.sasl_ssl.{mechanism}.sasl.jaas.config={modules}.{module};\n");
+    };
+    module("PLAIN", &format!("plain.PlainLoginModule required user_{user}=\"{user}\""));
+    module("OAUTHBEARER", "oauthbearer.OAuthBearerLoginModule required");
+    SCRAM_MECHANISMS.iter().for_each(|mechanism| module(mechanism, "scram.ScramLoginModule required"));
+    lines
 }
 
 /// A Metadata request about no topics, behind its length.

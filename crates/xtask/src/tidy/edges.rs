@@ -14,13 +14,15 @@ const OUR_PREFIX: &str = "tailwater-";
 /// What everything but the top may use.
 const BOTTOM: &[&str] = &["model"];
 /// What the top may use.
-const ALL_PARTS: &[&str] = &["model", "pipeline", "sink-local", "sink-postgres", "source-dynamodb", "transform"];
+const ALL_PARTS: &[&str] =
+    &["model", "pipeline", "sink-kafka", "sink-local", "sink-postgres", "source-dynamodb", "transform"];
 
 /// Each crate with the crates of ours that it may use, for its tests and its build script too.
 const ALLOWED_EDGES: &[(&str, &[&str])] = &[
     ("cli", ALL_PARTS),
     ("model", &[]),
     ("pipeline", BOTTOM),
+    ("sink-kafka", BOTTOM),
     ("sink-local", BOTTOM),
     ("sink-postgres", BOTTOM),
     ("source-dynamodb", BOTTOM),
@@ -41,7 +43,8 @@ const CONFINED: &[Confined] = &[
     Confined {
         family: "the AWS SDK",
         is_member: |name| name.starts_with("aws-"),
-        allowed: |ours| matches!(ours, "source-dynamodb" | "tests"),
+        // sink-kafka behind its feature `msk-iam` only: Amazon MSK logs in by requests signed with AWS's credentials.
+        allowed: |ours| matches!(ours, "sink-kafka" | "source-dynamodb" | "tests"),
         to_do: "reach DynamoDB through source-dynamodb",
     },
     Confined {
@@ -135,6 +138,7 @@ mod tests {
             ("tests", "tailwater-model"),
             ("pipeline", "tailwater-model"),
             ("source-dynamodb", "aws-sdk-dynamodb"),
+            ("sink-kafka", "aws-sigv4"),
             ("tests", "aws-config"),
             ("sink-local", "sqlx"),
             ("pipeline", "tokio"),

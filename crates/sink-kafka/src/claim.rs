@@ -1,0 +1,150 @@
+//! Taking a pipeline over, and reading its progress for people.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use tailwater_model::{Checkpoints, KeySchema, PipelineIdentity, Progress, Trouble, TroubleKind, ViewType};
+
+use crate::client_config::reader_config;
+use crate::context::KafkaContext;
+use crate::fault::Fault;
+use crate::lane::KafkaLane;
+use crate::progress::{LaneProgress, ProgressReader, Until};
+use crate::session::{Claim, LaneSession, Shared};
+use crate::settings::KafkaSettings;
+use crate::thread::LaneThread;
+use crate::topics::check_topics;
+
+/// Takes over the pipeline: from now on no earlier process can commit. Checks the topics, and makes those that may be
+/// made. Index is lane.
+///
+/// The first lane decides: the number of the claim is counted up in its partition, under Kafka's fence. The other lanes
+/// are taken when they are opened, and whoever finds a newer claim there stops. So of two processes that start at once
+/// exactly one goes on.
+///
+/// # Errors
+/// Trouble of kind `Config` for another lane count (`sink.lane_count`) or topics that cannot hold what they are to; of
+/// kind `Environment` for everything that the cluster refuses.
+pub async fn claim(
+    settings: &KafkaSettings,
+    identity: &PipelineIdentity,
+    keys: &KeySchema,
+    view_type: Option<ViewType>,
+) -> Result<Vec<KafkaLane>, Trouble> {
+    let facts = check_topics(settings, identity.lanes).await.map_err(told)?;
+    let stored = read_lanes(settings, identity.lanes).await?;
+    let previous_stream = stored
+        .iter()
+        .flat_map(|lane| lane.other_streams(&identity.stream))
+        .max()
+        .map(|(_, stream_arn)| stream_arn.to_owned());
+    let shared = Arc::new(Shared::new(settings, identity, keys, view_type));
+    let owner = owner_mark();
+    let mut claimed = None;
+    let mut lanes = Vec::new();
+    for number in 0..identity.lanes {
+        let session = LaneSession::new(Arc::clone(&shared), number);
+        let thread = LaneThread::start(format!("{}-{number}", identity.name), session)?;
+        let (claim, progress) = match &claimed {
+            Some(claim) => (Claim::clone(claim), None),
+            None => {
+                let (claim, progress) = take(&thread, facts, owner.clone()).await?;
+                claimed = Some(claim.clone());
+                (claim, Some(progress))
+            }
+        };
+        lanes.push(KafkaLane::new(number, Arc::clone(&shared), claim, progress, thread, previous_stream.clone()));
+    }
+    Ok(lanes)
+}
+
+/// Opens the first lane by a new claim.
+async fn take(
+    thread: &LaneThread,
+    facts: crate::topics::TopicFacts,
+    owner: String,
+) -> Result<(Claim, Progress), Trouble> {
+    let claim = Claim::New { owner: owner.clone() };
+    let opened = thread.run(move |session| session.open(facts, &claim)).await;
+    let (number, progress) = opened.map_err(|failure| failure.trouble().clone())?.map_err(told)?;
+    Ok((Claim::Made { number, owner }, progress))
+}
+
+/// The stored progress of a pipeline, for people; nothing when its progress topic is missing or holds none
+/// of it. Changes nothing,
+/// and disturbs no running pipeline.
+pub async fn checkpoints(settings: &KafkaSettings, pipeline: &str) -> Result<Option<Checkpoints>, Trouble> {
+    let lanes = progress_partitions(settings).await?;
+    let stored = read_lanes(settings, lanes).await?;
+    let is_of_pipeline = |lane: &LaneProgress| lane.session.as_ref().is_some_and(|mark| mark.fact.pipeline == pipeline);
+    if !stored.iter().any(is_of_pipeline) {
+        return Ok(None);
+    }
+    let mut shards: Vec<_> =
+        (0..lanes).zip(&stored).flat_map(|(lane, stored)| stored.checkpoints(lane, time)).collect();
+    shards.sort_by(|left, right| (&left.stream_arn, &left.shard).cmp(&(&right.stream_arn, &right.shard)));
+    Ok(Some(Checkpoints {
+        gaps: stored.iter().map(LaneProgress::gap_count).sum(),
+        dead_letters: shards.iter().map(|shard| shard.counts.dead_lettered).sum(),
+        shards,
+    }))
+}
+
+/// At a start and in a command somebody is looking: every trouble is told at once.
+fn told(fault: Fault) -> Trouble {
+    fault.trouble
+}
+
+/// Reads the partitions of all lanes.
+async fn read_lanes(settings: &KafkaSettings, lanes: u32) -> Result<Vec<LaneProgress>, Trouble> {
+    if lanes == 0 {
+        return Ok(Vec::new());
+    }
+    let settings = settings.clone();
+    blocking(move || {
+        let mut reader = ProgressReader::new(&settings, 0..lanes)?;
+        Ok(reader.read(&Until::End, settings.request_timeout)?.to_vec())
+    })
+    .await
+}
+
+/// Partitions of the progress topic; none when it is missing.
+async fn progress_partitions(settings: &KafkaSettings) -> Result<u32, Trouble> {
+    let settings = settings.clone();
+    blocking(move || {
+        let doing = "looking for the progress topic";
+        let failed = |error: &_, problem| Fault::of(doing, &settings.brokers, error, problem);
+        let consumer: BaseConsumer<KafkaContext> = reader_config(&settings)?
+            .create_with_context(KafkaContext::new(&settings))
+            .map_err(|error| failed(&error, None))?;
+        // An event may have to be served before the first answer: that of a bearer token.
+        let _served = consumer.poll(Duration::from_millis(20));
+        let metadata = consumer
+            .fetch_metadata(Some(&settings.progress_topic), settings.request_timeout)
+            .map_err(|error| failed(&error, consumer.context().last_problem()))?;
+        let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
+        Ok(u32::try_from(partitions).unwrap_or(u32::MAX))
+    })
+    .await
+}
+
+async fn blocking<R: Send + 'static>(work: impl FnOnce() -> Result<R, Fault> + Send + 'static) -> Result<R, Trouble> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| {
+        Trouble::new(TroubleKind::Runtime, "sink.kafka.panic", format!("reading the progress broke down: {error}"))
+            .advise("this is a bug in Tailwater; please report it")
+    })?
+    .map_err(told)
+}
+
+/// A random mark: two processes that claim must not look the same.
+#[expect(clippy::disallowed_methods, reason = "the mark tells processes apart; nothing that is carried depends on it")]
+fn owner_mark() -> String {
+    format!("{:032x}", fastrand::u128(..))
+}
+
+/// Milliseconds since 1970 as RFC 3339.
+fn time(ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| format!("{time:.3}"))
+}

@@ -1,0 +1,323 @@
+//! From settings to what librdkafka is configured with.
+
+use std::time::Duration;
+
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
+use secrecy::ExposeSecret;
+use tailwater_model::{Trouble, TroubleKind};
+
+use crate::refused_property::refused_property;
+use crate::secured::set_security;
+use crate::settings::KafkaSettings;
+
+/// Requests that may be under way at once to one broker; more than five and retries could reorder, and librdkafka
+/// refuses them to an idempotent producer.
+const IN_FLIGHT_MAX: &str = "5";
+/// How long librdkafka waits for company for a message. Our groups come whole, so this is only for their last messages.
+const LINGER_MS: &str = "5";
+/// Messages that one producer may hold; a lane serves deliveries while its queue is full.
+const QUEUE_MESSAGES_MAX: &str = "100000";
+/// Bytes that one producer may hold, in KiB, if not one message alone is larger: a multiple of the usual group.
+const QUEUE_KIB_MAX: usize = 32 * 1024;
+/// Bytes that a reader of progress may hold, in KiB.
+const READ_AHEAD_KIB_MAX: &str = "8192";
+/// How long a broker may hold a fetch back while there is nothing to read: so long takes it to find a partition's end.
+const FETCH_WAIT_MAX_MS: &str = "50";
+/// The range that librdkafka takes for `message.max.bytes`.
+const MESSAGE_BYTES_RANGE: std::ops::RangeInclusive<usize> = 1_000..=1_000_000_000;
+/// Time to wait before connecting again, doubled up to the maximum: a broker that restarts is found soon.
+const RECONNECT_MS: &str = "100";
+/// The maximum of that.
+const RECONNECT_MAX_MS: &str = "2000";
+/// A connection that is not there after this long is tried again; also what librdkafka takes at least.
+const CONNECT_WITHIN: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(10));
+/// The shortest and the longest `socket.timeout.ms` that librdkafka takes.
+const SOCKET_TIMEOUT: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(300));
+/// The shortest `transaction.timeout.ms` that librdkafka takes, and a longest one that it can count with. Brokers refuse
+/// far shorter ones (`transaction.max.timeout.ms`, 15 minutes by default).
+const TRANSACTION_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(24 * 60 * 60));
+
+/// What we set and a user may set too, with the other name that librdkafka has for it: it is told the names in no order,
+/// so it must be told one of the two only.
+const ALIASES: [(&str, &str); 2] = [("compression.type", "compression.codec"), ("linger.ms", "queue.buffering.max.ms")];
+
+/// What a producer is for.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum ProducerRole<'a> {
+    /// Everything that goes through one is in a transaction.
+    Transactional {
+        /// The `transactional.id`: who comes later with the same one fences everybody before.
+        id: &'a str,
+        /// The largest message that every topic takes.
+        message_bytes_max: usize,
+    },
+    /// Every message once and in order for as long as the producer lives.
+    Idempotent {
+        /// The largest message that every topic takes.
+        message_bytes_max: usize,
+    },
+}
+
+/// A producer's configuration.
+///
+/// # Errors
+/// Trouble of kind `Config` for a property that librdkafka does not know or take and for unsafe or unusable keys of the
+/// pipeline file; of kind `Environment` for files that cannot be read.
+pub(crate) fn producer_config(settings: &KafkaSettings, role: &ProducerRole<'_>) -> Result<ClientConfig, Trouble> {
+    let (client, message_bytes_max) = match role {
+        ProducerRole::Transactional { id, message_bytes_max } => (*id, *message_bytes_max),
+        ProducerRole::Idempotent { message_bytes_max } => ("producer", *message_bytes_max),
+    };
+    let mut config = client_config(settings, client)?;
+    let message_bytes_max = message_bytes_max.clamp(*MESSAGE_BYTES_RANGE.start(), *MESSAGE_BYTES_RANGE.end());
+    let transaction_timeout = settings.transaction_timeout.clamp(TRANSACTION_TIMEOUT.0, TRANSACTION_TIMEOUT.1);
+    // A message must be given up before its transaction is, and librdkafka wants room for one request in between.
+    let message_timeout = transaction_timeout / 10 * 9;
+    let request_timeout = settings.request_timeout.min(message_timeout).clamp(SOCKET_TIMEOUT.0, SOCKET_TIMEOUT.1);
+    config
+        .set("enable.idempotence", "true")
+        .set("acks", "all")
+        .set("max.in.flight", IN_FLIGHT_MAX)
+        // As Java's producers do, so that others who write the same keys meet ours.
+        .set("partitioner", "murmur2_random")
+        .set("compression.type", "zstd")
+        .set("linger.ms", LINGER_MS)
+        .set("message.timeout.ms", milliseconds(message_timeout))
+        .set("request.timeout.ms", milliseconds(request_timeout))
+        .set("socket.timeout.ms", milliseconds(request_timeout))
+        .set("message.max.bytes", message_bytes_max.to_string())
+        // I6: a lane waits while the queue is full.
+        .set("queue.buffering.max.messages", QUEUE_MESSAGES_MAX)
+        .set("queue.buffering.max.kbytes", QUEUE_KIB_MAX.max(message_bytes_max / 1024 + 1).to_string());
+    if let ProducerRole::Transactional { id, .. } = role {
+        config.set("transactional.id", *id).set("transaction.timeout.ms", milliseconds(transaction_timeout));
+    }
+    finish(config, settings)
+}
+
+/// The configuration of a consumer without a group: it is assigned by hand and reads committed messages only, each
+/// partition to its end.
+///
+/// # Errors
+/// As [`producer_config`].
+pub(crate) fn reader_config(settings: &KafkaSettings) -> Result<ClientConfig, Trouble> {
+    let mut config = client_config(settings, "reader")?;
+    config
+        // librdkafka wants a group's name before it lets partitions be assigned; nobody joins it.
+        .set("group.id", "tailwater-reader")
+        .set("isolation.level", "read_committed")
+        .set("enable.partition.eof", "true")
+        .set("enable.auto.commit", "false")
+        .set("enable.auto.offset.store", "false")
+        .set("auto.offset.reset", "earliest")
+        .set("fetch.wait.max.ms", FETCH_WAIT_MAX_MS)
+        .set("queued.max.messages.kbytes", READ_AHEAD_KIB_MAX)
+        .set("socket.timeout.ms", milliseconds(settings.request_timeout.clamp(SOCKET_TIMEOUT.0, SOCKET_TIMEOUT.1)));
+    finish(config, settings)
+}
+
+/// The configuration of an administrator.
+///
+/// # Errors
+/// As [`producer_config`].
+pub(crate) fn admin_config(settings: &KafkaSettings) -> Result<ClientConfig, Trouble> {
+    let mut config = client_config(settings, "admin")?;
+    config.set("socket.timeout.ms", milliseconds(settings.request_timeout.clamp(SOCKET_TIMEOUT.0, SOCKET_TIMEOUT.1)));
+    finish(config, settings)
+}
+
+/// What every client has.
+fn client_config(settings: &KafkaSettings, client: &str) -> Result<ClientConfig, Trouble> {
+    let connect_within = settings.request_timeout.clamp(CONNECT_WITHIN.0, CONNECT_WITHIN.1);
+    let mut config = ClientConfig::new();
+    config
+        .set_log_level(log_level())
+        .set("bootstrap.servers", &settings.brokers)
+        .set("client.id", format!("tailwater-{client}"))
+        // The producer's default would have the broker make missing topics, with one partition and any retention.
+        .set("allow.auto.create.topics", "false")
+        .set("socket.keepalive.enable", "true")
+        .set("socket.connection.setup.timeout.ms", milliseconds(connect_within))
+        .set("reconnect.backoff.ms", RECONNECT_MS)
+        .set("reconnect.backoff.max.ms", RECONNECT_MAX_MS);
+    set_security(settings, &mut config)?;
+    Ok(config)
+}
+
+/// librdkafka formats what it is asked for, so it is asked for details only when somebody reads them. Why a connection was
+/// closed is one of its informational lines, and explains what fails later.
+fn log_level() -> RDKafkaLogLevel {
+    if tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
+        RDKafkaLogLevel::Debug
+    } else {
+        RDKafkaLogLevel::Info
+    }
+}
+
+/// The user's own properties, last; and librdkafka's opinion of each.
+fn finish(mut config: ClientConfig, settings: &KafkaSettings) -> Result<ClientConfig, Trouble> {
+    // One after the other on its own, for a message that names the property and not its value.
+    for (name, value) in &settings.librdkafka {
+        if let Some(reason) = refused_property(name) {
+            return Err(bad_property(name, reason).advise("remove it from [sink.kafka.librdkafka]"));
+        }
+        let alone = ClientConfig::new().set(name, value.expose_secret()).create_native_config();
+        alone.map_err(|error| refused_value(name, &error))?;
+        for (ours, alias) in ALIASES {
+            if name == alias {
+                config.remove(ours);
+            }
+        }
+        config.set(name, value.expose_secret());
+    }
+    match config.create_native_config() {
+        Ok(_) => Ok(config),
+        Err(KafkaError::ClientConfig(_, _, name, _)) => {
+            Err(bad_property(&name, "librdkafka does not take its value").advise("correct the key that sets it"))
+        }
+        Err(_) => Err(bad_property("(unknown)", "a value holds a NUL character").advise("remove that character")),
+    }
+}
+
+/// Never holds the value, which may be a secret.
+fn refused_value(name: &str, error: &KafkaError) -> Trouble {
+    let KafkaError::ClientConfig(code, reason, ..) = error else {
+        return bad_property(name, "its name or value holds a NUL character").advise("remove that character");
+    };
+    if *code == RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN {
+        return bad_property(name, "librdkafka has no such property, or this build leaves it out")
+            .advise("look it up in librdkafka's CONFIGURATION.md, or remove it from [sink.kafka.librdkafka]");
+    }
+    // The range is the one part of librdkafka's reason that says what to do and does not repeat the value.
+    let range = reason.split_once("outside allowed range ").map(|(_, range)| format!(": it takes {range}"));
+    let why = format!("librdkafka does not take its value{}", range.unwrap_or_default());
+    bad_property(name, &why).advise("look it up in librdkafka's CONFIGURATION.md")
+}
+
+fn bad_property(name: &str, why: &str) -> Trouble {
+    let message = format!("the property {name} in [sink.kafka.librdkafka] cannot be used: {why}");
+    Trouble::new(TroubleKind::Config, "sink.kafka.property", message)
+}
+
+fn milliseconds(duration: Duration) -> String {
+    duration.as_millis().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::admin::AdminClient;
+    use rdkafka::client::DefaultClientContext;
+    use rdkafka::consumer::BaseConsumer;
+    use rdkafka::producer::BaseProducer;
+
+    use super::*;
+    use crate::settings::sample;
+
+    const ROLES: [ProducerRole<'static>; 2] = [
+        ProducerRole::Transactional { id: "orders-0", message_bytes_max: 1_048_588 },
+        ProducerRole::Idempotent { message_bytes_max: 1_048_588 },
+    ];
+
+    fn with_property(name: &str, value: &str) -> KafkaSettings {
+        KafkaSettings { librdkafka: [(name.to_owned(), value.into())].into(), ..sample() }
+    }
+
+    fn producer(settings: &KafkaSettings) -> Result<ClientConfig, Trouble> {
+        producer_config(settings, &ROLES[0])
+    }
+
+    #[test]
+    fn librdkafka_takes_every_configuration_whole() {
+        for transaction_timeout_s in [0, 1, 2, 60, 900, u64::from(u32::MAX)] {
+            for request_timeout_s in [0, 1, 30, 900] {
+                let settings = KafkaSettings {
+                    transaction_timeout: Duration::from_secs(transaction_timeout_s),
+                    request_timeout: Duration::from_secs(request_timeout_s),
+                    ..sample()
+                };
+                for role in &ROLES {
+                    let config = producer_config(&settings, role).expect("a configuration");
+                    let refused = config.create::<BaseProducer>().err();
+                    assert!(refused.is_none(), "{transaction_timeout_s} s, {request_timeout_s} s: {refused:?}");
+                }
+                let config = reader_config(&settings).expect("a configuration");
+                let refused = config.create::<BaseConsumer>().err();
+                assert!(refused.is_none(), "{request_timeout_s} s: {refused:?}");
+                let config = admin_config(&settings).expect("a configuration");
+                let refused = config.create::<AdminClient<DefaultClientContext>>().err();
+                assert!(refused.is_none(), "{request_timeout_s} s: {refused:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_largest_message_is_what_librdkafka_takes_and_fits_its_queue() {
+        for (asked, taken) in
+            [(1, "1000"), (1_048_588, "1048588"), (100_000_000, "100000000"), (usize::MAX, "1000000000")]
+        {
+            let config = producer_config(&sample(), &ProducerRole::Idempotent { message_bytes_max: asked });
+            let config = config.expect("a configuration");
+            assert_eq!(config.get("message.max.bytes"), Some(taken));
+            let kib: usize =
+                config.get("queue.buffering.max.kbytes").and_then(|kib| kib.parse().ok()).expect("a number");
+            assert!(kib >= QUEUE_KIB_MAX && kib * 1024 >= taken.parse::<usize>().expect("a number"), "{asked}");
+        }
+    }
+
+    #[test]
+    fn the_users_properties_come_last() {
+        let config = producer(&with_property("linger.ms", "77")).expect("a configuration");
+        assert_eq!(config.get("linger.ms"), Some("77"));
+        // Under its other name too.
+        for (ours, alias) in ALIASES {
+            let value = if ours == "linger.ms" { "77" } else { "lz4" };
+            let config = producer(&with_property(alias, value)).expect("a configuration");
+            assert_eq!((config.get(ours), config.get(alias)), (None, Some(value)));
+            let native = config.create_native_config().expect("a native one");
+            assert_eq!(native.get(ours).ok().as_deref(), Some(value));
+        }
+    }
+
+    #[test]
+    fn a_property_that_cannot_be_used_is_named_without_its_value() {
+        for (name, value, says) in [
+            ("linger.sm", "canary", "no such property"),
+            ("linger.ms", "canary", "does not take its value"),
+            ("linger.ms", "99999999", "it takes 0..900000"),
+            ("sasl.oauthbearer.config", "canary", "token_file"),
+            ("enable.idempotence", "canary", "reorders"),
+            ("client.id", "canary\0", "NUL"),
+        ] {
+            let settings = with_property(name, value);
+            for refused in [producer(&settings), reader_config(&settings), admin_config(&settings)] {
+                let trouble = refused.err().unwrap_or_else(|| panic!("{name} was taken"));
+                assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.kafka.property"));
+                assert!(trouble.message.contains(name) && trouble.message.contains(says), "{trouble:?}");
+                assert!(trouble.advice.is_some());
+                assert!(!format!("{trouble:?}").contains(value), "{trouble:?}");
+            }
+            assert!(!format!("{settings:?}").contains(value));
+        }
+    }
+
+    #[test]
+    fn an_alias_cannot_take_the_place_of_what_we_set() {
+        let ours = producer(&sample()).expect("a configuration");
+        let native = ours.create_native_config().expect("a native one");
+        for (name, value) in [
+            ("enable.idempotence", "true"),
+            ("request.required.acks", "-1"),
+            ("max.in.flight.requests.per.connection", "5"),
+            ("partitioner", "murmur2_random"),
+            ("compression.codec", "zstd"),
+            ("delivery.timeout.ms", "54000"),
+            ("transaction.timeout.ms", "60000"),
+            ("allow.auto.create.topics", "false"),
+        ] {
+            assert_eq!(native.get(name).ok().as_deref(), Some(value), "{name}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! Dead letters as messages: the whole record as the value, the reason in the headers.
+//!
+//! The key is the event id: a dead letter does not hold the item's key, which may be just what could not be read, and
+//! the parts of one record must stay together and in order.
+
+use tailwater_model::DeadLetter;
+
+use super::headers::{EVENT_ID, Header, SEQUENCE_NUMBER, SHARD, TABLE};
+use super::{Encoder, Message};
+
+/// A part is never smaller, so that a topic that takes next to nothing ends in an error of the producer and not in
+/// millions of messages.
+const PART_BYTES_MIN: usize = 1024;
+
+/// Digits that are reserved for the number of a part, and for how many there are.
+const PART_DIGITS: usize = 10;
+
+impl Encoder {
+    /// Pushes the record: one message, or several parts when it is larger than the broker takes. Parts have the same key
+    /// and so the same partition, come in order, and carry `__cdc.part` (from 1) and `__cdc.parts`; their values
+    /// joined are the record, and nothing is ever cut off (I5). A part ends between two characters.
+    pub(crate) fn dead_letter(&self, letter: &DeadLetter, message_bytes_max: usize, out: &mut Vec<Message>) {
+        let key = letter.event_id.as_bytes();
+        let headers = self.dead_letter_headers(letter);
+        let whole = Message { key: key.to_vec(), value: Some(letter.record.clone().into_bytes()), headers };
+        if whole.bytes() <= message_bytes_max {
+            return out.push(whole);
+        }
+        let record_bytes = letter.record.len();
+        let part_headers = |part: usize, parts: usize| {
+            [Header::new("__cdc.part", part.to_string()), Header::new("__cdc.parts", parts.to_string())]
+        };
+        let reserved =
+            Message { key: Vec::new(), value: None, headers: part_headers(0, 0).into() }.bytes() + 2 * PART_DIGITS;
+        let around = whole.bytes() - record_bytes + reserved;
+        let parts = split(&letter.record, message_bytes_max.saturating_sub(around).max(PART_BYTES_MIN));
+        for (index, text) in parts.iter().enumerate() {
+            let mut headers = whole.headers.clone();
+            headers.extend(part_headers(index + 1, parts.len()));
+            out.push(Message { key: key.to_vec(), value: Some(text.as_bytes().to_vec()), headers });
+        }
+    }
+
+    /// Ours say all that is known. Those of Kafka Connect's dead letter queues (KIP-298,
+    /// <https://cwiki.apache.org/confluence/display/KAFKA/KIP-298%3A+Error+Handling+in+Connect>) are for its tools; of
+    /// them only what is true here: there is no partition, offset, task or class. No content type: a record that could
+    /// not be read need not be JSON, and a part of one is not.
+    fn dead_letter_headers(&self, letter: &DeadLetter) -> Vec<Header> {
+        vec![
+            Header::new("__cdc.pipeline", &*self.pipeline),
+            Header::new("__cdc.error.code", letter.code),
+            Header::new("__cdc.error.message", &*letter.error),
+            Header::new(TABLE, &*self.table),
+            Header::new(SHARD, letter.shard.as_str()),
+            Header::new(SEQUENCE_NUMBER, letter.sequence_number.as_str()),
+            Header::new(EVENT_ID, &*letter.event_id),
+            // The topic that the record belongs into: where a tool that repairs and replays sends it.
+            Header::new("__connect.errors.topic", &*self.topic),
+            Header::new("__connect.errors.connector.name", &*self.pipeline),
+            Header::new("__connect.errors.stage", connect_stage(letter.code)),
+            Header::new("__connect.errors.exception.message", &*letter.error),
+        ]
+    }
+}
+
+/// The stage in Connect's words (`org.apache.kafka.connect.runtime.errors.Stage`), by the part of ours that refused.
+fn connect_stage(code: &str) -> &'static str {
+    match code.split_once('.') {
+        Some(("source", _)) => "TASK_POLL",
+        Some(("transform", _)) => "TRANSFORMATION",
+        _ => "KAFKA_PRODUCE",
+    }
+}
+
+/// Pieces of at most `bytes_max` bytes (at least four, so that every character fits) that end between two characters;
+/// one empty piece of an empty text.
+fn split(text: &str, bytes_max: usize) -> Vec<&str> {
+    let mut parts = Vec::with_capacity(text.len() / bytes_max + 1);
+    let mut rest = text;
+    loop {
+        let (part, behind) = rest.split_at(rest.floor_char_boundary(bytes_max));
+        parts.push(part);
+        if behind.is_empty() {
+            return parts;
+        }
+        rest = behind;
+    }
+}

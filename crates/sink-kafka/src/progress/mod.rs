@@ -1,0 +1,12 @@
+//! The progress of a lane, kept in its partition of the progress topic: records, what they add up to, and reading them.
+//!
+//! The partition is a log of facts under keys; compaction keeps the newest of each key. Only the owner of the lane's
+//! `transactional.id` can add to it, so the log needs no locks: the fence is Kafka's own.
+
+mod reader;
+mod records;
+mod state;
+
+pub(crate) use reader::{ProgressReader, Until};
+pub(crate) use records::{ProgressRecord, SessionMark};
+pub(crate) use state::{LaneProgress, StepRefused};

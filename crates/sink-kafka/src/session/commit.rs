@@ -1,0 +1,163 @@
+//! Committing a group: data, dead letters and progress in one transaction, or, where the file promises less, the progress
+//! in a transaction after the data was acknowledged.
+
+use std::mem::take;
+
+use tailwater_model::{Batch, Committed, Counts, DeadLetter, Failure, Group, Trouble, TroubleKind};
+use tokio::time::Instant;
+
+use super::{LaneSession, Opened};
+use crate::fault::{Fault, Remedy};
+use crate::message::{Message, partition_of};
+use crate::producer::{LaneProducer, Outgoing, SendFault};
+use crate::progress::{ProgressRecord, StepRefused};
+
+/// The partition of the dead letters: they are few, and there every topic has one.
+const DEAD_LETTER_PARTITION: i32 = 0;
+
+/// Why a group was not committed.
+enum CommitFault {
+    /// Before anything was sent.
+    Refused(Failure),
+    /// Inside the transaction, which can be given up.
+    Inside(Fault),
+    /// While it was ended: its fate is unknown, and nothing may be sent after it.
+    Ending(Fault),
+}
+
+impl LaneSession {
+    /// Commits a group. An empty one only checks that the lane is still ours.
+    pub(crate) fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
+        self.shared.check_dead_letters().map_err(Fault::into_failure)?;
+        // From here on the lane is closed, until the commit is known to be durable.
+        let Some(mut opened) = self.opened.take() else {
+            let message = self.doing("committing without opening") + " is not possible";
+            return Err(Failure::Reopen(Trouble::new(TroubleKind::Runtime, "sink.not_open", message)));
+        };
+        let written = if group.is_empty() { self.check(&opened) } else { self.write(&mut opened, group) };
+        match written {
+            Ok(committed) => {
+                self.shared.add_dead_letters(committed.dead_lettered);
+                self.opened = Some(opened);
+                Ok(committed)
+            }
+            Err(fault) => Err(self.failure(&opened, fault)),
+        }
+    }
+
+    /// Writes the session's record once more: only the lane's owner can.
+    fn check(&self, opened: &Opened) -> Result<Committed, CommitFault> {
+        let record = ProgressRecord::Session(opened.mark.clone());
+        let stored = self.store(&opened.transactional, &[record]);
+        stored.map_err(|fault| CommitFault::Ending(self.send_fault(&opened.transactional, fault)))?;
+        Ok(Committed::default())
+    }
+
+    fn write(&self, opened: &mut Opened, mut group: Group) -> Result<Committed, CommitFault> {
+        let refused = |refused: StepRefused| CommitFault::Refused(refused.failure());
+        let stream = &self.shared.pipeline.stream;
+        // I2: held to what is stored before anything is sent; nobody else can have changed it since.
+        opened.progress.records_of(&group, stream).map_err(refused)?;
+        let deadline = Instant::now() + self.shared.settings.transaction_timeout;
+        if let Some(plain) = &opened.plain {
+            let sent = self.send_group(plain, opened, &mut group, deadline);
+            // I1: what the progress will stand for is acknowledged first.
+            let delivered = sent.and_then(|()| plain.wait_delivered(deadline));
+            delivered.map_err(|fault| CommitFault::Inside(self.send_fault(plain, fault)))?;
+        }
+        let transactional = &opened.transactional;
+        let inside = |fault: SendFault| CommitFault::Inside(self.send_fault(transactional, fault));
+        transactional.begin().map_err(|error| inside(error.into()))?;
+        if opened.plain.is_none() {
+            self.send_group(transactional, opened, &mut group, deadline).map_err(inside)?;
+        }
+        let records = opened.progress.records_of(&group, stream).map_err(refused)?;
+        self.send_records(transactional, &records, deadline).map_err(inside)?;
+        transactional.wait_delivered(deadline).map_err(inside)?;
+        let ended = transactional.commit(deadline);
+        ended.map_err(|error| CommitFault::Ending(self.send_fault(transactional, error.into())))?;
+        let at_ms = opened.progress.session.as_ref().map_or(0, |session| session.at_ms);
+        records.into_iter().for_each(|record| opened.progress.add(record, at_ms));
+        Ok(committed(&group))
+    }
+
+    /// Encodes and sends event by event, so that a group is never held twice as a whole. What cannot be a message goes to
+    /// the dead letters (I5).
+    fn send_group(
+        &self,
+        producer: &LaneProducer,
+        opened: &Opened,
+        group: &mut Group,
+        deadline: Instant,
+    ) -> Result<(), SendFault> {
+        let (shared, facts) = (&self.shared, &opened.facts);
+        let mut messages = Vec::new();
+        for batch in &mut group.batches {
+            let mut written = 0;
+            for event in take(&mut batch.events) {
+                match shared.encoder.encode(&event, facts.message_bytes_max, &mut messages) {
+                    Ok(()) => written += 1,
+                    Err(rejected) => batch.dead_letters.push(DeadLetter::of_event(&event, rejected)),
+                }
+                for message in messages.drain(..) {
+                    let partition = partition_of(&message.key, facts.data_partitions);
+                    producer.send(outgoing(&message, &shared.settings.topic, partition, false), deadline)?;
+                }
+            }
+            for letter in &batch.dead_letters {
+                shared.encoder.dead_letter(letter, facts.message_bytes_max, &mut messages);
+                for message in messages.drain(..) {
+                    let topic = &shared.settings.dead_letter_topic;
+                    producer.send(outgoing(&message, topic, DEAD_LETTER_PARTITION, true), deadline)?;
+                }
+            }
+            account(batch, written);
+        }
+        Ok(())
+    }
+
+    fn failure(&self, opened: &Opened, fault: CommitFault) -> Failure {
+        let fault = match fault {
+            CommitFault::Refused(failure) => {
+                opened.transactional.abort();
+                return failure;
+            }
+            CommitFault::Inside(fault) => {
+                if fault.remedy != Remedy::Fenced {
+                    opened.transactional.abort();
+                }
+                fault
+            }
+            CommitFault::Ending(fault) => fault,
+        };
+        match fault.remedy {
+            // Somebody opened the lane after us: either a newer owner, or one that was replaced and is about to notice.
+            Remedy::Fenced => match self.look(opened.mark.claim, &opened.mark.owner) {
+                Ok(()) => fault.into_failure(),
+                Err(looked) => looked.into_failure(),
+            },
+            Remedy::Reopen | Remedy::Halt => fault.into_failure(),
+        }
+    }
+}
+
+fn outgoing<'a>(message: &'a Message, topic: &'a str, partition: i32, by_hand: bool) -> Outgoing<'a> {
+    let (key, value) = (&message.key, message.value.as_deref());
+    Outgoing { topic, partition, by_hand, key, value, headers: message.headers() }
+}
+
+/// Fills in what became of the batch's records.
+fn account(batch: &mut Batch, written: u64) {
+    batch.counts.written = written;
+    batch.counts.dead_lettered = batch.dead_letters.len() as u64;
+    // I9: reported, not refused: the records are safe, it is the counting that has a bug.
+    if !batch.counts.balance() {
+        tracing::error!(shard = %batch.shard, counts = ?batch.counts, "the accounting of a batch does not balance: please report this");
+    }
+}
+
+fn committed(group: &Group) -> Committed {
+    let mut total = Counts::default();
+    group.batches.iter().for_each(|batch| total += batch.counts);
+    Committed { written: total.written, dead_lettered: total.dead_lettered }
+}

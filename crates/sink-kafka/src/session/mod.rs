@@ -1,0 +1,146 @@
+//! A lane's work on its thread: opening, committing, and looking who owns the lane. Everything here blocks.
+
+mod commit;
+mod open;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tailwater_model::{DeadLetterRate, KeySchema, PipelineIdentity, Trouble, TroubleKind, ViewType};
+use tokio::time::Instant;
+
+use crate::fault::Fault;
+use crate::message::Encoder;
+use crate::producer::LaneProducer;
+use crate::progress::{LaneProgress, ProgressReader, SessionMark, Until};
+use crate::settings::KafkaSettings;
+use crate::topics::TopicFacts;
+
+pub(crate) use open::Claim;
+
+/// What the lanes of a process share.
+pub(crate) struct Shared {
+    pub(crate) settings: KafkaSettings,
+    pub(crate) pipeline: PipelineIdentity,
+    pub(crate) encoder: Encoder,
+    dead_letters: Mutex<DeadLetterRate>,
+    started: Instant,
+}
+
+impl Shared {
+    pub(crate) fn new(
+        settings: &KafkaSettings,
+        pipeline: &PipelineIdentity,
+        keys: &KeySchema,
+        view_type: Option<ViewType>,
+    ) -> Self {
+        Self {
+            settings: settings.clone(),
+            pipeline: pipeline.clone(),
+            encoder: Encoder::new(settings, pipeline, keys, view_type),
+            dead_letters: Mutex::new(DeadLetterRate::new(settings.dead_letters_per_minute_max)),
+            started: Instant::now(),
+        }
+    }
+
+    /// Another lane that panicked while counting leaves a usable count.
+    fn dead_letters(&self) -> std::sync::MutexGuard<'_, DeadLetterRate> {
+        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn add_dead_letters(&self, count: u64) {
+        self.dead_letters().add(self.started.elapsed(), count);
+    }
+
+    /// Why the pipeline has to stop: it sets too much aside.
+    fn check_dead_letters(&self) -> Result<(), Fault> {
+        if !self.dead_letters().is_exceeded() {
+            return Ok(());
+        }
+        let (max, topic) = (self.settings.dead_letters_per_minute_max, &self.settings.dead_letter_topic);
+        let message = format!(
+            "more than {max} records went to the dead letters within a minute, so the pipeline stopped; they are kept whole \
+             in the topic {topic} and nothing is lost"
+        );
+        Err(Trouble::new(TroubleKind::Config, "sink.dead_letter_rate", message)
+            .advise(
+                "look at the headers of the messages there, correct the pipeline, or raise dead_letters_per_minute_max, and \
+                 start again",
+            )
+            .into())
+    }
+}
+
+/// One lane. Made closed; it has to be opened before it commits.
+pub(crate) struct LaneSession {
+    shared: Arc<Shared>,
+    lane: u32,
+    /// The epoch of the last opening of this process: what was stored then must still be there.
+    last_epoch: Option<u64>,
+    /// Nothing until it is opened, and while a commit is under way: a commit that fails leaves nothing behind, and only
+    /// opening helps (I7). Producers are thrown away with it.
+    opened: Option<Opened>,
+}
+
+/// An open lane.
+struct Opened {
+    /// Holds the lane's `transactional.id`: Kafka's fence.
+    transactional: LaneProducer,
+    /// Carries the data where it is not part of the transaction.
+    plain: Option<LaneProducer>,
+    mark: SessionMark,
+    progress: LaneProgress,
+    facts: TopicFacts,
+}
+
+impl LaneSession {
+    pub(crate) fn new(shared: Arc<Shared>, lane: u32) -> Self {
+        Self { shared, lane, last_epoch: None, opened: None }
+    }
+
+    /// Serves the events of idle producers.
+    pub(crate) fn poll(&self) {
+        if let Some(opened) = &self.opened {
+            opened.transactional.poll();
+            opened.plain.iter().for_each(LaneProducer::poll);
+        }
+    }
+
+    /// Halts when a newer claim stands in the lane's partition. Fences nobody.
+    fn look(&self, claim: u64, owner: &str) -> Result<(), Fault> {
+        let mut reader = ProgressReader::new(&self.shared.settings, self.lane..self.lane + 1)?;
+        reader.read(&Until::End, self.wait_max())?;
+        match reader.into_lane()?.session {
+            Some(newest) if is_newer(&newest.fact, claim, owner) => Err(self.taken_over()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The longest wait for one answer: Kafka may first have to end what somebody else left open.
+    fn wait_max(&self) -> Duration {
+        self.shared.settings.transaction_timeout + self.shared.settings.request_timeout
+    }
+
+    fn partition(&self) -> i32 {
+        i32::try_from(self.lane).unwrap_or(i32::MAX)
+    }
+
+    fn doing(&self, what: &str) -> String {
+        format!("{what} lane {} of pipeline \"{}\"", self.lane, self.shared.pipeline.name)
+    }
+
+    fn taken_over(&self) -> Fault {
+        let message = format!(
+            "another process took over pipeline \"{}\" on Kafka at {}; this one wrote nothing after that and stops",
+            self.shared.pipeline.name, self.shared.settings.brokers
+        );
+        Trouble::new(TroubleKind::Runtime, "sink.taken_over", message)
+            .advise("run each pipeline once, or give this one another name if it is meant to be another")
+            .into()
+    }
+}
+
+/// Whether a session belongs to a claim that was made after this one.
+fn is_newer(session: &SessionMark, claim: u64, owner: &str) -> bool {
+    session.claim > claim || (session.claim == claim && session.owner != owner)
+}

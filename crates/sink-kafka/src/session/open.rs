@@ -1,0 +1,180 @@
+//! Opening a lane: first Kafka fences every earlier producer of the lane and ends what it left open, then the progress is
+//! read to its end. So the answer is the truth, whatever became of the last commit (I7).
+
+use rdkafka::message::OwnedHeaders;
+use tailwater_model::{Progress, Trouble, TroubleKind};
+use tokio::time::Instant;
+
+use super::{LaneSession, Opened, is_newer};
+use crate::client_config::{ProducerRole, producer_config};
+use crate::context::KafkaContext;
+use crate::fault::Fault;
+use crate::producer::{LaneProducer, Outgoing, SendFault, repartitioned};
+use crate::progress::{LaneProgress, ProgressReader, ProgressRecord, SessionMark, Until};
+use crate::settings::{DeliveryPromise, OnRepartition};
+use crate::topics::TopicFacts;
+
+/// By what right a lane is opened.
+#[derive(Clone, Debug)]
+pub(crate) enum Claim {
+    /// It is taken from whoever has it.
+    New { owner: String },
+    /// It was taken by this claim, and may have been taken by a newer one since.
+    Made { number: u64, owner: String },
+}
+
+impl LaneSession {
+    /// Opens the lane. Answers with the number of the claim and what is durable.
+    pub(crate) fn open(&mut self, facts: TopicFacts, claim: &Claim) -> Result<(u64, Progress), Fault> {
+        // Producers of a failed commit first: after an error of unknown outcome nothing may be sent through them.
+        self.opened = None;
+        self.shared.check_dead_letters()?;
+        if let Claim::Made { number, owner } = claim {
+            // Before fencing: whoever was replaced must not disturb the new owner.
+            self.look(*number, owner)?;
+        }
+        let transactional = self.transactional_producer(&facts)?;
+        let name = self.doing("opening");
+        transactional.fence_others(&name, self.wait_max()).map_err(|error| transactional.fault(&name, &error))?;
+        let mut reader = ProgressReader::new(&self.shared.settings, self.lane..self.lane + 1)?;
+        let before = reader.read(&Until::End, self.wait_max())?.first().cloned().unwrap_or_default();
+        let mark = self.next_mark(&before, claim)?;
+        let topic = self.topic_record(&before, &facts)?;
+        let records: Vec<_> = topic.into_iter().chain([ProgressRecord::Session(mark.clone())]).collect();
+        self.store(&transactional, &records).map_err(|fault| self.send_fault(&transactional, fault))?;
+        // The log up to our own record is the whole truth: nobody else can write to it any more.
+        reader.read(&Until::Session(&mark), self.wait_max())?;
+        let progress = reader.into_lane()?;
+        let told = progress.progress(&self.shared.pipeline.stream);
+        let plain = self.plain_producer(&facts)?;
+        let number = mark.claim;
+        self.last_epoch = Some(mark.epoch);
+        self.opened = Some(Opened { transactional, plain, mark, progress, facts });
+        Ok((number, told))
+    }
+
+    fn transactional_producer(&self, facts: &TopicFacts) -> Result<LaneProducer, Fault> {
+        let id = format!("{}-{}", self.shared.pipeline.name, self.lane);
+        self.producer(&ProducerRole::Transactional { id: &id, message_bytes_max: facts.message_bytes_max })
+    }
+
+    fn plain_producer(&self, facts: &TopicFacts) -> Result<Option<LaneProducer>, Fault> {
+        match self.shared.settings.delivery {
+            DeliveryPromise::ExactlyOnce => Ok(None),
+            DeliveryPromise::AtLeastOnce => {
+                self.producer(&ProducerRole::Idempotent { message_bytes_max: facts.message_bytes_max }).map(Some)
+            }
+        }
+    }
+
+    fn producer(&self, role: &ProducerRole<'_>) -> Result<LaneProducer, Fault> {
+        let settings = &self.shared.settings;
+        LaneProducer::new(&producer_config(settings, role)?, KafkaContext::new(settings), &settings.brokers)
+    }
+
+    /// The mark of this opening, if the lane is ours to open.
+    fn next_mark(&self, before: &LaneProgress, claim: &Claim) -> Result<SessionMark, Fault> {
+        let newest = before.session.as_ref().map(|session| &session.fact);
+        if let Some(other) = newest.filter(|newest| newest.pipeline != self.shared.pipeline.name) {
+            return Err(self.belongs_to(&other.pipeline));
+        }
+        let epoch = newest.map_or(0, |newest| newest.epoch);
+        if self.last_epoch.is_some_and(|last| epoch < last) {
+            return Err(self.progress_gone());
+        }
+        let (claim, owner) = match claim {
+            Claim::New { owner } => (newest.map_or(0, |newest| newest.claim) + 1, owner),
+            Claim::Made { number, owner } if newest.is_some_and(|newest| is_newer(newest, *number, owner)) => {
+                return Err(self.taken_over());
+            }
+            Claim::Made { number, owner } => (*number, owner),
+        };
+        Ok(SessionMark { pipeline: self.shared.pipeline.name.clone(), claim, owner: owner.clone(), epoch: epoch + 1 })
+    }
+
+    /// Another name means other transactional ids: the two would not fence one another.
+    fn belongs_to(&self, other: &str) -> Fault {
+        let message =
+            format!("the progress topic {} belongs to pipeline \"{other}\"", self.shared.settings.progress_topic);
+        Trouble::new(TroubleKind::Config, "sink.kafka.other_pipeline", message)
+            .advise("give each pipeline a progress_topic of its own; a pipeline that gets another name begins anew")
+            .into()
+    }
+
+    /// The record of the topic's partitions, where it is new. Another number than the one that was written down means
+    /// that keys are in other partitions than before.
+    fn topic_record(&self, before: &LaneProgress, facts: &TopicFacts) -> Result<Option<ProgressRecord>, Fault> {
+        let settings = &self.shared.settings;
+        let (topic, now) = (&settings.topic, facts.data_partitions);
+        let record = ProgressRecord::Topic { name: topic.clone(), partitions: now };
+        match (before.partitions_of(topic), settings.on_repartition) {
+            (Some(stored), _) if stored == now => Ok(None),
+            (Some(stored), OnRepartition::Stop) => Err(repartitioned(topic, Some(stored), Some(now)).into()),
+            (Some(stored), OnRepartition::Continue) => {
+                tracing::warn!(
+                    topic,
+                    stored,
+                    now,
+                    "the number of partitions has changed: going on, as on_repartition says"
+                );
+                Ok(Some(record))
+            }
+            (None, _) => Ok(Some(record)),
+        }
+    }
+
+    /// Stores records in a transaction of their own.
+    pub(super) fn store(&self, producer: &LaneProducer, records: &[ProgressRecord]) -> Result<(), SendFault> {
+        let deadline = Instant::now() + self.shared.settings.transaction_timeout;
+        producer.begin()?;
+        self.send_records(producer, records, deadline)?;
+        producer.wait_delivered(deadline)?;
+        producer.commit(deadline)?;
+        Ok(())
+    }
+
+    pub(super) fn send_records(
+        &self,
+        producer: &LaneProducer,
+        records: &[ProgressRecord],
+        deadline: Instant,
+    ) -> Result<(), SendFault> {
+        for record in records {
+            let (key, value) = record.encode();
+            let message = Outgoing {
+                topic: &self.shared.settings.progress_topic,
+                partition: self.partition(),
+                by_hand: true,
+                key: key.as_bytes(),
+                value: Some(value.as_bytes()),
+                headers: OwnedHeaders::new(),
+            };
+            producer.send(message, deadline)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn send_fault(&self, producer: &LaneProducer, fault: SendFault) -> Fault {
+        match (fault, self.shared.settings.on_repartition) {
+            (SendFault::Kafka(error), _) => producer.fault(&self.doing("writing to"), &error),
+            (SendFault::Repartitioned, OnRepartition::Stop) => {
+                repartitioned(&self.shared.settings.topic, None, None).into()
+            }
+            // Opening reads the new number.
+            (SendFault::Repartitioned, OnRepartition::Continue) => {
+                Fault::reopen(repartitioned(&self.shared.settings.topic, None, None))
+            }
+        }
+    }
+
+    fn progress_gone(&self) -> Fault {
+        let (topic, lane) = (&self.shared.settings.progress_topic, self.lane);
+        let message = format!("the progress topic {topic} no longer holds what was written to its partition {lane}");
+        Trouble::new(TroubleKind::DataAtRisk, "sink.kafka.progress_gone", message)
+            .advise(
+                "was it deleted, or lost with its broker? Without it nobody knows what has been carried: start again to \
+                 carry everything that the stream still has, which repeats messages",
+            )
+            .into()
+    }
+}

@@ -1,0 +1,162 @@
+//! The three topics: whether they are there and can hold what they are to, and making those that may be made.
+
+mod admin;
+mod cluster;
+mod plan;
+mod rules;
+
+use tailwater_model::{Trouble, TroubleKind};
+use tokio::runtime::Handle;
+
+use crate::fault::{Fault, Remedy};
+use crate::settings::KafkaSettings;
+use admin::Admin;
+use cluster::{Cluster, Looked, TopicShape};
+use plan::{Purpose, TopicPlan};
+
+/// Longest name of a topic (Apache Kafka, `org.apache.kafka.common.internals.Topic`).
+const NAME_LENGTH_MAX: usize = 249;
+
+/// What sending needs to know about the topics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TopicFacts {
+    /// Partitions of the topic of change events.
+    pub(crate) data_partitions: i32,
+    /// The largest record batch that all three topics take.
+    pub(crate) message_bytes_max: usize,
+}
+
+/// Why this cannot be the name of a topic; nothing when it can (Apache Kafka, `Topic.validate`).
+pub fn topic_name_fault(name: &str) -> Option<&'static str> {
+    let is_legal = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
+    if name.is_empty() {
+        Some("it is empty")
+    } else if matches!(name, "." | "..") {
+        Some("\".\" and \"..\" are not names")
+    } else if name.len() > NAME_LENGTH_MAX {
+        Some("it is longer than 249 characters")
+    } else if !name.chars().all(is_legal) {
+        Some("it may have letters a-z and A-Z, digits, \".\", \"_\" and \"-\" only")
+    } else {
+        None
+    }
+}
+
+/// Looks at the topics of a pipeline with so many lanes. Makes the progress topic when it is missing, and the other two
+/// when `create_topics` says so; nothing is ever made by the broker's own `auto.create.topics.enable`, whose defaults
+/// (one partition, records deleted after a week) would lose progress and order.
+///
+/// # Errors
+/// What only a person can change halts: a missing topic, another number of lanes, a cleanup policy that would lose
+/// progress or dead letters, a missing right. What the cluster does not answer may pass.
+pub(crate) async fn check_topics(settings: &KafkaSettings, lanes: u32) -> Result<TopicFacts, Fault> {
+    let settings = settings.clone();
+    let handle = Handle::current();
+    // librdkafka blocks: in looking at metadata, and when a client is dropped.
+    let checking = tokio::task::spawn_blocking(move || Check { settings: &settings, lanes, handle: &handle }.run());
+    checking.await.unwrap_or_else(|ended| {
+        if ended.is_panic() {
+            std::panic::resume_unwind(ended.into_panic());
+        }
+        let message = "looking at the topics was cut off: the program ends";
+        Err(Fault {
+            remedy: Remedy::Reopen,
+            trouble: Trouble::new(TroubleKind::Runtime, "sink.kafka.cut_off", message),
+        })
+    })
+}
+
+/// One look at the topics. It blocks.
+struct Check<'a> {
+    settings: &'a KafkaSettings,
+    lanes: u32,
+    handle: &'a Handle,
+}
+
+impl Check<'_> {
+    fn run(&self) -> Result<TopicFacts, Fault> {
+        let lanes = self.checked_lanes()?;
+        let plans = plan::plans(self.settings, lanes);
+        check_names(&plans)?;
+        let cluster = Cluster::connect(self.settings)?;
+        let admin = Admin::new(self.settings, self.handle)?;
+        let shapes = self.look_or_make(&cluster, admin.as_ref(), &plans)?;
+        let mut data_partitions = 0;
+        let mut limits = Vec::new();
+        for (plan, shape) in plans.iter().zip(shapes) {
+            let config = match &admin {
+                Some(admin) => admin.config_of(plan)?,
+                None => {
+                    tracing::warn!(topic = plan.name, "{}", admin::UNREAD_BY_TOKEN);
+                    None
+                }
+            };
+            if let Some(config) = &config {
+                rules::check_config(self.settings, plan, shape, config)?;
+            }
+            match plan.purpose {
+                Purpose::Data => data_partitions = shape.partitions,
+                Purpose::Progress => rules::check_lane_count(self.settings, lanes, shape.partitions)?,
+                Purpose::DeadLetters => {}
+            }
+            limits.push((plan.purpose, rules::message_bytes_max(plan.purpose, config.as_ref())));
+        }
+        Ok(TopicFacts { data_partitions, message_bytes_max: rules::smallest(&limits) })
+    }
+
+    fn checked_lanes(&self) -> Result<i32, Trouble> {
+        i32::try_from(self.lanes).ok().filter(|lanes| *lanes > 0).ok_or_else(|| {
+            Trouble::new(TroubleKind::Config, "sink.lane_count", format!("{} lanes are not possible", self.lanes))
+                .advise("set lanes to 1 or more")
+        })
+    }
+
+    /// The shape of each topic, in the order of the plans.
+    fn look_or_make(
+        &self,
+        cluster: &Cluster<'_>,
+        admin: Option<&Admin<'_>>,
+        plans: &[TopicPlan<'_>],
+    ) -> Result<Vec<TopicShape>, Fault> {
+        let mut shapes = Vec::new();
+        let mut missing = Vec::new();
+        for plan in plans {
+            let looked = match (cluster.look(plan.name)?, plan.may_be_made.then_some(admin).flatten()) {
+                (Looked::There(shape), _) => Looked::There(shape),
+                (Looked::Missing { .. }, Some(admin)) => {
+                    admin.make(plan)?;
+                    Looked::There(cluster.wait_made(plan.name)?)
+                }
+                (Looked::Missing { .. }, None) => cluster.look_longer(plan.name)?,
+            };
+            match looked {
+                Looked::There(shape) => shapes.push(shape),
+                Looked::Missing { brokers } => missing.push((plan, brokers)),
+            }
+        }
+        if missing.is_empty() { Ok(shapes) } else { Err(rules::missing(self.settings, &missing).into()) }
+    }
+}
+
+/// Names that Kafka takes, each for one purpose.
+fn check_names(plans: &[TopicPlan<'_>]) -> Result<(), Trouble> {
+    let unfit = |message| Trouble::new(TroubleKind::Config, "sink.kafka.topic_name", message);
+    for (index, plan) in plans.iter().enumerate() {
+        let words = plan.purpose.words();
+        if let Some(fault) = topic_name_fault(plan.name) {
+            let message = format!("\"{}\" cannot be the topic of {words}: {fault}", plan.name);
+            return Err(unfit(message).advise("correct the name in [sink.kafka]"));
+        }
+        if let Some(other) = plans.iter().take(index).find(|other| other.name == plan.name) {
+            let message = format!("the topic \"{}\" is to hold both {} and {words}", plan.name, other.purpose.words());
+            return Err(unfit(message).advise(
+                "give topic, dead_letter_topic and progress_topic of [sink.kafka] three names: each needs a cleanup policy \
+                 of its own",
+            ));
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,134 @@
+//! Making topics and reading their settings.
+
+use std::collections::BTreeMap;
+
+use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::runtime::Handle;
+
+use super::plan::TopicPlan;
+use crate::client_config::admin_config;
+use crate::context::KafkaContext;
+use crate::fault::Fault;
+use crate::settings::{KafkaSettings, SaslSettings};
+
+/// What is told when nobody can look at a topic's settings for us.
+pub(super) const UNREAD_BY_TOKEN: &str = "the topic's settings cannot be read with a bearer token: its cleanup policy is not \
+     checked, and Kafka's default is taken for max.message.bytes";
+
+/// A client for administration. It blocks: to be used on a thread for that.
+pub(super) struct Admin<'a> {
+    settings: &'a KafkaSettings,
+    handle: &'a Handle,
+    client: AdminClient<KafkaContext>,
+}
+
+/// Settings of a topic, as the brokers apply them.
+pub(super) type TopicConfig = BTreeMap<String, String>;
+
+impl<'a> Admin<'a> {
+    /// Nothing with a bearer token: rdkafka's client for administration serves no events, so it never gets one.
+    pub(super) fn new(settings: &'a KafkaSettings, handle: &'a Handle) -> Result<Option<Self>, Fault> {
+        if has_bearer_token(settings) {
+            return Ok(None);
+        }
+        let client: AdminClient<KafkaContext> = admin_config(settings)?
+            .create_with_context(KafkaContext::new(settings))
+            .map_err(|error| Fault::of("making a client", &settings.brokers, &error, None))?;
+        Ok(Some(Self { settings, handle, client }))
+    }
+
+    fn options(&self) -> AdminOptions {
+        let timeout = self.settings.request_timeout;
+        AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout))
+    }
+
+    fn fault(&self, doing: &str, error: &KafkaError) -> Fault {
+        Fault::of(doing, &self.settings.brokers, error, None)
+    }
+
+    /// Makes the topic. That somebody else has just made it is as good: it is looked at afterwards.
+    pub(super) fn make(&self, plan: &TopicPlan<'_>) -> Result<(), Fault> {
+        let (partitions, replication) = (plan.partitions_or_default(), plan.replication_or_default());
+        let doing = format!(
+            "making the topic \"{}\" of {} with {partitions} partitions and {} replicas",
+            plan.name,
+            plan.purpose.words(),
+            plan.replication.map_or("the broker's default of".to_owned(), |replicas| replicas.to_string())
+        );
+        let mut topic = NewTopic::new(plan.name, partitions, TopicReplication::Fixed(replication));
+        topic.config.extend(&plan.config);
+        let made = self.handle.block_on(self.client.create_topics([&topic], &self.options()));
+        let results = made.map_err(|error| self.fault(&doing, &error))?;
+        for result in results {
+            match result {
+                Ok(_) => tracing::info!(topic = plan.name, partitions, "made the topic of {}", plan.purpose.words()),
+                Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((_, code)) => return Err(self.denied_making(plan, &doing, code)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Who may not make a topic can have it made.
+    fn denied_making(&self, plan: &TopicPlan<'_>, doing: &str, code: RDKafkaErrorCode) -> Fault {
+        let mut fault = self.fault(doing, &KafkaError::AdminOp(code));
+        if let RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed = code {
+            let brokers = &self.settings.brokers;
+            fault.trouble.advice = Some(format!(
+                "allow the user to make it: kafka-acls.sh --bootstrap-server {brokers} --add --allow-principal User:NAME \
+                 --operation Create --operation Describe --topic {}; or have it made: {}",
+                plan.name,
+                super::rules::create_line(self.settings, plan, None)
+            ));
+        }
+        fault
+    }
+
+    /// The settings of a topic; nothing where they must not or cannot be read, which is told.
+    pub(super) fn config_of(&self, plan: &TopicPlan<'_>) -> Result<Option<TopicConfig>, Fault> {
+        let resource = ResourceSpecifier::Topic(plan.name);
+        let described = self.handle.block_on(self.client.describe_configs([&resource], &self.options()));
+        let code = match described {
+            Ok(results) => match results.into_iter().next() {
+                Some(Ok(resource)) => return Ok(Some(config(resource))),
+                Some(Err(code)) => code,
+                None => RDKafkaErrorCode::NoEnt,
+            },
+            Err(KafkaError::AdminOp(code)) => code,
+            Err(error) => return Err(self.fault(&describing(plan), &error)),
+        };
+        match code {
+            RDKafkaErrorCode::TopicAuthorizationFailed
+            | RDKafkaErrorCode::ClusterAuthorizationFailed
+            | RDKafkaErrorCode::UnsupportedFeature
+            | RDKafkaErrorCode::UnsupportedVersion => {
+                tracing::warn!(
+                    topic = plan.name,
+                    "{} is not possible ({code}): its cleanup policy is not checked, and Kafka's default is taken for \
+                     max.message.bytes; the right DescribeConfigs on the topic allows it",
+                    describing(plan)
+                );
+                Ok(None)
+            }
+            code => Err(self.fault(&describing(plan), &KafkaError::AdminOp(code))),
+        }
+    }
+}
+
+fn describing(plan: &TopicPlan<'_>) -> String {
+    format!("reading the settings of the topic \"{}\"", plan.name)
+}
+
+fn config(resource: ConfigResource) -> TopicConfig {
+    resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
+}
+
+fn has_bearer_token(settings: &KafkaSettings) -> bool {
+    match &settings.sasl {
+        Some(SaslSettings::OAuthBearer { .. }) => true,
+        #[cfg(feature = "msk-iam")]
+        Some(SaslSettings::MskIam { .. }) => true,
+        Some(SaslSettings::Plain(_) | SaslSettings::ScramSha256(_) | SaslSettings::ScramSha512(_)) | None => false,
+    }
+}

@@ -1,0 +1,198 @@
+//! What a topic has to be like. Refused is what would break a promise; what only weakens one is told.
+
+use tailwater_model::{Trouble, TroubleKind};
+
+use super::admin::TopicConfig;
+use super::cluster::TopicShape;
+use super::plan::{Purpose, TopicPlan};
+use crate::settings::{Deletes, KafkaSettings};
+
+/// `max.message.bytes` where a topic does not say otherwise: 1 MiB and the overhead of a batch (Apache Kafka,
+/// `ServerLogConfigs.MAX_MESSAGE_BYTES_DEFAULT`).
+const MESSAGE_BYTES_MAX_DEFAULT: usize = 1_048_588;
+
+/// Partitions in a line that shows how to make a topic: a number to be thought about.
+const EXAMPLE_PARTITIONS: i32 = 12;
+/// Replicas in such a line, in a cluster that has as many brokers.
+const EXAMPLE_REPLICATION: usize = 3;
+
+/// Holds an existing topic's settings to what it is for.
+pub(super) fn check_config(
+    settings: &KafkaSettings,
+    plan: &TopicPlan<'_>,
+    shape: TopicShape,
+    config: &TopicConfig,
+) -> Result<(), Trouble> {
+    let policies = config.get("cleanup.policy").map(|policy| policies(policy));
+    match plan.purpose {
+        Purpose::Data => warn_of_kept_removals(settings, plan, policies.as_deref()),
+        // Compaction would drop all but the last dead letter of a key (I5).
+        Purpose::DeadLetters => {
+            refuse_policy(settings, plan, policies.as_deref(), "delete", |policies| !policies.contains(&"compact"))?
+        }
+        // Retention would delete progress that is still needed: the pipeline would begin anew, or find a gap (I1, I8).
+        Purpose::Progress => {
+            refuse_policy(settings, plan, policies.as_deref(), "compact", |policies| *policies == ["compact"])?;
+            warn_of_timestamps(settings, plan, config);
+        }
+    }
+    if plan.purpose == Purpose::DeadLetters
+        && let Some(retention) = config.get("retention.ms").filter(|retention| *retention != "-1")
+    {
+        tracing::info!(
+            topic = plan.name,
+            retention_ms = retention.as_str(),
+            "dead letters are deleted after this time"
+        );
+    }
+    if shape.replication > 1 && config.get("min.insync.replicas").is_some_and(|replicas| replicas == "1") {
+        tracing::warn!(
+            topic = plan.name,
+            "min.insync.replicas is 1: what one broker acknowledged is lost with it; {}",
+            alter_line(settings, plan, "min.insync.replicas=2")
+        );
+    }
+    Ok(())
+}
+
+fn policies(policy: &str) -> Vec<&str> {
+    policy.split(',').map(str::trim).filter(|policy| !policy.is_empty()).collect()
+}
+
+fn refuse_policy(
+    settings: &KafkaSettings,
+    plan: &TopicPlan<'_>,
+    policies: Option<&[&str]>,
+    wanted: &str,
+    is_fit: impl Fn(&[&str]) -> bool,
+) -> Result<(), Trouble> {
+    // A service that does not tell it, does not have it.
+    let Some(policies) = policies.filter(|policies| !is_fit(policies)) else { return Ok(()) };
+    let words = plan.purpose.words();
+    let message = format!(
+        "the topic \"{}\" on Kafka at {} has cleanup.policy = {}, by which {words} would be lost: it must be {wanted}",
+        plan.name,
+        settings.brokers,
+        if policies.is_empty() { "\"\"".to_owned() } else { policies.join(",") },
+    );
+    Err(Trouble::new(TroubleKind::Environment, "sink.kafka.cleanup_policy", message).advise(alter_line(
+        settings,
+        plan,
+        &format!("cleanup.policy={wanted}"),
+    )))
+}
+
+fn warn_of_kept_removals(settings: &KafkaSettings, plan: &TopicPlan<'_>, policies: Option<&[&str]>) {
+    if settings.delete == Deletes::Event && policies.is_some_and(|policies| policies.contains(&"compact")) {
+        tracing::warn!(
+            topic = plan.name,
+            "the topic is compacted and delete = \"event\" writes no tombstones: removed items stay in it for ever; \
+             \"event-and-tombstone\" lets Kafka drop them"
+        );
+    }
+}
+
+/// The time of the last contact is told by the clock of whoever writes it. The brokers' clock is one for all workers.
+fn warn_of_timestamps(settings: &KafkaSettings, plan: &TopicPlan<'_>, config: &TopicConfig) {
+    if config.get("message.timestamp.type").is_some_and(|clock| clock != "LogAppendTime") {
+        tracing::warn!(
+            topic = plan.name,
+            "the time since the last contact is told by this machine's clock; to take the brokers': {}",
+            alter_line(settings, plan, "message.timestamp.type=LogAppendTime")
+        );
+    }
+}
+
+/// I1: the lane of a shard follows from the number of lanes, and so does the partition where its progress is looked for.
+pub(super) fn check_lane_count(settings: &KafkaSettings, lanes: i32, partitions: i32) -> Result<(), Trouble> {
+    if lanes == partitions {
+        return Ok(());
+    }
+    let topic = &settings.progress_topic;
+    let message = format!(
+        "the progress topic \"{topic}\" on Kafka at {} has {partitions} partitions, one per lane, and the file says {lanes} \
+         lanes: shards are dealt to lanes by this number",
+        settings.brokers
+    );
+    Err(Trouble::new(TroubleKind::Config, "sink.lane_count", message).advise(format!(
+        "set lanes = {partitions} to go on. Another number means to begin anew for now, from the oldest record of the stream: \
+         stop the pipeline and name another progress_topic in [sink.kafka], or delete this one"
+    )))
+}
+
+/// The largest batch that the topic takes. A batch has to fit into one segment as well.
+pub(super) fn message_bytes_max(purpose: Purpose, config: Option<&TopicConfig>) -> usize {
+    let number = |name| config.and_then(|config| config.get(name)).and_then(|value: &String| value.parse().ok());
+    let limit: usize = number("max.message.bytes").unwrap_or(MESSAGE_BYTES_MAX_DEFAULT);
+    match purpose {
+        Purpose::Data | Purpose::DeadLetters => limit.min(number("segment.bytes").unwrap_or(limit)),
+        // Its records are small; its segments are too, on purpose.
+        Purpose::Progress => limit,
+    }
+}
+
+/// The limit for all three, which share transactions and a producer.
+pub(super) fn smallest(limits: &[(Purpose, usize)]) -> usize {
+    let smallest = limits.iter().map(|(_, limit)| *limit).min().unwrap_or(MESSAGE_BYTES_MAX_DEFAULT);
+    for (purpose, limit) in limits {
+        if *purpose == Purpose::Data && *limit > smallest {
+            tracing::warn!(
+                limit_bytes = smallest,
+                topic_bytes = limit,
+                "records larger than the limit go to the dead letters, though the topic of change events takes more: raise \
+                 max.message.bytes of the topics of dead letters and progress too"
+            );
+        }
+    }
+    smallest
+}
+
+/// What is told of topics that are missing and that we must not make.
+pub(super) fn missing(settings: &KafkaSettings, missing: &[(&TopicPlan<'_>, usize)]) -> Trouble {
+    let names: Vec<_> =
+        missing.iter().map(|(plan, _)| format!("\"{}\" of {}", plan.name, plan.purpose.words())).collect();
+    let (noun, verb) = if names.len() == 1 { ("topic", "is") } else { ("topics", "are") };
+    let message = format!("the {noun} {} {verb} missing on Kafka at {}", names.join(" and "), settings.brokers);
+    let lines: Vec<_> = missing.iter().map(|(plan, brokers)| create_line(settings, plan, Some(*brokers))).collect();
+    let brokers = missing.first().map_or(EXAMPLE_REPLICATION, |(_, brokers)| *brokers);
+    let replication = example_replication(brokers);
+    let by_us = if missing.iter().any(|(plan, _)| plan.purpose == Purpose::Progress) {
+        // Made always, where we can: here we cannot.
+        ". With a bearer token Tailwater cannot make topics itself".to_owned()
+    } else {
+        format!(
+            "; or let Tailwater do it: create_topics = {{ partitions = {EXAMPLE_PARTITIONS}, replication = {replication} }} in \
+             [sink.kafka]"
+        )
+    };
+    Trouble::new(TroubleKind::Environment, "sink.kafka.topic_missing", message).advise(format!(
+        "create {}, with numbers that suit you: {}{by_us}",
+        if lines.len() == 1 { "it" } else { "them" },
+        lines.join(" && ")
+    ))
+}
+
+fn example_replication(brokers: usize) -> usize {
+    brokers.clamp(1, EXAMPLE_REPLICATION)
+}
+
+/// The line that makes a topic by hand.
+pub(super) fn create_line(settings: &KafkaSettings, plan: &TopicPlan<'_>, brokers: Option<usize>) -> String {
+    let replication = plan.replication.map(|replicas| replicas.to_string());
+    let replication = replication.or_else(|| Some(example_replication(brokers?).to_string()));
+    let replication = replication.map_or(String::new(), |replicas| format!(" --replication-factor {replicas}"));
+    let config: String = plan.config.iter().map(|(name, value)| format!(" --config {name}={value}")).collect();
+    format!(
+        "kafka-topics.sh --bootstrap-server {} --create --topic {} --partitions {}{replication}{config}",
+        settings.brokers,
+        plan.name,
+        plan.partitions.unwrap_or(EXAMPLE_PARTITIONS)
+    )
+}
+
+fn alter_line(settings: &KafkaSettings, plan: &TopicPlan<'_>, change: &str) -> String {
+    format!(
+        "kafka-configs.sh --bootstrap-server {} --alter --entity-type topics --entity-name {} --add-config {change}",
+        settings.brokers, plan.name
+    )
+}

@@ -1,0 +1,134 @@
+//! Two owners, lanes that were replaced, and progress that is not ours.
+
+use tailwater_model::{Committed, Failure, Sink};
+use tailwater_sink_kafka::DeliveryPromise;
+
+use crate::ground::{SHARD, Scene, after, delete_topic, group, ids, registration, run};
+
+fn code<T: std::fmt::Debug>(answer: Result<T, Failure>) -> &'static str {
+    match answer {
+        Err(Failure::Halt(trouble)) => trouble.code,
+        other => panic!("not halted: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_newest_claim_wins_and_the_other_stops() {
+    for delivery in [DeliveryPromise::ExactlyOnce, DeliveryPromise::AtLeastOnce] {
+        let mut scene = Scene::new(1);
+        scene.settings.delivery = delivery;
+        let mut first = scene.ready_lane().await;
+        let mut second = scene.lane().await;
+        assert_eq!(second.open().await.expect("opens").shards.len(), 1);
+        assert_eq!(code(first.commit(group([run(0, 1)])).await), "sink.taken_over");
+        assert_eq!(code(first.open().await), "sink.taken_over");
+        second.commit(group([run(0, 1)])).await.expect("goes on, undisturbed");
+        if delivery == DeliveryPromise::ExactlyOnce {
+            assert_eq!(scene.event_ids(), ids(1));
+        }
+        let progress = second.open().await.expect("opens");
+        assert_eq!(progress.shards[0].position, after(1), "the first one could not change the progress");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_empty_group_tells_whether_the_lane_is_still_ours() {
+    let scene = Scene::new(1);
+    let mut first = scene.ready_lane().await;
+    assert_eq!(first.commit(group([])).await.expect("ours"), Committed::default());
+    let mut second = scene.lane().await;
+    assert_eq!(code(first.commit(group([])).await), "sink.taken_over");
+    second.open().await.expect("opens");
+    assert_eq!(second.commit(group([])).await.expect("ours"), Committed::default());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_lane_is_taken_over() {
+    let scene = Scene::new(3);
+    let mut first = scene.claim().await;
+    for lane in &mut first {
+        lane.open().await.expect("opens");
+    }
+    let mut second = scene.claim().await;
+    // The lanes that were not opened yet still belong to the first: nothing was read for the second.
+    for (old, new) in first.iter_mut().zip(&mut second) {
+        new.open().await.expect("opens");
+        assert_eq!(code(old.commit(group([])).await), "sink.taken_over");
+    }
+    for lane in &mut second {
+        lane.commit(group([])).await.expect("ours");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_claims_at_the_same_time_exactly_one_goes_on() {
+    let scene = Scene::new(2);
+    scene.claim().await;
+    let claims = (0..4).map(|_| {
+        let scene = scene.clone();
+        tokio::spawn(async move {
+            let mut lanes = scene.try_claim().await.ok()?;
+            for lane in &mut lanes {
+                // A lane that a slower claim has fenced looks again, as the lane loop does.
+                while let Err(failure) = lane.open().await {
+                    if matches!(failure, Failure::Halt(_)) {
+                        return None;
+                    }
+                }
+            }
+            tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+            for lane in &mut lanes {
+                while let Err(failure) = lane.commit(group([])).await {
+                    if matches!(failure, Failure::Halt(_)) {
+                        return None;
+                    }
+                    while let Err(failure) = lane.open().await {
+                        if matches!(failure, Failure::Halt(_)) {
+                            return None;
+                        }
+                    }
+                }
+            }
+            Some(())
+        })
+    });
+    let claims: Vec<_> = claims.collect();
+    let mut winners = 0;
+    for claim in claims {
+        winners += u32::from(claim.await.expect("no panic").is_some());
+    }
+    assert_eq!(winners, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_of_another_pipeline_is_left_alone() {
+    let scene = Scene::new(1);
+    scene.ready_lane().await;
+    let mut other = scene.clone();
+    other.identity.name += "-other";
+    assert_eq!(other.try_claim().await.map(|_| ()).map_err(|trouble| trouble.code), Err("sink.kafka.other_pipeline"));
+    let stored = tailwater_sink_kafka::checkpoints(&other.settings, &other.identity.name).await;
+    assert_eq!(stored.expect("reads"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_number_of_lanes_is_refused() {
+    let mut scene = Scene::new(2);
+    scene.claim().await;
+    scene.identity.lanes = 3;
+    assert_eq!(scene.try_claim().await.map(|_| ()).map_err(|trouble| trouble.code), Err("sink.lane_count"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn progress_that_has_vanished_is_not_begun_anew() {
+    let scene = Scene::new(1);
+    let mut lane = scene.ready_lane().await;
+    lane.commit(group([run(0, 3)])).await.expect("commits");
+    delete_topic(&scene.settings.progress_topic).await;
+    assert_eq!(code(lane.open().await), "sink.kafka.progress_gone");
+    drop(lane);
+    // A new process cannot know it: it begins at the beginning.
+    let mut lane = scene.lane().await;
+    assert!(lane.open().await.expect("opens").shards.is_empty());
+    lane.commit(group([registration(SHARD)])).await.expect("registers");
+}

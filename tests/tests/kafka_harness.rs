@@ -1,0 +1,50 @@
+//! What judges the Kafka sink is right itself: kcat, Kafka's own tools, the requests by hand, and a broker that is killed.
+
+use anyhow::{Result, ensure};
+use tailwater_tests::endpoints;
+use tailwater_tests::kafka::broker::OwnBroker;
+use tailwater_tests::kafka::reader::{self, Isolation};
+use tailwater_tests::kafka::{admin, java};
+use tailwater_tests::table::unique_name;
+
+#[tokio::test]
+async fn two_consumers_that_are_not_ours_see_the_same() -> Result<()> {
+    let (brokers, topic) = (endpoints::kafka_bootstrap(), unique_name("harness"));
+    admin::create_topic(&brokers, &topic, 3, &[("max.message.bytes", "2000")])?;
+    ensure!(reader::topic_exists(&brokers, &topic).await?);
+    let keys: Vec<_> = (0..50).map(|number| format!("{{\"Id\":\"ключ {number}\"}}")).collect();
+    java::produce_keys(&brokers, &topic, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await?;
+    let by_kcat = reader::read(&brokers, &topic, Isolation::ReadCommitted).await?;
+    ensure!(by_kcat.len() == keys.len(), "{} messages", by_kcat.len());
+    ensure!((0..3).all(|partition| by_kcat.iter().any(|message| message.partition == partition)));
+    let by_java = java::consume(&brokers, &topic).await?;
+    for (kcat, java) in by_kcat.iter().zip(&by_java) {
+        let same =
+            (kcat.partition, kcat.offset, kcat.key.as_deref()) == (java.partition, java.offset, Some(&*java.key));
+        ensure!(same && kcat.value.as_ref() == Some(&java.value), "{kcat:?} and {java:?}");
+    }
+    admin::raise_partitions(&brokers, &topic, 5)?;
+    ensure!(reader::partitions(&brokers, &topic).await? == 5);
+    let described = java::describe(&brokers, &topic).await?;
+    ensure!(described.contains("PartitionCount: 5") && described.contains("max.message.bytes=2000"), "{described}");
+    ensure!(admin::raise_partitions(&brokers, &topic, 4).is_err(), "a topic shrank");
+    admin::delete_topics(&brokers, std::slice::from_ref(&topic))?;
+    ensure!(admin::delete_topics(&brokers, &[topic]).is_err(), "a topic was deleted twice");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_killed_broker_comes_back_with_what_it_acknowledged() -> Result<()> {
+    let mut broker = OwnBroker::start().await?;
+    let topic = unique_name("harness");
+    ensure!(reader::read(&broker.bootstrap, &topic, Isolation::ReadCommitted).await.is_err(), "no such topic");
+    admin::create_topic(&broker.bootstrap, &topic, 1, &[])?;
+    java::produce_keys(&broker.bootstrap, &topic, &["a", "b"]).await?;
+    broker.kill().await?;
+    ensure!(admin::must_be_ready(&broker.bootstrap).is_err(), "it answers although it was killed");
+    broker.restart().await?;
+    let messages = reader::read(&broker.bootstrap, &topic, Isolation::ReadCommitted).await?;
+    let keys: Vec<_> = messages.iter().filter_map(|message| message.key.as_deref()).collect();
+    ensure!(keys == ["a", "b"], "{keys:?}");
+    Ok(())
+}
