@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
+use tailwater_tests::chaos;
 use tailwater_tests::counted::{Counted, CountedWriter};
-use tailwater_tests::endpoints;
 use tailwater_tests::kafka::history::Deletes;
 use tailwater_tests::kafka::scene::KafkaScene;
 use tailwater_tests::process::Tailwater;
@@ -23,8 +23,10 @@ const WRITE_PAUSE: Duration = Duration::from_millis(10);
 /// What the one that stops must say.
 const TOLD: [&str; 2] = ["took over", "sink.taken_over"];
 
-async fn scene(seed: u64) -> Result<(KafkaScene, CountedWriter)> {
-    let scene = KafkaScene::on(&endpoints::kafka_bootstrap()).await?;
+/// A scene under load. `test` tells the tests of this file apart.
+async fn scene(test: u64) -> Result<(KafkaScene, CountedWriter)> {
+    let scene = KafkaScene::new().await?;
+    let seed = chaos::number(chaos::SEED)? + test;
     let writer = CountedWriter::start(&scene.table, Counted::new(seed), WRITE_PAUSE);
     Ok((scene, writer))
 }
@@ -79,10 +81,9 @@ async fn of_two_started_at_once_exactly_one_goes_on() -> Result<()> {
 }
 
 /// Under load all the time, at moments that chance picks.
-#[tokio::test]
-async fn zombies_that_wake_up_under_load_write_nothing_and_stop() -> Result<()> {
+async fn zombies(seed: u64) -> Result<()> {
     let (scene, writer) = scene(3).await?;
-    let mut random = fastrand::Rng::with_seed(3);
+    let mut random = fastrand::Rng::with_seed(seed);
     let mut owner = scene.start()?;
     for _ in 0..4 {
         scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| owner.said())?;
@@ -95,6 +96,12 @@ async fn zombies_that_wake_up_under_load_write_nothing_and_stop() -> Result<()> 
         owner = newer;
     }
     ends_well(&scene, writer, owner).await
+}
+
+#[tokio::test]
+async fn zombies_that_wake_up_under_load_write_nothing_and_stop() -> Result<()> {
+    let seed = chaos::number(chaos::SEED)?;
+    zombies(seed).await.with_context(|| format!("seed {seed}"))
 }
 
 /// When the zombie wakes nobody writes any more and all is carried: whatever became visible then would be its own.

@@ -131,7 +131,19 @@ impl LaneProducer {
     pub(crate) fn fault(&self, doing: &str, error: &KafkaError) -> Fault {
         let client = self.producer.client();
         let fatal = client.fatal_error().map(|(code, _)| KafkaError::Global(code));
-        Fault::of(doing, &self.brokers, fatal.as_ref().unwrap_or(error), client.context().client.last_problem())
+        let meant = fatal.or_else(|| self.why_given_up(error));
+        Fault::of(doing, &self.brokers, meant.as_ref().unwrap_or(error), client.context().client.last_problem())
+    }
+
+    /// A transaction that cannot go on throws its messages out and takes no more: deliveries and sending say only that.
+    /// Each call for the transaction then tells why, and beginning one is such a call that does nothing else.
+    fn why_given_up(&self, error: &KafkaError) -> Option<KafkaError> {
+        use RDKafkaErrorCode::{PurgeInflight, PurgeQueue, State};
+        let KafkaError::MessageProduction(PurgeQueue | PurgeInflight | State) = error else { return None };
+        match self.producer.begin_transaction() {
+            Err(KafkaError::Transaction(why)) if why.txn_requires_abort() => Some(KafkaError::Transaction(why)),
+            Ok(()) | Err(_) => None,
+        }
     }
 
     /// Fences every earlier producer of the same `transactional.id`. Kafka first ends the transaction that such a one
