@@ -94,6 +94,22 @@ async fn no_example_is_forgotten_here() -> Result<()> {
     Ok(())
 }
 
+/// They are run by the composition's tests, which need Docker; that they are right is known without it.
+#[tokio::test]
+async fn those_of_the_composition_are_valid() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let mut environment = environment(dir.path());
+    set_url(&mut environment, "postgres://tailwater@postgres/tailwater".to_owned());
+    environment.insert("KAFKA_BROKERS".to_owned(), "kafka:9092".to_owned());
+    let folder = examples_dir().join("compose");
+    let arguments = ["validate", folder.to_str().context("a path that is no text")?];
+    let outcome = Tailwater::run(dir.path(), &arguments, &environment, RUN_WITHIN).await?.must_exit_with(0)?;
+    for pipeline in ["orders-to-kafka", "orders-to-postgres"] {
+        ensure!(outcome.stdout.contains(&format!("pipeline {pipeline} ")), "{}", outcome.said());
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn to_postgres() -> Result<()> {
     let mut example = Example::new("orders-to-postgres.toml").await?;

@@ -60,6 +60,7 @@ async fn of_two_processes_the_newest_goes_on() -> Result<()> {
 async fn of_two_started_at_once_exactly_one_goes_on() -> Result<()> {
     let (scene, writer) = scene(2).await?;
     let mut owner = scene.start()?;
+    scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| owner.said())?;
     for _ in 0..3 {
         let [mut first, mut second] = [scene.start()?, scene.start()?];
         owner.ends(TAKEN_OVER_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;

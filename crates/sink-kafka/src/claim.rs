@@ -8,13 +8,18 @@ use tailwater_model::{Checkpoints, KeySchema, PipelineIdentity, Progress, Troubl
 
 use crate::client_config::reader_config;
 use crate::context::KafkaContext;
-use crate::fault::Fault;
+use crate::fault::{Fault, Remedy};
 use crate::lane::KafkaLane;
 use crate::progress::{LaneProgress, ProgressReader, Until};
 use crate::session::{Claim, LaneSession, Shared};
 use crate::settings::KafkaSettings;
 use crate::thread::LaneThread;
 use crate::topics::check_topics;
+
+/// How often a claim is made that others come into, before it is told.
+const CLAIM_ATTEMPTS_MAX: u32 = 10;
+/// The longest wait until a claim is made again, in milliseconds: about what a claim takes, so that one of two gets through.
+const CLAIM_PAUSE_MS_MAX: u64 = 2000;
 
 /// Takes over the pipeline: from now on no earlier process can commit. Checks the topics, and makes those that may be
 /// made. Index is lane.
@@ -60,15 +65,29 @@ pub async fn claim(
 }
 
 /// Opens the first lane by a new claim.
+///
+/// Between the fence and the record of the claim another producer may come: a second start at the same time, or the owner
+/// so far, which the fence made open again and which finds no newer claim yet. Then the claim is made anew, or the newest
+/// start would end and an older one go on.
 async fn take(
     thread: &LaneThread,
     facts: crate::topics::TopicFacts,
     owner: String,
 ) -> Result<(Claim, Progress), Trouble> {
-    let claim = Claim::New { owner: owner.clone() };
-    let opened = thread.run(move |session| session.open(facts, &claim)).await;
-    let (number, progress) = opened.map_err(|failure| failure.trouble().clone())?.map_err(told)?;
-    Ok((Claim::Made { number, owner }, progress))
+    let mut attempts = 1;
+    loop {
+        let claim = Claim::New { owner: owner.clone() };
+        let opened = thread.run(move |session| session.open(facts, &claim)).await;
+        match opened.map_err(|failure| failure.trouble().clone())? {
+            Ok((number, progress)) => return Ok((Claim::Made { number, owner }, progress)),
+            Err(fault) if fault.remedy == Remedy::Fenced && attempts < CLAIM_ATTEMPTS_MAX => {
+                tracing::info!(attempts, "another process began while this one took the pipeline over: trying again");
+                attempts += 1;
+                tokio::time::sleep(pause()).await;
+            }
+            Err(fault) => return Err(told(fault)),
+        }
+    }
 }
 
 /// The stored progress of a pipeline, for people; nothing when its progress topic is missing or holds none
@@ -142,6 +161,12 @@ async fn blocking<R: Send + 'static>(work: impl FnOnce() -> Result<R, Fault> + S
 #[expect(clippy::disallowed_methods, reason = "the mark tells processes apart; nothing that is carried depends on it")]
 fn owner_mark() -> String {
     format!("{:032x}", fastrand::u128(..))
+}
+
+/// By chance: two processes that wait for the same time would meet again.
+#[expect(clippy::disallowed_methods, reason = "it parts processes; nothing that is carried depends on it")]
+fn pause() -> Duration {
+    Duration::from_millis(fastrand::u64(..CLAIM_PAUSE_MS_MAX))
 }
 
 /// Milliseconds since 1970 as RFC 3339.

@@ -26,7 +26,11 @@ pub struct Daemon {
 impl Daemon {
     /// Installs Docker where it is missing, and starts a daemon when none answers and we may.
     pub fn reach() -> Result<Self> {
-        prerequisites::need("Docker", &["docker.io"], || command::is_on_path("docker"))?;
+        if !command::is_on_path("docker") {
+            need_dockerd()?;
+            // Debian 12 has the command in the same package, later ones do not.
+            prerequisites::need("the docker command", &["docker-cli"], || command::is_on_path("docker"))?;
+        }
         let running = Self { own_socket: None };
         let Err(silence) = running.answers() else {
             tell!("docker: the daemon that runs already");
@@ -45,7 +49,7 @@ impl Daemon {
                  `sudo cargo x test --compose`, which starts one of its own",
             ));
         }
-        prerequisites::need("dockerd", &["docker.io"], || command::is_on_path("dockerd"))?;
+        need_dockerd()?;
         Self::start()
     }
 
@@ -114,14 +118,20 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        if self.own_socket.is_none() {
-            return;
-        }
+        let Some(socket) = &self.own_socket else { return };
         match process::stop(&dir(), Signal::TERM) {
-            Ok(_) => tell!("docker: the daemon that was started here is stopped"),
+            Ok(_) => {
+                tell!("docker: the daemon that was started here is stopped");
+                // Dead sockets disturb nobody if they stay; the next boot removes them.
+                let _removed = socket.parent().map(fs::remove_dir_all);
+            }
             Err(error) => tell!("docker: the daemon that was started here does not stop: {error:#}"),
         }
     }
+}
+
+fn need_dockerd() -> Result<()> {
+    prerequisites::need("Docker", &["docker.io"], || command::is_on_path("dockerd"))
 }
 
 /// Pid file, log and images of our own daemon.
