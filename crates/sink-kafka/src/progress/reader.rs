@@ -17,6 +17,10 @@ use crate::context::KafkaContext;
 use crate::fault::{Fault, Remedy, remedy};
 use crate::settings::KafkaSettings;
 
+/// Where reading begins. Not [`Offset::Beginning`]: librdkafka asks the broker for that, and half a second later when the
+/// partition's leader is not known yet, as it never is here. What lies before the first record that is left counts as out
+/// of range, and `auto.offset.reset` takes care of it.
+const FIRST: Offset = Offset::Offset(0);
 /// How long one look for a record may take before the deadline is looked at.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -50,7 +54,7 @@ impl ProgressReader {
         let partitions: BTreeSet<i32> = lanes.clone().map(i32::try_from).filter_map(Result::ok).collect();
         for partition in &partitions {
             assigned
-                .add_partition_offset(&settings.progress_topic, *partition, Offset::Beginning)
+                .add_partition_offset(&settings.progress_topic, *partition, FIRST)
                 .map_err(|error| failed(&error))?;
         }
         consumer.assign(&assigned).map_err(|error| failed(&error))?;
