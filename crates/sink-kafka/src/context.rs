@@ -172,7 +172,8 @@ impl ClientContext for KafkaContext {
     fn error(&self, error: KafkaError, reason: &str) {
         let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
         let reason = self.redact(reason);
-        tracing::warn!(target: "librdkafka", ?code, "{reason}");
+        // Every client of every lane tells of each broken connection; what it breaks is told once, by the call that fails.
+        tracing::debug!(target: "librdkafka", ?code, "{reason}");
         let is_summary = code == RDKafkaErrorCode::AllBrokersDown;
         self.remember(code, &reason, if is_summary { Weight::Summary } else { Weight::Error });
     }

@@ -156,7 +156,9 @@ impl LaneProducer {
             match self.producer.init_transactions(Timeout::After(left.min(FENCING_STEP))) {
                 Ok(()) => return Ok(()),
                 Err(KafkaError::Transaction(error)) if error.is_retriable() && !left.is_zero() => {
+                    let problem = self.producer.context().client.last_problem().map(|(_, reason)| reason);
                     tracing::info!(
+                        problem,
                         waiting_s = began.elapsed().as_secs(),
                         within_s = within.as_secs(),
                         "{lane}: waiting for Kafka to end what an earlier owner left open, or to answer at all"
