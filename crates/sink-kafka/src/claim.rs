@@ -6,15 +6,18 @@ use std::time::Duration;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tailwater_model::{Checkpoints, KeySchema, PipelineIdentity, Progress, Trouble, TroubleKind, ViewType};
 
+use crate::brokers::Brokers;
 use crate::client_config::reader_config;
+use crate::cluster::Cluster;
 use crate::context::KafkaContext;
 use crate::fault::{Fault, Remedy};
-use crate::lane::KafkaLane;
-use crate::progress::{LaneProgress, ProgressReader, Until};
+use crate::home::Home;
+use crate::lane::{DirectLane, KafkaLane, Lane};
+use crate::progress::{LaneProgress, read_lanes};
 use crate::session::{Claim, LaneSession, Shared};
 use crate::settings::KafkaSettings;
-use crate::thread::LaneThread;
-use crate::topics::check_topics;
+use crate::thread::wait_for;
+use crate::topics::TopicFacts;
 
 /// How often a claim is made that others come into, before it is told.
 const CLAIM_ATTEMPTS_MAX: u32 = 10;
@@ -37,29 +40,54 @@ pub async fn claim(
     keys: &KeySchema,
     view_type: Option<ViewType>,
 ) -> Result<Vec<KafkaLane>, Trouble> {
-    let facts = check_topics(settings, identity.lanes).await.map_err(told)?;
-    let stored = read_lanes(settings, identity.lanes).await?;
+    let shared = Shared::new(Brokers::new(settings), settings, identity, keys, view_type);
+    let lanes = Box::pin(claim_lanes(Arc::new(shared), ambient_chance())).await?;
+    Ok(lanes.into_iter().map(KafkaLane::new).collect())
+}
+
+/// The same on a cluster that the caller answers for, a model of Kafka. No thread is started, and nothing is left to
+/// chance but what `chance` gives: the mark of the owner, and the pauses between attempts. Two processes of one world
+/// need two generators that differ. `settings` name the topics and the waits; what librdkafka would be told is not used.
+///
+/// # Errors
+/// As [`claim`].
+pub async fn claim_on<C: Cluster>(
+    cluster: C,
+    settings: &KafkaSettings,
+    identity: &PipelineIdentity,
+    keys: &KeySchema,
+    view_type: Option<ViewType>,
+    chance: fastrand::Rng,
+) -> Result<Vec<DirectLane<C>>, Trouble> {
+    let shared = Shared::new(cluster, settings, identity, keys, view_type);
+    let lanes = Box::pin(claim_lanes(Arc::new(shared), chance)).await?;
+    Ok(lanes.into_iter().map(DirectLane::new).collect())
+}
+
+async fn claim_lanes<H: Home>(
+    shared: Arc<Shared<H::Cluster>>,
+    mut chance: fastrand::Rng,
+) -> Result<Vec<Lane<H>>, Trouble> {
+    let identity = &shared.pipeline;
+    let facts = shared.cluster.check_topics(identity.lanes).await.map_err(told)?;
+    let house = |number| {
+        let session = LaneSession::new(Arc::clone(&shared), number);
+        H::house(format!("{}-{number}", identity.name), session)
+    };
+    let mut first = house(0)?;
+    let stored = first.read_lanes().await.map_err(told)?;
     let previous_stream = stored
         .iter()
         .flat_map(|lane| lane.other_streams(&identity.stream))
         .max()
         .map(|(_, stream_arn)| stream_arn.to_owned());
-    let shared = Arc::new(Shared::new(settings, identity, keys, view_type));
-    let owner = owner_mark();
-    let mut claimed = None;
-    let mut lanes = Vec::new();
-    for number in 0..identity.lanes {
-        let session = LaneSession::new(Arc::clone(&shared), number);
-        let thread = LaneThread::start(format!("{}-{number}", identity.name), session)?;
-        let (claim, progress) = match &claimed {
-            Some(claim) => (Claim::clone(claim), None),
-            None => {
-                let (claim, progress) = take(&thread, facts, owner.clone()).await?;
-                claimed = Some(claim.clone());
-                (claim, Some(progress))
-            }
-        };
-        lanes.push(KafkaLane::new(number, Arc::clone(&shared), claim, progress, thread, previous_stream.clone()));
+    let (claim, progress) = take(&mut first, facts, &mut chance).await?;
+    let lane = |number, progress, home| {
+        Lane::new(number, Arc::clone(&shared), Claim::clone(&claim), progress, home, previous_stream.clone())
+    };
+    let mut lanes = vec![lane(0, Some(progress), first)];
+    for number in 1..identity.lanes {
+        lanes.push(lane(number, None, house(number)?));
     }
     Ok(lanes)
 }
@@ -70,32 +98,57 @@ pub async fn claim(
 /// so far, which the fence made open again and which finds no newer claim yet. Then the claim is made anew, or the newest
 /// start would end and an older one go on.
 async fn take(
-    thread: &LaneThread,
-    facts: crate::topics::TopicFacts,
-    owner: String,
+    first: &mut impl Home,
+    facts: TopicFacts,
+    chance: &mut fastrand::Rng,
 ) -> Result<(Claim, Progress), Trouble> {
+    let owner = owner_mark(chance);
+    let claim = Claim::New { owner: owner.clone() };
     let mut attempts = 1;
     loop {
-        let claim = Claim::New { owner: owner.clone() };
-        let opened = thread.run(move |session| session.open(facts, &claim)).await;
-        match opened.map_err(|failure| failure.trouble().clone())? {
+        match first.open(facts, &claim).await {
             Ok((number, progress)) => return Ok((Claim::Made { number, owner }, progress)),
             Err(fault) if fault.remedy == Remedy::Fenced && attempts < CLAIM_ATTEMPTS_MAX => {
                 tracing::info!(attempts, "another process began while this one took the pipeline over: trying again");
                 attempts += 1;
-                tokio::time::sleep(pause()).await;
+                tokio::time::sleep(pause(chance)).await;
             }
             Err(fault) => return Err(told(fault)),
         }
     }
 }
 
-/// The stored progress of a pipeline, for people; nothing when its progress topic is missing or holds none
-/// of it. Changes nothing,
-/// and disturbs no running pipeline.
+/// The stored progress of a pipeline, for people; nothing when its progress topic is missing or holds none of it. Changes
+/// nothing, and disturbs no running pipeline.
+///
+/// # Errors
+/// What the cluster refuses, and a progress topic that holds something else.
 pub async fn checkpoints(settings: &KafkaSettings, pipeline: &str) -> Result<Option<Checkpoints>, Trouble> {
     let lanes = progress_partitions(settings).await?;
-    let stored = read_lanes(settings, lanes).await?;
+    let (settings, pipeline) = (settings.clone(), pipeline.to_owned());
+    blocking(move || wait_for(read_checkpoints(&Brokers::new(&settings), &settings, &pipeline, lanes))).await
+}
+
+/// The same on a cluster that the caller answers for, whose progress topic has so many lanes.
+///
+/// # Errors
+/// As [`checkpoints`].
+pub async fn checkpoints_on<C: Cluster>(
+    cluster: &C,
+    settings: &KafkaSettings,
+    pipeline: &str,
+    lanes: u32,
+) -> Result<Option<Checkpoints>, Trouble> {
+    read_checkpoints(cluster, settings, pipeline, lanes).await.map_err(told)
+}
+
+async fn read_checkpoints<C: Cluster>(
+    cluster: &C,
+    settings: &KafkaSettings,
+    pipeline: &str,
+    lanes: u32,
+) -> Result<Option<Checkpoints>, Fault> {
+    let stored = read_lanes(cluster, settings, lanes).await?;
     let is_of_pipeline = |lane: &LaneProgress| lane.session.as_ref().is_some_and(|mark| mark.fact.pipeline == pipeline);
     if !stored.iter().any(is_of_pipeline) {
         return Ok(None);
@@ -113,19 +166,6 @@ pub async fn checkpoints(settings: &KafkaSettings, pipeline: &str) -> Result<Opt
 /// At a start and in a command somebody is looking: every trouble is told at once.
 fn told(fault: Fault) -> Trouble {
     fault.trouble
-}
-
-/// Reads the partitions of all lanes.
-async fn read_lanes(settings: &KafkaSettings, lanes: u32) -> Result<Vec<LaneProgress>, Trouble> {
-    if lanes == 0 {
-        return Ok(Vec::new());
-    }
-    let settings = settings.clone();
-    blocking(move || {
-        let mut reader = ProgressReader::new(&settings, 0..lanes)?;
-        Ok(reader.read(&Until::End, settings.request_timeout)?.to_vec())
-    })
-    .await
 }
 
 /// Partitions of the progress topic; none when it is missing.
@@ -157,16 +197,20 @@ async fn blocking<R: Send + 'static>(work: impl FnOnce() -> Result<R, Fault> + S
     .map_err(told)
 }
 
+/// Where the chance of what ships comes from: two processes must not look the same.
+#[expect(clippy::disallowed_methods, reason = "it tells processes apart; nothing that is carried depends on it")]
+fn ambient_chance() -> fastrand::Rng {
+    fastrand::Rng::new()
+}
+
 /// A random mark: two processes that claim must not look the same.
-#[expect(clippy::disallowed_methods, reason = "the mark tells processes apart; nothing that is carried depends on it")]
-fn owner_mark() -> String {
-    format!("{:032x}", fastrand::u128(..))
+fn owner_mark(chance: &mut fastrand::Rng) -> String {
+    format!("{:032x}", chance.u128(..))
 }
 
 /// By chance: two processes that wait for the same time would meet again.
-#[expect(clippy::disallowed_methods, reason = "it parts processes; nothing that is carried depends on it")]
-fn pause() -> Duration {
-    Duration::from_millis(fastrand::u64(..CLAIM_PAUSE_MS_MAX))
+fn pause(chance: &mut fastrand::Rng) -> Duration {
+    Duration::from_millis(chance.u64(..CLAIM_PAUSE_MS_MAX))
 }
 
 /// Milliseconds since 1970 as RFC 3339.

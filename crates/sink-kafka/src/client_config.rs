@@ -46,7 +46,7 @@ const ALIASES: [(&str, &str); 2] = [("compression.type", "compression.codec"), (
 
 /// What a producer is for.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum ProducerRole<'a> {
+pub enum ProducerRole<'a> {
     /// Everything that goes through one is in a transaction.
     Transactional {
         /// The `transactional.id`: who comes later with the same one fences everybody before.

@@ -28,9 +28,9 @@ pub(crate) fn remedy(code: RDKafkaErrorCode) -> Remedy {
 /// again by opening (I7), so opening is safe whatever the error is, and it waits longer from time to time.
 const UNKNOWN: Remedy = Remedy::Reopen;
 
-/// An error with its remedy.
+/// What failed, with its remedy.
 #[derive(Debug)]
-pub(crate) struct Fault {
+pub struct Fault {
     pub(crate) remedy: Remedy,
     pub(crate) trouble: Trouble,
 }
@@ -38,7 +38,7 @@ pub(crate) struct Fault {
 impl Fault {
     /// The fault for an error of `doing` ("committing to lane 3 of pipeline x"). `last_problem` is what the client last
     /// told about its connections: librdkafka answers a call with a timeout while the reason is known only there.
-    pub(crate) fn of(
+    pub fn of(
         doing: &str,
         brokers: &str,
         error: &KafkaError,

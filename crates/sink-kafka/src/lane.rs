@@ -1,20 +1,31 @@
 //! One lane as the pipeline sees it.
 
+use std::fmt;
 use std::sync::Arc;
 
 use tailwater_model::{Committed, Failure, Group, Progress, Sink};
 
+use crate::cluster::Cluster;
 use crate::fault::Fault;
+use crate::home::Home;
 use crate::session::{Claim, LaneSession, Shared};
 use crate::thread::LaneThread;
-use crate::topics::check_topics;
 
 /// One lane of a pipeline, with a transactional producer of its own on a thread of its own. Made by
-/// [`claim`](crate::claim()); it has to be opened before it commits.
-pub struct KafkaLane {
+/// [`claim`](crate::claim()); it has to be opened before it commits. Dropping the future of a commit does not end the
+/// commit: opening waits for it.
+pub struct KafkaLane(Lane<LaneThread>);
+
+/// One lane of a pipeline on a model of Kafka, without a thread: its work is done by whoever polls it, so that it runs in
+/// tokio's paused time. Made by [`claim_on`](crate::claim_on). Dropping the future of an opening or a commit is the
+/// death of the client at that point, as if the process had ended there; the lane has to be opened again.
+pub struct DirectLane<C: Cluster>(Lane<LaneSession<C>>);
+
+/// A lane and where its session works.
+pub(crate) struct Lane<H: Home> {
     number: u32,
-    shared: Arc<Shared>,
-    thread: LaneThread,
+    shared: Arc<Shared<H::Cluster>>,
+    home: H,
     claim: Claim,
     /// What the claim found, for the first opening of the lane by which the pipeline was claimed.
     claimed: Option<Progress>,
@@ -22,46 +33,79 @@ pub struct KafkaLane {
     previous_stream: Option<String>,
 }
 
-impl std::fmt::Debug for KafkaLane {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // Without the settings, which know passwords.
-        out.debug_struct("KafkaLane").field("number", &self.number).field("claim", &self.claim).finish_non_exhaustive()
-    }
-}
-
-impl KafkaLane {
+impl<H: Home> Lane<H> {
     pub(crate) fn new(
         number: u32,
-        shared: Arc<Shared>,
+        shared: Arc<Shared<H::Cluster>>,
         claim: Claim,
         claimed: Option<Progress>,
-        thread: LaneThread,
+        home: H,
         previous_stream: Option<String>,
     ) -> Self {
-        Self { number, shared, thread, claim, claimed, previous_stream }
+        Self { number, shared, home, claim, claimed, previous_stream }
     }
 
-    async fn open_anew(&mut self) -> Result<Progress, Failure> {
+    async fn open(&mut self) -> Result<Progress, Failure> {
+        let mut progress = Box::pin(self.open_anew()).await.map_err(Fault::into_failure)?;
+        progress.previous_stream = self.previous_stream.clone();
+        Ok(progress)
+    }
+
+    async fn open_anew(&mut self) -> Result<Progress, Fault> {
         if let Some(progress) = self.claimed.take() {
             return Ok(progress);
         }
         // Each time: limits and partitions may have changed.
-        let lanes = self.shared.pipeline.lanes;
-        let facts = check_topics(&self.shared.settings, lanes).await.map_err(Fault::into_failure)?;
-        let claim = self.claim.clone();
-        let opened = self.thread.run(move |session: &mut LaneSession| session.open(facts, &claim)).await?;
-        Ok(opened.map_err(Fault::into_failure)?.1)
+        let facts = self.shared.cluster.check_topics(self.shared.pipeline.lanes).await?;
+        Ok(self.home.open(facts, &self.claim).await?.1)
+    }
+
+    fn debug(&self, name: &str, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Without the settings, which know passwords.
+        out.debug_struct(name).field("number", &self.number).field("claim", &self.claim).finish_non_exhaustive()
+    }
+}
+
+impl KafkaLane {
+    pub(crate) fn new(lane: Lane<LaneThread>) -> Self {
+        Self(lane)
+    }
+}
+
+impl fmt::Debug for KafkaLane {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.debug("KafkaLane", out)
     }
 }
 
 impl Sink for KafkaLane {
     async fn open(&mut self) -> Result<Progress, Failure> {
-        let mut progress = Box::pin(self.open_anew()).await?;
-        progress.previous_stream = self.previous_stream.clone();
-        Ok(progress)
+        self.0.open().await
     }
 
     async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
-        self.thread.run(move |session| session.commit(group)).await?
+        self.0.home.commit(group).await
+    }
+}
+
+impl<C: Cluster> DirectLane<C> {
+    pub(crate) fn new(lane: Lane<LaneSession<C>>) -> Self {
+        Self(lane)
+    }
+}
+
+impl<C: Cluster> fmt::Debug for DirectLane<C> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.debug("DirectLane", out)
+    }
+}
+
+impl<C: Cluster> Sink for DirectLane<C> {
+    async fn open(&mut self) -> Result<Progress, Failure> {
+        self.0.open().await
+    }
+
+    async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
+        Home::commit(&mut self.0.home, group).await
     }
 }

@@ -1,9 +1,14 @@
 //! Writes to Apache Kafka, exactly once: the records of a group and its steps in one transaction.
 
+mod brokers;
 mod claim;
 mod client_config;
+mod cluster;
 mod context;
+#[cfg(test)]
+mod direct_tests;
 mod fault;
+mod home;
 mod lane;
 mod message;
 #[cfg(test)]
@@ -20,9 +25,13 @@ mod settings;
 mod thread;
 mod topics;
 
-pub use claim::{checkpoints, claim};
-pub use lane::KafkaLane;
+pub use claim::{checkpoints, checkpoints_on, claim, claim_on};
+pub use client_config::ProducerRole;
+pub use cluster::{Cluster, Outgoing, Producer, Read, Reader, SendFault, StoredRecord};
+pub use fault::Fault;
+pub use lane::{DirectLane, KafkaLane};
+pub use message::{Header, partition_of};
 pub use refused_property::refused_property;
 pub use settings::{CreateTopics, Credentials, Deletes, DeliveryPromise, Format, KafkaSettings};
 pub use settings::{OnRepartition, SaslSettings, TlsSettings};
-pub use topics::topic_name_fault;
+pub use topics::{TopicFacts, topic_name_fault};

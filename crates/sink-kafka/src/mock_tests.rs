@@ -15,9 +15,11 @@ use tailwater_model::{
     PipelineIdentity, Position, Progress, SequenceNumber, ShardId, SourceInfo, Step, StreamIdentity, ViewType,
 };
 
+use crate::brokers::Brokers;
 use crate::fault::Fault;
 use crate::session::{Claim, LaneSession, Shared};
 use crate::settings::{DeliveryPromise, KafkaSettings, sample};
+use crate::thread::wait_for;
 use crate::topics::TopicFacts;
 
 /// More than librdkafka tries again within a case: an error that does not pass.
@@ -29,7 +31,7 @@ const FACTS: TopicFacts = TopicFacts { data_partitions: 2, message_bytes_max: 1_
 /// A lane on a cluster of its own.
 struct Scene {
     cluster: MockCluster<'static, DefaultProducerContext>,
-    session: LaneSession,
+    session: LaneSession<Brokers>,
     claim: Claim,
 }
 
@@ -51,13 +53,14 @@ impl Scene {
         let stream = StreamIdentity { table: "Orders".into(), table_id: "id".into(), stream_arn: "arn".into() };
         let pipeline = PipelineIdentity { name: "orders".into(), lanes: 1, stream };
         let keys = KeySchema { partition: KeyAttribute { name: "Id".into(), kind: KeyKind::S }, sort: None };
-        let shared = Shared::new(&settings, &pipeline, &keys, Some(ViewType::NewImage));
+        let shared = Shared::new(Brokers::new(&settings), &settings, &pipeline, &keys, Some(ViewType::NewImage));
         let session = LaneSession::new(Arc::new(shared), 0);
         Self { cluster, session, claim: Claim::New { owner: "us".into() } }
     }
 
     fn open(&mut self) -> Result<Progress, Failure> {
-        let (number, progress) = self.session.open(FACTS, &self.claim).map_err(Fault::into_failure)?;
+        let opened = wait_for(self.session.open(FACTS, &self.claim));
+        let (number, progress) = opened.map_err(Fault::into_failure)?;
         self.claim = Claim::Made { number, owner: "us".into() };
         Ok(progress)
     }
@@ -67,8 +70,8 @@ impl Scene {
         let mut scene = Self::new(delivery);
         scene.open().expect("opens");
         let step = Step::Register { parent: None, position: Position::Start };
-        scene.session.commit(group(Batch { step, ..batch(0, 0) })).expect("registers");
-        scene.session.commit(group(batch(0, 3))).expect("commits");
+        wait_for(scene.session.commit(group(Batch { step, ..batch(0, 0) }))).expect("registers");
+        wait_for(scene.session.commit(group(batch(0, 3)))).expect("commits");
         scene
     }
 }
@@ -166,13 +169,13 @@ fn run(cases: &[Case], outcome_of: impl Fn(Api, Code, usize) -> Outcome + Sync) 
 fn committing(delivery: DeliveryPromise, api: Api, code: Code, times: usize) -> Outcome {
     let mut scene = Scene::begun(delivery);
     scene.cluster.request_errors(api, &vec![code; times]);
-    let committed = scene.session.commit(group(batch(3, 5)));
+    let committed = wait_for(scene.session.commit(group(batch(3, 5))));
     scene.cluster.clear_request_errors(api);
     let seen = outcome(&committed);
     let at = match seen {
         Outcome::Passes => 5,
         Outcome::Reopens(_) | Outcome::Halts(_) | Outcome::GivesUp => {
-            let refused = scene.session.commit(group(batch(3, 5)));
+            let refused = wait_for(scene.session.commit(group(batch(3, 5))));
             assert_eq!(outcome(&refused), Outcome::Reopens("sink.not_open"), "{api:?} {code:?}");
             let progress = scene.open().unwrap_or_else(|failure| panic!("{api:?} {code:?}: {failure:?}"));
             let position = &progress.shards.first().expect("the shard").position;
@@ -181,7 +184,7 @@ fn committing(delivery: DeliveryPromise, api: Api, code: Code, times: usize) -> 
         }
     };
     for (from, to) in [(at, 7), (7, 8)] {
-        let goes_on = scene.session.commit(group(batch(from, to)));
+        let goes_on = wait_for(scene.session.commit(group(batch(from, to))));
         assert_eq!(outcome(&goes_on), Outcome::Passes, "{api:?} {code:?} from {from}: {goes_on:?}");
     }
     seen

@@ -1,4 +1,5 @@
-//! A producer whose deliveries are counted. It blocks and has to be polled: it belongs to the thread of a lane.
+//! A producer whose deliveries are counted. It blocks and has to be polled: it belongs to the thread of a lane. None of its
+//! futures ever waits for another one, so driving them needs no runtime.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -6,15 +7,16 @@ use std::time::Duration;
 use rdkafka::client::OAuthToken;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Message as _, OwnedHeaders};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use rdkafka::util::Timeout;
 use rdkafka::{ClientContext, Statistics};
-use tailwater_model::{Trouble, TroubleKind};
 use tokio::time::Instant;
 
+use crate::cluster::{Outgoing, Producer, SendFault};
 use crate::context::KafkaContext;
 use crate::fault::Fault;
+use crate::message::owned_headers;
 
 /// How long one look for events may block. The wrapper polls until this has passed, so it is the grain of every wait.
 const POLL_TIMEOUT: Duration = Duration::from_millis(1);
@@ -84,32 +86,6 @@ impl LaneContext {
     }
 }
 
-/// Why a group did not reach the broker whole.
-#[derive(Debug)]
-pub(crate) enum SendFault {
-    Kafka(KafkaError),
-    /// The topic has another number of partitions than the group was dealt to.
-    Repartitioned,
-}
-
-impl From<KafkaError> for SendFault {
-    fn from(error: KafkaError) -> Self {
-        Self::Kafka(error)
-    }
-}
-
-/// A message on its way: where to, and what.
-pub(crate) struct Outgoing<'a> {
-    pub(crate) topic: &'a str,
-    /// The partition that the message belongs to.
-    pub(crate) partition: i32,
-    /// Whether the partition is told to librdkafka, or must be what its partitioner makes of the key.
-    pub(crate) by_hand: bool,
-    pub(crate) key: &'a [u8],
-    pub(crate) value: Option<&'a [u8]>,
-    pub(crate) headers: OwnedHeaders,
-}
-
 /// A producer of one lane.
 pub(crate) struct LaneProducer {
     producer: BaseProducer<LaneContext>,
@@ -126,15 +102,6 @@ impl LaneProducer {
         Ok(Self { producer, brokers: brokers.to_owned() })
     }
 
-    /// The fault of an error, with what librdkafka last told of its connections. After a fatal error every call and every
-    /// delivery fails, mostly by another name: then the fatal one is meant.
-    pub(crate) fn fault(&self, doing: &str, error: &KafkaError) -> Fault {
-        let client = self.producer.client();
-        let fatal = client.fatal_error().map(|(code, _)| KafkaError::Global(code));
-        let meant = fatal.or_else(|| self.why_given_up(error));
-        Fault::of(doing, &self.brokers, meant.as_ref().unwrap_or(error), client.context().client.last_problem())
-    }
-
     /// A transaction that cannot go on throws its messages out and takes no more: deliveries and sending say only that.
     /// Each call for the transaction then tells why, and beginning one is such a call that does nothing else.
     fn why_given_up(&self, error: &KafkaError) -> Option<KafkaError> {
@@ -146,9 +113,15 @@ impl LaneProducer {
         }
     }
 
-    /// Fences every earlier producer of the same `transactional.id`. Kafka first ends the transaction that such a one
-    /// left open, and no later than when it times out: that wait is told.
-    pub(crate) fn fence_others(&self, lane: &str, within: Duration) -> Result<(), KafkaError> {
+    /// Serves events: an idle client too has to renew its bearer token.
+    pub(crate) fn poll(&self) {
+        self.producer.poll(Duration::ZERO);
+    }
+}
+
+impl Producer for LaneProducer {
+    /// The wait is told.
+    async fn fence_others(&self, lane: &str, within: Duration) -> Result<(), KafkaError> {
         self.producer.poll(FIRST_POLL);
         let began = Instant::now();
         loop {
@@ -170,15 +143,14 @@ impl LaneProducer {
         }
     }
 
-    pub(crate) fn begin(&self) -> Result<(), KafkaError> {
+    async fn begin(&self) -> Result<(), KafkaError> {
         self.producer.begin_transaction()
     }
 
-    /// Puts a message into librdkafka's queue, and waits while that is full.
-    pub(crate) fn send(&self, message: Outgoing<'_>, deadline: Instant) -> Result<(), KafkaError> {
+    async fn send(&self, message: Outgoing<'_>, deadline: Instant) -> Result<(), KafkaError> {
         let Outgoing { topic, partition, by_hand, key, value, headers } = message;
         let opaque = usize::try_from(partition).unwrap_or_default();
-        let mut record = BaseRecord::with_opaque_to(topic, opaque).key(key).headers(headers);
+        let mut record = BaseRecord::with_opaque_to(topic, opaque).key(key).headers(owned_headers(headers));
         if by_hand {
             record = record.partition(partition);
         }
@@ -200,8 +172,7 @@ impl LaneProducer {
         }
     }
 
-    /// Waits until the broker has acknowledged all messages.
-    pub(crate) fn wait_delivered(&self, deadline: Instant) -> Result<(), SendFault> {
+    async fn wait_delivered(&self, deadline: Instant) -> Result<(), SendFault> {
         loop {
             {
                 let deliveries = self.producer.context().deliveries();
@@ -222,40 +193,24 @@ impl LaneProducer {
         }
     }
 
-    pub(crate) fn commit(&self, deadline: Instant) -> Result<(), KafkaError> {
+    async fn commit(&self, deadline: Instant) -> Result<(), KafkaError> {
         self.producer.commit_transaction(Timeout::After(deadline.saturating_duration_since(Instant::now())))
     }
 
-    /// Gives the open transaction up, so that readers of the topics need not wait for its time-out. It may fail: then
-    /// the next opening does it, or the broker.
-    pub(crate) fn abort(&self) {
+    /// Readers of the topics then need not wait for its time-out.
+    async fn abort(&self) {
         self.producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
         if let Err(error) = self.producer.abort_transaction(Timeout::After(ABORT_WITHIN)) {
             tracing::debug!("a transaction could not be aborted: {error}");
         }
     }
 
-    /// Serves events: an idle client too has to renew its bearer token.
-    pub(crate) fn poll(&self) {
-        self.producer.poll(Duration::ZERO);
+    /// The fault of an error, with what librdkafka last told of its connections. After a fatal error every call and every
+    /// delivery fails, mostly by another name: then the fatal one is meant.
+    fn fault(&self, doing: &str, error: &KafkaError) -> Fault {
+        let client = self.producer.client();
+        let fatal = client.fatal_error().map(|(code, _)| KafkaError::Global(code));
+        let meant = fatal.or_else(|| self.why_given_up(error));
+        Fault::of(doing, &self.brokers, meant.as_ref().unwrap_or(error), client.context().client.last_problem())
     }
-}
-
-/// What is told when the number of partitions is not the one that was written down.
-pub(crate) fn repartitioned(topic: &str, before: Option<i32>, now: Option<i32>) -> Trouble {
-    let told = |count: Option<i32>| count.map_or("another number of".to_owned(), |count| count.to_string());
-    Trouble::new(
-        TroubleKind::Environment,
-        "sink.kafka.repartitioned",
-        format!(
-            "topic {topic} has {} partitions and had {}: messages of one key would be in two partitions, and their order \
-             would be lost",
-            told(now),
-            told(before)
-        ),
-    )
-    .advise(
-        "let consumers read what is there to its end, then set on_repartition = \"continue\" in [sink.kafka] to go on \
-         with the new number; or write to a new topic",
-    )
 }

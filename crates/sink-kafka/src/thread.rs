@@ -1,17 +1,29 @@
 //! The thread of a lane: librdkafka's calls for transactions block, and its producers want to be polled.
 
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::Duration;
 
-use tailwater_model::{Failure, Trouble, TroubleKind};
+use tailwater_model::{Committed, Failure, Group, Progress, Trouble, TroubleKind};
 use tokio::sync::oneshot;
 
-use crate::session::LaneSession;
+use crate::brokers::Brokers;
+use crate::fault::Fault;
+use crate::home::Home;
+use crate::producer::LaneProducer;
+use crate::progress::LaneProgress;
+use crate::session::{Claim, LaneSession};
+use crate::topics::TopicFacts;
 
 /// How often an idle lane serves its producers' events.
 const IDLE_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-type Work = Box<dyn FnOnce(&mut LaneSession) + Send>;
+type Session = LaneSession<Brokers>;
+type Work = Box<dyn FnOnce(&mut Session) + Send>;
 
 /// Runs work on a lane's session, one piece after the other. Work whose waiting future was dropped still ends, and what
 /// comes next waits for that: so nothing of a cancelled commit can be written after a reopening has begun.
@@ -19,9 +31,11 @@ pub(crate) struct LaneThread {
     work: SyncSender<Work>,
 }
 
-impl LaneThread {
+impl Home for LaneThread {
+    type Cluster = Brokers;
+
     /// Starts the thread; it ends when this is dropped and the work in hand is done.
-    pub(crate) fn start(name: String, session: LaneSession) -> Result<Self, Trouble> {
+    fn house(name: String, session: Session) -> Result<Self, Trouble> {
         // One piece of work may wait while another one, whose future was dropped, ends.
         let (work, inbox) = sync_channel(1);
         std::thread::Builder::new().name(name).spawn(move || serve(session, &inbox)).map_err(|error| {
@@ -35,12 +49,27 @@ impl LaneThread {
         Ok(Self { work })
     }
 
-    pub(crate) async fn run<R: Send + 'static>(
+    async fn read_lanes(&mut self) -> Result<Vec<LaneProgress>, Fault> {
+        self.run(|session| wait_for(session.read_lanes())).await?
+    }
+
+    async fn open(&mut self, facts: TopicFacts, claim: &Claim) -> Result<(u64, Progress), Fault> {
+        let claim = claim.clone();
+        self.run(move |session| wait_for(session.open(facts, &claim))).await?
+    }
+
+    async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
+        self.run(|session| wait_for(session.commit(group))).await.map_err(Failure::Halt)?
+    }
+}
+
+impl LaneThread {
+    async fn run<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut LaneSession) -> R + Send + 'static,
-    ) -> Result<R, Failure> {
+        work: impl FnOnce(&mut Session) -> R + Send + 'static,
+    ) -> Result<R, Trouble> {
         let (answer, answered) = oneshot::channel();
-        let work = Box::new(move |session: &mut LaneSession| {
+        let work = Box::new(move |session: &mut Session| {
             // Nobody listens any more when the waiting future was dropped.
             let _unheard = answer.send(work(session));
         });
@@ -49,20 +78,66 @@ impl LaneThread {
     }
 }
 
-fn serve(mut session: LaneSession, inbox: &Receiver<Work>) {
+fn serve(mut session: Session, inbox: &Receiver<Work>) {
     loop {
         match inbox.recv_timeout(IDLE_POLL_INTERVAL) {
             Ok(work) => work(&mut session),
-            Err(RecvTimeoutError::Timeout) => session.poll(),
+            Err(RecvTimeoutError::Timeout) => session.producers().for_each(LaneProducer::poll),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
 }
 
-fn gone() -> Failure {
+/// Drives a future on this thread until it is ready. Those of [`Brokers`] block and are ready when first asked; one that is
+/// not parks the thread until it is woken.
+///
+/// Not a runtime's `block_on`: inside one, librdkafka's call for a bearer token of AWS, which needs a runtime of its own
+/// and comes on this thread, would panic.
+pub(crate) fn wait_for<F: Future>(future: F) -> F::Output {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut future = pin!(future);
+    loop {
+        match future.as_mut().poll(&mut context) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => std::thread::park(),
+        }
+    }
+}
+
+/// Wakes a thread.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn gone() -> Trouble {
     let message = "the thread of a lane is busy or has panicked";
-    Failure::Halt(
-        Trouble::new(TroubleKind::Runtime, "sink.kafka.thread_gone", message)
-            .advise("this is a bug in Tailwater; nothing was lost: starting again goes on from the last commit"),
-    )
+    Trouble::new(TroubleKind::Runtime, "sink.kafka.thread_gone", message)
+        .advise("this is a bug in Tailwater; nothing was lost: starting again goes on from the last commit")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_ready_is_waited_for() {
+        let (waker, wakers) = sync_channel::<Waker>(1);
+        let waking = std::thread::spawn(move || wakers.recv().expect("it waits").wake());
+        let mut polls = 0;
+        let answer = wait_for(std::future::poll_fn(|context| {
+            polls += 1;
+            if polls > 1 {
+                return Poll::Ready("answered");
+            }
+            waker.send(context.waker().clone()).expect("somebody wakes");
+            Poll::Pending
+        }));
+        assert_eq!((answer, polls), ("answered", 2));
+        waking.join().expect("no panic");
+    }
 }

@@ -1,7 +1,7 @@
 //! The three topics: whether they are there and can hold what they are to, and making those that may be made.
 
 mod admin;
-mod cluster;
+mod metadata;
 mod plan;
 mod rules;
 
@@ -11,7 +11,7 @@ use tokio::runtime::Handle;
 use crate::fault::{Fault, Remedy};
 use crate::settings::KafkaSettings;
 use admin::Admin;
-use cluster::{Cluster, Looked, TopicShape};
+use metadata::{Looked, MetadataClient, TopicShape};
 use plan::{Purpose, TopicPlan};
 
 /// Longest name of a topic (Apache Kafka, `org.apache.kafka.common.internals.Topic`).
@@ -19,11 +19,11 @@ const NAME_LENGTH_MAX: usize = 249;
 
 /// What sending needs to know about the topics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct TopicFacts {
+pub struct TopicFacts {
     /// Partitions of the topic of change events.
-    pub(crate) data_partitions: i32,
-    /// The largest record batch that all three topics take.
-    pub(crate) message_bytes_max: usize,
+    pub data_partitions: i32,
+    /// The largest record batch that all three topics take, in bytes.
+    pub message_bytes_max: usize,
 }
 
 /// Why this cannot be the name of a topic; nothing when it can (Apache Kafka, `Topic.validate`).
@@ -78,9 +78,9 @@ impl Check<'_> {
         let lanes = self.checked_lanes()?;
         let plans = plan::plans(self.settings, lanes);
         check_names(&plans)?;
-        let cluster = Cluster::connect(self.settings)?;
+        let client = MetadataClient::connect(self.settings)?;
         let admin = Admin::new(self.settings, self.handle)?;
-        let shapes = self.look_or_make(&cluster, admin.as_ref(), &plans)?;
+        let shapes = self.look_or_make(&client, admin.as_ref(), &plans)?;
         let mut data_partitions = 0;
         let mut limits = Vec::new();
         for (plan, shape) in plans.iter().zip(shapes) {
@@ -114,20 +114,20 @@ impl Check<'_> {
     /// The shape of each topic, in the order of the plans.
     fn look_or_make(
         &self,
-        cluster: &Cluster<'_>,
+        client: &MetadataClient<'_>,
         admin: Option<&Admin<'_>>,
         plans: &[TopicPlan<'_>],
     ) -> Result<Vec<TopicShape>, Fault> {
         let mut shapes = Vec::new();
         let mut missing = Vec::new();
         for plan in plans {
-            let looked = match (cluster.look(plan.name)?, plan.may_be_made.then_some(admin).flatten()) {
+            let looked = match (client.look(plan.name)?, plan.may_be_made.then_some(admin).flatten()) {
                 (Looked::There(shape), _) => Looked::There(shape),
                 (Looked::Missing { .. }, Some(admin)) => {
                     admin.make(plan)?;
-                    Looked::There(cluster.wait_made(plan.name)?)
+                    Looked::There(client.wait_made(plan.name)?)
                 }
-                (Looked::Missing { .. }, None) => cluster.look_longer(plan.name)?,
+                (Looked::Missing { .. }, None) => client.look_longer(plan.name)?,
             };
             match looked {
                 Looked::There(shape) => shapes.push(shape),

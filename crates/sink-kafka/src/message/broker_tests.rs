@@ -12,7 +12,7 @@ use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext
 use rdkafka::types::RDKafkaErrorCode;
 use rdkafka::{ClientConfig, util::Timeout};
 
-use super::{Header, Message, partition_of};
+use super::{Header, Message, owned_headers, partition_of};
 
 /// Where the tests' broker is, unless `TAILWATER_TEST_KAFKA` names another.
 const BROKER: &str = "127.0.0.1:29092";
@@ -77,7 +77,7 @@ fn produce(topic: &str, messages: &[Message]) -> BTreeMap<Vec<u8>, Result<i32, R
         .create_with_context(Deliveries::default())
         .expect("a producer");
     for message in messages {
-        let record = BaseRecord::to(topic).key(&message.key).headers(message.headers());
+        let record = BaseRecord::to(topic).key(&message.key).headers(owned_headers(&message.headers));
         let record = match &message.value {
             Some(value) => record.payload(value),
             None => record,

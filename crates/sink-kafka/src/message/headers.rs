@@ -4,12 +4,13 @@
 use rdkafka::message::{Header as SentHeader, OwnedHeaders};
 use tailwater_model::{Change, ChangeEvent};
 
-/// One header.
+/// One header of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Header {
-    pub(crate) name: &'static str,
+pub struct Header {
+    /// Its name.
+    pub name: &'static str,
     /// Text in UTF-8.
-    pub(crate) value: Vec<u8>,
+    pub value: Vec<u8>,
 }
 
 impl Header {
@@ -52,7 +53,7 @@ fn operation(change: &Change) -> &'static str {
 }
 
 /// In the form that librdkafka takes; it copies them.
-pub(super) fn owned(headers: &[Header]) -> OwnedHeaders {
+pub(crate) fn owned(headers: &[Header]) -> OwnedHeaders {
     headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |owned, header| {
         owned.insert(SentHeader { key: header.name, value: Some(&header.value) })
     })

@@ -12,9 +12,10 @@ use tailwater_model::{
 use crate::settings::{Deletes, Format, KafkaSettings};
 
 use self::dynamodb::RecordFrame;
-pub(crate) use self::headers::Header;
+pub use self::headers::Header;
 use self::headers::change_headers;
-pub(crate) use self::partition::partition_of;
+pub(crate) use self::headers::owned as owned_headers;
+pub use self::partition::partition_of;
 
 /// What a record batch of one record has before the record (Kafka's protocol, "Record Batch", magic 2: base offset 8,
 /// length 4, leader epoch 4, magic 1, CRC 4, attributes 2, last offset delta 4, two timestamps 16, producer id 8 and
@@ -47,11 +48,6 @@ impl Message {
         let headers = self.headers.iter().map(|header| HEADER_BYTES + header.name.len() + header.value.len());
         let value = self.value.as_ref().map_or(0, Vec::len);
         RECORD_BATCH_BYTES + RECORD_BYTES + self.key.len() + value + headers.sum::<usize>()
-    }
-
-    /// The headers in the producer's form.
-    pub(crate) fn headers(&self) -> rdkafka::message::OwnedHeaders {
-        headers::owned(&self.headers)
     }
 }
 

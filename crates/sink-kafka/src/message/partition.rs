@@ -2,7 +2,7 @@
 
 /// The partition of a key among `partitions` (at least one): the default of Java's `KafkaProducer` for messages with a
 /// key, `toPositive(murmur2(key)) % partitions` (`BuiltInPartitioner.partitionForKey`), and librdkafka's `murmur2_random`.
-pub(crate) fn partition_of(key: &[u8], partitions: i32) -> i32 {
+pub fn partition_of(key: &[u8], partitions: i32) -> i32 {
     let positive = (murmur2(key) & 0x7fff_ffff).cast_signed();
     positive % partitions.max(1)
 }

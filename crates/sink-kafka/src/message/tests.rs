@@ -53,7 +53,7 @@ fn a_message_in_plain_json() {
             "content-type=application/json",
         ]
     );
-    let sent = messages[0].headers();
+    let sent = owned_headers(&messages[0].headers);
     let sent: Vec<_> =
         sent.iter().map(|header| format!("{}={}", header.key, text(header.value.expect("a value")))).collect();
     assert_eq!(sent, headers);

@@ -7,6 +7,6 @@ mod reader;
 mod records;
 mod state;
 
-pub(crate) use reader::{ProgressReader, Until};
+pub(crate) use reader::{ProgressReader, Until, read_lanes};
 pub(crate) use records::{ProgressRecord, SessionMark};
 pub(crate) use state::{LaneProgress, StepRefused};

@@ -1,28 +1,18 @@
-//! Reads partitions of the progress topic from their beginning, committed records only.
+//! Reads lanes' partitions of the progress topic from their beginning.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::time::Duration;
 
-use rdkafka::Message;
-use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
-use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tailwater_model::{Trouble, TroubleKind};
 use tokio::time::Instant;
 
-use super::records::{ProgressRecord, SessionMark};
+use super::records::{Malformed, ProgressRecord, SessionMark};
 use super::state::LaneProgress;
-use crate::client_config::reader_config;
-use crate::context::KafkaContext;
+use crate::cluster::{Cluster, Read, Reader, StoredRecord};
 use crate::fault::{Fault, Remedy, remedy};
 use crate::settings::KafkaSettings;
-
-/// Where reading begins. Not [`Offset::Beginning`]: librdkafka asks the broker for that, and half a second later when the
-/// partition's leader is not known yet, as it never is here. What lies before the first record that is left counts as out
-/// of range, and `auto.offset.reset` takes care of it.
-const FIRST: Offset = Offset::Offset(0);
-/// How long one look for a record may take before the deadline is looked at.
-const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
 /// Where to stop reading.
 pub(crate) enum Until<'a> {
@@ -32,39 +22,46 @@ pub(crate) enum Until<'a> {
     Session(&'a SessionMark),
 }
 
-/// A consumer of some partitions. It blocks: to be used on threads for that.
-pub(crate) struct ProgressReader {
-    consumer: BaseConsumer<KafkaContext>,
+/// What the partitions of some lanes hold, as far as it was read.
+pub(crate) struct ProgressReader<R> {
+    reader: R,
     topic: String,
-    brokers: String,
     lanes: Vec<LaneProgress>,
     first_lane: u32,
     /// The partitions whose end was not reached yet.
     unread: BTreeSet<i32>,
 }
 
-impl ProgressReader {
+/// Everything that is stored for a pipeline of so many lanes, one per lane.
+///
+/// # Errors
+/// When that takes longer than `request_timeout`, when the broker refuses, and when a record is not ours.
+pub(crate) async fn read_lanes<C: Cluster>(
+    cluster: &C,
+    settings: &KafkaSettings,
+    lanes: u32,
+) -> Result<Vec<LaneProgress>, Fault> {
+    if lanes == 0 {
+        return Ok(Vec::new());
+    }
+    let mut reader = ProgressReader::new(cluster, settings, 0..lanes)?;
+    reader.read(&Until::End, settings.request_timeout).await?;
+    Ok(reader.lanes)
+}
+
+impl<R: Reader> ProgressReader<R> {
     /// Begins at the beginning of the partitions of these lanes.
-    pub(crate) fn new(settings: &KafkaSettings, lanes: std::ops::Range<u32>) -> Result<Self, Fault> {
-        let context = KafkaContext::new(settings);
-        let failed = |error: &KafkaError| Fault::of("reading the progress", &settings.brokers, error, None);
-        let consumer: BaseConsumer<KafkaContext> =
-            reader_config(settings)?.create_with_context(context).map_err(|error| failed(&error))?;
-        let mut assigned = TopicPartitionList::new();
-        let partitions: BTreeSet<i32> = lanes.clone().map(i32::try_from).filter_map(Result::ok).collect();
-        for partition in &partitions {
-            assigned
-                .add_partition_offset(&settings.progress_topic, *partition, FIRST)
-                .map_err(|error| failed(&error))?;
-        }
-        consumer.assign(&assigned).map_err(|error| failed(&error))?;
+    pub(crate) fn new(
+        cluster: &impl Cluster<Reader = R>,
+        settings: &KafkaSettings,
+        lanes: Range<u32>,
+    ) -> Result<Self, Fault> {
         Ok(Self {
-            consumer,
+            reader: cluster.reader(lanes.clone())?,
             topic: settings.progress_topic.clone(),
-            brokers: settings.brokers.clone(),
             first_lane: lanes.start,
+            unread: lanes.clone().map(i32::try_from).filter_map(Result::ok).collect(),
             lanes: lanes.map(|_| LaneProgress::default()).collect(),
-            unread: partitions,
         })
     }
 
@@ -72,45 +69,41 @@ impl ProgressReader {
     ///
     /// # Errors
     /// When that takes longer than `within`, when the broker refuses, and when a record is not ours.
-    pub(crate) fn read(&mut self, until: &Until<'_>, within: Duration) -> Result<&[LaneProgress], Fault> {
+    pub(crate) async fn read(&mut self, until: &Until<'_>, within: Duration) -> Result<&[LaneProgress], Fault> {
         let deadline = Instant::now() + within;
         let mut last_error = None;
         while !self.has_reached(until) {
             if Instant::now() >= deadline {
-                let error = last_error
-                    .unwrap_or(KafkaError::MessageConsumption(rdkafka::types::RDKafkaErrorCode::OperationTimedOut));
-                let problem = self.consumer.context().last_problem();
-                return Err(Fault::of(&self.doing(), &self.brokers, &error, problem));
+                let error = last_error.unwrap_or(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
+                return Err(self.reader.fault(&self.doing(), &error));
             }
-            match self.consumer.poll(POLL_TIMEOUT) {
-                None => {}
-                Some(Ok(message)) => {
-                    let (partition, offset) = (message.partition(), message.offset());
-                    let at_ms = message.timestamp().to_millis().unwrap_or_default();
-                    let key = message.key().unwrap_or_default();
-                    // Without a value it is a tombstone of somebody who tidied up.
-                    let Some(value) = message.payload() else { continue };
-                    let record = ProgressRecord::decode(key, value)
-                        .map_err(|malformed| malformed.trouble(&self.topic, partition, offset))?;
-                    let lane = u32::try_from(partition).ok().and_then(|lane| lane.checked_sub(self.first_lane));
-                    let lane = lane.and_then(|lane| usize::try_from(lane).ok());
-                    if let Some(lane) = lane.and_then(|lane| self.lanes.get_mut(lane)) {
-                        lane.add(record, at_ms);
-                    }
-                }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
+            match self.reader.next(deadline, decoded).await {
+                Ok(Read::Nothing) => {}
+                Ok(Read::Record(read)) => self.add(read)?,
+                Ok(Read::End(partition)) => {
                     self.unread.remove(&partition);
                 }
                 // What heals by itself is waited for until the deadline.
-                Some(Err(error)) => match error.rdkafka_error_code().map(remedy) {
-                    Some(Remedy::Halt) => {
-                        return Err(Fault::of(&self.doing(), &self.brokers, &error, None));
-                    }
+                Err(error) => match error.rdkafka_error_code().map(remedy) {
+                    Some(Remedy::Halt) => return Err(self.reader.fault(&self.doing(), &error)),
                     _ => last_error = Some(error),
                 },
             }
         }
         Ok(&self.lanes)
+    }
+
+    fn add(&mut self, read: Decoded) -> Result<(), Trouble> {
+        let Decoded { partition, offset, at_ms, record } = read;
+        // Without a value it is a tombstone of somebody who tidied up.
+        let Some(record) = record else { return Ok(()) };
+        let record = record.map_err(|malformed| malformed.trouble(&self.topic, partition, offset))?;
+        let lane = u32::try_from(partition).ok().and_then(|lane| lane.checked_sub(self.first_lane));
+        let lane = lane.and_then(|lane| usize::try_from(lane).ok());
+        if let Some(lane) = lane.and_then(|lane| self.lanes.get_mut(lane)) {
+            lane.add(record, at_ms);
+        }
+        Ok(())
     }
 
     fn has_reached(&self, until: &Until<'_>) -> bool {
@@ -132,4 +125,18 @@ impl ProgressReader {
             Fault::from(Trouble::new(TroubleKind::Runtime, "sink.kafka.no_lane", "a reader of no lane was asked"))
         })
     }
+}
+
+/// A record with its place and time.
+struct Decoded {
+    partition: i32,
+    offset: i64,
+    at_ms: i64,
+    /// Nothing for a tombstone.
+    record: Option<Result<ProgressRecord, Malformed>>,
+}
+
+fn decoded(stored: StoredRecord<'_>) -> Decoded {
+    let StoredRecord { partition, offset, at_ms, key, value } = stored;
+    Decoded { partition, offset, at_ms, record: value.map(|value| ProgressRecord::decode(key, value)) }
 }

@@ -7,9 +7,9 @@ use tailwater_model::{Batch, Committed, Counts, DeadLetter, Failure, Group, Trou
 use tokio::time::Instant;
 
 use super::{LaneSession, Opened};
+use crate::cluster::{Cluster, Outgoing, Producer, SendFault};
 use crate::fault::{Fault, Remedy};
 use crate::message::{Message, partition_of};
-use crate::producer::{LaneProducer, Outgoing, SendFault};
 use crate::progress::{ProgressRecord, StepRefused};
 
 /// The partition of the dead letters: they are few, and there every topic has one.
@@ -25,56 +25,59 @@ enum CommitFault {
     Ending(Fault),
 }
 
-impl LaneSession {
-    /// Commits a group. An empty one only checks that the lane is still ours.
-    pub(crate) fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
+impl<C: Cluster> LaneSession<C> {
+    /// Commits a group. An empty one only checks that the lane is still ours. Whoever drops the future leaves the lane
+    /// closed, and the commit's fate unknown.
+    pub(crate) async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
         self.shared.check_dead_letters().map_err(Fault::into_failure)?;
         // From here on the lane is closed, until the commit is known to be durable.
         let Some(mut opened) = self.opened.take() else {
             let message = self.doing("committing without opening") + " is not possible";
             return Err(Failure::Reopen(Trouble::new(TroubleKind::Runtime, "sink.not_open", message)));
         };
-        let written = if group.is_empty() { self.check(&opened) } else { self.write(&mut opened, group) };
+        let written = if group.is_empty() { self.check(&opened).await } else { self.write(&mut opened, group).await };
         match written {
             Ok(committed) => {
                 self.shared.add_dead_letters(committed.dead_lettered);
                 self.opened = Some(opened);
                 Ok(committed)
             }
-            Err(fault) => Err(self.failure(&opened, fault)),
+            Err(fault) => Err(self.failure(&opened, fault).await),
         }
     }
 
     /// Writes the session's record once more: only the lane's owner can.
-    fn check(&self, opened: &Opened) -> Result<Committed, CommitFault> {
+    async fn check(&self, opened: &Opened<C::Producer>) -> Result<Committed, CommitFault> {
         let record = ProgressRecord::Session(opened.mark.clone());
-        let stored = self.store(&opened.transactional, &[record]);
+        let stored = self.store(&opened.transactional, &[record]).await;
         stored.map_err(|fault| CommitFault::Ending(self.send_fault(&opened.transactional, fault)))?;
         Ok(Committed::default())
     }
 
-    fn write(&self, opened: &mut Opened, mut group: Group) -> Result<Committed, CommitFault> {
+    async fn write(&self, opened: &mut Opened<C::Producer>, mut group: Group) -> Result<Committed, CommitFault> {
         let refused = |refused: StepRefused| CommitFault::Refused(refused.failure());
         let stream = &self.shared.pipeline.stream;
         // I2: held to what is stored before anything is sent; nobody else can have changed it since.
         opened.progress.records_of(&group, stream).map_err(refused)?;
         let deadline = Instant::now() + self.shared.settings.transaction_timeout;
         if let Some(plain) = &opened.plain {
-            let sent = self.send_group(plain, opened, &mut group, deadline);
-            // I1: what the progress will stand for is acknowledged first.
-            let delivered = sent.and_then(|()| plain.wait_delivered(deadline));
+            let delivered = match self.send_group(plain, opened, &mut group, deadline).await {
+                // I1: what the progress will stand for is acknowledged first.
+                Ok(()) => plain.wait_delivered(deadline).await,
+                Err(fault) => Err(fault),
+            };
             delivered.map_err(|fault| CommitFault::Inside(self.send_fault(plain, fault)))?;
         }
         let transactional = &opened.transactional;
         let inside = |fault: SendFault| CommitFault::Inside(self.send_fault(transactional, fault));
-        transactional.begin().map_err(|error| inside(error.into()))?;
+        transactional.begin().await.map_err(|error| inside(error.into()))?;
         if opened.plain.is_none() {
-            self.send_group(transactional, opened, &mut group, deadline).map_err(inside)?;
+            self.send_group(transactional, opened, &mut group, deadline).await.map_err(inside)?;
         }
         let records = opened.progress.records_of(&group, stream).map_err(refused)?;
-        self.send_records(transactional, &records, deadline).map_err(inside)?;
-        transactional.wait_delivered(deadline).map_err(inside)?;
-        let ended = transactional.commit(deadline);
+        self.send_records(transactional, &records, deadline).await.map_err(inside)?;
+        transactional.wait_delivered(deadline).await.map_err(inside)?;
+        let ended = transactional.commit(deadline).await;
         ended.map_err(|error| CommitFault::Ending(self.send_fault(transactional, error.into())))?;
         let at_ms = opened.progress.session.as_ref().map_or(0, |session| session.at_ms);
         records.into_iter().for_each(|record| opened.progress.add(record, at_ms));
@@ -83,10 +86,10 @@ impl LaneSession {
 
     /// Encodes and sends event by event, so that a group is never held twice as a whole. What cannot be a message goes to
     /// the dead letters (I5).
-    fn send_group(
+    async fn send_group(
         &self,
-        producer: &LaneProducer,
-        opened: &Opened,
+        producer: &C::Producer,
+        opened: &Opened<C::Producer>,
         group: &mut Group,
         deadline: Instant,
     ) -> Result<(), SendFault> {
@@ -101,14 +104,14 @@ impl LaneSession {
                 }
                 for message in messages.drain(..) {
                     let partition = partition_of(&message.key, facts.data_partitions);
-                    producer.send(outgoing(&message, &shared.settings.topic, partition, false), deadline)?;
+                    producer.send(outgoing(&message, &shared.settings.topic, partition, false), deadline).await?;
                 }
             }
             for letter in &batch.dead_letters {
                 shared.encoder.dead_letter(letter, facts.message_bytes_max, &mut messages);
                 for message in messages.drain(..) {
                     let topic = &shared.settings.dead_letter_topic;
-                    producer.send(outgoing(&message, topic, DEAD_LETTER_PARTITION, true), deadline)?;
+                    producer.send(outgoing(&message, topic, DEAD_LETTER_PARTITION, true), deadline).await?;
                 }
             }
             account(batch, written);
@@ -116,15 +119,15 @@ impl LaneSession {
         Ok(())
     }
 
-    fn failure(&self, opened: &Opened, fault: CommitFault) -> Failure {
+    async fn failure(&self, opened: &Opened<C::Producer>, fault: CommitFault) -> Failure {
         let fault = match fault {
             CommitFault::Refused(failure) => {
-                opened.transactional.abort();
+                opened.transactional.abort().await;
                 return failure;
             }
             CommitFault::Inside(fault) => {
                 if fault.remedy != Remedy::Fenced {
-                    opened.transactional.abort();
+                    opened.transactional.abort().await;
                 }
                 fault
             }
@@ -132,7 +135,7 @@ impl LaneSession {
         };
         match fault.remedy {
             // Somebody opened the lane after us: either a newer owner, or one that was replaced and is about to notice.
-            Remedy::Fenced => match self.look(opened.mark.claim, &opened.mark.owner) {
+            Remedy::Fenced => match self.look(opened.mark.claim, &opened.mark.owner).await {
                 Ok(()) => fault.into_failure(),
                 Err(looked) => looked.into_failure(),
             },
@@ -143,7 +146,7 @@ impl LaneSession {
 
 fn outgoing<'a>(message: &'a Message, topic: &'a str, partition: i32, by_hand: bool) -> Outgoing<'a> {
     let (key, value) = (&message.key, message.value.as_deref());
-    Outgoing { topic, partition, by_hand, key, value, headers: message.headers() }
+    Outgoing { topic, partition, by_hand, key, value, headers: &message.headers }
 }
 
 /// Fills in what became of the batch's records.

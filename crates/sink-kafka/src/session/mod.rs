@@ -1,4 +1,5 @@
-//! A lane's work on its thread: opening, committing, and looking who owns the lane. Everything here blocks.
+//! A lane's work: opening, committing, and looking who owns the lane. The protocol stands here once, for whoever answers it
+//! as [`Cluster`].
 
 mod commit;
 mod open;
@@ -9,17 +10,18 @@ use std::time::Duration;
 use tailwater_model::{DeadLetterRate, KeySchema, PipelineIdentity, Trouble, TroubleKind, ViewType};
 use tokio::time::Instant;
 
+use crate::cluster::Cluster;
 use crate::fault::Fault;
 use crate::message::Encoder;
-use crate::producer::LaneProducer;
-use crate::progress::{LaneProgress, ProgressReader, SessionMark, Until};
+use crate::progress::{LaneProgress, ProgressReader, SessionMark, Until, read_lanes};
 use crate::settings::KafkaSettings;
 use crate::topics::TopicFacts;
 
 pub(crate) use open::Claim;
 
 /// What the lanes of a process share.
-pub(crate) struct Shared {
+pub(crate) struct Shared<C> {
+    pub(crate) cluster: C,
     pub(crate) settings: KafkaSettings,
     pub(crate) pipeline: PipelineIdentity,
     pub(crate) encoder: Encoder,
@@ -27,14 +29,16 @@ pub(crate) struct Shared {
     started: Instant,
 }
 
-impl Shared {
+impl<C> Shared<C> {
     pub(crate) fn new(
+        cluster: C,
         settings: &KafkaSettings,
         pipeline: &PipelineIdentity,
         keys: &KeySchema,
         view_type: Option<ViewType>,
     ) -> Self {
         Self {
+            cluster,
             settings: settings.clone(),
             pipeline: pipeline.clone(),
             encoder: Encoder::new(settings, pipeline, keys, view_type),
@@ -72,48 +76,55 @@ impl Shared {
 }
 
 /// One lane. Made closed; it has to be opened before it commits.
-pub(crate) struct LaneSession {
-    shared: Arc<Shared>,
+pub(crate) struct LaneSession<C: Cluster> {
+    shared: Arc<Shared<C>>,
     lane: u32,
     /// The epoch of the last opening of this process: what was stored then must still be there.
     last_epoch: Option<u64>,
     /// Nothing until it is opened, and while a commit is under way: a commit that fails leaves nothing behind, and only
     /// opening helps (I7). Producers are thrown away with it.
-    opened: Option<Opened>,
+    opened: Option<Opened<C::Producer>>,
 }
 
 /// An open lane.
-struct Opened {
+struct Opened<P> {
     /// Holds the lane's `transactional.id`: Kafka's fence.
-    transactional: LaneProducer,
+    transactional: P,
     /// Carries the data where it is not part of the transaction.
-    plain: Option<LaneProducer>,
+    plain: Option<P>,
     mark: SessionMark,
     progress: LaneProgress,
     facts: TopicFacts,
 }
 
-impl LaneSession {
-    pub(crate) fn new(shared: Arc<Shared>, lane: u32) -> Self {
+impl<C: Cluster> LaneSession<C> {
+    pub(crate) fn new(shared: Arc<Shared<C>>, lane: u32) -> Self {
         Self { shared, lane, last_epoch: None, opened: None }
     }
 
-    /// Serves the events of idle producers.
-    pub(crate) fn poll(&self) {
-        if let Some(opened) = &self.opened {
-            opened.transactional.poll();
-            opened.plain.iter().for_each(LaneProducer::poll);
-        }
+    /// The producers of an open lane.
+    pub(crate) fn producers(&self) -> impl Iterator<Item = &C::Producer> {
+        self.opened.iter().flat_map(|opened| [&opened.transactional].into_iter().chain(&opened.plain))
+    }
+
+    /// What is stored for every lane of the pipeline.
+    pub(crate) async fn read_lanes(&self) -> Result<Vec<LaneProgress>, Fault> {
+        read_lanes(&self.shared.cluster, &self.shared.settings, self.shared.pipeline.lanes).await
     }
 
     /// Halts when a newer claim stands in the lane's partition. Fences nobody.
-    fn look(&self, claim: u64, owner: &str) -> Result<(), Fault> {
-        let mut reader = ProgressReader::new(&self.shared.settings, self.lane..self.lane + 1)?;
-        reader.read(&Until::End, self.wait_max())?;
+    async fn look(&self, claim: u64, owner: &str) -> Result<(), Fault> {
+        let mut reader = self.reader()?;
+        reader.read(&Until::End, self.wait_max()).await?;
         match reader.into_lane()?.session {
             Some(newest) if is_newer(&newest.fact, claim, owner) => Err(self.taken_over()),
             _ => Ok(()),
         }
+    }
+
+    /// A reader of the lane's own partition.
+    fn reader(&self) -> Result<ProgressReader<C::Reader>, Fault> {
+        ProgressReader::new(&self.shared.cluster, &self.shared.settings, self.lane..self.lane + 1)
     }
 
     /// The longest wait for one answer: Kafka may first have to end what somebody else left open.

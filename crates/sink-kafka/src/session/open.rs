@@ -1,16 +1,14 @@
 //! Opening a lane: first Kafka fences every earlier producer of the lane and ends what it left open, then the progress is
 //! read to its end. So the answer is the truth, whatever became of the last commit (I7).
 
-use rdkafka::message::OwnedHeaders;
 use tailwater_model::{Progress, Trouble, TroubleKind};
 use tokio::time::Instant;
 
 use super::{LaneSession, Opened, is_newer};
-use crate::client_config::{ProducerRole, producer_config};
-use crate::context::KafkaContext;
+use crate::client_config::ProducerRole;
+use crate::cluster::{Cluster, Outgoing, Producer, SendFault};
 use crate::fault::Fault;
-use crate::producer::{LaneProducer, Outgoing, SendFault, repartitioned};
-use crate::progress::{LaneProgress, ProgressReader, ProgressRecord, SessionMark, Until};
+use crate::progress::{LaneProgress, ProgressRecord, SessionMark, Until};
 use crate::settings::{DeliveryPromise, OnRepartition};
 use crate::topics::TopicFacts;
 
@@ -23,27 +21,28 @@ pub(crate) enum Claim {
     Made { number: u64, owner: String },
 }
 
-impl LaneSession {
+impl<C: Cluster> LaneSession<C> {
     /// Opens the lane. Answers with the number of the claim and what is durable.
-    pub(crate) fn open(&mut self, facts: TopicFacts, claim: &Claim) -> Result<(u64, Progress), Fault> {
+    pub(crate) async fn open(&mut self, facts: TopicFacts, claim: &Claim) -> Result<(u64, Progress), Fault> {
         // Producers of a failed commit first: after an error of unknown outcome nothing may be sent through them.
         self.opened = None;
         self.shared.check_dead_letters()?;
         if let Claim::Made { number, owner } = claim {
             // Before fencing: whoever was replaced must not disturb the new owner.
-            self.look(*number, owner)?;
+            self.look(*number, owner).await?;
         }
         let transactional = self.transactional_producer(&facts)?;
         let name = self.doing("opening");
-        transactional.fence_others(&name, self.wait_max()).map_err(|error| transactional.fault(&name, &error))?;
-        let mut reader = ProgressReader::new(&self.shared.settings, self.lane..self.lane + 1)?;
-        let before = reader.read(&Until::End, self.wait_max())?.first().cloned().unwrap_or_default();
+        let fenced = transactional.fence_others(&name, self.wait_max()).await;
+        fenced.map_err(|error| transactional.fault(&name, &error))?;
+        let mut reader = self.reader()?;
+        let before = reader.read(&Until::End, self.wait_max()).await?.first().cloned().unwrap_or_default();
         let mark = self.next_mark(&before, claim)?;
         let topic = self.topic_record(&before, &facts)?;
         let records: Vec<_> = topic.into_iter().chain([ProgressRecord::Session(mark.clone())]).collect();
-        self.store(&transactional, &records).map_err(|fault| self.send_fault(&transactional, fault))?;
+        self.store(&transactional, &records).await.map_err(|fault| self.send_fault(&transactional, fault))?;
         // The log up to our own record is the whole truth: nobody else can write to it any more.
-        reader.read(&Until::Session(&mark), self.wait_max())?;
+        reader.read(&Until::Session(&mark), self.wait_max()).await?;
         let progress = reader.into_lane()?;
         let told = progress.progress(&self.shared.pipeline.stream);
         let plain = self.plain_producer(&facts)?;
@@ -53,23 +52,22 @@ impl LaneSession {
         Ok((number, told))
     }
 
-    fn transactional_producer(&self, facts: &TopicFacts) -> Result<LaneProducer, Fault> {
+    fn transactional_producer(&self, facts: &TopicFacts) -> Result<C::Producer, Fault> {
         let id = format!("{}-{}", self.shared.pipeline.name, self.lane);
-        self.producer(&ProducerRole::Transactional { id: &id, message_bytes_max: facts.message_bytes_max })
+        self.shared
+            .cluster
+            .producer(&ProducerRole::Transactional { id: &id, message_bytes_max: facts.message_bytes_max })
     }
 
-    fn plain_producer(&self, facts: &TopicFacts) -> Result<Option<LaneProducer>, Fault> {
+    fn plain_producer(&self, facts: &TopicFacts) -> Result<Option<C::Producer>, Fault> {
         match self.shared.settings.delivery {
             DeliveryPromise::ExactlyOnce => Ok(None),
-            DeliveryPromise::AtLeastOnce => {
-                self.producer(&ProducerRole::Idempotent { message_bytes_max: facts.message_bytes_max }).map(Some)
-            }
+            DeliveryPromise::AtLeastOnce => self
+                .shared
+                .cluster
+                .producer(&ProducerRole::Idempotent { message_bytes_max: facts.message_bytes_max })
+                .map(Some),
         }
-    }
-
-    fn producer(&self, role: &ProducerRole<'_>) -> Result<LaneProducer, Fault> {
-        let settings = &self.shared.settings;
-        LaneProducer::new(&producer_config(settings, role)?, KafkaContext::new(settings), &settings.brokers)
     }
 
     /// The mark of this opening, if the lane is ours to open.
@@ -124,18 +122,18 @@ impl LaneSession {
     }
 
     /// Stores records in a transaction of their own.
-    pub(super) fn store(&self, producer: &LaneProducer, records: &[ProgressRecord]) -> Result<(), SendFault> {
+    pub(super) async fn store(&self, producer: &C::Producer, records: &[ProgressRecord]) -> Result<(), SendFault> {
         let deadline = Instant::now() + self.shared.settings.transaction_timeout;
-        producer.begin()?;
-        self.send_records(producer, records, deadline)?;
-        producer.wait_delivered(deadline)?;
-        producer.commit(deadline)?;
+        producer.begin().await?;
+        self.send_records(producer, records, deadline).await?;
+        producer.wait_delivered(deadline).await?;
+        producer.commit(deadline).await?;
         Ok(())
     }
 
-    pub(super) fn send_records(
+    pub(super) async fn send_records(
         &self,
-        producer: &LaneProducer,
+        producer: &C::Producer,
         records: &[ProgressRecord],
         deadline: Instant,
     ) -> Result<(), SendFault> {
@@ -147,14 +145,14 @@ impl LaneSession {
                 by_hand: true,
                 key: key.as_bytes(),
                 value: Some(value.as_bytes()),
-                headers: OwnedHeaders::new(),
+                headers: &[],
             };
-            producer.send(message, deadline)?;
+            producer.send(message, deadline).await?;
         }
         Ok(())
     }
 
-    pub(super) fn send_fault(&self, producer: &LaneProducer, fault: SendFault) -> Fault {
+    pub(super) fn send_fault(&self, producer: &C::Producer, fault: SendFault) -> Fault {
         match (fault, self.shared.settings.on_repartition) {
             (SendFault::Kafka(error), _) => producer.fault(&self.doing("writing to"), &error),
             (SendFault::Repartitioned, OnRepartition::Stop) => {
@@ -177,4 +175,23 @@ impl LaneSession {
             )
             .into()
     }
+}
+
+/// What is told when the number of partitions is not the one that was written down.
+fn repartitioned(topic: &str, before: Option<i32>, now: Option<i32>) -> Trouble {
+    let told = |count: Option<i32>| count.map_or("another number of".to_owned(), |count| count.to_string());
+    Trouble::new(
+        TroubleKind::Environment,
+        "sink.kafka.repartitioned",
+        format!(
+            "topic {topic} has {} partitions and had {}: messages of one key would be in two partitions, and their order \
+             would be lost",
+            told(now),
+            told(before)
+        ),
+    )
+    .advise(
+        "let consumers read what is there to its end, then set on_repartition = \"continue\" in [sink.kafka] to go on \
+         with the new number; or write to a new topic",
+    )
 }

@@ -3,7 +3,7 @@
 use tailwater_model::{Trouble, TroubleKind};
 
 use super::admin::TopicConfig;
-use super::cluster::TopicShape;
+use super::metadata::TopicShape;
 use super::plan::{Purpose, TopicPlan};
 use crate::settings::{Deletes, KafkaSettings};
 

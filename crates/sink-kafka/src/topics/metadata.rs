@@ -47,20 +47,20 @@ pub(super) enum Looked {
     },
 }
 
-/// The cluster as a client sees it.
-pub(super) struct Cluster<'a> {
+/// A client that looks.
+pub(super) struct MetadataClient<'a> {
     settings: &'a KafkaSettings,
     consumer: BaseConsumer<KafkaContext>,
 }
 
-impl<'a> Cluster<'a> {
+impl<'a> MetadataClient<'a> {
     pub(super) fn connect(settings: &'a KafkaSettings) -> Result<Self, Fault> {
         let consumer: BaseConsumer<KafkaContext> = reader_config(settings)?
             .create_with_context(KafkaContext::new(settings))
             .map_err(|error| Fault::of("making a client", &settings.brokers, &error, None))?;
-        let cluster = Self { settings, consumer };
-        cluster.pause(FIRST_POLL);
-        Ok(cluster)
+        let client = Self { settings, consumer };
+        client.pause(FIRST_POLL);
+        Ok(client)
     }
 
     /// Looks until a broker has answered, `request_timeout` long at most.
