@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::demo::DemoArguments;
+use crate::simulate::SimulateArguments;
 use crate::stream::StreamCommand;
 use crate::tail::TailArguments;
 
@@ -42,6 +43,8 @@ pub enum Command {
     Validate(ValidateArguments),
     /// Watch changes flow, with everything in this one process and no configuration
     Demo(DemoArguments),
+    /// Serve a simulated DynamoDB whose streams rotate, split, trim and fail, to test any consumer against
+    Simulate(SimulateArguments),
     /// Print the changes of a table as they come
     Tail(TailArguments),
     /// Turn a table's stream on or off, or look at its shards
@@ -61,6 +64,7 @@ impl Command {
             Self::Run(_) => "run",
             Self::Validate(_) => "validate",
             Self::Demo(_) => "demo",
+            Self::Simulate(_) => "simulate",
             Self::Tail(_) => "tail",
             Self::Stream(_) => "stream",
             Self::Checkpoints(_) => "checkpoints",
@@ -75,7 +79,7 @@ impl Command {
             Self::Checkpoints(CheckpointsCommand::Show(arguments)) => arguments.json,
             Self::Version(arguments) => arguments.json,
             Self::Stream(command) => command.wants_json(),
-            Self::Run(_) | Self::Demo(_) | Self::Tail(_) => false,
+            Self::Run(_) | Self::Demo(_) | Self::Simulate(_) | Self::Tail(_) => false,
         }
     }
 

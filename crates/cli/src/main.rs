@@ -16,6 +16,7 @@ mod output;
 mod progress_log;
 mod run;
 mod signals;
+mod simulate;
 mod stream;
 mod tail;
 mod validate;
@@ -53,6 +54,7 @@ async fn dispatch(command: Command) -> Result<(), CommandFailure> {
         Command::Run(arguments) => run::run(arguments).await,
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Demo(arguments) => demo::run(arguments).await,
+        Command::Simulate(arguments) => Ok(simulate::run(arguments).await?),
         Command::Tail(arguments) => Ok(tail::run(arguments).await?),
         Command::Stream(command) => Ok(stream::run(command).await?),
         Command::Checkpoints(CheckpointsCommand::Show(arguments)) => checkpoints::show(arguments).await,

@@ -41,6 +41,21 @@ pub fn need_kcat() -> Result<()> {
     need("kcat", &["kcat"], || command::is_on_path("kcat"))
 }
 
+/// Makes sure that there is a Python with boto3, the AWS client that most scripts use: the simulated service is tested with
+/// it. Gives its interpreter.
+pub fn need_boto3() -> Result<&'static str> {
+    need("Python with boto3", &["python3-boto3"], || python_with_boto3().is_some())?;
+    python_with_boto3().context("boto3 was there a moment ago")
+}
+
+/// A Python that somebody put before the system's does not see what the system has installed.
+fn python_with_boto3() -> Option<&'static str> {
+    ["python3", "/usr/bin/python3"].into_iter().find(|python| {
+        let imported = Command::new(python).args(["-c", "import boto3"]).output();
+        imported.is_ok_and(|output| output.status.success())
+    })
+}
+
 /// Makes sure that `is_there` holds, by installing Debian's `packages` when it does not.
 pub fn need(what: &str, packages: &[&str], is_there: impl Fn() -> bool) -> Result<()> {
     if is_there() {

@@ -15,6 +15,9 @@ const SERVER_TESTS: &str = "tailwater-tests";
 /// What turns the composition's tests on.
 const COMPOSE_FEATURE: &str = "tailwater-tests/compose";
 
+/// Where the tests find a Python with boto3.
+const PYTHON_VARIABLE: &str = "TAILWATER_TEST_PYTHON";
+
 /// How a step went.
 enum Outcome {
     Passed,
@@ -83,7 +86,16 @@ impl Report {
             return;
         }
         self.with_servers(|report| {
-            report.test("tests", cargo().args(["test", "--workspace", "--no-fail-fast"]));
+            let mut python = None;
+            report.step("boto3", || {
+                python = Some(prerequisites::need_boto3()?);
+                Ok(())
+            });
+            let mut tests = cargo();
+            tests.args(["test", "--workspace", "--no-fail-fast"]);
+            // Without it the tests that need it fail and say so.
+            tests.envs(python.map(|python| (PYTHON_VARIABLE, python)));
+            report.test("tests", &mut tests);
         });
         self.step("release build", || command::run_shown(cargo().args(["build", "--release"])));
         self.step("demo", || {

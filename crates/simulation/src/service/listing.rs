@@ -1,0 +1,255 @@
+//! `ListStreams` and `DescribeStream`, with everything that a listing may get wrong.
+
+use std::collections::VecDeque;
+
+use tailwater_model::ViewType;
+
+use super::error::{self, ServiceError};
+use super::manners::hit;
+use super::shard::Shard;
+use super::stream::{Stream, StreamStatus};
+use super::{RATE_WINDOW_MS, Service};
+
+/// Most of one page (DynamoDB API reference, `ListStreams` and `DescribeStream`).
+const LIMIT_MAX: u32 = 100;
+
+/// What `ListStreams` is asked.
+#[derive(Clone, Debug, Default)]
+pub struct ListStreams {
+    /// Only the streams of this table.
+    pub table: Option<String>,
+    /// Most streams of the answer, 1 to 100.
+    pub limit: Option<u32>,
+    /// The ARN after which the page begins.
+    pub exclusive_start: Option<String>,
+}
+
+/// What `ListStreams` answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamList {
+    /// The streams, on and off, oldest first.
+    pub streams: Vec<ListedStream>,
+    /// Where the next page begins, when there is one.
+    pub last_evaluated: Option<String>,
+}
+
+/// One stream of a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListedStream {
+    /// Its ARN.
+    pub arn: String,
+    /// Its table.
+    pub table: String,
+    /// The end of its ARN.
+    pub label: String,
+}
+
+/// What `DescribeStream` is asked.
+#[derive(Clone, Debug, Default)]
+pub struct DescribeStream {
+    /// The stream.
+    pub stream_arn: String,
+    /// Most shards of the answer, 1 to 100.
+    pub limit: Option<u32>,
+    /// The shard after which the page begins.
+    pub exclusive_start: Option<String>,
+    /// Only the children of this shard (`ShardFilter` of type `CHILD_SHARDS`).
+    pub children_of: Option<String>,
+}
+
+/// What `DescribeStream` answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamAnswer {
+    /// The stream.
+    pub arn: String,
+    /// The end of its ARN.
+    pub label: String,
+    /// Its table.
+    pub table: String,
+    /// Its status.
+    pub status: StreamStatus,
+    /// What its records carry.
+    pub view: ViewType,
+    /// When it was turned on, in milliseconds since 1970.
+    pub created_at_ms: i64,
+    /// The shards of this page.
+    pub shards: Vec<ShardAnswer>,
+    /// Where the next page begins, when there is one.
+    pub last_evaluated: Option<String>,
+}
+
+/// One shard of a listing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardAnswer {
+    /// Its id.
+    pub id: String,
+    /// Its parent's id, also when the parent is long gone.
+    pub parent: Option<String>,
+    /// Its first sequence number; an idle shard may have none.
+    pub starting: Option<String>,
+    /// Its last sequence number, when it is closed.
+    pub ending: Option<String>,
+}
+
+impl Service {
+    /// Lists the streams of a table, or all.
+    ///
+    /// # Errors
+    /// `ValidationException` for a limit that is none, and whatever the manners hold ready.
+    pub fn list_streams(&mut self, now_ms: i64, request: &ListStreams) -> Result<StreamList, ServiceError> {
+        self.advance(now_ms);
+        self.stumble()?;
+        hold_rate(&mut self.list_calls, self.manners.list_per_second, now_ms)?;
+        let limit = limit_of(request.limit)?;
+        let of_table = |stream: &&Stream| request.table.as_ref().is_none_or(|table| stream.table == *table);
+        let mut rest = self.streams.iter().filter(|stream| !stream.is_gone(now_ms)).filter(of_table).peekable();
+        if let Some(start) = &request.exclusive_start {
+            while rest.next_if(|stream| stream.arn != *start).is_some() {}
+            rest.next();
+        }
+        let streams: Vec<ListedStream> = rest
+            .by_ref()
+            .take(limit)
+            .map(|stream| ListedStream {
+                arn: stream.arn.clone(),
+                table: stream.table.clone(),
+                label: stream.label().to_owned(),
+            })
+            .collect();
+        let last_evaluated = streams.last().filter(|_| rest.peek().is_some()).map(|last| last.arn.clone());
+        Ok(StreamList { streams, last_evaluated })
+    }
+
+    /// Describes a stream with one page of its shards.
+    ///
+    /// # Errors
+    /// `ResourceNotFoundException` for a stream that is not there (any more), `ValidationException` for an ARN or a limit
+    /// that is none, `ThrottlingException` beyond the rate, and whatever the manners hold ready.
+    pub fn describe_stream(&mut self, now_ms: i64, request: &DescribeStream) -> Result<StreamAnswer, ServiceError> {
+        self.advance(now_ms);
+        self.stumble()?;
+        self.stumble_by(|manners| ("limit_exceeded", manners.limit_exceeded), error::limit_exceeded)?;
+        hold_rate(&mut self.describe_calls, self.manners.describe_per_second, now_ms)?;
+        let limit = limit_of(request.limit)?.min(self.manners.listing_page_max.max(1));
+        let number = self.readable_stream(now_ms, &request.stream_arn)?;
+        let (shards, last_evaluated) = match &request.children_of {
+            Some(parent) => (self.children(number, parent, now_ms), None),
+            None => self.page_of_shards(number, request.exclusive_start.as_deref(), limit, now_ms),
+        };
+        let stream = &self.streams[number];
+        Ok(StreamAnswer {
+            arn: stream.arn.clone(),
+            label: stream.label().to_owned(),
+            table: stream.table.clone(),
+            status: stream.status(now_ms),
+            view: stream.view,
+            created_at_ms: stream.created_at_ms,
+            shards,
+            last_evaluated,
+        })
+    }
+
+    pub(super) fn readable_stream(&self, now_ms: i64, arn: &str) -> Result<usize, ServiceError> {
+        if !(arn.starts_with("arn:") && arn.contains(":table/") && arn.contains("/stream/")) {
+            return Err(error::validation(format!("Invalid StreamArn: {arn}")));
+        }
+        let number = self.stream_number(arn).filter(|number| !self.streams[*number].is_gone(now_ms));
+        number.ok_or_else(|| error::not_found(format!("Requested resource not found: Stream: {arn} not found")))
+    }
+
+    fn children(&mut self, number: usize, parent: &str, now_ms: i64) -> Vec<ShardAnswer> {
+        let stream = &self.streams[number];
+        let Some(parent_at) = stream.shard_number(parent) else { return Vec::new() };
+        let ignored = self.manners.shard_filter_ignored;
+        if ignored {
+            *self.hits.entry("shard_filter_ignored").or_default() += 1;
+        }
+        let wanted = stream.shards.iter().enumerate().filter(|(at, shard)| {
+            let is_wanted = if ignored { *at == parent_at } else { shard.parent == Some(parent_at) };
+            is_wanted && is_listed(shard, now_ms)
+        });
+        wanted.map(|(_, shard)| answer(stream, shard, now_ms)).collect()
+    }
+
+    /// A page of the listing. Its order is that of the ids, or another one that stays: that is what pages are cut from.
+    fn page_of_shards(
+        &mut self,
+        number: usize,
+        start: Option<&str>,
+        limit: usize,
+        now_ms: i64,
+    ) -> (Vec<ShardAnswer>, Option<String>) {
+        let Self { rng, hits, manners, streams, .. } = self;
+        let stream = &streams[number];
+        if stream.status(now_ms) == StreamStatus::Enabling
+            || hit("listing_empty", manners.listing_empty, rng, hits)
+            // Observed on AWS: an empty answer, not an error.
+            || start.is_some_and(|start| stream.shard_number(start).is_none())
+        {
+            return (Vec::new(), None);
+        }
+        let shuffled = manners.listing_shuffled;
+        let rank = |id: &str| (if shuffled { crc32fast::hash(id.as_bytes()) } else { 0 }, id.to_owned());
+        let mut rest: Vec<&Shard> = stream.shards.iter().filter(|shard| is_listed(shard, now_ms)).collect();
+        rest.sort_by_cached_key(|shard| rank(&shard.id));
+        if shuffled {
+            *hits.entry("listing_shuffled").or_default() += 1;
+        }
+        if let Some(start) = start {
+            let start_rank = rank(start);
+            rest.retain(|shard| rank(&shard.id) > start_rank);
+            if hit("listing_page_empty", manners.listing_page_empty, rng, hits) && !rest.is_empty() {
+                return (Vec::new(), Some(start.to_owned()));
+            }
+        }
+        let more = rest.len() > limit;
+        rest.truncate(limit);
+        let last_evaluated = rest.last().filter(|_| more).map(|last| last.id.clone());
+        rest.retain(|_| !hit("shard_unlisted", manners.shard_unlisted, rng, hits));
+        let mut shards: Vec<ShardAnswer> = rest.iter().map(|shard| answer(stream, shard, now_ms)).collect();
+        let repeated = start.filter(|_| hit("shard_listed_twice", manners.shard_listed_twice, rng, hits));
+        if let Some(at) = repeated.and_then(|id| stream.shard_number(id)) {
+            shards.push(answer(stream, &stream.shards[at], now_ms));
+        }
+        (shards, last_evaluated)
+    }
+}
+
+fn is_listed(shard: &Shard, now_ms: i64) -> bool {
+    !shard.gone && shard.listed_from_ms <= now_ms
+}
+
+fn answer(stream: &Stream, shard: &Shard, now_ms: i64) -> ShardAnswer {
+    let parent = shard.parent.and_then(|at| stream.shards.get(at));
+    let is_idle = shard.is_open() && shard.records.is_empty();
+    let ending = shard.ending.filter(|_| shard.closed_listed_from_ms <= now_ms);
+    ShardAnswer {
+        id: shard.id.clone(),
+        parent: parent.map(|parent| parent.id.clone()),
+        starting: (!is_idle).then(|| shard.starting.text()),
+        ending: ending.map(super::sequence::Sequence::text),
+    }
+}
+
+fn limit_of(limit: Option<u32>) -> Result<usize, ServiceError> {
+    match limit.unwrap_or(LIMIT_MAX) {
+        limit @ 1..=LIMIT_MAX => Ok(limit as usize),
+        limit => Err(error::validation(format!(
+            "1 validation error detected: Value '{limit}' at 'limit' failed to satisfy constraint: Member must have value \
+             between 1 and {LIMIT_MAX}"
+        ))),
+    }
+}
+
+/// Counts a call, and refuses it beyond the rate.
+fn hold_rate(calls: &mut VecDeque<i64>, per_second: Option<usize>, now_ms: i64) -> Result<(), ServiceError> {
+    let Some(per_second) = per_second else { return Ok(()) };
+    while calls.front().is_some_and(|at_ms| at_ms + RATE_WINDOW_MS <= now_ms) {
+        calls.pop_front();
+    }
+    if calls.len() >= per_second {
+        return Err(error::throttled());
+    }
+    calls.push_back(now_ms);
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! `DescribeStream`: pages, the filter, and everything that a listing may get wrong.
+
+use std::collections::BTreeSet;
+
+use tailwater_simulation::service::Manners;
+
+use crate::ground::{Ground, MINUTE, code};
+
+fn many(shards: usize) -> Manners {
+    Manners { shards_at_start: shards, ..Manners::kind() }
+}
+
+fn ids(ground: &mut Ground) -> Vec<String> {
+    ground.shards().into_iter().map(|shard| shard.id).collect()
+}
+
+/// DynamoDB API reference, `DescribeStream`: at most 100 shards a page; the next begins after `LastEvaluatedShardId`.
+#[test]
+fn more_than_a_hundred_shards_take_several_pages() {
+    let mut ground = Ground::new(many(250));
+    let first = ground.describe();
+    assert_eq!(first.shards.len(), 100);
+    assert_eq!(first.last_evaluated, first.shards.last().map(|shard| shard.id.clone()));
+    let all: BTreeSet<String> = ids(&mut ground).into_iter().collect();
+    assert_eq!(all.len(), 250);
+}
+
+/// The last page names no next one, also when it is full.
+#[test]
+fn a_full_last_page_is_the_last() {
+    let mut ground = Ground::new(many(100));
+    assert_eq!(ground.describe().last_evaluated, None);
+}
+
+/// DynamoDB API reference: `Limit` may be 1 to 100.
+#[test]
+fn a_limit_is_held_and_checked() {
+    let mut ground = Ground::new(many(10));
+    assert_eq!(ground.try_describe(|request| request.limit = Some(3)).expect("described").shards.len(), 3);
+    for bad in [0, 101] {
+        assert_eq!(code(ground.try_describe(|request| request.limit = Some(bad))), "ValidationException");
+    }
+}
+
+/// Validated: the order is that of the ids.
+#[test]
+fn shards_are_listed_in_the_order_of_their_ids() {
+    let mut ground = Ground::new(many(50));
+    let listed = ids(&mut ground);
+    assert!(listed.is_sorted());
+}
+
+/// Undocumented, so it varies: another order, in which pages still fit together.
+#[test]
+fn another_order_still_has_every_shard_once() {
+    let mut ground = Ground::new(Manners { listing_shuffled: true, listing_page_max: 7, ..many(50) });
+    let listed = ids(&mut ground);
+    assert!(!listed.is_sorted());
+    assert_eq!((listed.len(), listed.iter().collect::<BTreeSet<_>>().len()), (50, 50));
+}
+
+/// Validated: a shard that is none as the start of a page gives an empty list.
+#[test]
+fn a_bogus_start_gives_an_empty_list() {
+    let mut ground = Ground::new(many(5));
+    let start = Some("shardId-00000000000000000000-00000000".to_owned());
+    let page = ground.try_describe(|request| request.exclusive_start = start).expect("no error");
+    assert_eq!((page.shards.len(), page.last_evaluated), (0, None));
+}
+
+/// DynamoDB API reference, `ShardFilter`: `CHILD_SHARDS` gives the children of one shard.
+#[test]
+fn the_filter_gives_the_children() {
+    let mut ground = Ground::new(many(2));
+    let (arn, parent) = (ground.arn.clone(), ids(&mut ground)[0].clone());
+    let children = |ground: &mut Ground| {
+        let page = ground.try_describe(|request| request.children_of = Some(parent.clone())).expect("described");
+        page.shards
+    };
+    assert!(children(&mut ground).is_empty());
+    ground.service.split(ground.now_ms, &arn, &parent);
+    let found = children(&mut ground);
+    assert!(found.len() == 2 && found.iter().all(|shard| shard.parent.as_ref() == Some(&parent)));
+    // Observed on DynamoDB Local: the filter is ignored and answers the shard itself.
+    ground.service.manners_mut().shard_filter_ignored = true;
+    assert_eq!(children(&mut ground)[0].id, parent);
+}
+
+/// Observed: a child is listed up to a minute after its parent closed.
+#[test]
+fn a_child_may_be_listed_late() {
+    let mut ground = Ground::new(Manners { child_listed_late: 1.0, ..Manners::kind() });
+    let (arn, shard) = (ground.arn.clone(), ground.only_shard());
+    ground.service.rotate(ground.now_ms, &arn, &shard);
+    let listed = ground.shards();
+    assert!(listed.len() == 1 && listed[0].ending.is_some(), "a closed leaf without a child");
+    ground.wait(MINUTE);
+    assert_eq!(ground.shards().len(), 2);
+}
+
+/// Observed: parent and child are open in one listing.
+#[test]
+fn a_closed_parent_may_be_listed_as_open() {
+    let mut ground = Ground::new(Manners { closed_listed_late: 1.0, ..Manners::kind() });
+    let (arn, shard) = (ground.arn.clone(), ground.only_shard());
+    ground.service.rotate(ground.now_ms, &arn, &shard);
+    assert!(ground.shards().iter().all(|shard| shard.ending.is_none()));
+    ground.wait(MINUTE);
+    assert_eq!(ground.shards().iter().filter(|shard| shard.ending.is_some()).count(), 1);
+}
+
+/// Observed: a transient empty list.
+#[test]
+fn a_listing_may_be_empty_once() {
+    let mut ground = Ground::new(Manners { listing_empty: 0.5, ..many(3) });
+    let lengths: BTreeSet<usize> = (0..40).map(|_| ground.describe().shards.len()).collect();
+    assert_eq!(lengths, [0, 3].into());
+    assert!(ground.hits("listing_empty") > 0);
+}
+
+/// Observed: an empty page that names where the next one begins.
+#[test]
+fn a_page_may_be_empty_and_not_the_last() {
+    let mut ground = Ground::new(Manners { listing_page_empty: 0.5, listing_page_max: 2, ..many(9) });
+    let mut empty = 0;
+    for _ in 0..20 {
+        let mut start = None;
+        loop {
+            let page = ground.try_describe(|request| request.exclusive_start = start.clone()).expect("described");
+            empty += usize::from(page.shards.is_empty() && page.last_evaluated.is_some());
+            start = page.last_evaluated;
+            if start.is_none() {
+                break;
+            }
+        }
+    }
+    assert!(empty > 0);
+    assert_eq!(ids(&mut ground).len(), 9, "nothing is lost by it");
+}
+
+/// Observed: a shard is missing from one listing and is back in the next.
+#[test]
+fn a_shard_may_be_missing_once() {
+    let mut ground = Ground::new(Manners { shard_unlisted: 0.3, ..many(6) });
+    let lengths: BTreeSet<usize> = (0..200).map(|_| ground.describe().shards.len()).collect();
+    assert!(lengths.contains(&6) && lengths.len() > 1, "{lengths:?}");
+    ground.service.manners_mut().shard_unlisted = 0.0;
+    assert_eq!(ids(&mut ground).len(), 6);
+}
+
+/// Observed: a shard is on two pages.
+#[test]
+fn a_shard_may_be_listed_twice() {
+    let mut ground = Ground::new(Manners { shard_listed_twice: 1.0, listing_page_max: 4, ..many(9) });
+    let listed = ids(&mut ground);
+    assert!(listed.len() > 9);
+    assert_eq!(listed.iter().collect::<BTreeSet<_>>().len(), 9);
+}
+
+/// A parent may be trimmed between the listing and the question for an iterator.
+#[test]
+fn what_was_listed_may_be_gone_a_moment_later() {
+    let mut ground = Ground::kind();
+    ground.fill(1);
+    let (arn, shard) = (ground.arn.clone(), ground.only_shard());
+    ground.service.rotate(ground.now_ms, &arn, &shard);
+    assert!(ground.shards().iter().any(|listed| listed.id == shard));
+    ground.service.trim_shard(ground.now_ms, &arn, &shard, 1);
+    let kind = tailwater_simulation::service::IteratorType::TrimHorizon;
+    assert_eq!(code(ground.try_iterator(&shard, kind, None)), "ResourceNotFoundException");
+}
