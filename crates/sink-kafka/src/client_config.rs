@@ -61,6 +61,20 @@ pub enum ProducerRole<'a> {
     },
 }
 
+fn transaction_timeout(settings: &KafkaSettings) -> Duration {
+    settings.transaction_timeout.clamp(TRANSACTION_TIMEOUT.0, TRANSACTION_TIMEOUT.1)
+}
+
+/// A message must be given up before its transaction is, and librdkafka wants room for one request in between.
+fn message_timeout(settings: &KafkaSettings) -> Duration {
+    transaction_timeout(settings) / 10 * 9
+}
+
+/// How long a producer waits for the answer to one request before it sends it again.
+pub(crate) fn answer_within(settings: &KafkaSettings) -> Duration {
+    settings.request_timeout.min(message_timeout(settings)).clamp(SOCKET_TIMEOUT.0, SOCKET_TIMEOUT.1)
+}
+
 /// A producer's configuration.
 ///
 /// # Errors
@@ -73,10 +87,9 @@ pub(crate) fn producer_config(settings: &KafkaSettings, role: &ProducerRole<'_>)
     };
     let mut config = client_config(settings, client)?;
     let message_bytes_max = message_bytes_max.clamp(*MESSAGE_BYTES_RANGE.start(), *MESSAGE_BYTES_RANGE.end());
-    let transaction_timeout = settings.transaction_timeout.clamp(TRANSACTION_TIMEOUT.0, TRANSACTION_TIMEOUT.1);
-    // A message must be given up before its transaction is, and librdkafka wants room for one request in between.
-    let message_timeout = transaction_timeout / 10 * 9;
-    let request_timeout = settings.request_timeout.min(message_timeout).clamp(SOCKET_TIMEOUT.0, SOCKET_TIMEOUT.1);
+    let transaction_timeout = transaction_timeout(settings);
+    let message_timeout = message_timeout(settings);
+    let request_timeout = answer_within(settings);
     config
         .set("enable.idempotence", "true")
         .set("acks", "all")

@@ -213,6 +213,21 @@ async fn a_dropped_commit_is_the_death_of_the_client() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lane_that_was_never_opened_takes_nothing() {
+    let brokers = Brokers::default();
+    for mut lane in brokers.claim(1).await {
+        let before = brokers.state().committed.len();
+        for group in [registration(), Group::default()] {
+            let Err(Failure::Reopen(refused)) = lane.commit(group).await else { panic!("it must open first (I7)") };
+            assert_eq!(refused.code, "sink.not_open");
+        }
+        assert_eq!(brokers.state().committed.len(), before, "nothing was written");
+        assert!(lane.open().await.expect("opens").shards.is_empty());
+        lane.commit(registration()).await.expect("registers");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_newest_claim_wins_and_the_other_stops() {
     let brokers = Brokers::default();
     let mut first = brokers.claim(1).await;

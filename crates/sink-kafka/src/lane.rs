@@ -8,7 +8,7 @@ use tailwater_model::{Committed, Failure, Group, Progress, Sink};
 use crate::cluster::Cluster;
 use crate::fault::Fault;
 use crate::home::Home;
-use crate::session::{Claim, LaneSession, Shared};
+use crate::session::{Claim, LaneSession, Shared, not_open};
 use crate::thread::LaneThread;
 
 /// One lane of a pipeline, with a transactional producer of its own on a thread of its own. Made by
@@ -51,6 +51,14 @@ impl<H: Home> Lane<H> {
         Ok(progress)
     }
 
+    /// Commits a group to an open lane. What the claim opened is no opening: nobody has learned yet what is durable.
+    async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
+        if self.claimed.is_some() {
+            return Err(Failure::Reopen(not_open(&self.shared.pipeline.name, self.number)));
+        }
+        self.home.commit(group).await
+    }
+
     async fn open_anew(&mut self) -> Result<Progress, Fault> {
         if let Some(progress) = self.claimed.take() {
             return Ok(progress);
@@ -84,7 +92,7 @@ impl Sink for KafkaLane {
     }
 
     async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
-        self.0.home.commit(group).await
+        self.0.commit(group).await
     }
 }
 
@@ -106,6 +114,6 @@ impl<C: Cluster> Sink for DirectLane<C> {
     }
 
     async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
-        Home::commit(&mut self.0.home, group).await
+        self.0.commit(group).await
     }
 }

@@ -75,6 +75,17 @@ where
     }
 }
 
+/// What the reader makes of an error that the service answered in the call `operation` (`GetRecords`), with its `code` as
+/// it came over the wire, its words and the HTTP status. For other ways to the service than the AWS SDK.
+pub fn api_error(operation: &str, code: &str, message: &str, status: u16) -> ApiError {
+    let code = bare_code(code);
+    let shown = if code.is_empty() { "no error code" } else { code };
+    ApiError {
+        kind: kind_of_answer(operation, code, message, status),
+        message: bounded(&format!("{operation}: {shown} (HTTP {status}): {message}")),
+    }
+}
+
 /// The code without its namespace and link: after the last `#`, before the first `:`.
 pub(crate) fn bare_code(code: &str) -> &str {
     let code = code.rsplit('#').next().unwrap_or(code);
@@ -250,6 +261,13 @@ mod tests {
         ] {
             assert_eq!(kind_of_answer(operation, code, message, status), kind, "{operation} {code} {message} {status}");
         }
+    }
+
+    #[test]
+    fn an_answer_without_the_sdk_is_sorted_alike() {
+        let error = api_error("GetRecords", "com.amazonaws.dynamodb.v20120810#ExpiredIteratorException", "old", 400);
+        assert_eq!(error.kind, ApiErrorKind::IteratorExpired);
+        assert_eq!(error.message, "GetRecords: ExpiredIteratorException (HTTP 400): old");
     }
 
     #[test]

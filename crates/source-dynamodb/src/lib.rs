@@ -20,6 +20,7 @@ pub use api::{ApiError, ApiErrorKind, Decoded, IteratorStart, ListedShard, Recor
 pub use api::{ShardIterator, ShardListing, StreamApi};
 pub use connect::{AwsSettings, DynamoDb, connect, connect_emulator};
 pub use describe::{DescribedShard, StreamDescription};
+pub use errors::api_error;
 pub use page::{PAGE_BYTES_MAX, PageFault, RawPage, decode_page, page_text};
 pub use reader::{LaneReader, open_stream};
 pub use settings::{OnGap, ReaderSettings, StartAt};

@@ -18,8 +18,10 @@ mod compose;
 mod deny;
 mod endpoints;
 mod interrupt;
+mod planted;
 mod prerequisites;
 mod servers;
+mod simulate;
 mod test;
 mod tidy;
 mod workspace;
@@ -74,6 +76,18 @@ enum XtaskCommand {
         #[arg(long)]
         seed: Option<u64>,
     },
+    /// Let seeded worlds drive the engine through every fault: `cargo x simulate --seeds 0..500`; `--help` tells the rest.
+    #[command(disable_help_flag = true)]
+    Simulate {
+        /// What the program of the worlds takes.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Plant known bugs into a copy of the checkout, one by one, and count the seeds until the worlds find each.
+    Planted {
+        /// Which bugs, by the names of their patches; none named means all.
+        bugs: Vec<String>,
+    },
     /// Check the rules of the house: crate edges, sizes, module docs, white space, reasons.
     Tidy,
     /// Count the instructions that one page costs, against the SDK's own types.
@@ -103,6 +117,8 @@ fn run(command: XtaskCommand) -> Result<()> {
         XtaskCommand::Test { quick: true, .. } => test::run(test::Scope::Quick),
         XtaskCommand::Test { .. } => test::run(test::Scope::Full),
         XtaskCommand::Chaos { kills, broker_kills, seed } => chaos::run(kills, broker_kills, seed),
+        XtaskCommand::Simulate { arguments } => simulate::run(&arguments),
+        XtaskCommand::Planted { bugs } => planted::run(&bugs),
         XtaskCommand::Tidy => tidy::run(),
         XtaskCommand::Bench => bench::run(),
         XtaskCommand::Deny => deny::run(),

@@ -3,10 +3,10 @@
 
 use std::mem::take;
 
-use tailwater_model::{Batch, Committed, Counts, DeadLetter, Failure, Group, Trouble, TroubleKind};
+use tailwater_model::{Batch, Committed, Counts, DeadLetter, Failure, Group};
 use tokio::time::Instant;
 
-use super::{LaneSession, Opened};
+use super::{LaneSession, Opened, not_open};
 use crate::cluster::{Cluster, Outgoing, Producer, SendFault};
 use crate::fault::{Fault, Remedy};
 use crate::message::{Message, partition_of};
@@ -32,8 +32,7 @@ impl<C: Cluster> LaneSession<C> {
         self.shared.check_dead_letters().map_err(Fault::into_failure)?;
         // From here on the lane is closed, until the commit is known to be durable.
         let Some(mut opened) = self.opened.take() else {
-            let message = self.doing("committing without opening") + " is not possible";
-            return Err(Failure::Reopen(Trouble::new(TroubleKind::Runtime, "sink.not_open", message)));
+            return Err(Failure::Reopen(not_open(&self.shared.pipeline.name, self.lane)));
         };
         let written = if group.is_empty() { self.check(&opened).await } else { self.write(&mut opened, group).await };
         match written {
@@ -77,7 +76,7 @@ impl<C: Cluster> LaneSession<C> {
         let records = opened.progress.records_of(&group, stream).map_err(refused)?;
         self.send_records(transactional, &records, deadline).await.map_err(inside)?;
         transactional.wait_delivered(deadline).await.map_err(inside)?;
-        let ended = transactional.commit(deadline).await;
+        let ended = transactional.commit(self.end_deadline(deadline)).await;
         ended.map_err(|error| CommitFault::Ending(self.send_fault(transactional, error.into())))?;
         let at_ms = opened.progress.session.as_ref().map_or(0, |session| session.at_ms);
         records.into_iter().for_each(|record| opened.progress.add(record, at_ms));

@@ -151,6 +151,12 @@ impl<C: Cluster> LaneSession<C> {
     }
 }
 
+/// What is told to whoever commits to a lane that is not open (I7).
+pub(crate) fn not_open(pipeline: &str, lane: u32) -> Trouble {
+    let message = format!("lane {lane} of pipeline \"{pipeline}\" has to be opened before it takes a commit");
+    Trouble::new(TroubleKind::Runtime, "sink.not_open", message)
+}
+
 /// Whether a session belongs to a claim that was made after this one.
 fn is_newer(session: &SessionMark, claim: u64, owner: &str) -> bool {
     session.claim > claim || (session.claim == claim && session.owner != owner)

@@ -5,7 +5,7 @@ use tailwater_model::{Progress, Trouble, TroubleKind};
 use tokio::time::Instant;
 
 use super::{LaneSession, Opened, is_newer};
-use crate::client_config::ProducerRole;
+use crate::client_config::{ProducerRole, answer_within};
 use crate::cluster::{Cluster, Outgoing, Producer, SendFault};
 use crate::fault::Fault;
 use crate::progress::{LaneProgress, ProgressRecord, SessionMark, Until};
@@ -127,8 +127,16 @@ impl<C: Cluster> LaneSession<C> {
         producer.begin().await?;
         self.send_records(producer, records, deadline).await?;
         producer.wait_delivered(deadline).await?;
-        producer.commit(deadline).await?;
+        producer.commit(self.end_deadline(deadline)).await?;
         Ok(())
+    }
+
+    /// Until when the end of a transaction may be waited for: no longer than for one answer. librdkafka would ask again by
+    /// itself, and the first request, which names no transaction, could arrive late and end the next one, half written as
+    /// it is (KIP-890, "Motivation"; librdkafka speaks `EndTxn` up to version 1). Without an answer the fate is unknown,
+    /// and a new producer, with a new epoch, shuts out whatever comes late.
+    pub(super) fn end_deadline(&self, deadline: Instant) -> Instant {
+        deadline.min(Instant::now() + answer_within(&self.shared.settings))
     }
 
     pub(super) async fn send_records(

@@ -89,7 +89,7 @@ impl ShardGraph {
             return None;
         }
         // Gap rule 2.
-        let unlisted = Self::proven_absent(shard.listings_without_it).then_some(GapCause::ShardUnlisted);
+        let unlisted = shard.absence.is_proven().then_some(GapCause::ShardUnlisted);
         shard.gap.or(unlisted)
     }
 
@@ -107,7 +107,7 @@ impl ShardGraph {
         let detail = match cause {
             GapCause::Trimmed => format!("shard {id}: the records after {after} were trimmed before they were read"),
             GapCause::ShardGone => format!("shard {id} was read up to {after} and no longer exists"),
-            _ => format!("shard {id} was read up to {after} and is absent from two complete listings"),
+            _ => format!("shard {id} was read up to {after} and is absent from all complete listings"),
         };
         let gap = Gap { shard: Some(id.clone()), cause, after, detail, stop };
         self.changes += 1;
@@ -131,7 +131,7 @@ impl ShardGraph {
         Some(GraphStep { shard: id.clone(), step, gap })
     }
 
-    /// Two complete listings had this unregistered shard and not its parent. Before the stream is known that is where a
+    /// Complete listings had this unregistered shard and not its parent. Before the stream is known that is where a
     /// lineage begins; afterwards at least one shard came and went unseen (gap rules 3 and 4).
     pub(super) fn parent_is_gone(&mut self, id: &ShardId) {
         let stop = self.on_gap == OnGap::Stop;

@@ -1,6 +1,7 @@
 //! What listings say. One answer never proves absence, and a listing is complete only if every page of it came.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tailwater_model::{Position, ShardId};
 
@@ -8,13 +9,46 @@ use super::ShardGraph;
 use crate::api::ListedShard;
 use crate::settings::StartAt;
 
-/// Complete listings without the parent, or without the shard itself, that prove absence.
+/// Complete listings without a shard that say that it is gone: one answer alone proves nothing.
 const ABSENCES_PROVE: u32 = 2;
+/// Time between the first and the last of them, once the stream is known. A new shard may be listed a minute late, and
+/// its own child before it: what a listing does not have yet is no loss.
+const ABSENCE_PROVES_AFTER: Duration = Duration::from_secs(120);
+
+/// Complete listings in a row that did not have a shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Absence {
+    listings: u32,
+    first_at: Duration,
+    last_at: Duration,
+}
+
+impl Absence {
+    fn count(&mut self, at: Duration) {
+        if self.listings == 0 {
+            self.first_at = at;
+        }
+        self.last_at = at;
+        self.listings += 1;
+    }
+
+    /// Enough for the beginning, when nothing was promised yet: what is not listed is not ours.
+    fn is_likely(self) -> bool {
+        self.listings >= ABSENCES_PROVE
+    }
+
+    /// The shard is gone.
+    pub fn is_proven(self) -> bool {
+        self.is_likely() && self.last_at.saturating_sub(self.first_at) >= ABSENCE_PROVES_AFTER
+    }
+}
 
 impl ShardGraph {
-    /// A listing begins. Its number goes with its answer, because a shard that was found meanwhile need not be in it.
-    pub fn begin_listing(&mut self) -> u64 {
+    /// A listing begins, so long after some fixed moment. Its number goes with its answer, because a shard that was found
+    /// meanwhile need not be in it.
+    pub fn begin_listing(&mut self, at: Duration) -> u64 {
         self.listings.begun += 1;
+        self.listings.begun_at = at;
         self.listings.begun
     }
 
@@ -104,7 +138,7 @@ impl ShardGraph {
         let Some(shard) = self.shards.get_mut(id) else { return };
         shard.closed |= listed.closed;
         shard.seen_at_listing = shard.seen_at_listing.max(number);
-        shard.listings_without_it = 0;
+        shard.absence = Absence::default();
         if shard.parent.is_none()
             && let Some(parent) = &parent
         {
@@ -148,9 +182,9 @@ impl ShardGraph {
             if listed.contains(id) || shard.seen_at_listing >= number {
                 continue;
             }
-            shard.listings_without_it += 1;
+            shard.absence.count(self.listings.begun_at);
             let never_ours = shard.durable.is_none() && !shard.registering && shard.seen_before_known;
-            if never_ours && shard.listings_without_it >= ABSENCES_PROVE {
+            if never_ours && shard.absence.is_likely() {
                 vanished.push(id.clone());
             }
         }
@@ -158,11 +192,6 @@ impl ShardGraph {
         for id in vanished {
             self.remove(&id);
         }
-    }
-
-    /// Whether two complete listings did not have this shard.
-    pub(super) fn proven_absent(listings_without_it: u32) -> bool {
-        listings_without_it >= ABSENCES_PROVE
     }
 
     fn remove(&mut self, id: &ShardId) {
@@ -200,13 +229,14 @@ impl ShardGraph {
         }
     }
 
-    /// Counts complete listings without the parent. After two the parent is gone.
+    /// Counts complete listings without the parent, until it is clear that the parent is gone.
     fn place_unplaced(&mut self) {
         let mut orphaned = Vec::new();
         for id in &self.unplaced {
             let Some(shard) = self.shards.get_mut(id) else { continue };
-            shard.listings_without_parent += 1;
-            if shard.listings_without_parent >= ABSENCES_PROVE {
+            shard.absence_of_parent.count(self.listings.begun_at);
+            let absence = shard.absence_of_parent;
+            if if shard.seen_before_known { absence.is_likely() } else { absence.is_proven() } {
                 orphaned.push(id.clone());
             }
         }

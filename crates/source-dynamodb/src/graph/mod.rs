@@ -15,6 +15,7 @@ mod tests;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tailwater_model::{Advance, Position, Progress, SequenceNumber, ShardId, Step};
 
@@ -64,6 +65,8 @@ struct Lane {
 #[derive(Default)]
 struct Listings {
     begun: u64,
+    /// When the newest one began.
+    begun_at: Duration,
     complete: u64,
     complete_newest: u64,
     /// Shards of the first complete listing that are not stored yet.

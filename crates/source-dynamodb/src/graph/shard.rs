@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use tailwater_model::{Advance, GapCause, Position, ShardId, Step};
 
+use super::listing::Absence;
 use crate::api::IteratorStart;
 
 /// A step that was handed out and is not durable yet.
@@ -21,12 +22,12 @@ pub(super) struct Shard {
     pub closed: bool,
     /// First seen when the stream was not known yet: an unknown parent is no loss then.
     pub seen_before_known: bool,
-    /// It may be registered although its parent is not in the graph: two complete listings did not have the parent.
+    /// It may be registered although its parent is not in the graph: complete listings did not have the parent.
     pub root: bool,
     /// Complete listings since it was seen that did not have its parent.
-    pub listings_without_parent: u32,
+    pub absence_of_parent: Absence,
     /// Complete listings in a row, begun after it was last seen, that did not have it.
-    pub listings_without_it: u32,
+    pub absence: Absence,
     /// The newest listing begun when it was last seen.
     pub seen_at_listing: u64,
 
@@ -66,8 +67,8 @@ impl Shard {
             closed: false,
             seen_before_known: false,
             root: false,
-            listings_without_parent: 0,
-            listings_without_it: 0,
+            absence_of_parent: Absence::default(),
+            absence: Absence::default(),
             seen_at_listing: 0,
             register_at: Position::Start,
             registering: false,

@@ -3,6 +3,7 @@
 //! graph but its interface.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::Duration;
 
 use proptest::prelude::*;
 use tailwater_model::{Advance, Gap, GapCause, Position, Progress, SequenceNumber, ShardId, ShardProgress, Step};
@@ -144,14 +145,14 @@ impl World {
     }
 
     fn list(&mut self, order: u64) {
-        let number = self.graph.begin_listing();
+        let number = self.graph.begin_listing(Duration::from_secs(120) * u32::try_from(self.listings).expect("few"));
         let shards = self.listing(order);
         self.listings += 1;
         self.graph.merge_listing(number, true, false, &shards);
     }
 
     fn partial(&mut self, order: u64, take: usize) {
-        let number = self.graph.begin_listing();
+        let number = self.graph.begin_listing(Duration::from_secs(120) * u32::try_from(self.listings).expect("few"));
         let mut shards = self.listing(order);
         shards.truncate(take);
         self.graph.merge_listing(number, false, false, &shards);

@@ -35,6 +35,7 @@ impl DiscoveryTask {
     pub fn start<A: StreamApi>(api: A, shared: Arc<Shared>) -> Self {
         let rng = fastrand::Rng::with_seed(shared.settings.seed);
         let discovery = Discovery {
+            began: Instant::now(),
             last_call: None,
             last_listing: Instant::now(),
             next_listing: Instant::now(),
@@ -72,6 +73,7 @@ struct Discovery<A> {
     api: A,
     shared: Arc<Shared>,
     _ended: EndNotice,
+    began: Instant,
     last_call: Option<Instant>,
     last_listing: Instant,
     next_listing: Instant,
@@ -87,9 +89,7 @@ impl<A: StreamApi> Discovery<A> {
         let mut changes = self.shared.changes.subscribe();
         // A parent may be in any lane: what one lane has stored must be known before anything is concluded.
         while !self.shared.graph(|graph| graph.all_opened()) {
-            if changes.changed().await.is_err() {
-                return;
-            }
+            changes.changed().await;
         }
         self.next_listing = Instant::now();
         loop {
@@ -102,7 +102,7 @@ impl<A: StreamApi> Discovery<A> {
             }
             tokio::select! {
                 biased;
-                changed = changes.changed() => if changed.is_err() { return },
+                () = changes.changed() => {}
                 () = tokio::time::sleep_until(self.next_listing) => {}
             }
         }
@@ -149,7 +149,7 @@ impl<A: StreamApi> Discovery<A> {
     /// One listing: all pages, or as many as came.
     async fn list(&mut self) {
         let complete_before = self.shared.graph(|graph| graph.complete_listings());
-        let number = self.shared.graph(|graph| graph.begin_listing());
+        let number = self.shared.graph(|graph| graph.begin_listing(self.began.elapsed()));
         let (shards, disabled, end) = self.pages().await;
         let complete = end.is_ok();
         let (complete_after, bootstrapping, wants_listing) = self.shared.graph(|graph| {

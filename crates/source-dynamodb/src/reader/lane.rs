@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tailwater_model::{Batch, Contact, Counts, Delivery, Failure, Finished, Position, Progress, ShardId, Source, Step};
 use tailwater_model::{Trouble, TroubleKind};
-use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::Shared;
 use super::budget::Hold;
+use super::changes::Seen;
 use super::delay::RetryDelay;
 use super::discovery::DiscoveryTask;
 use super::fetch::{Fetch, FetchFailed, Fetched, FetchedPage, Issued, fetch};
@@ -36,7 +36,7 @@ pub struct LaneReader<A> {
     lane: usize,
     api: A,
     shared: Arc<Shared>,
-    changes: watch::Receiver<u64>,
+    changes: Seen,
     shards: BTreeMap<ShardId, ShardReader>,
     schedule: Schedule,
     fetches: JoinSet<Fetched>,
@@ -120,8 +120,7 @@ impl<A: StreamApi> Source for LaneReader<A> {
             tokio::select! {
                 biased;
                 Some(fetched) = self.fetches.join_next() => self.take_in(fetched)?,
-                // The sender lives in `shared`, which we hold.
-                _ = self.changes.changed() => {}
+                () = self.changes.changed() => {}
                 () = async {
                     match wake_at {
                         Some(at) => tokio::time::sleep_until(at).await,

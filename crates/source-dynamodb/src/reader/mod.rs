@@ -5,6 +5,7 @@
 //! watch tells lanes and discovery that something changed.
 
 mod budget;
+mod changes;
 mod delay;
 mod discovery;
 mod fetch;
@@ -15,16 +16,16 @@ mod schedule;
 mod tests;
 mod trouble;
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tailwater_model::{StreamIdentity, Trouble};
-use tokio::sync::watch;
 
 use crate::api::StreamApi;
 use crate::graph::ShardGraph;
 use crate::settings::ReaderSettings;
 use budget::Budget;
+use changes::Changes;
 use discovery::DiscoveryTask;
 pub use lane::LaneReader;
 
@@ -33,7 +34,9 @@ struct Shared {
     stream_arn: Arc<str>,
     settings: ReaderSettings,
     graph: Mutex<ShardGraph>,
-    changes: watch::Sender<u64>,
+    changes: Changes,
+    /// The count of the graph's changes that was told last.
+    told: AtomicU64,
     budget: Arc<Budget>,
     /// Why everything has to stop.
     halt: Mutex<Option<Trouble>>,
@@ -47,13 +50,15 @@ impl Shared {
         let mut graph = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
         let answer = act(&mut graph);
         let now = graph.changes();
-        self.changes.send_if_modified(|seen| std::mem::replace(seen, now) != now);
+        if self.told.swap(now, Ordering::SeqCst) != now {
+            self.changes.add();
+        }
         answer
     }
 
     fn halt(&self, trouble: Trouble) {
         self.halt.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(trouble);
-        self.changes.send_modify(|_| ());
+        self.changes.add();
     }
 
     fn halted(&self) -> Option<Trouble> {
@@ -67,7 +72,7 @@ impl Shared {
         }
         if !self.tip.load(Ordering::SeqCst) && self.graph(|graph| graph.at_tip()) {
             self.tip.store(true, Ordering::SeqCst);
-            self.changes.send_modify(|_| ());
+            self.changes.add();
         }
         self.tip.load(Ordering::SeqCst)
     }
@@ -86,7 +91,8 @@ pub fn open_stream<A: StreamApi>(
     let shared = Arc::new(Shared {
         stream_arn: stream.stream_arn.into(),
         graph: Mutex::new(ShardGraph::new(lanes, settings.start, settings.on_gap)),
-        changes: watch::Sender::new(0),
+        changes: Changes::default(),
+        told: AtomicU64::new(0),
         budget: Budget::new(settings.memory_bytes_max),
         halt: Mutex::new(None),
         tip: AtomicBool::new(false),

@@ -1,0 +1,146 @@
+//! The contract that every `Sink` must keep, written once and run on many grounds: real servers and the models of them.
+//!
+//! A ground ([`Ground`]) is a place where a pipeline's data lives, with a reader of its own that knows nothing of the sink.
+//! A case is a function over any ground; its name is the rule. [`contract_cases!`](crate::contract_cases) makes one test
+//! of each case on one ground, so a failure names both. A model that is kinder than the real server passes no case that
+//! the server fails, and the other way round: both run the same cases.
+
+pub mod cases;
+mod script;
+
+use std::collections::BTreeMap;
+use std::future::Future;
+
+use tailwater_model::{ChangeEvent, Counts, Group, PipelineIdentity, Sink, Trouble};
+
+pub use script::{Write, advance, after, expected, group, pipeline, put, register, remove, shard_of};
+
+/// What is in a sink: the ids of the events by the text of the item's key.
+pub type Held = BTreeMap<String, Vec<String>>;
+
+/// How a sink keeps events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// One row per living item, with the id of the event that wrote it last.
+    Mirror,
+    /// Every event, in order.
+    Log,
+}
+
+/// What is stored beside data and positions, for one pipeline.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Stored {
+    /// The accounting of each shard of any stream, by its id.
+    pub counts: BTreeMap<String, Counts>,
+    /// Gaps on record.
+    pub gaps: u64,
+    /// Records kept aside.
+    pub dead_letters: u64,
+}
+
+/// A way in which a commit ends without an answer to whoever committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Interruption {
+    /// The future is dropped at one of its awaits: any fate.
+    Dropped,
+    /// The connection breaks before the first statement: nothing is kept.
+    BrokenBefore,
+    /// The transaction is ended by the server while `COMMIT` is under way: nothing is kept.
+    Killed,
+    /// Applied, and the answer is lost.
+    AnswerLost,
+    /// Applied after the client has given it up.
+    Late,
+}
+
+/// What must have become of an interrupted commit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is durable, at the latest when the lane has been opened again.
+    Landed,
+    /// Nothing of it is there, and nothing will be.
+    Lost,
+    /// One of the two.
+    Either,
+}
+
+impl Interruption {
+    /// What must have become of the commit.
+    pub fn fate(self) -> Fate {
+        match self {
+            Self::Dropped => Fate::Either,
+            Self::BrokenBefore | Self::Killed => Fate::Lost,
+            Self::AnswerLost | Self::Late => Fate::Landed,
+        }
+    }
+}
+
+/// A place for pipelines with empty storage, and a second pair of eyes on it.
+pub trait Ground {
+    /// The sink.
+    type Lane: Sink;
+
+    /// How this sink keeps events.
+    fn manner(&self) -> Manner;
+
+    /// Takes the pipeline over, as a process does that starts.
+    fn claim(&mut self, identity: &PipelineIdentity) -> impl Future<Output = Result<Vec<Self::Lane>, Trouble>>;
+
+    /// What an independent reader finds now: only what is committed.
+    fn held(&mut self) -> impl Future<Output = Held>;
+
+    /// What is stored beside the data.
+    fn stored(&mut self, pipeline: &str) -> impl Future<Output = Stored>;
+
+    /// The event of this write, made such that the sink or its server refuses it and nothing else.
+    fn refused(&mut self, write: &Write) -> impl Future<Output = ChangeEvent>;
+
+    /// The interruptions that can be made here.
+    fn interruptions(&self) -> &'static [Interruption];
+
+    /// Commits and interrupts it. Returns when the one who committed has given up.
+    fn interrupt(&mut self, lane: &mut Self::Lane, group: Group, how: Interruption) -> impl Future<Output = ()>;
+}
+
+/// One test for each case of the contract. `$stand` is a function that makes a ground and runs a test on it.
+#[macro_export]
+macro_rules! contract_cases {
+    ($stand:path) => {
+        $crate::contract_cases! { $stand:
+            nothing_is_stored_at_first,
+            what_was_committed_is_there_after_opening,
+            a_step_applies_only_where_it_begins,
+            registering_twice_is_refused,
+            a_group_with_broken_steps_writes_nothing,
+            shards_of_one_group_move_together,
+            the_end_is_ordinary_progress,
+            contact_is_durable,
+            another_stream_of_the_table_begins_anew_and_is_told,
+            progress_of_another_pipeline_is_left_alone,
+            another_number_of_lanes_is_refused,
+            an_empty_group_only_checks_the_owner,
+            committing_without_opening_is_refused,
+            the_second_claim_fences_the_first,
+            the_newest_of_three_claims_wins,
+            lanes_are_independent,
+            a_lane_moves_only_its_own_shards,
+            the_last_change_of_an_item_wins_within_a_group,
+            the_last_change_of_an_item_wins_across_groups,
+            big_groups_arrive_whole,
+            dead_letters_are_durable_with_their_step,
+            gaps_are_durable_with_their_step_and_once,
+            what_is_counted_adds_up,
+            a_refused_event_blocks_no_other,
+            opening_tells_the_truth_about_an_interrupted_commit,
+            a_new_claim_learns_the_truth_about_an_interrupted_commit,
+        }
+    };
+    ($stand:path: $($case:ident),* $(,)?) => {
+        $(
+            #[test]
+            fn $case() {
+                $stand(async |ground| $crate::contract::cases::$case(ground).await);
+            }
+        )*
+    };
+}

@@ -1,0 +1,361 @@
+//! The reader's own trait over the simulated service, in tokio's time: what a worker sees of DynamoDB Streams.
+//!
+//! Between the two is what a network does: time, silence, answers that are lost after the call was done, bodies that
+//! arrive broken. Every body goes through the decoder that ships, and every error code through its sorting.
+//!
+//! Deliberately absent: HTTP (that is the other face) and any memory between calls.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use fastrand::Rng;
+use tailwater_model::{SequenceNumber, ShardId};
+use tailwater_source_dynamodb::{ApiError, ApiErrorKind, IteratorStart, ListedShard, RecordPage};
+use tailwater_source_dynamodb::{ShardIterator, ShardListing, StreamApi, api_error, decode_page, page_text};
+use tokio::sync::{Notify, watch};
+use tokio::time::{Instant, sleep};
+
+use crate::service::{DescribeStream, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus};
+
+/// The virtual time of a world, in milliseconds since 1970: it runs with tokio's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct VirtualClock {
+    started: Instant,
+    started_ms: i64,
+}
+
+impl VirtualClock {
+    /// A clock that shows `started_ms` now. Has to be made inside a tokio runtime.
+    pub fn starting_at(started_ms: i64) -> Self {
+        Self { started: Instant::now(), started_ms }
+    }
+
+    /// The time now.
+    pub fn now_ms(&self) -> i64 {
+        self.started_ms + self.elapsed_ms()
+    }
+
+    /// Milliseconds since the world began.
+    pub fn elapsed_ms(&self) -> i64 {
+        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+}
+
+/// What a worker process passes on its way out and in: here it can be frozen, and here it dies. Clones are the same seam.
+#[derive(Clone, Debug)]
+pub struct Seam(Arc<SeamState>);
+
+#[derive(Debug)]
+struct SeamState {
+    /// Who waits is woken in order, which a `watch` does not.
+    thawed: Notify,
+    crashed: watch::Sender<bool>,
+    passes: Mutex<Passes>,
+}
+
+#[derive(Debug)]
+struct Passes {
+    done: u64,
+    crash_at: Option<u64>,
+    frozen: bool,
+}
+
+impl Seam {
+    /// A seam that lets everything through, or crashes its worker at the pass with this number.
+    pub fn new(crash_at: Option<u64>) -> Self {
+        Self(Arc::new(SeamState {
+            thawed: Notify::new(),
+            crashed: watch::Sender::new(false),
+            passes: Mutex::new(Passes { done: 0, crash_at, frozen: false }),
+        }))
+    }
+
+    /// Freezes the worker: calls that come by wait, in both directions. What is under way outside goes on.
+    pub fn freeze(&self, frozen: bool) {
+        lock(&self.0.passes).frozen = frozen;
+        if !frozen {
+            self.0.thawed.notify_waiters();
+        }
+    }
+
+    /// Waits for the crash that the seam was made with.
+    pub async fn crashed(&self) {
+        let mut crashed = self.0.crashed.subscribe();
+        // The sender lives in `self`.
+        drop(crashed.wait_for(|crashed| *crashed).await);
+    }
+
+    /// Passes so far.
+    pub fn passes(&self) -> u64 {
+        lock(&self.0.passes).done
+    }
+
+    /// Passes, as soon as the worker may. A crashed worker never does.
+    pub async fn pass(&self) {
+        let dies = {
+            let mut passes = lock(&self.0.passes);
+            passes.done += 1;
+            passes.crash_at.is_some_and(|at| passes.done >= at)
+        };
+        if dies {
+            self.0.crashed.send_replace(true);
+            std::future::pending::<()>().await;
+        }
+        loop {
+            let thawed = self.0.thawed.notified();
+            if !lock(&self.0.passes).frozen {
+                return;
+            }
+            thawed.await;
+        }
+    }
+}
+
+/// What the network and the front of the service do to calls. Probabilities are per call, from 0 to 1; the default is a
+/// network that takes no time.
+#[derive(Clone, Debug, Default)]
+pub struct NetworkFaults {
+    /// What every call takes, there and back each. Empty means: no time.
+    pub latency: Range<Duration>,
+    /// It takes seconds.
+    pub slow: f64,
+    /// Never answered.
+    pub hang: f64,
+    /// The connection breaks before the call is done.
+    pub refused: f64,
+    /// The connection breaks after the call was done.
+    pub answer_lost: f64,
+    /// The body ends early.
+    pub truncated: f64,
+    /// The body is something else.
+    pub malformed: f64,
+    /// A page of HTML with status 503.
+    pub html: f64,
+    /// Something else than the service answers, and does not know the operation.
+    pub misdirected: f64,
+}
+
+/// How often each network fault bit, by name.
+pub type NetworkHits = BTreeMap<&'static str, u64>;
+
+struct Network {
+    faults: NetworkFaults,
+    rng: Rng,
+    hits: NetworkHits,
+    calls: u64,
+}
+
+impl Network {
+    fn bites(&mut self, name: &'static str, probability: f64) -> bool {
+        if probability <= 0.0 || self.rng.f64() >= probability {
+            return false;
+        }
+        *self.hits.entry(name).or_default() += 1;
+        true
+    }
+
+    fn latency(&mut self) -> Duration {
+        let Range { start, end } = self.faults.latency;
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let mut takes =
+            if start < end { Duration::from_micros(self.rng.u64(micros(start)..micros(end))) } else { start };
+        if self.bites("slow", self.faults.slow) {
+            takes += Duration::from_millis(self.rng.u64(500..20_000));
+        }
+        takes
+    }
+
+    /// The error that this call gets in place of being done.
+    fn error_before(&mut self, operation: &str) -> Option<ApiError> {
+        if self.bites("refused", self.faults.refused) {
+            return Some(transient(operation, "connection refused"));
+        }
+        if self.bites("html", self.faults.html) {
+            return Some(api_error(operation, "", "<html><body>503 Service Unavailable</body></html>", 503));
+        }
+        if self.bites("misdirected", self.faults.misdirected) {
+            return Some(api_error(operation, "UnknownOperationException", "", 400));
+        }
+        None
+    }
+
+    /// What is left of a body after its way.
+    fn broken_body(&mut self, mut body: String) -> String {
+        if self.bites("truncated", self.faults.truncated) {
+            let end = self.rng.usize(0..body.len().max(1));
+            body.truncate(body.floor_char_boundary(end));
+        } else if self.bites("malformed", self.faults.malformed) {
+            body = ["{}", "null", "<html></html>", "{\"Records\":17}", ""][self.rng.usize(0..5)].to_owned();
+        }
+        body
+    }
+}
+
+/// The service as one worker sees it. Clones are the same worker.
+#[derive(Clone)]
+pub struct SimulatedStream {
+    service: Arc<Mutex<Service>>,
+    clock: VirtualClock,
+    network: Arc<Mutex<Network>>,
+    seam: Seam,
+}
+
+/// The way of all workers of a world to the service: its faults, and what was counted on it.
+#[derive(Clone)]
+pub struct StreamNetwork(Arc<Mutex<Network>>);
+
+impl StreamNetwork {
+    /// A network without faults, with chance from `seed`.
+    pub fn new(seed: u64) -> Self {
+        let network =
+            Network { faults: NetworkFaults::default(), rng: Rng::with_seed(seed), hits: NetworkHits::new(), calls: 0 };
+        Self(Arc::new(Mutex::new(network)))
+    }
+
+    /// Sets the faults from now on.
+    pub fn set_faults(&self, faults: NetworkFaults) {
+        lock(&self.0).faults = faults;
+    }
+
+    /// How often each fault bit.
+    pub fn hits(&self) -> NetworkHits {
+        lock(&self.0).hits.clone()
+    }
+
+    /// Calls of all workers so far.
+    pub fn calls(&self) -> u64 {
+        lock(&self.0).calls
+    }
+}
+
+impl SimulatedStream {
+    /// The service behind `network` for a worker with this seam.
+    pub fn new(service: Arc<Mutex<Service>>, clock: VirtualClock, network: &StreamNetwork, seam: Seam) -> Self {
+        Self { service, clock, network: Arc::clone(&network.0), seam }
+    }
+
+    /// One call, there and back.
+    async fn call<T: Send>(
+        &self,
+        operation: &'static str,
+        act: impl FnOnce(&mut Service, i64) -> Result<T, ServiceError> + Send,
+    ) -> Result<T, ApiError> {
+        self.seam.pass().await;
+        let (there, hangs, error) = {
+            let mut network = lock(&self.network);
+            network.calls += 1;
+            let hang = network.faults.hang;
+            (network.latency(), network.bites("hang", hang), network.error_before(operation))
+        };
+        wait(there).await;
+        if hangs {
+            std::future::pending::<()>().await;
+        }
+        let answer = match error {
+            Some(error) => Err(error),
+            None => act(&mut lock(&self.service), self.clock.now_ms())
+                .map_err(|error| api_error(operation, &error.wire_type(), &error.message, error.status)),
+        };
+        let (back, lost) = {
+            let mut network = lock(&self.network);
+            let lost = network.faults.answer_lost;
+            if let Err(error) = &answer {
+                *network.hits.entry(error_hit(error.kind)).or_default() += 1;
+            }
+            (network.latency(), network.bites("answer_lost", lost))
+        };
+        wait(back).await;
+        // The answer of a frozen worker waits in its socket.
+        self.seam.pass().await;
+        if lost { Err(transient(operation, "connection reset")) } else { answer }
+    }
+
+    async fn describe(&self, request: DescribeStream) -> Result<ShardListing, ApiError> {
+        let answer = self.call("DescribeStream", move |service, now| service.describe_stream(now, &request)).await?;
+        let shards = answer.shards.into_iter().map(|shard| ListedShard {
+            shard: ShardId::new(&shard.id),
+            parent: shard.parent.as_deref().map(ShardId::new),
+            closed: shard.ending.is_some(),
+        });
+        Ok(ShardListing {
+            shards: shards.collect(),
+            last_evaluated: answer.last_evaluated.as_deref().map(ShardId::new),
+            disabled: answer.status == StreamStatus::Disabled,
+        })
+    }
+}
+
+impl StreamApi for SimulatedStream {
+    async fn list_shards(&self, stream_arn: &str, after: Option<&ShardId>) -> Result<ShardListing, ApiError> {
+        let exclusive_start = after.map(ShardId::to_string);
+        let stream_arn = stream_arn.to_owned();
+        self.describe(DescribeStream { stream_arn, limit: None, exclusive_start, children_of: None }).await
+    }
+
+    async fn list_children(&self, stream_arn: &str, parent: &ShardId) -> Result<ShardListing, ApiError> {
+        let children_of = Some(parent.to_string());
+        let stream_arn = stream_arn.to_owned();
+        self.describe(DescribeStream { stream_arn, limit: None, exclusive_start: None, children_of }).await
+    }
+
+    async fn shard_iterator(
+        &self,
+        stream_arn: &str,
+        shard: &ShardId,
+        start: &IteratorStart,
+    ) -> Result<ShardIterator, ApiError> {
+        let (kind, sequence_number) = match start {
+            IteratorStart::TrimHorizon => (IteratorType::TrimHorizon, None),
+            IteratorStart::Latest => (IteratorType::Latest, None),
+            IteratorStart::After(number) => (IteratorType::AfterSequenceNumber, Some(number)),
+        };
+        let request = GetShardIterator {
+            stream_arn: stream_arn.to_owned(),
+            shard: shard.to_string(),
+            kind,
+            sequence_number: sequence_number.map(SequenceNumber::to_string),
+        };
+        let call = self.call("GetShardIterator", move |service, now| service.get_shard_iterator(now, &request));
+        call.await.map(ShardIterator)
+    }
+
+    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RecordPage, ApiError> {
+        let iterator = iterator.0.clone();
+        let body = self.call("GetRecords", move |service, now| service.get_records(now, &iterator, None)).await?;
+        let body = lock(&self.network).broken_body(body);
+        let page = page_text(body.as_bytes()).and_then(|text| decode_page(text, shard));
+        page.map_err(|fault| transient("GetRecords", &fault.to_string()))
+    }
+}
+
+/// What errors mean to a reader, each by the name under which it is counted among the hits.
+pub const ERROR_HITS: [(ApiErrorKind, &str); 8] = [
+    (ApiErrorKind::Throttled, "error_throttled"),
+    (ApiErrorKind::Transient, "error_transient"),
+    (ApiErrorKind::IteratorExpired, "error_iterator_expired"),
+    (ApiErrorKind::Trimmed, "error_trimmed"),
+    (ApiErrorKind::NotFound, "error_not_found"),
+    (ApiErrorKind::Credentials, "error_credentials"),
+    (ApiErrorKind::Denied, "error_denied"),
+    (ApiErrorKind::Invalid, "error_invalid"),
+];
+
+fn error_hit(kind: ApiErrorKind) -> &'static str {
+    ERROR_HITS.iter().find(|(one, _)| *one == kind).map_or("error_unnamed", |(_, name)| name)
+}
+
+async fn wait(time: Duration) {
+    if !time.is_zero() {
+        sleep(time).await;
+    }
+}
+
+fn transient(operation: &str, message: &str) -> ApiError {
+    ApiError { kind: ApiErrorKind::Transient, message: format!("{operation}: {message}") }
+}
+
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}

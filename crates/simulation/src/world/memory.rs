@@ -1,0 +1,352 @@
+//! The third ground: a log in memory, exactly once, written as plainly as the contract allows. It checks each step against
+//! the stored position (I2), fences by epoch and owner (P4), and knows the three fates of a commit whose answer is missing.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use fastrand::Rng;
+use tailwater_model::{
+    Change, ChangeEvent, Committed, DeadLetter, Failure, Group, PipelineIdentity, Position, Progress, Rejected,
+    ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind,
+};
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{Instant, sleep, timeout};
+
+use super::ground::{Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
+
+/// What an ordinary commit takes.
+const COMMIT_MS: std::ops::Range<u64> = 1..40;
+/// How long a client waits for an answer.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// The log.
+#[derive(Clone)]
+pub struct MemoryGround {
+    state: Arc<Mutex<State>>,
+    settled: Arc<Notify>,
+}
+
+struct State {
+    rng: Rng,
+    faults: SinkFaults,
+    hits: BTreeMap<&'static str, u64>,
+    owner: u64,
+    lanes: Vec<LaneState>,
+    shards: BTreeMap<ShardId, StoredShard>,
+    stream_known: bool,
+    contact_at: Option<Instant>,
+    durable: Durable,
+    witness: SharedWitness,
+}
+
+#[derive(Clone, Default)]
+struct LaneState {
+    epoch: u64,
+    in_flight: u32,
+}
+
+struct StoredShard {
+    parent: Option<ShardId>,
+    lane: u32,
+    position: Position,
+}
+
+/// A session of one lane.
+pub struct MemoryLane {
+    ground: MemoryGround,
+    lane: u32,
+    owner: u64,
+    epoch: u64,
+}
+
+enum Fate {
+    Applied,
+    ReplyLost,
+    NotApplied,
+    AppliedLater(Duration),
+}
+
+impl MemoryGround {
+    /// An empty log with chance from `seed`.
+    pub fn new(seed: u64, witness: SharedWitness) -> Self {
+        let state = State {
+            rng: Rng::with_seed(seed),
+            faults: SinkFaults::default(),
+            hits: BTreeMap::new(),
+            owner: 0,
+            lanes: Vec::new(),
+            shards: BTreeMap::new(),
+            stream_known: false,
+            contact_at: None,
+            durable: Durable::default(),
+            witness,
+        };
+        Self { state: Arc::new(Mutex::new(state)), settled: Arc::new(Notify::new()) }
+    }
+
+    /// The way there, with its faults.
+    async fn reach(&self, what: &str) -> Result<(), Failure> {
+        let (time, hangs, unreachable) = {
+            let mut state = lock(&self.state);
+            let faults = state.faults.clone();
+            let mut time = Duration::from_millis(state.rng.u64(COMMIT_MS));
+            if state.bites("slow", faults.slow) {
+                time += Duration::from_millis(state.rng.u64(1_000..15_000));
+            }
+            (time, state.bites("hang", faults.hang), state.bites("unreachable", faults.unreachable))
+        };
+        sleep(time).await;
+        if hangs {
+            sleep(ANSWER_WITHIN).await;
+        }
+        if hangs || unreachable {
+            return Err(reopen("memory.unreachable", format!("{what} was not answered")));
+        }
+        Ok(())
+    }
+}
+
+impl Ground for MemoryGround {
+    type Lane = MemoryLane;
+
+    async fn claim(&self, identity: &PipelineIdentity) -> Result<Vec<MemoryLane>, Trouble> {
+        self.reach("the claim").await.map_err(|failure| failure.trouble().clone())?;
+        let mut state = lock(&self.state);
+        state.owner += 1;
+        let owner = state.owner;
+        state.lanes.resize(identity.lanes as usize, LaneState::default());
+        Ok((0..identity.lanes).map(|lane| MemoryLane { ground: self.clone(), lane, owner, epoch: 0 }).collect())
+    }
+
+    fn set_faults(&self, faults: &SinkFaults) {
+        lock(&self.state).faults = faults.clone();
+    }
+
+    fn hits(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.state).hits.clone()
+    }
+
+    fn durable(&self) -> Durable {
+        let state = lock(&self.state);
+        let positions = state.shards.iter().map(|(id, shard)| (id.to_string(), shard.position.clone())).collect();
+        Durable { positions, ..state.durable.clone() }
+    }
+}
+
+impl Sink for MemoryLane {
+    async fn open(&mut self) -> Result<Progress, Failure> {
+        self.ground.reach("the opening of a lane").await?;
+        // The row of the lane is locked by a commit that is still to land.
+        let waiting = async {
+            loop {
+                let settled = self.ground.settled.notified();
+                if lock(&self.ground.state).lanes[self.lane as usize].in_flight == 0 {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        if timeout(ANSWER_WITHIN, waiting).await.is_err() {
+            return Err(reopen("memory.locked", "a commit of this lane is still under way".into()));
+        }
+        let mut state = lock(&self.ground.state);
+        state.check_owner(self.owner)?;
+        let lane = &mut state.lanes[self.lane as usize];
+        lane.epoch += 1;
+        self.epoch = lane.epoch;
+        let shards = state.shards.iter().filter(|(_, shard)| shard.lane == self.lane);
+        Ok(Progress {
+            shards: shards
+                .map(|(id, shard)| ShardProgress {
+                    shard: id.clone(),
+                    parent: shard.parent.clone(),
+                    position: shard.position.clone(),
+                })
+                .collect(),
+            stream_known: state.stream_known,
+            since_contact: state.contact_at.map(|at| at.elapsed()),
+            previous_stream: None,
+        })
+    }
+
+    async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
+        self.ground.reach("a commit").await?;
+        let (mut fate, empty) = {
+            let mut state = lock(&self.ground.state);
+            state.check_session(self.lane, self.owner, self.epoch)?;
+            (state.fate(), group.is_empty())
+        };
+        if empty {
+            fate = Fate::Applied;
+        }
+        let unknown = || reopen("memory.unknown", "the connection broke during the commit".into());
+        match fate {
+            Fate::NotApplied => return Err(unknown()),
+            Fate::Applied | Fate::ReplyLost => {}
+            Fate::AppliedLater(by) => {
+                lock(&self.ground.state).lanes[self.lane as usize].in_flight += 1;
+                tokio::spawn(self.apply_later(group, by));
+                return Err(unknown());
+            }
+        }
+        // On its way the commit no longer depends on who waits for it.
+        lock(&self.ground.state).lanes[self.lane as usize].in_flight += 1;
+        let (tell, told) = oneshot::channel();
+        let applying = self.apply_later(group, Duration::from_millis(1));
+        tokio::spawn(async move {
+            let applied = applying.await;
+            drop(tell.send(applied));
+        });
+        let applied = told.await.map_err(|_| unknown())?;
+        match fate {
+            Fate::ReplyLost => Err(unknown()),
+            _ => applied,
+        }
+    }
+}
+
+impl MemoryLane {
+    fn apply_later(
+        &self,
+        group: Group,
+        by: Duration,
+    ) -> impl Future<Output = Result<Committed, Failure>> + Send + use<> {
+        let (ground, lane, epoch) = (self.ground.clone(), self.lane, self.epoch);
+        async move {
+            sleep(by).await;
+            let applied = lock(&ground.state).apply(lane, epoch, group);
+            lock(&ground.state).lanes[lane as usize].in_flight -= 1;
+            ground.settled.notify_waiters();
+            applied
+        }
+    }
+}
+
+impl State {
+    fn bites(&mut self, name: &'static str, probability: f64) -> bool {
+        if probability <= 0.0 || self.rng.f64() >= probability {
+            return false;
+        }
+        *self.hits.entry(name).or_default() += 1;
+        true
+    }
+
+    fn fate(&mut self) -> Fate {
+        let faults = self.faults.clone();
+        if self.bites("reply_lost", faults.reply_lost) {
+            return Fate::ReplyLost;
+        }
+        if self.bites("not_applied", faults.not_applied) {
+            return Fate::NotApplied;
+        }
+        if self.bites("applied_later", faults.applied_later) {
+            return Fate::AppliedLater(Duration::from_millis(self.rng.u64(10..20_000)));
+        }
+        Fate::Applied
+    }
+
+    fn check_owner(&self, owner: u64) -> Result<(), Failure> {
+        if self.owner == owner {
+            return Ok(());
+        }
+        let message = "another process took this pipeline over";
+        Err(Failure::Halt(Trouble::new(TroubleKind::Environment, "memory.taken_over", message)))
+    }
+
+    fn check_session(&self, lane: u32, owner: u64, epoch: u64) -> Result<(), Failure> {
+        self.check_owner(owner)?;
+        if self.lanes[lane as usize].epoch == epoch {
+            return Ok(());
+        }
+        Err(reopen("memory.epoch", format!("lane {lane} was opened by another session")))
+    }
+
+    /// Everything or nothing.
+    fn apply(&mut self, lane: u32, epoch: u64, group: Group) -> Result<Committed, Failure> {
+        let mut landing = Landing { lane, epoch, contact: group.contact.is_some(), ..Landing::default() };
+        let mut moved: BTreeMap<ShardId, Position> = BTreeMap::new();
+        for batch in &group.batches {
+            let stored =
+                moved.get(&batch.shard).cloned().or_else(|| Some(self.shards.get(&batch.shard)?.position.clone()));
+            let (from, to) = match &batch.step {
+                Step::Register { position, .. } => (None, position.clone()),
+                Step::Advance(advance) => (Some(advance.from.clone()), advance.to.clone()),
+            };
+            if stored != from {
+                let message = format!("shard {} stands at {stored:?} and not at {from:?}", batch.shard);
+                return Err(reopen("memory.position", message));
+            }
+            landing.steps.push((batch.shard.to_string(), stored, to.clone()));
+            moved.insert(batch.shard.clone(), to);
+        }
+        let committed = self.store(group, &moved, &mut landing);
+        lock(&self.witness).landed(&landing);
+        Ok(committed)
+    }
+
+    fn store(&mut self, group: Group, moved: &BTreeMap<ShardId, Position>, landing: &mut Landing) -> Committed {
+        let mut committed = Committed::default();
+        if let Some(contact) = group.contact {
+            self.stream_known |= contact.stream_known;
+            self.contact_at = Some(Instant::now());
+        }
+        for batch in group.batches {
+            if let Step::Register { parent, position } = &batch.step {
+                let shard = StoredShard { parent: parent.clone(), lane: landing.lane, position: position.clone() };
+                self.shards.insert(batch.shard.clone(), shard);
+            }
+            if let Some(gap) = batch.gap {
+                let row = (gap.shard.map(|shard| shard.to_string()), gap.cause.as_str().to_owned());
+                landing.gaps.push(row.clone());
+                self.durable.gaps.push(row);
+            }
+            let mut letters = batch.dead_letters;
+            for event in &batch.events {
+                match self.refused(event) {
+                    Some(letter) => letters.push(letter),
+                    None => {
+                        committed.written += 1;
+                        self.append(event, landing);
+                    }
+                }
+            }
+            committed.dead_lettered += letters.len() as u64;
+            landing.dead_letters.extend(letters.iter().map(|letter| letter.event_id.to_string()));
+        }
+        self.durable.dead_letters.extend(landing.dead_letters.iter().cloned());
+        for (id, position) in moved {
+            if let Some(shard) = self.shards.get_mut(id) {
+                shard.position = position.clone();
+            }
+        }
+        committed
+    }
+
+    fn append(&mut self, event: &ChangeEvent, landing: &mut Landing) {
+        let image = event.change.new_image().map(|image| image.typed_json().to_owned());
+        let (key, event_id) = (event.key.typed_json().to_owned(), event.source.event_id.to_string());
+        let held = Held {
+            event_id: event_id.clone(),
+            present: !matches!(event.change, Change::Remove { .. }),
+            image: image.clone(),
+        };
+        self.durable.items.entry(key.clone()).or_default().push(held);
+        landing.changes.push(LandedChange { key, event_id, image });
+    }
+
+    fn refused(&mut self, event: &ChangeEvent) -> Option<DeadLetter> {
+        let text = self.faults.refused_text.as_ref()?;
+        let image = event.change.new_image()?;
+        if !image.typed_json().contains(text.as_str()) {
+            return None;
+        }
+        *self.hits.entry("refused_text").or_default() += 1;
+        let rejected = Rejected { code: "memory.refused", message: "the log does not take this item".into() };
+        Some(DeadLetter::of_event(event, rejected))
+    }
+}
+
+fn reopen(code: &'static str, message: String) -> Failure {
+    Failure::Reopen(Trouble::new(TroubleKind::Runtime, code, message))
+}

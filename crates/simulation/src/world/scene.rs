@@ -1,0 +1,399 @@
+//! One world from its beginning to its end: faults, then healing, then quiet, then a restart in quiet.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tailwater_model::{PipelineIdentity, StreamIdentity, Trouble, TroubleKind, ViewType};
+use tailwater_source_dynamodb::OnGap;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::ground::{Durable, Ground, SharedWitness, SinkFaults, lock};
+use super::oracle;
+use super::plan::{Action, Plan};
+use super::witness::{Manner, Violation, Witness};
+use super::worker::Worker;
+use super::workload::Workload;
+use crate::face::{NetworkFaults, Seam, SimulatedStream, StreamNetwork, VirtualClock};
+use crate::service::{Manners, Service, StreamStatus};
+
+const TABLE: &str = "orders";
+/// The virtual time at which worlds begin: some day in 2026.
+const BEGINNING_MS: i64 = 1_790_000_000_000;
+/// Workers that a world can have.
+const WORKERS_MAX: usize = 3;
+/// How often somebody looks after the workers.
+const SUPERVISION_INTERVAL: Duration = Duration::from_secs(20);
+/// What the last faults may still cost after they ended: calls that hang, waits that have grown, records that come late.
+const AFTERMATH: Duration = Duration::from_secs(20 * 60);
+/// What a shard may cost then: its end has to be seen, and its children to be found.
+const PER_SHARD: Duration = Duration::from_secs(120);
+/// How long a restart in quiet is watched.
+const QUIET: Duration = Duration::from_secs(120);
+/// Calls in a virtual second for each shard and worker, and as many for listings: more is a busy loop.
+const CALLS_PER_SECOND_MAX: u64 = 30;
+
+/// Ends of the codes by which a start may still fail after the faults have ended: its answers were lost before.
+const PASSING_TROUBLES: [&str; 3] = ["taken_over", "unreachable", "timeout"];
+
+/// What a world showed.
+#[derive(Clone, Debug, Default)]
+pub struct Shown {
+    /// The first violation.
+    pub violation: Option<Violation>,
+    /// How often each fault class bit.
+    pub hits: BTreeMap<String, u64>,
+    /// The story, when it was asked for.
+    pub trace: Vec<String>,
+}
+
+pub(super) struct Scene<G> {
+    plan: Plan,
+    clock: VirtualClock,
+    service: Arc<Mutex<Service>>,
+    network: StreamNetwork,
+    ground: G,
+    witness: SharedWitness,
+    workload: Workload,
+    identity: PipelineIdentity,
+    workers: [Option<Worker>; WORKERS_MAX],
+    hits: BTreeMap<String, u64>,
+    halted: bool,
+    healed: bool,
+    crash_at_call: Option<u64>,
+    away_until: Option<Instant>,
+    calls: (Instant, u64),
+}
+
+impl<G: Ground> Scene<G> {
+    /// Sets the stage. `make` builds the ground.
+    pub fn new(plan: Plan, manner: Manner, traced: bool, make: impl FnOnce(u64, SharedWitness) -> G) -> Self {
+        let clock = VirtualClock::starting_at(BEGINNING_MS);
+        let mut service = Service::new(plan.seed, "eu-central-1", healthy(plan.shards));
+        let table_id = service.create_table(BEGINNING_MS, TABLE, &["pk"]);
+        let enabled = service.enable_stream(BEGINNING_MS, TABLE, ViewType::NewAndOldImages);
+        let stream_arn = enabled.unwrap_or_default();
+        let service = Arc::new(Mutex::new(service));
+        let witness = Witness::new(Arc::clone(&service), &stream_arn, clock, manner, traced);
+        let witness = Arc::new(Mutex::new(witness));
+        let stream = StreamIdentity { table: TABLE.to_owned(), table_id, stream_arn };
+        Self {
+            clock,
+            network: StreamNetwork::new(plan.seed.wrapping_add(1)),
+            ground: make(plan.seed.wrapping_add(2), Arc::clone(&witness)),
+            workload: Workload::new(plan.seed.wrapping_add(3), plan.keys, plan.has("process.refused_text")),
+            identity: PipelineIdentity { name: "world".to_owned(), lanes: plan.lanes, stream },
+            service,
+            witness,
+            workers: [None, None, None],
+            hits: BTreeMap::new(),
+            halted: false,
+            healed: false,
+            crash_at_call: plan.crash_at_call,
+            away_until: None,
+            calls: (Instant::now(), 0),
+            plan,
+        }
+    }
+
+    /// Runs the world.
+    pub async fn run(mut self) -> Shown {
+        self.break_things();
+        let began = Instant::now();
+        for (at_ms, action) in std::mem::take(&mut self.plan.actions) {
+            let at = began + Duration::from_millis(at_ms.unsigned_abs());
+            self.supervise_until(at).await;
+            if self.is_over() {
+                break;
+            }
+            self.act(action);
+        }
+        self.supervise_until(began + Duration::from_millis(self.plan.heal_ms.unsigned_abs())).await;
+        if !self.is_over() {
+            self.heal().await;
+            self.carry_everything().await;
+        }
+        if !self.is_over() {
+            self.restart_in_quiet().await;
+        }
+        self.judge();
+        self.shown()
+    }
+
+    fn is_over(&self) -> bool {
+        self.halted || lock(&self.witness).violation().is_some()
+    }
+
+    fn tell(&self, line: impl FnOnce() -> String) {
+        lock(&self.witness).tell(line);
+    }
+
+    fn break_things(&mut self) {
+        let mut manners = healthy(self.plan.shards);
+        // Small pages of everything: where pages meet, readers break.
+        manners.listing_page_max = [1, 2, 5, 100][self.plan.rng.usize(0..4)];
+        manners.page_records_max = [1, 3, 20, 1000][self.plan.rng.usize(0..4)];
+        manners.listing_shuffled = self.plan.rng.bool();
+        let (mut network, mut sink) = (NetworkFaults::default(), SinkFaults::default());
+        network.latency = Duration::from_millis(1)..Duration::from_millis(80);
+        for fault in &self.plan.faults {
+            fault.turn(&mut self.plan.rng, &mut manners, &mut network, &mut sink);
+        }
+        self.tell(|| {
+            let faults: Vec<_> = self.plan.faults.iter().map(|fault| fault.name).collect();
+            format!("begin: {} lanes, {} shards, faults {faults:?}", self.plan.lanes, self.plan.shards)
+        });
+        *lock(&self.service).manners_mut() = manners;
+        self.network.set_faults(network);
+        self.ground.set_faults(&sink);
+    }
+
+    fn act(&mut self, action: Action) {
+        self.tell(|| format!("{action:?}"));
+        let now = self.clock.now_ms();
+        let arn = self.identity.stream.stream_arn.clone();
+        match action {
+            Action::Write(times) => {
+                let mut service = lock(&self.service);
+                for _ in 0..times {
+                    service.write(now, TABLE, self.workload.next());
+                }
+            }
+            Action::Rotate => self.close_one("process.rotation", |service, shard| service.rotate(now, &arn, shard)),
+            Action::Split => self.close_one("process.split", |service, shard| service.split(now, &arn, shard)),
+            Action::SplitAll => {
+                lock(&self.service).split_all(now, &arn);
+                self.hit("process.storm");
+            }
+            Action::Disable => {
+                if lock(&self.service).disable_stream(now, TABLE).is_ok() {
+                    self.hit("process.stream_disabled");
+                }
+            }
+            Action::Crash(worker) => {
+                if let Some(worker) = self.workers[worker].take() {
+                    worker.crash();
+                    self.hit("process.crash");
+                }
+            }
+            Action::Stop(worker) => {
+                if let Some(worker) = &self.workers[worker] {
+                    worker.stop();
+                    self.hit("process.stop");
+                }
+            }
+            Action::Freeze(worker) => self.freeze(worker, true),
+            Action::Thaw(worker) => self.freeze(worker, false),
+            Action::Start(worker) => self.start(worker),
+            Action::Away(time_ms) => {
+                self.workers = [None, None, None];
+                self.away_until = Some(Instant::now() + Duration::from_millis(time_ms.unsigned_abs()));
+                self.hit("process.away");
+            }
+        }
+        lock(&self.witness).stale();
+    }
+
+    fn hit(&mut self, name: &str) {
+        *self.hits.entry(name.to_owned()).or_default() += 1;
+    }
+
+    fn close_one(&mut self, name: &str, close: impl FnOnce(&mut Service, &str)) {
+        let open = lock(&self.witness).history().open_shards();
+        if open.is_empty() {
+            return;
+        }
+        let shard = &open[self.plan.rng.usize(0..open.len())];
+        close(&mut lock(&self.service), shard);
+        self.hit(name);
+    }
+
+    fn freeze(&mut self, worker: usize, frozen: bool) {
+        if let Some(worker) = &self.workers[worker] {
+            worker.seam.freeze(frozen);
+            if frozen {
+                let long = self.plan.has("process.long_pause");
+                self.hit(if long { "process.long_pause" } else { "process.pause" });
+            }
+        }
+    }
+
+    fn start(&mut self, number: usize) {
+        if self.away_until.is_some_and(|until| Instant::now() < until) {
+            return;
+        }
+        let others = self.workers.iter().enumerate();
+        if others.filter(|(other, _)| *other != number).any(|(_, worker)| worker.is_some()) {
+            self.hit("process.second_owner");
+            if number == 2 {
+                self.hit("process.started_twice");
+            }
+        }
+        let seam = Seam::new(self.crash_at_call.take());
+        let stream = SimulatedStream::new(Arc::clone(&self.service), self.clock, &self.network, seam.clone());
+        let (identity, witness) = (self.identity.clone(), &self.witness);
+        self.workers[number] = Some(Worker::start(&self.plan, identity, &self.ground, stream, seam, witness));
+    }
+
+    async fn supervise_until(&mut self, until: Instant) {
+        while Instant::now() < until && !self.is_over() {
+            let away = self.away_until.filter(|away| Instant::now() < *away);
+            let next = away.unwrap_or(Instant::now() + SUPERVISION_INTERVAL).min(until);
+            sleep_until(next).await;
+            self.supervise().await;
+        }
+    }
+
+    /// Takes note of workers that ended, and starts one when nobody is left.
+    async fn supervise(&mut self) {
+        self.check_calls();
+        for number in 0..WORKERS_MAX {
+            let Some(worker) = self.workers[number].take_if(|worker| worker.is_finished()) else { continue };
+            match worker.ended().await {
+                None => {
+                    self.tell(|| format!("worker {number} died"));
+                    self.hit("process.crash_at_call");
+                }
+                Some(Ok(ended)) => self.tell(|| format!("worker {number}: {ended:?}")),
+                Some(Err(trouble)) => self.halt(number, &trouble),
+            }
+        }
+        if self.halted || self.workers.iter().any(Option::is_some) {
+            return;
+        }
+        self.start(0);
+    }
+
+    /// A halt is honest: data at risk only with a gap on record, and nothing but a take-over once the faults are gone.
+    fn halt(&mut self, number: usize, trouble: &Trouble) {
+        self.tell(|| format!("worker {number} halts: {}: {}", trouble.code, trouble.message));
+        if trouble.kind == TroubleKind::DataAtRisk {
+            if !lock(&self.witness).has_gaps() {
+                lock(&self.witness).violated("I8 a halt without a gap on record", trouble.to_string());
+            }
+            self.halted = self.plan.reader.on_gap == OnGap::Stop;
+        } else if trouble.code == "source.stream_gone" {
+            // Told at every start and never passed over: a pipeline goes on with another stream only, and that is a gap.
+            let stream = lock(&self.service).latest_stream(self.clock.now_ms(), TABLE);
+            self.halted = stream.is_none_or(|stream| stream.status == StreamStatus::Disabled);
+        } else if self.healed && !PASSING_TROUBLES.iter().any(|passing| trouble.code.ends_with(passing)) {
+            lock(&self.witness).violated("P8 a halt without a fault", format!("{}: {trouble}", trouble.code));
+        }
+    }
+
+    fn check_calls(&mut self) {
+        let calls = self.network.calls();
+        let seconds = self.calls.0.elapsed().as_secs() + 1;
+        let shards = lock(&self.witness).history().shards_listed() as u64 + 1;
+        let running = self.workers.iter().filter(|worker| worker.is_some()).count() as u64 + 1;
+        let allowed = seconds * CALLS_PER_SECOND_MAX * shards * running;
+        if calls - self.calls.1 > allowed {
+            let detail = format!("{} calls in {seconds} s for {shards} shards", calls - self.calls.1);
+            lock(&self.witness).violated("I6 busy loop", detail);
+        }
+        self.calls = (Instant::now(), calls);
+    }
+
+    async fn heal(&mut self) {
+        self.tell(|| "heal".to_owned());
+        self.collect_hits();
+        self.healed = true;
+        self.away_until = None;
+        self.crash_at_call = None;
+        *lock(&self.service).manners_mut() = healthy(self.plan.shards);
+        let latency = Duration::from_millis(1)..Duration::from_millis(80);
+        self.network.set_faults(NetworkFaults { latency, ..NetworkFaults::default() });
+        self.ground.set_faults(&SinkFaults::default());
+        self.workers.iter().flatten().for_each(|worker| worker.seam.freeze(false));
+        self.supervise().await;
+    }
+
+    /// P8: what can be carried is carried within its time, without anybody's help but a supervisor's.
+    async fn carry_everything(&mut self) {
+        let shards = lock(&self.witness).history().shards_listed();
+        let reader = &self.plan.reader;
+        let per_shard = PER_SHARD + reader.discovery_interval * 2 + reader.poll_interval_max * 2;
+        let until = Instant::now() + AFTERMATH + per_shard * u32::try_from(shards).unwrap_or(u32::MAX);
+        loop {
+            if self.is_over() {
+                return;
+            }
+            let Some(behind) = lock(&self.witness).behind() else { return };
+            if Instant::now() >= until {
+                lock(&self.witness).violated("P8 no progress after healing", behind);
+                return;
+            }
+            sleep(SUPERVISION_INTERVAL / 4).await;
+            self.supervise().await;
+        }
+    }
+
+    /// Nothing is written after a restart when there is nothing to carry.
+    async fn restart_in_quiet(&mut self) {
+        for worker in self.workers.iter_mut().filter_map(Option::take) {
+            worker.stop();
+            let asked = Instant::now();
+            drop(worker.ended().await);
+            if asked.elapsed() > self.plan.lane.grace_period + SUPERVISION_INTERVAL {
+                lock(&self.witness).violated("P8 a stop beyond its grace", format!("{:?}", asked.elapsed()));
+            }
+        }
+        self.tell(|| "restart in quiet".to_owned());
+        let (durable, landings) = (self.ground.durable(), lock(&self.witness).landings);
+        self.start(0);
+        let until = Instant::now() + QUIET + self.plan.reader.discovery_interval * 2;
+        while Instant::now() < until && !self.is_over() {
+            sleep(SUPERVISION_INTERVAL).await;
+            self.supervise().await;
+        }
+        if without_repeated_gaps(self.ground.durable()) != without_repeated_gaps(durable)
+            || lock(&self.witness).landings != landings
+        {
+            lock(&self.witness).violated("written after a restart in quiet", "see the landings after it".to_owned());
+        }
+    }
+
+    /// The end: the oracle's word, and the honesty about what was lost.
+    fn judge(&mut self) {
+        self.collect_hits();
+        let mut witness = lock(&self.witness);
+        if witness.violation().is_some() || self.halted {
+            return;
+        }
+        witness.check_losses();
+        let (durable, manner) = (self.ground.durable(), witness.manner());
+        if let Err(violation) = oracle::compare(witness.history(), &durable, manner) {
+            witness.violated(violation.check, violation.detail);
+        }
+    }
+
+    fn collect_hits(&mut self) {
+        if self.healed {
+            return;
+        }
+        let service = lock(&self.service).hits().clone();
+        for (part, hits) in [("service", service), ("network", self.network.hits()), ("sink", self.ground.hits())] {
+            for (name, times) in hits {
+                let part = if name == "refused_text" { "process" } else { part };
+                *self.hits.entry(format!("{part}.{name}")).or_default() += times;
+            }
+        }
+    }
+
+    fn shown(self) -> Shown {
+        let mut witness = lock(&self.witness);
+        Shown { violation: witness.violation(), trace: witness.take_trace(), hits: self.hits.clone() }
+    }
+}
+
+/// Behind a gap without a record yet, a restart finds the same gap again and puts it on record once more.
+fn without_repeated_gaps(mut durable: Durable) -> Durable {
+    durable.gaps.sort();
+    durable.gaps.dedup();
+    durable
+}
+
+/// The service without faults: prompt, consistent, and with shards that close only when the plan says so.
+fn healthy(shards_at_start: usize) -> Manners {
+    Manners { shards_at_start, ..Manners::kind() }
+}

@@ -1,0 +1,367 @@
+//! The witness: told of every commit at the instant at which it becomes visible, it compares it with what the service knows
+//! to be true, and keeps the first violation.
+//!
+//! It judges by the truth and by the order of landings alone; it never asks the engine anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+
+use tailwater_model::Position;
+
+use super::ground::{LandedChange, Landing, lock};
+use super::history::History;
+use crate::face::VirtualClock;
+use crate::service::Service;
+
+/// Longest absence after which a whole-stream gap "away" is not legal yet: the service keeps records for 24 hours, and the
+/// hour between is the reader's margin.
+const AWAY_MIN_MS: i64 = 23 * 60 * 60 * 1000;
+/// Lines of a trace that are kept.
+const TRACE_LINES_MAX: usize = 200_000;
+
+/// What a check found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The check: the invariant's number and a few words.
+    pub check: &'static str,
+    /// What was seen and where.
+    pub detail: String,
+}
+
+/// How a ground shows its commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Manner {
+    /// Every change, in order.
+    Log,
+    /// Of each item only the last change of a commit.
+    Folded,
+}
+
+/// Watches one world.
+pub struct Witness {
+    service: Arc<Mutex<Service>>,
+    stream_arn: String,
+    clock: VirtualClock,
+    manner: Manner,
+    history: History,
+    settled: Vec<bool>,
+    next_of_key: BTreeMap<String, usize>,
+    positions: BTreeMap<String, Position>,
+    epochs: BTreeMap<u32, u64>,
+    gapped: BTreeSet<(Option<String>, String)>,
+    /// Records that were trimmed before the pipeline knew the stream: nobody promised them.
+    before_contact: BTreeSet<usize>,
+    had_contact: bool,
+    contact_ms: i64,
+    stale: bool,
+    violation: Option<Violation>,
+    /// Landings that changed data, progress, gaps or dead letters.
+    pub landings: u64,
+    trace: Option<Vec<String>>,
+}
+
+impl Witness {
+    /// A witness of what becomes of this stream.
+    pub fn new(
+        service: Arc<Mutex<Service>>,
+        stream_arn: &str,
+        clock: VirtualClock,
+        manner: Manner,
+        traced: bool,
+    ) -> Self {
+        Self {
+            service,
+            stream_arn: stream_arn.to_owned(),
+            contact_ms: clock.now_ms(),
+            clock,
+            manner,
+            history: History::default(),
+            settled: Vec::new(),
+            next_of_key: BTreeMap::new(),
+            positions: BTreeMap::new(),
+            epochs: BTreeMap::new(),
+            gapped: BTreeSet::new(),
+            before_contact: BTreeSet::new(),
+            had_contact: false,
+            stale: true,
+            violation: None,
+            landings: 0,
+            trace: traced.then(Vec::new),
+        }
+    }
+
+    /// Writes a line of the story.
+    pub fn tell(&mut self, line: impl FnOnce() -> String) {
+        let elapsed_ms = self.clock.elapsed_ms();
+        if let Some(trace) = self.trace.as_mut().filter(|trace| trace.len() < TRACE_LINES_MAX) {
+            trace.push(format!("{:>10}.{:03} {}", elapsed_ms / 1000, elapsed_ms % 1000, line()));
+        }
+    }
+
+    /// The story so far.
+    pub fn take_trace(&mut self) -> Vec<String> {
+        self.trace.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// Keeps the first violation.
+    pub fn violated(&mut self, check: &'static str, detail: String) {
+        self.tell(|| format!("VIOLATED {check}: {detail}"));
+        self.violation.get_or_insert(Violation { check, detail });
+    }
+
+    /// The first violation, if there is one.
+    pub fn violation(&self) -> Option<Violation> {
+        self.violation.clone()
+    }
+
+    /// What is true, as of now.
+    pub fn history(&mut self) -> &History {
+        self.learn_if_stale();
+        &self.history
+    }
+
+    /// Something was written, or changed in the lineage.
+    pub fn stale(&mut self) {
+        self.stale = true;
+    }
+
+    fn learn_if_stale(&mut self) {
+        if self.stale {
+            self.learn();
+        }
+    }
+
+    fn learn(&mut self) {
+        self.stale = false;
+        let now = self.clock.now_ms();
+        let mut service = lock(&self.service);
+        service.advance(now);
+        self.history.learn(service.truth(), &self.stream_arn);
+        self.settled.resize(self.history.records.len(), false);
+    }
+
+    /// A commit became visible.
+    pub fn landed(&mut self, landing: &Landing) {
+        if landing.gaps.is_empty() {
+            self.learn_if_stale();
+        } else {
+            self.learn();
+        }
+        if !self.had_contact {
+            self.learn();
+            let trimmed = self.history.records.iter().enumerate().filter(|(_, record)| record.trimmed);
+            self.before_contact.extend(trimmed.map(|(index, _)| index));
+        }
+        if landing.contact {
+            self.had_contact = true;
+            self.contact_ms = self.clock.now_ms();
+        }
+        if landing.changes.is_empty()
+            && landing.steps.is_empty()
+            && landing.gaps.is_empty()
+            && landing.dead_letters.is_empty()
+        {
+            return;
+        }
+        self.landings += u64::from(self.is_news(landing));
+        self.tell(|| describe(landing));
+        self.check_fence(landing);
+        self.check_gaps(landing);
+        // A child's record and its parent's end may not come in one commit: nothing was durable yet when it was read.
+        let positions_before = self.positions.clone();
+        for event_id in &landing.dead_letters {
+            self.settle_dead_letter(event_id);
+        }
+        self.move_positions(landing);
+        for change in &landing.changes {
+            self.check_change(change, &positions_before);
+        }
+        self.check_steps(landing);
+    }
+
+    /// A gap that is on record, carried by a step that goes nowhere, tells nothing new.
+    fn is_news(&self, landing: &Landing) -> bool {
+        !landing.changes.is_empty()
+            || !landing.dead_letters.is_empty()
+            || landing.steps.iter().any(|(_, before, after)| before.as_ref() != Some(after))
+            || landing.gaps.iter().any(|gap| !self.gapped.contains(gap))
+    }
+
+    /// P4: once a lane has a newer epoch, nothing lands under an older one.
+    fn check_fence(&mut self, landing: &Landing) {
+        let newest = self.epochs.entry(landing.lane).or_default();
+        if landing.epoch < *newest {
+            let detail = format!("lane {} wrote under epoch {} after epoch {newest}", landing.lane, landing.epoch);
+            self.violated("P4 fence", detail);
+        } else {
+            *newest = landing.epoch;
+        }
+    }
+
+    /// I8: a gap says the truth.
+    fn check_gaps(&mut self, landing: &Landing) {
+        for (shard, cause) in &landing.gaps {
+            let lost = self.history.lost_unread(&self.settled, &self.positions);
+            let away = cause == "away" && self.clock.now_ms() - self.contact_ms >= AWAY_MIN_MS;
+            let unknown =
+                shard.as_ref().is_some_and(|shard| self.history.position_is_trimmed(shard, self.positions.get(shard)));
+            if !lost && !away && !unknown {
+                let detail = format!("a gap ({cause}, shard {shard:?}) although nothing was trimmed unread");
+                self.violated("I8 a gap without loss", detail);
+            }
+            self.gapped.insert((shard.clone(), cause.clone()));
+        }
+    }
+
+    fn settle_dead_letter(&mut self, event_id: &str) {
+        match self.history.by_event_id.get(event_id) {
+            Some(&index) if !self.settled[index] => self.settled[index] = true,
+            Some(_) => self.violated("I2 duplicate", format!("event {event_id} is settled twice")),
+            None => self.violated("an unknown event", format!("dead letter {event_id}")),
+        }
+    }
+
+    /// I2: a step begins where the shard stands.
+    fn move_positions(&mut self, landing: &Landing) {
+        for (shard, before, after) in &landing.steps {
+            if self.positions.get(shard) != before.as_ref() {
+                let detail =
+                    format!("shard {shard} moved from {before:?}, it stood at {:?}", self.positions.get(shard));
+                self.violated("I2 step", detail);
+            }
+            self.positions.insert(shard.clone(), after.clone());
+        }
+    }
+
+    fn check_change(&mut self, change: &LandedChange, before: &BTreeMap<String, Position>) {
+        let Some(&index) = self.history.by_event_id.get(&change.event_id) else {
+            return self.violated("an unknown event", format!("{} of {}", change.event_id, change.key));
+        };
+        let record = self.history.records[index].clone();
+        if record.key != change.key {
+            return self.violated("P5 key", format!("{} is told as {}", record.key, change.key));
+        }
+        if self.manner == Manner::Log && record.new != change.image {
+            let detail = format!("{}: {:?} is told as {:?}", record.event_id, record.new, change.image);
+            self.violated("P5 image", detail);
+        }
+        let next = self.next_of_key.get(&change.key).copied().unwrap_or_default();
+        if record.ordinal < next {
+            let detail = format!("change {} of {} lands after change {}", record.ordinal, change.key, next - 1);
+            return self.violated(if self.settled[index] { "I2 duplicate" } else { "I4 order" }, detail);
+        }
+        self.check_prefix(change, next, record.ordinal);
+        self.next_of_key.insert(change.key.clone(), record.ordinal + 1);
+        self.settled[index] = true;
+        // I3: what the parent held came before.
+        let drained = |parent: &String| before.get(parent) == Some(&Position::End);
+        if let Some(parent) = self.history.parent(&record.shard)
+            && !drained(parent)
+            && !self.history.shard_is_trimmed(parent)
+        {
+            let detail = format!("{} of shard {} before the end of its parent {parent}", record.event_id, record.shard);
+            self.violated("I3 parent before child", detail);
+        }
+    }
+
+    /// I4: what lies between the last change and this one was dead-lettered, folded into this commit, or trimmed unread.
+    fn check_prefix(&mut self, change: &LandedChange, next: usize, ordinal: usize) {
+        let between = self.history.of_key(&change.key).get(next..ordinal).unwrap_or_default().to_vec();
+        for index in between {
+            let folded = self.manner == Manner::Folded && self.history.covered(index, &self.positions);
+            if folded {
+                self.settled[index] = true;
+            } else if !self.settled[index] && !self.history.records[index].trimmed {
+                let record = &self.history.records[index];
+                let detail = format!("{} is missing before {} of {}", record.event_id, change.event_id, change.key);
+                return self.violated("I4 prefix", detail);
+            }
+        }
+    }
+
+    /// I1: everything that a position stands for is settled, or was trimmed unread.
+    fn check_steps(&mut self, landing: &Landing) {
+        for (shard, _, after) in &landing.steps {
+            if *after == Position::End && !self.history.shard_is_closed(shard) {
+                self.violated("I1 end", format!("shard {shard} is called drained while it is open"));
+            }
+            let covered: Vec<usize> = self.history.of_shard(shard).to_vec();
+            for index in covered {
+                if !self.history.covered(index, &self.positions) {
+                    break;
+                }
+                let record = &self.history.records[index];
+                let seen = self.next_of_key.get(&record.key).is_some_and(|next| record.ordinal < *next);
+                if !self.settled[index] && !record.trimmed && !seen {
+                    let detail = format!("shard {shard} stands at {after}, and {} never landed", record.event_id);
+                    self.violated("I1 position", detail);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Records that are neither settled nor trimmed unread, and closed shards that are not drained: nothing when everything
+    /// was carried.
+    pub fn behind(&mut self) -> Option<String> {
+        self.learn_if_stale();
+        let open = self.history.records.iter().zip(&self.settled).find(|(record, settled)| {
+            let seen = self.next_of_key.get(&record.key).is_some_and(|next| record.ordinal < *next);
+            !(**settled || record.trimmed || (seen && self.manner == Manner::Folded))
+        });
+        if let Some((record, _)) = open {
+            return Some(format!("record {} of shard {}", record.event_id, record.shard));
+        }
+        let undrained = self.history.undrained(&self.positions);
+        undrained.map(|shard| format!("the end of shard {shard}, which stands at {:?}", self.positions.get(&shard)))
+    }
+
+    /// Something that the pipeline was to carry was trimmed before that.
+    pub fn has_losses(&mut self) -> bool {
+        self.learn();
+        let records = self.history.records.iter().enumerate();
+        records
+            .into_iter()
+            .any(|(index, record)| record.trimmed && !self.settled[index] && !self.before_contact.contains(&index))
+    }
+
+    /// I8: where records were trimmed unread there is a gap on record.
+    pub fn check_losses(&mut self) {
+        if self.has_losses() && self.gapped.is_empty() {
+            self.violated("I8 silent loss", "records were trimmed unread and no gap is on record".into());
+        }
+    }
+
+    /// How its ground shows commits.
+    pub fn manner(&self) -> Manner {
+        self.manner
+    }
+
+    /// A gap is on record.
+    pub fn has_gaps(&self) -> bool {
+        !self.gapped.is_empty()
+    }
+
+    /// Whether each record was settled, in the order of the truth.
+    pub fn settled(&self) -> &[bool] {
+        &self.settled
+    }
+}
+
+fn describe(landing: &Landing) -> String {
+    let mut line = format!("lane {} epoch {} commits", landing.lane, landing.epoch);
+    for (shard, before, after) in &landing.steps {
+        let before = before.as_ref().map_or("new".to_owned(), Position::to_string);
+        line.push_str(&format!(" [{shard}: {before} -> {after}]"));
+    }
+    for change in &landing.changes {
+        line.push_str(&format!(" {}", change.event_id));
+    }
+    for (shard, cause) in &landing.gaps {
+        line.push_str(&format!(" GAP({cause}, {shard:?})"));
+    }
+    if !landing.dead_letters.is_empty() {
+        line.push_str(&format!(" dead letters {:?}", landing.dead_letters));
+    }
+    line
+}

@@ -1,0 +1,134 @@
+//! The contract on the model of Kafka, in virtual time.
+
+use std::collections::BTreeMap;
+use std::ops::AsyncFnOnce;
+use std::time::Duration;
+
+use fastrand::Rng;
+use tailwater_model::{Change, ChangeEvent, Group, PipelineIdentity, Sink, Trouble, ViewType};
+use tailwater_simulation::contract::{Ground, Held, Interruption, Manner, Stored, Write, shard_of};
+use tailwater_simulation::kafka::{Faults, ModelCluster};
+use tailwater_sink_kafka::{DirectLane, KafkaSettings, checkpoints_on, claim_on};
+use tokio::time::{sleep, timeout};
+
+use crate::in_paused_time;
+use crate::kafka::{TOO_LARGE_BYTES, settings};
+
+/// What a request takes at most.
+const LATENCY_MAX: Duration = Duration::from_millis(5);
+/// What is late comes so much later: after everybody has given up, and before the transaction is too old.
+const LATE: Duration = Duration::from_secs(15);
+/// A cluster is out of reach for so long: longer than a commit may take.
+const OUTAGE: Duration = Duration::from_secs(30);
+
+tailwater_simulation::contract_cases!(stand);
+
+struct ModelGround {
+    settings: KafkaSettings,
+    cluster: ModelCluster,
+    chance: Rng,
+    lanes: u32,
+}
+
+fn stand(test: impl AsyncFnOnce(&mut ModelGround)) {
+    in_paused_time(async {
+        let settings = settings("model");
+        let cluster = ModelCluster::new(1, &settings, 2);
+        let ground = &mut ModelGround { settings, cluster, chance: Rng::with_seed(2), lanes: 0 };
+        ground.heal();
+        test(ground).await;
+    });
+}
+
+impl ModelGround {
+    /// Answers take their time, and so do the markers that make a commit visible.
+    fn heal(&self) {
+        self.cluster.heal();
+        self.cluster.set_faults(kind());
+    }
+}
+
+fn kind() -> Faults {
+    let latency = Duration::from_micros(100)..LATENCY_MAX;
+    Faults { latency: latency.clone(), markers_take: latency, ..Faults::default() }
+}
+
+impl Ground for ModelGround {
+    type Lane = DirectLane<ModelCluster>;
+
+    fn manner(&self) -> Manner {
+        Manner::Log
+    }
+
+    async fn claim(&mut self, identity: &PipelineIdentity) -> Result<Vec<Self::Lane>, Trouble> {
+        let (keys, view_type) = (Write::key_schema(), Some(ViewType::NewAndOldImages));
+        let lanes =
+            claim_on(self.cluster.clone(), &self.settings, identity, &keys, view_type, self.chance.fork()).await?;
+        self.lanes = identity.lanes;
+        Ok(lanes)
+    }
+
+    async fn held(&mut self) -> Held {
+        // A reader of committed messages finds them when their markers are there.
+        sleep(LATENCY_MAX).await;
+        let mut held = Held::new();
+        for landed in self.cluster.committed(&self.settings.topic) {
+            if landed.record.value.is_some() {
+                let key: serde_json::Value = serde_json::from_slice(&landed.record.key).expect("a key is JSON");
+                let event_id = landed.record.headers.iter().find(|(name, _)| name == "__event_id").expect("an id");
+                let event_id = String::from_utf8(event_id.1.clone()).expect("a text");
+                held.entry(key["Id"].as_str().expect("a text").to_owned()).or_default().push(event_id);
+            }
+        }
+        held
+    }
+
+    async fn stored(&mut self, pipeline: &str) -> Stored {
+        sleep(LATENCY_MAX).await;
+        let stored = checkpoints_on(&self.cluster, &self.settings, pipeline, self.lanes).await;
+        let stored = stored.expect("readable").expect("was run");
+        let counts: BTreeMap<_, _> =
+            stored.shards.iter().map(|row| (row.shard.as_str().to_owned(), row.counts)).collect();
+        Stored { counts, gaps: stored.gaps, dead_letters: stored.dead_letters }
+    }
+
+    async fn refused(&mut self, write: &Write) -> ChangeEvent {
+        let image = write.image(&"x".repeat(TOO_LARGE_BYTES));
+        write.event_of(&shard_of(0, 1, 0), Change::Insert { new: Some(image) })
+    }
+
+    fn interruptions(&self) -> &'static [Interruption] {
+        &[
+            Interruption::Dropped,
+            Interruption::BrokenBefore,
+            Interruption::Killed,
+            Interruption::AnswerLost,
+            Interruption::Late,
+        ]
+    }
+
+    async fn interrupt(&mut self, lane: &mut Self::Lane, group: Group, how: Interruption) {
+        let faults = match how {
+            // At another place each time: a commit is some requests.
+            Interruption::Dropped => {
+                let given_up = Duration::from_micros(self.chance.u64(0..30_000));
+                return drop(timeout(given_up, lane.commit(group)).await);
+            }
+            Interruption::BrokenBefore => {
+                self.cluster.cut_off_for(OUTAGE);
+                kind()
+            }
+            Interruption::Killed => Faults { end_lost: 1.0, ..kind() },
+            Interruption::AnswerLost => Faults { end_answer_lost: 1.0, ..kind() },
+            Interruption::Late => Faults { end_late: 1.0, late_by: LATE..LATE, ..kind() },
+        };
+        self.cluster.set_faults(faults);
+        // The first process may be gone when the commit lands.
+        let answer = timeout(self.settings.request_timeout / 2, lane.commit(group)).await;
+        assert!(!matches!(answer, Ok(Ok(_))), "{how:?}: it has no answer: {answer:?}");
+        if how == Interruption::Late {
+            sleep(LATE).await;
+        }
+        self.heal();
+    }
+}

@@ -1,0 +1,100 @@
+//! The contract on SQLite: a file in a directory of its own.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::ops::AsyncFnOnce;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use sqlx::ConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, PipelineIdentity, Sink, Trouble};
+use tailwater_simulation::contract::{Ground, Held, Interruption, Manner, Stored, Write, shard_of};
+use tailwater_sink_local::{SqliteLane, SqliteSettings, claim_sqlite, sqlite_checkpoints};
+use tempfile::TempDir;
+
+use crate::in_real_time;
+
+/// How often a commit is polled at most before it is dropped.
+const POLLS_MAX: u32 = 12;
+
+tailwater_simulation::contract_cases!(stand);
+
+struct SqliteGround {
+    settings: SqliteSettings,
+    interruptions: u32,
+    _directory: TempDir,
+}
+
+fn stand(test: impl AsyncFnOnce(&mut SqliteGround)) {
+    let directory = tempfile::tempdir().expect("a directory");
+    let settings = SqliteSettings {
+        path: directory.path().join("mirror.sqlite"),
+        table: "orders".into(),
+        delete: DeleteMode::Hard,
+        dead_letters_per_minute_max: 100,
+    };
+    let mut ground = SqliteGround { settings, interruptions: 0, _directory: directory };
+    in_real_time(async { test(&mut ground).await });
+}
+
+impl SqliteGround {
+    async fn connect(&self) -> SqliteConnection {
+        SqliteConnectOptions::new().filename(&self.settings.path).connect().await.expect("the database opens")
+    }
+}
+
+impl Ground for SqliteGround {
+    type Lane = SqliteLane;
+
+    fn manner(&self) -> Manner {
+        Manner::Mirror
+    }
+
+    async fn claim(&mut self, identity: &PipelineIdentity) -> Result<Vec<SqliteLane>, Trouble> {
+        claim_sqlite(&self.settings, identity, &Write::key_schema()).await
+    }
+
+    async fn held(&mut self) -> Held {
+        let rows: Vec<(String, String)> = sqlx::query_as("select \"Id\", _event_id from orders")
+            .fetch_all(&mut self.connect().await)
+            .await
+            .expect("the table is there");
+        rows.into_iter().map(|(key, id)| (key, vec![id])).collect()
+    }
+
+    async fn stored(&mut self, pipeline: &str) -> Stored {
+        let stored = sqlite_checkpoints(&self.settings.path, pipeline).await.expect("readable").expect("was run");
+        let counts: BTreeMap<_, _> =
+            stored.shards.iter().map(|row| (row.shard.as_str().to_owned(), row.counts)).collect();
+        Stored { counts, gaps: stored.gaps, dead_letters: stored.dead_letters }
+    }
+
+    async fn refused(&mut self, write: &Write) -> ChangeEvent {
+        // What KEYS_ONLY gives: a mirror cannot be written from it.
+        write.event_of(&shard_of(0, 1, 0), Change::Insert { new: None })
+    }
+
+    fn interruptions(&self) -> &'static [Interruption] {
+        &[Interruption::Dropped]
+    }
+
+    async fn interrupt(&mut self, lane: &mut SqliteLane, group: Group, how: Interruption) {
+        assert_eq!(how, Interruption::Dropped);
+        self.interruptions += 1;
+        let polls = 1 + self.interruptions * 5 % POLLS_MAX;
+        drop_after(lane.commit(group), polls).await;
+    }
+}
+
+/// Polls a future so often and drops it; the work of other threads goes on between the polls.
+pub async fn drop_after<F: Future>(future: F, polls: u32) {
+    let mut future = pin!(future);
+    for _ in 0..polls {
+        let polled = future.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+        if matches!(polled, Poll::Ready(_)) {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+}
