@@ -14,6 +14,8 @@ pub mod face;
 pub mod http;
 #[cfg(feature = "worlds")]
 pub mod kafka;
+#[cfg(feature = "worlds")]
+pub mod postgres;
 pub mod service;
 #[cfg(feature = "worlds")]
 pub mod world;

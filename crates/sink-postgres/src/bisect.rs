@@ -4,32 +4,31 @@ use std::ops::Range;
 
 use tailwater_model::Rejected;
 
-use crate::mirror_table::MirrorTable;
 use crate::prepare::Row;
-use crate::session::{Session, SqlFault};
+use crate::session::SqlFault;
+use crate::statements::Statements;
 use crate::write_rows::write_rows;
 
 /// Writes the rows, halving what is refused until single rows remain. Gives the refused ones by index. At most two
 /// attempts per row (I6).
 ///
 /// Any fault but a refused row ends it: then the transaction is lost.
-pub(crate) async fn write_isolating(
-    session: &mut Session,
-    table: &MirrorTable,
+pub(crate) async fn write_isolating<S: Statements>(
+    session: &mut S,
     rows: &[Row],
 ) -> Result<Vec<(usize, Rejected)>, SqlFault> {
     // Constraints that were deferred to the commit would fail where no single row can be found any more.
-    session.run("set constraints all immediate").await?;
+    session.constraints_immediate().await?;
     let mut refused = Vec::new();
     let mut left: Vec<Range<usize>> = Vec::new();
     left.push(0..rows.len());
     while let Some(range) = left.pop() {
         let Some(part) = rows.get(range.clone()).filter(|part| !part.is_empty()) else { continue };
-        session.run("savepoint part").await?;
-        match write_rows(session, table, part).await {
-            Ok(()) => session.run("release savepoint part").await?,
+        session.savepoint().await?;
+        match write_rows(session, part).await {
+            Ok(()) => session.release().await?,
             Err(fault) if fault.is_refused_row() => {
-                session.run("rollback to savepoint part; release savepoint part").await?;
+                session.rollback_to().await?;
                 if part.len() == 1 {
                     refused.push((range.start, fault.rejected()));
                 } else {

@@ -16,7 +16,7 @@ pub(crate) fn has_escaped_nul(json: &str) -> bool {
 }
 
 /// Text that can be stored: a real U+0000 stands written out.
-pub(crate) fn storable(text: &str) -> String {
+pub fn storable(text: &str) -> String {
     text.replace('\0', "\\u0000")
 }
 

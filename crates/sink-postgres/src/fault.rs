@@ -87,16 +87,21 @@ fn meaning_of_class(class: &str) -> Meaning {
 }
 
 impl SqlFault {
-    fn database(&self) -> Option<&PgDatabaseError> {
+    /// SQLSTATE and primary message of a server's answer.
+    fn coded(&self) -> Option<(&str, &str)> {
         match self {
-            Self::Driver(Error::Database(error)) => error.try_downcast_ref(),
+            Self::Driver(Error::Database(error)) => {
+                let error: &PgDatabaseError = error.try_downcast_ref()?;
+                Some((error.code(), error.message()))
+            }
+            Self::Coded { state, message } => Some((state, message)),
             Self::Driver(_) | Self::NoAnswer(_) => None,
         }
     }
 
     fn meaning(&self) -> Meaning {
-        match (self.database(), self) {
-            (Some(error), _) => meaning_of(error.code()),
+        match (self.coded(), self) {
+            (Some((state, _)), _) => meaning_of(state),
             (None, Self::Driver(Error::Configuration(_))) => {
                 halt("sink.postgres.url", "write it as postgres://user:password@host:port/database")
             }
@@ -106,7 +111,7 @@ impl SqlFault {
                 advice: Some("check the host and the port of the URL, the network, and that the server runs"),
                 ..reopen("sink.postgres.connection")
             },
-            (None, Self::Driver(_)) => reopen("sink.postgres.unknown"),
+            (None, Self::Driver(_) | Self::Coded { .. }) => reopen("sink.postgres.unknown"),
         }
     }
 
@@ -122,8 +127,8 @@ impl SqlFault {
 
     /// What the error says, without values of rows.
     fn words(&self) -> String {
-        match (self.database(), self) {
-            (Some(error), _) => format!("{} (SQLSTATE {})", message_without_values(error), error.code()),
+        match (self.coded(), self) {
+            (Some((state, message)), _) => format!("{} (SQLSTATE {state})", message_without_values(state, message)),
             (None, Self::Driver(Error::Io(error))) => error.to_string(),
             (None, Self::Driver(Error::Tls(error))) => format!("TLS: {error}"),
             (None, fault) => fault.to_string(),
@@ -171,9 +176,8 @@ fn is_certificate_fault(error: &std::io::Error) -> bool {
 
 /// The primary message of the server. Never its detail, hint or context, which quote rows. Messages about data quote
 /// values themselves, after a colon or in quotation marks, and a trigger's message can hold anything.
-fn message_without_values(error: &PgDatabaseError) -> String {
-    let message = error.message();
-    match error.code().get(..2) {
+fn message_without_values(state: &str, message: &str) -> String {
+    match state.get(..2) {
         Some("22") => {
             let end = message.find([':', '"', '\'', '«', '„', '“']).unwrap_or(message.len());
             message.get(..end).unwrap_or_default().trim_end().to_owned()
@@ -200,6 +204,15 @@ mod tests {
                 assert_eq!(meaning_of(state).recovery, recovery, "{state}");
             }
         }
+    }
+
+    #[test]
+    fn a_coded_answer_is_sorted_by_its_state_and_quotes_no_value() {
+        let fault = |state: &str, message: &str| SqlFault::Coded { state: state.into(), message: message.into() };
+        assert!(matches!(fault("40P01", "deadlock detected").failure("a", "b"), Failure::Reopen(_)));
+        assert!(matches!(fault("42501", "permission denied").failure("a", "b"), Failure::Halt(_)));
+        let refused = fault("22P02", "invalid input syntax: \"hunter2\"");
+        assert!(refused.is_refused_row() && !refused.rejected().message.contains("hunter2"));
     }
 
     #[test]

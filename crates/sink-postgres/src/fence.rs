@@ -1,11 +1,12 @@
 //! The first statements of every transaction: nothing is written unless the lane is still ours and every shard stands
 //! where the group begins.
 
-use tailwater_model::{Failure, Position, ShardId, Trouble, TroubleKind};
+use tailwater_model::{Failure, Position, Trouble, TroubleKind};
 
 use crate::lane::LaneIdentity;
-use crate::prepare::{Begin, ShardStep, Work};
-use crate::session::{Session, SqlFault};
+use crate::prepare::{Begin, Work};
+use crate::session::SqlFault;
+use crate::statements::{Move, NewShard, Statements};
 
 /// Why a group was not written.
 #[derive(Debug)]
@@ -21,116 +22,44 @@ impl From<SqlFault> for CommitFault {
     }
 }
 
-const LANE_SQL: &str = "
-update tailwater.lanes set committed_at = now()
-where pipeline = $1 and lane = $2 and epoch = $3 and owner = $4::uuid";
-
-const REGISTER_SQL: &str = "
-insert into tailwater.shards
-    (pipeline, stream_arn, lane, shard, parent, position, read, written, filtered, dead_lettered, suppressed)
-select $1, $2, $3, step.*
-from unnest($4::text[], $5::text[], $6::text[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::int8[]) as step
-on conflict do nothing";
-
-const ADVANCE_SQL: &str = "
-update tailwater.shards as stored set position = step.ends, updated_at = now(),
-    read = stored.read + step.read, written = stored.written + step.written,
-    filtered = stored.filtered + step.filtered, dead_lettered = stored.dead_lettered + step.dead_lettered,
-    suppressed = stored.suppressed + step.suppressed
-from unnest($4::text[], $5::text[], $6::text[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::int8[])
-    as step (shard, begins, ends, read, written, filtered, dead_lettered, suppressed)
-where stored.pipeline = $1 and stored.stream_arn = $2 and stored.lane = $3
-    and stored.shard = step.shard and stored.position = step.begins";
-
 /// Takes the lane's row under our epoch and moves the shards. It holds the lane's row until the commit, so whoever bumps
 /// the epoch waits for this transaction or comes before it.
-pub(crate) async fn fence(
-    session: &mut Session,
+pub(crate) async fn fence<S: Statements>(
+    session: &mut S,
     lane: &LaneIdentity,
     epoch: i64,
     work: &Work,
 ) -> Result<(), CommitFault> {
-    let query = sqlx::query(LANE_SQL).bind(&lane.pipeline.name).bind(lane.number).bind(epoch).bind(&lane.owner);
-    if session.execute(query).await? != 1 {
+    if session.hold_lane(lane, epoch).await? != 1 {
         return Err(CommitFault::Fenced); // I2: another epoch or owner.
     }
-    let mut moves = Steps::default();
-    let mut registrations = Steps::default();
+    let (mut new, mut moves) = (Vec::new(), Vec::new());
     for (shard, step) in &work.steps {
-        match &step.begin {
-            Begin::At(position) => moves.push(shard, Some(position.to_string()), step),
-            Begin::Unknown { parent } => {
-                registrations.push(shard, parent.as_ref().map(|parent| parent.as_str().to_owned()), step);
-            }
-        }
-    }
-    registrations.apply(session, lane, REGISTER_SQL).await?;
-    moves.apply(session, lane, ADVANCE_SQL).await
-}
-
-/// Corrects the accounting of shards whose rows were refused after the fence had counted them as written.
-pub(crate) async fn recount(session: &mut Session, lane: &LaneIdentity, refused: &[&ShardId]) -> Result<(), SqlFault> {
-    let shards: Vec<&str> = refused.iter().map(|shard| shard.as_str()).collect();
-    // I9
-    let query = sqlx::query(
-        "update tailwater.shards as stored \
-         set written = stored.written - refused.count, dead_lettered = stored.dead_lettered + refused.count \
-         from (select shard, count(*) from unnest($3::text[]) as one (shard) group by shard) as refused \
-         where stored.pipeline = $1 and stored.stream_arn = $2 and stored.shard = refused.shard",
-    )
-    .bind(&lane.pipeline.name)
-    .bind(&lane.pipeline.stream.stream_arn)
-    .bind(shards);
-    session.execute(query).await.map(drop)
-}
-
-/// Steps as arrays.
-#[derive(Default)]
-struct Steps {
-    shards: Vec<String>,
-    /// The parent of a registration, the expected position of a move.
-    begins: Vec<Option<String>>,
-    ends: Vec<String>,
-    counts: [Vec<i64>; 5],
-}
-
-impl Steps {
-    fn push(&mut self, shard: &ShardId, begins: Option<String>, step: &ShardStep) {
-        let counts = step.counts;
+        let (to, counts) = (&step.to, step.counts);
         if !counts.balance() {
             tracing::error!(%shard, ?counts, "records read are not all accounted for (I9): please report this");
         }
-        self.shards.push(shard.as_str().to_owned());
-        self.begins.push(begins);
-        self.ends.push(step.to.to_string());
-        let figures = [counts.read, counts.written, counts.filtered, counts.dead_lettered, counts.suppressed];
-        for (column, figure) in self.counts.iter_mut().zip(figures) {
-            column.push(i64::try_from(figure).unwrap_or(i64::MAX));
+        match &step.begin {
+            Begin::Unknown { parent } => new.push(NewShard { shard, parent: parent.as_ref(), to, counts }),
+            Begin::At(from) => moves.push(Move { shard, from, to, counts }),
         }
     }
-
-    async fn apply(self, session: &mut Session, lane: &LaneIdentity, sql: &'static str) -> Result<(), CommitFault> {
-        if self.shards.is_empty() {
-            return Ok(());
-        }
-        let expected = self.shards.len() as u64;
-        let query = sqlx::query(sql)
-            .bind(&lane.pipeline.name)
-            .bind(&lane.pipeline.stream.stream_arn)
-            .bind(lane.number)
-            .bind(self.shards)
-            .bind(self.begins)
-            .bind(self.ends);
-        let query = self.counts.into_iter().fold(query, |query, column| query.bind(column));
-        // I2: a shard that stands elsewhere, or is there already, makes the count smaller.
-        if session.execute(query).await? == expected { Ok(()) } else { Err(CommitFault::Fenced) }
+    // I2: a shard that is there already, or stands elsewhere, makes the count smaller.
+    if !new.is_empty() && session.register(lane, &new).await? != new.len() as u64 {
+        return Err(CommitFault::Fenced);
     }
+    if !moves.is_empty() && session.advance(lane, &moves).await? != moves.len() as u64 {
+        return Err(CommitFault::Fenced);
+    }
+    Ok(())
 }
 
 /// Who holds the lane now, after a fence that did not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Holder {
+pub enum Holder {
+    /// The owner that asks.
     Us,
+    /// Another owner: the pipeline was taken over.
     Another,
     /// The lane's row is gone.
     Nobody,

@@ -3,24 +3,22 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tailwater_model::{
-    Committed, DeadLetterRate, Failure, Group, PipelineIdentity, Progress, Sink, Trouble, TroubleKind,
+    Committed, DeadLetterRate, DeleteMode, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink, Trouble,
+    TroubleKind,
 };
 use tokio::time::Instant;
 
 use crate::bisect::write_isolating;
-use crate::connect::Address;
-use crate::fence::{CommitFault, Holder, fence, fenced, recount};
-use crate::keep_aside::{store_contact, store_dead_letters, store_gaps};
-use crate::mirror_table::MirrorTable;
-use crate::open::{holder, open};
+use crate::fence::{CommitFault, Holder, fence, fenced};
+use crate::open::open;
 use crate::prepare::{Work, prepare};
-use crate::session::Session;
-use crate::settings::PostgresSettings;
+use crate::sql::PostgresServer;
+use crate::statements::{Server, Statements};
 use crate::write_rows::write_rows;
 
 /// Who this lane is.
 #[derive(Clone, Debug)]
-pub(crate) struct LaneIdentity {
+pub struct LaneIdentity {
     pub(crate) pipeline: Arc<PipelineIdentity>,
     pub(crate) number: i32,
     /// Random mark of this process' claim.
@@ -33,8 +31,23 @@ impl LaneIdentity {
         Self { pipeline, number, owner, place: place.into() }
     }
 
+    /// Whose lane it is.
+    pub fn pipeline(&self) -> &PipelineIdentity {
+        &self.pipeline
+    }
+
+    /// The lane's number, from 0.
+    pub fn number(&self) -> i32 {
+        self.number
+    }
+
+    /// Random mark of this process' claim.
+    pub fn owner(&self) -> &str {
+        &self.owner
+    }
+
     /// Where the database is, for messages.
-    pub(crate) fn place(&self) -> &str {
+    pub fn place(&self) -> &str {
         &self.place
     }
 
@@ -44,15 +57,16 @@ impl LaneIdentity {
 }
 
 /// What the lanes of a process share.
-pub(crate) struct Shared {
-    pub(crate) settings: PostgresSettings,
-    pub(crate) address: Address,
-    pub(crate) table: MirrorTable,
+pub(crate) struct Shared<S> {
+    pub(crate) server: S,
+    pub(crate) keys: KeySchema,
+    pub(crate) delete: DeleteMode,
+    pub(crate) dead_letters_per_minute_max: u32,
     pub(crate) dead_letters: Mutex<DeadLetterRate>,
     pub(crate) started: Instant,
 }
 
-impl Shared {
+impl<S> Shared<S> {
     /// Another lane that panicked while counting leaves a usable count.
     fn dead_letters(&self) -> MutexGuard<'_, DeadLetterRate> {
         self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
@@ -67,7 +81,7 @@ impl Shared {
                 format!(
                     "more than {} records went to the dead letters within a minute, so the pipeline stopped; they are \
                      kept whole in tailwater.dead_letters and nothing is lost",
-                    self.settings.dead_letters_per_minute_max
+                    self.dead_letters_per_minute_max
                 ),
             )
             .advise(
@@ -82,30 +96,33 @@ impl Shared {
     }
 }
 
+/// A lane on PostgreSQL.
+pub type PostgresLane = MirrorLane<PostgresServer>;
+
 /// One lane of a pipeline with a connection of its own. Made by [`claim`](crate::claim()); it has to be opened before it
 /// commits.
-pub struct PostgresLane {
+pub struct MirrorLane<S: Server> {
     identity: LaneIdentity,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<S>>,
     /// Nothing until it is opened, and while a commit is under way: a commit that fails or is dropped half-way leaves
     /// nothing behind, and only opening helps (I7).
-    session: Option<Opened>,
+    session: Option<Opened<S::Session>>,
 }
 
-struct Opened {
-    session: Session,
+struct Opened<S> {
+    session: S,
     epoch: i64,
 }
 
-impl std::fmt::Debug for PostgresLane {
+impl<S: Server> std::fmt::Debug for MirrorLane<S> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // Without the settings and the connection, which know the password.
-        out.debug_struct("PostgresLane").field("identity", &self.identity).finish_non_exhaustive()
+        out.debug_struct("MirrorLane").field("identity", &self.identity).finish_non_exhaustive()
     }
 }
 
-impl PostgresLane {
-    pub(crate) fn new(identity: LaneIdentity, shared: Arc<Shared>) -> Self {
+impl<S: Server> MirrorLane<S> {
+    pub(crate) fn new(identity: LaneIdentity, shared: Arc<Shared<S>>) -> Self {
         Self { identity, shared, session: None }
     }
 
@@ -116,7 +133,7 @@ impl PostgresLane {
         }
         let lane = &self.identity;
         let (shared, number) = (&self.shared, lane.number.to_string());
-        let connecting = shared.address.connect(&shared.settings, &lane.pipeline.name, &number);
+        let connecting = shared.server.connect(&lane.pipeline.name, &number);
         let mut session = connecting.await.map_err(|fault| fault.failure(&lane.doing("connecting"), lane.place()))?;
         let (epoch, progress) = open(&mut session, lane).await?;
         self.session = Some(Opened { session, epoch });
@@ -140,8 +157,7 @@ impl PostgresLane {
             self.session = Some(opened);
             return Ok(Committed::default());
         }
-        let table = &self.shared.table;
-        let mut work = prepare(group, &table.keys, table.delete).map_err(|broken| {
+        let mut work = prepare(group, &self.shared.keys, self.shared.delete).map_err(|broken| {
             Failure::Reopen(Trouble::new(
                 TroubleKind::Runtime,
                 "sink.steps_broken",
@@ -158,9 +174,9 @@ impl PostgresLane {
     }
 
     /// Whether the lane is still ours, without writing anything.
-    async fn check(&self, opened: &mut Opened) -> Result<(), Failure> {
+    async fn check(&self, opened: &mut Opened<S::Session>) -> Result<(), Failure> {
         let lane = &self.identity;
-        match holder(&mut opened.session, lane).await {
+        match opened.session.holder(lane).await {
             Ok(Holder::Us) => Ok(()),
             Ok(holder) => Err(fenced(lane, holder)),
             Err(fault) => Err(fault.failure(&lane.doing("looking at"), lane.place())),
@@ -168,11 +184,11 @@ impl PostgresLane {
     }
 
     /// One transaction; a second one only after the first was rolled back because a row was refused.
-    async fn write(&self, opened: &mut Opened, work: &mut Work) -> Result<(), CommitFault> {
+    async fn write(&self, opened: &mut Opened<S::Session>, work: &mut Work) -> Result<(), CommitFault> {
         match self.transaction(opened, work, false).await {
             Err(CommitFault::Sql(fault)) if fault.is_refused_row() => {
                 tracing::debug!(lane = self.identity.number, error = %fault.rejected().message, "isolating refused rows");
-                opened.session.run("rollback").await?;
+                opened.session.rollback().await?;
                 self.transaction(opened, work, true).await
             }
             done => done,
@@ -181,39 +197,49 @@ impl PostgresLane {
 
     /// I1: rows, dead letters, gaps and progress in one transaction. Any error leaves by `?`, so that `commit` is never
     /// sent after one: the driver would answer `Ok` for a transaction that was rolled back.
-    async fn transaction(&self, opened: &mut Opened, work: &mut Work, isolate: bool) -> Result<(), CommitFault> {
+    async fn transaction(
+        &self,
+        opened: &mut Opened<S::Session>,
+        work: &mut Work,
+        isolate: bool,
+    ) -> Result<(), CommitFault> {
         let Opened { session, epoch } = opened;
-        let (lane, table) = (&self.identity, &self.shared.table);
-        session.run("begin").await?;
+        let lane = &self.identity;
+        session.begin().await?;
         fence(session, lane, *epoch, work).await?;
         if isolate {
-            let refused = write_isolating(session, table, &work.rows).await?;
+            let refused = write_isolating(session, &work.rows).await?;
             let shards: Vec<_> = refused.iter().map(|(at, _)| &work.rows[*at].event.source.shard).collect();
-            recount(session, lane, &shards).await?;
+            session.recount(lane, &shards).await?;
             // I5: kept whole, in the same transaction.
             for (at, rejected) in refused {
                 let event = work.rows[at].event.clone();
                 work.refuse(&event, rejected);
             }
         } else {
-            write_rows(session, table, &work.rows).await?;
+            write_rows(session, &work.rows).await?;
         }
-        store_dead_letters(session, lane, &work.dead_letters).await?;
-        store_gaps(session, lane, &work.gaps).await?;
+        if !work.dead_letters.is_empty() {
+            session.store_dead_letters(lane, &work.dead_letters).await?;
+        }
+        if !work.gaps.is_empty() {
+            // I8: loss is durable with the step that met it.
+            session.store_gaps(lane, &work.gaps).await?;
+        }
         if let Some(contact) = work.contact {
-            store_contact(session, lane, contact).await?;
+            session.store_contact(lane, contact).await?;
         }
-        session.run("commit").await?;
+        session.commit().await?;
         Ok(())
     }
 
-    async fn failure(&self, fault: CommitFault, session: &mut Session) -> Failure {
+    async fn failure(&self, fault: CommitFault, session: &mut S::Session) -> Failure {
         let lane = &self.identity;
         match fault {
             CommitFault::Sql(fault) => fault.failure(&lane.doing("committing a group of"), lane.place()),
             CommitFault::Fenced => {
-                let looked = match session.run("rollback").await {
-                    Ok(()) => holder(session, lane).await,
+                let looked = match session.rollback().await {
+                    Ok(()) => session.holder(lane).await,
                     Err(fault) => Err(fault),
                 };
                 match looked {
@@ -225,7 +251,7 @@ impl PostgresLane {
     }
 }
 
-impl Sink for PostgresLane {
+impl<S: Server> Sink for MirrorLane<S> {
     async fn open(&mut self) -> Result<Progress, Failure> {
         Box::pin(self.open_anew()).await
     }

@@ -1,7 +1,8 @@
 //! Mirrors DynamoDB tables into Postgres: rows and progress commit in one transaction, fenced by an epoch per lane.
 //!
 //! [`claim`] prepares the database and takes a pipeline over; each [`PostgresLane`] is a `Sink` with a connection of its
-//! own. Progress, gaps and dead letters live in the schema `tailwater`; [`checkpoints`] lists them.
+//! own. The protocol of a lane stands over two traits, [`Server`] and [`Statements`]; `sql` is PostgreSQL behind them.
+//! Progress, gaps and dead letters live in the schema `tailwater`; [`checkpoints`] lists them.
 //!
 //! Deliberately absent: retries (reopening is the only recovery, I7), connection pools, session locks, and any SQL text
 //! with a name in it that did not pass through `identifier`.
@@ -14,7 +15,6 @@ mod document;
 mod fault;
 mod fence;
 mod identifier;
-mod keep_aside;
 mod lane;
 mod migrate;
 mod mirror_table;
@@ -22,10 +22,18 @@ mod open;
 mod prepare;
 mod session;
 mod settings;
+mod sql;
+mod statements;
 mod table_shape;
 mod write_rows;
 
 pub use checkpoints::checkpoints;
-pub use claim::claim;
-pub use lane::PostgresLane;
+pub use claim::{claim, claim_on};
+pub use document::storable;
+pub use fence::Holder;
+pub use lane::{LaneIdentity, MirrorLane, PostgresLane};
+pub use prepare::{Row, Write};
+pub use session::SqlFault;
 pub use settings::{PostgresSettings, TlsMode, TlsSettings};
+pub use sql::{PostgresServer, PostgresSession};
+pub use statements::{Answer, Move, NewShard, Server, Statements, StoredStream, Unready, WriteAccess};

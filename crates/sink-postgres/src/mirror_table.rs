@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
-use tailwater_model::{DeleteMode, KeyKind, KeySchema, Trouble, TroubleKind};
+use tailwater_model::{KeyKind, KeySchema, Trouble, TroubleKind};
 
 use crate::identifier::{Identifier, IdentifierFault};
 use crate::settings::PostgresSettings;
@@ -46,8 +46,6 @@ pub(crate) struct MirrorTable {
     pub(crate) schema: Identifier,
     pub(crate) table: Identifier,
     pub(crate) key_columns: Vec<KeyColumn>,
-    pub(crate) keys: KeySchema,
-    pub(crate) delete: DeleteMode,
     /// Writes states: the item's document with its marks.
     pub(crate) upsert_sql: Arc<str>,
     /// Marks rows as deleted and keeps their documents.
@@ -82,8 +80,6 @@ impl MirrorTable {
             schema,
             table,
             key_columns,
-            keys: keys.clone(),
-            delete: settings.delete,
         })
     }
 

@@ -40,19 +40,30 @@ pub(crate) enum Begin {
 
 /// One row to write.
 #[derive(Debug)]
-pub(crate) struct Row {
-    pub(crate) key: Key,
-    pub(crate) event: ChangeEvent,
-    pub(crate) write: Write,
+pub struct Row {
+    /// The item's key.
+    pub key: Key,
+    /// The last change of the item in its group.
+    pub event: ChangeEvent,
+    /// What becomes of the row.
+    pub write: Write,
 }
 
 /// What to do with a row.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Write {
+pub enum Write {
     /// The document becomes this.
-    State { document: String, deleted: bool },
+    State {
+        /// The item in plain JSON.
+        document: String,
+        /// Whether the item is gone and this is its last state.
+        deleted: bool,
+    },
     /// The row is marked as deleted; this document is only for a row that does not exist.
-    Mark { document: String },
+    Mark {
+        /// The key in plain JSON.
+        document: String,
+    },
     /// The row goes away.
     Remove,
 }

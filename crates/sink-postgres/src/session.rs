@@ -15,11 +15,28 @@ const ANSWER_GRACE: Duration = Duration::from_secs(10);
 
 /// What can go wrong with a statement.
 #[derive(Debug, Error)]
-pub(crate) enum SqlFault {
+pub enum SqlFault {
+    /// The driver or the server behind it says so.
     #[error(transparent)]
     Driver(#[from] sqlx::Error),
+    /// No answer within this time: what the server did is unknown.
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),
+    /// A server that is not behind the driver says so.
+    #[error("{message} (SQLSTATE {state})")]
+    Coded {
+        /// SQLSTATE (PostgreSQL, appendix A "Error Codes").
+        state: String,
+        /// The primary message.
+        message: String,
+    },
+}
+
+impl SqlFault {
+    /// The connection broke: what the server did is unknown.
+    pub fn connection_lost() -> Self {
+        Self::Driver(sqlx::Error::Io(std::io::ErrorKind::ConnectionReset.into()))
+    }
 }
 
 /// A connection. After any fault but a refused row it is to be dropped: what the server did is unknown.

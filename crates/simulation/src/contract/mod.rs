@@ -7,6 +7,8 @@
 
 pub mod cases;
 mod script;
+#[cfg(test)]
+mod servers;
 
 use std::collections::BTreeMap;
 use std::future::Future;

@@ -12,6 +12,7 @@ mod kafka;
 mod memory;
 mod oracle;
 mod plan;
+mod postgres;
 mod scene;
 mod witness;
 mod worker;
@@ -23,6 +24,7 @@ pub use history::{History, Written};
 pub use kafka::KafkaGround;
 pub use memory::{MemoryGround, MemoryLane};
 pub use plan::{Action, Plan, Profile};
+pub use postgres::PostgresGround;
 pub use scene::Shown;
 pub use witness::{Manner, Violation, Witness};
 
@@ -38,6 +40,7 @@ pub fn run_world(seed: u64, profile: Profile, traced: bool) -> std::io::Result<S
         let plan = Plan::draw(seed, profile);
         match profile {
             Profile::Kafka => Box::pin(Scene::new(plan, Manner::Log, traced, KafkaGround::new).run()).await,
+            Profile::Postgres => Box::pin(Scene::new(plan, Manner::Folded, traced, PostgresGround::new).run()).await,
             _ => Box::pin(Scene::new(plan, Manner::Log, traced, MemoryGround::new).run()).await,
         }
     };

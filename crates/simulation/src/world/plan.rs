@@ -28,11 +28,14 @@ pub enum Profile {
     SlowSink,
     /// The sink is the one of Kafka, over the model of a cluster.
     Kafka,
+    /// The sink is the one of Postgres, over the model of a server.
+    Postgres,
 }
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 6] = [Self::Default, Self::Gaps, Self::Owners, Self::Storm, Self::SlowSink, Self::Kafka];
+    pub const ALL: [Self; 7] =
+        [Self::Default, Self::Gaps, Self::Owners, Self::Storm, Self::SlowSink, Self::Kafka, Self::Postgres];
 
     /// Its name on the command line.
     pub fn name(self) -> &'static str {
@@ -43,6 +46,7 @@ impl Profile {
             Self::Storm => "storm",
             Self::SlowSink => "slow-sink",
             Self::Kafka => "kafka",
+            Self::Postgres => "postgres",
         }
     }
 
@@ -54,7 +58,7 @@ impl Profile {
     /// Fault classes that every world of this profile has.
     fn always(self) -> &'static [&'static str] {
         match self {
-            Self::Default | Self::Kafka => &[],
+            Self::Default | Self::Kafka | Self::Postgres => &[],
             Self::Gaps => &["process.away", "process.rotation"],
             Self::Owners => &["process.second_owner", "process.started_twice", "process.pause", "process.crash"],
             Self::Storm => &["process.storm", "process.split", "process.rotation"],

@@ -26,6 +26,8 @@ const WORKERS_MAX: usize = 3;
 const SUPERVISION_INTERVAL: Duration = Duration::from_secs(20);
 /// What the last faults may still cost after they ended: calls that hang, waits that have grown, records that come late.
 const AFTERMATH: Duration = Duration::from_secs(20 * 60);
+/// How long after the healing an answer from before may still come.
+const LAST_ANSWERS: Duration = Duration::from_secs(120);
 /// What a shard may cost then: its end has to be seen, and its children to be found.
 const PER_SHARD: Duration = Duration::from_secs(120);
 /// How long a restart in quiet is watched.
@@ -59,7 +61,7 @@ pub(super) struct Scene<G> {
     workers: [Option<Worker>; WORKERS_MAX],
     hits: BTreeMap<String, u64>,
     halted: bool,
-    healed: bool,
+    healed_at: Option<Instant>,
     crash_at_call: Option<u64>,
     away_until: Option<Instant>,
     calls: (Instant, u64),
@@ -88,7 +90,7 @@ impl<G: Ground> Scene<G> {
             workers: [None, None, None],
             hits: BTreeMap::new(),
             halted: false,
-            healed: false,
+            healed_at: None,
             crash_at_call: plan.crash_at_call,
             away_until: None,
             calls: (Instant::now(), 0),
@@ -276,7 +278,9 @@ impl<G: Ground> Scene<G> {
             // Told at every start and never passed over: a pipeline goes on with another stream only, and that is a gap.
             let stream = lock(&self.service).latest_stream(self.clock.now_ms(), TABLE);
             self.halted = stream.is_none_or(|stream| stream.status == StreamStatus::Disabled);
-        } else if self.healed && !PASSING_TROUBLES.iter().any(|passing| trouble.code.ends_with(passing)) {
+        } else if self.healed_at.is_some_and(|at| at.elapsed() > LAST_ANSWERS)
+            && !PASSING_TROUBLES.iter().any(|passing| trouble.code.ends_with(passing))
+        {
             lock(&self.witness).violated("P8 a halt without a fault", format!("{}: {trouble}", trouble.code));
         }
     }
@@ -297,7 +301,7 @@ impl<G: Ground> Scene<G> {
     async fn heal(&mut self) {
         self.tell(|| "heal".to_owned());
         self.collect_hits();
-        self.healed = true;
+        self.healed_at = Some(Instant::now());
         self.away_until = None;
         self.crash_at_call = None;
         *lock(&self.service).manners_mut() = healthy(self.plan.shards);
@@ -368,7 +372,7 @@ impl<G: Ground> Scene<G> {
     }
 
     fn collect_hits(&mut self) {
-        if self.healed {
+        if self.healed_at.is_some() {
             return;
         }
         let service = lock(&self.service).hits().clone();

@@ -2,6 +2,7 @@
 
 mod kafka;
 mod model_kafka;
+mod model_postgres;
 mod postgres;
 mod sqlite;
 mod transactions;

@@ -1,4 +1,4 @@
-//! What a transaction stores beside rows and progress: dead letters, gaps, and proof of contact.
+//! Statements about dead letters, gaps, and proof of contact.
 
 use tailwater_model::{Contact, DeadLetter, Gap, ShardId};
 
@@ -20,14 +20,11 @@ const CONTACT_SQL: &str = "
 update tailwater.streams set last_contact_at = now(), stream_known = stream_known or $3
 where pipeline = $1 and stream_arn = $2";
 
-pub(crate) async fn store_dead_letters(
+pub(super) async fn store_dead_letters(
     session: &mut Session,
     lane: &LaneIdentity,
     letters: &[DeadLetter],
 ) -> Result<(), SqlFault> {
-    if letters.is_empty() {
-        return Ok(());
-    }
     let column = |of: fn(&DeadLetter) -> &str| letters.iter().map(|letter| storable(of(letter))).collect::<Vec<_>>();
     let query = sqlx::query(DEAD_LETTERS_SQL)
         .bind(&lane.pipeline.name)
@@ -41,11 +38,7 @@ pub(crate) async fn store_dead_letters(
     session.execute(query).await.map(drop)
 }
 
-/// I8: loss is durable with the step that met it.
-pub(crate) async fn store_gaps(session: &mut Session, lane: &LaneIdentity, gaps: &[Gap]) -> Result<(), SqlFault> {
-    if gaps.is_empty() {
-        return Ok(());
-    }
+pub(super) async fn store_gaps(session: &mut Session, lane: &LaneIdentity, gaps: &[Gap]) -> Result<(), SqlFault> {
     let shards: Vec<Option<&str>> = gaps.iter().map(|gap| gap.shard.as_ref().map(ShardId::as_str)).collect();
     let query = sqlx::query(GAPS_SQL)
         .bind(&lane.pipeline.name)
@@ -58,7 +51,7 @@ pub(crate) async fn store_gaps(session: &mut Session, lane: &LaneIdentity, gaps:
     session.execute(query).await.map(drop)
 }
 
-pub(crate) async fn store_contact(
+pub(super) async fn store_contact(
     session: &mut Session,
     lane: &LaneIdentity,
     contact: Contact,

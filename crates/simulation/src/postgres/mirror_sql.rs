@@ -1,0 +1,104 @@
+//! The three statements that write a mirror table, with what a real one refuses.
+
+use std::sync::Arc;
+
+use tailwater_model::{Key, KeyValue};
+
+use super::executing::{Change, Executing};
+use super::rows::{MirrorRow, RowKey, RowValue};
+use super::sql_error::SqlError;
+
+/// Largest row of a btree index in bytes (PostgreSQL 17, "btree version 4 maximum").
+const INDEX_ROW_BYTES_MAX: usize = 2704;
+/// What an index row needs beside the bytes of its values: measured, 3,072 bytes of text make a row of 3,088.
+const INDEX_ROW_BYTES_BESIDE: usize = 16;
+
+/// One row to write.
+#[derive(Clone, Debug)]
+pub(crate) struct RowToWrite {
+    pub(crate) key: Key,
+    pub(crate) row: MirrorRow,
+}
+
+/// Whether an upsert replaces the document of a row that exists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Document {
+    Replaced,
+    Kept,
+}
+
+/// `insert … on conflict do update`, in the order of the rows.
+pub(crate) async fn upsert_rows(
+    sql: &Executing,
+    table: &Arc<str>,
+    rows: Vec<RowToWrite>,
+    document: Document,
+) -> Result<(), SqlError> {
+    let refused_text = sql.with(|state| state.chance.faults.refused_text.clone());
+    // Parameters are read before the first row is touched.
+    for RowToWrite { key, row } in &rows {
+        check_text(key, row)?;
+    }
+    for RowToWrite { key, row } in rows {
+        check_row(&key, &row, refused_text.as_deref())?;
+        let merged = |stored: &RowValue| match (stored, document) {
+            (RowValue::Mirror(stored), Document::Kept) => {
+                Some(RowValue::Mirror(MirrorRow { document: Arc::clone(&stored.document), ..row.clone() }))
+            }
+            _ => Some(RowValue::Mirror(row.clone())),
+        };
+        let place = RowKey::Mirror { table: Arc::clone(table), key };
+        sql.upsert(&place, RowValue::Mirror(row.clone()), merged).await?;
+    }
+    Ok(())
+}
+
+/// `delete … using`, in the order of the keys.
+pub(crate) async fn remove_rows(sql: &Executing, table: &Arc<str>, keys: Vec<Key>) -> Result<(), SqlError> {
+    if keys.iter().any(has_nul) {
+        return Err(SqlError::of("22021"));
+    }
+    for key in keys {
+        sql.change(&RowKey::Mirror { table: Arc::clone(table), key }, |_| Change::Remove).await?;
+    }
+    Ok(())
+}
+
+fn has_nul(key: &Key) -> bool {
+    key.values().iter().any(|value| matches!(value, KeyValue::S(text) if text.contains('\0')))
+}
+
+/// Text has no U+0000 in it.
+fn check_text(key: &Key, row: &MirrorRow) -> Result<(), SqlError> {
+    if has_nul(key) || row.document.contains('\0') { Err(SqlError::of("22021")) } else { Ok(()) }
+}
+
+/// What the conversion to jsonb, the primary key and the user's constraint refuse.
+fn check_row(key: &Key, row: &MirrorRow, refused_text: Option<&str>) -> Result<(), SqlError> {
+    if escapes_nul(&row.document) {
+        return Err(SqlError::of("22P05"));
+    }
+    let bytes = key.values().iter().map(|value| match value {
+        KeyValue::S(text) => text.len(),
+        // `numeric` keeps four decimal digits in two bytes.
+        KeyValue::N(number) => number.to_string().len().div_ceil(2),
+        KeyValue::B(bytes) => bytes.len(),
+    });
+    if bytes.sum::<usize>() + INDEX_ROW_BYTES_BESIDE > INDEX_ROW_BYTES_MAX {
+        return Err(SqlError::of("54000"));
+    }
+    if refused_text.is_some_and(|text| row.document.contains(text)) {
+        return Err(SqlError::of("23514"));
+    }
+    Ok(())
+}
+
+/// Whether a JSON text has the escape of U+0000, which jsonb cannot hold (PostgreSQL, "JSON Types").
+fn escapes_nul(json: &str) -> bool {
+    let mut escaped = false;
+    json.char_indices().any(|(at, character)| {
+        let starts = escaped;
+        escaped = !escaped && character == '\\';
+        starts && json[at..].starts_with("u0000")
+    })
+}

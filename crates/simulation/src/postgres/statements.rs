@@ -1,0 +1,330 @@
+//! The model behind the statements of the sink: a mirror table on it, as a lane reaches it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tailwater_model::{
+    Contact, Counts, DeadLetter, Gap, Key, KeySchema, PipelineIdentity, Position, ShardId, ShardProgress, Trouble,
+    TroubleKind,
+};
+use tailwater_sink_postgres::{
+    Answer, Holder, LaneIdentity, Move, NewShard, PostgresSettings, Row, Server, SqlFault, Statements, StoredStream,
+    Unready, Write, WriteAccess, storable,
+};
+
+use super::backend::{Command, SessionTimes};
+use super::executing::Executing;
+use super::mirror_sql::{self, Document, RowToWrite};
+use super::progress_sql::{self, GapToStore, LaneOfStream, ShardStep};
+use super::rows::{DeadLetterRow, GapRow, MirrorRow, StoredCounts};
+use super::server::ModelServer;
+use super::session::{ModelSession, SessionFault};
+use super::sql_error::SqlError;
+
+/// The savepoint around a part of the rows.
+const PART: &str = "part";
+/// The advisory lock of everybody who claims. Any number does.
+const CLAIM_LOCK: i64 = 1;
+/// How much later than the server's own time-out a client stops waiting, as the sink does.
+const ANSWER_GRACE: Duration = Duration::from_secs(10);
+
+/// A mirror table on a [`ModelServer`].
+#[derive(Clone, Debug)]
+pub struct ModelTable {
+    server: ModelServer,
+    table: Arc<str>,
+    times: SessionTimes,
+    connect_timeout: Duration,
+}
+
+/// A connection of the sink to it.
+#[derive(Debug)]
+pub struct ModelStatements {
+    session: ModelSession,
+    table: Arc<str>,
+}
+
+impl ModelTable {
+    /// The table of these settings, for items with these keys.
+    pub fn new(server: &ModelServer, settings: &PostgresSettings, keys: &KeySchema) -> Self {
+        let table: Arc<str> = format!("\"{}\".\"{}\"", settings.schema, settings.table).into();
+        server.state().tables.insert(Arc::clone(&table), keys.clone());
+        let PostgresSettings { statement_timeout, lock_timeout, connect_timeout, .. } = *settings;
+        Self { server: server.clone(), table, times: SessionTimes { statement_timeout, lock_timeout }, connect_timeout }
+    }
+}
+
+impl Server for ModelTable {
+    type Session = ModelStatements;
+
+    fn place(&self) -> &str {
+        "the model"
+    }
+
+    async fn connect(&self, pipeline: &str, role: &str) -> Answer<ModelStatements> {
+        let application = format!("tailwater/{pipeline}/{role}");
+        let within = self.times.statement_timeout + ANSWER_GRACE;
+        let session = ModelSession::connect(&self.server, application, self.times, self.connect_timeout, within).await;
+        Ok(ModelStatements { session: session.map_err(fault)?, table: Arc::clone(&self.table) })
+    }
+}
+
+fn fault(found: SessionFault) -> SqlFault {
+    match found {
+        SessionFault::Sql(SqlError { state, message }) => SqlFault::Coded { state: state.to_owned(), message },
+        SessionFault::Lost => SqlFault::connection_lost(),
+        SessionFault::NoAnswer(waited) => SqlFault::NoAnswer(waited),
+    }
+}
+
+impl ModelStatements {
+    async fn command(&mut self, command: Command) -> Answer<()> {
+        self.session.command(command).await.map_err(fault)
+    }
+
+    async fn read<T, Work, Running>(&mut self, work: Work) -> Answer<T>
+    where
+        T: Send + 'static,
+        Work: FnOnce(Executing) -> Running + Send + 'static,
+        Running: Future<Output = Result<T, SqlError>> + Send + 'static,
+    {
+        self.session.run(false, work).await.map_err(fault)
+    }
+
+    async fn write<T, Work, Running>(&mut self, work: Work) -> Answer<T>
+    where
+        T: Send + 'static,
+        Work: FnOnce(Executing) -> Running + Send + 'static,
+        Running: Future<Output = Result<T, SqlError>> + Send + 'static,
+    {
+        self.session.run(true, work).await.map_err(fault)
+    }
+
+    async fn put(&mut self, rows: &[&Row], document: Document) -> Answer<()> {
+        let (table, rows) = (Arc::clone(&self.table), rows.iter().map(|row| row_to_write(row)).collect());
+        self.write(move |sql| async move { mirror_sql::upsert_rows(&sql, &table, rows, document).await }).await
+    }
+}
+
+fn row_to_write(row: &Row) -> RowToWrite {
+    let (document, deleted) = match &row.write {
+        Write::State { document, deleted } => (document.as_str(), *deleted),
+        Write::Mark { document } => (document.as_str(), true),
+        // Never asked for: removals have keys only.
+        Write::Remove => ("", true),
+    };
+    let source = &row.event.source;
+    let row_of_table = MirrorRow {
+        document: document.into(),
+        op: row.event.change.name().into(),
+        sequence_number: source.sequence_number.as_str().into(),
+        event_id: (*source.event_id).into(),
+        created_at_ms: source.created_at_ms,
+        deleted,
+    };
+    RowToWrite { key: row.key.clone(), row: row_of_table }
+}
+
+fn lane_of(lane: &LaneIdentity) -> LaneOfStream {
+    let LaneOfStream { pipeline, stream_arn, .. } = stream_of(lane.pipeline());
+    LaneOfStream { pipeline, stream_arn, lane: lane.number() }
+}
+
+fn stream_of(identity: &PipelineIdentity) -> LaneOfStream {
+    LaneOfStream { pipeline: identity.name.clone(), stream_arn: identity.stream.stream_arn.clone(), lane: 0 }
+}
+
+fn stored_counts(counts: Counts) -> StoredCounts {
+    let figure = |figure: u64| i64::try_from(figure).unwrap_or(i64::MAX);
+    StoredCounts {
+        read: figure(counts.read),
+        written: figure(counts.written),
+        filtered: figure(counts.filtered),
+        dead_lettered: figure(counts.dead_lettered),
+        suppressed: figure(counts.suppressed),
+    }
+}
+
+fn progress((shard, row): (String, super::rows::ShardRow)) -> Result<ShardProgress, Trouble> {
+    let position = Position::parse(&row.position)
+        .map_err(|fault| Trouble::new(TroubleKind::Environment, "sink.progress_unreadable", fault.to_string()))?;
+    Ok(ShardProgress { shard: ShardId::new(&shard), parent: row.parent.as_deref().map(ShardId::new), position })
+}
+
+impl Statements for ModelStatements {
+    async fn begin(&mut self) -> Answer<()> {
+        self.command(Command::Begin).await
+    }
+
+    async fn commit(&mut self) -> Answer<()> {
+        self.command(Command::Commit).await
+    }
+
+    async fn rollback(&mut self) -> Answer<()> {
+        self.command(Command::Rollback).await
+    }
+
+    async fn savepoint(&mut self) -> Answer<()> {
+        self.command(Command::Savepoint(PART)).await
+    }
+
+    async fn release(&mut self) -> Answer<()> {
+        self.command(Command::ReleaseSavepoint(PART)).await
+    }
+
+    async fn rollback_to(&mut self) -> Answer<()> {
+        self.command(Command::RollbackTo(PART)).await?;
+        self.command(Command::ReleaseSavepoint(PART)).await
+    }
+
+    async fn constraints_immediate(&mut self) -> Answer<()> {
+        // The model has no deferred constraints.
+        self.read(|_| async { Ok(()) }).await
+    }
+
+    async fn write_access(&mut self) -> Answer<WriteAccess> {
+        self.read(|sql| async move { Ok(if sql.read_only() { WriteAccess::Standby } else { WriteAccess::Writable }) })
+            .await
+    }
+
+    async fn bump_epoch(&mut self, lane: &LaneIdentity) -> Answer<Option<i64>> {
+        let (pipeline, number, owner) = (lane.pipeline().name.clone(), lane.number(), lane.owner().to_owned());
+        self.write(move |sql| async move { progress_sql::bump_epoch(&sql, &pipeline, number, &owner).await }).await
+    }
+
+    async fn holder(&mut self, lane: &LaneIdentity) -> Answer<Holder> {
+        let (pipeline, number, owner) = (lane.pipeline().name.clone(), lane.number(), lane.owner().to_owned());
+        let ours =
+            self.read(move |sql| async move { Ok(progress_sql::is_owner(&sql, &pipeline, number, &owner)) }).await?;
+        Ok(match ours {
+            None => Holder::Nobody,
+            Some(true) => Holder::Us,
+            Some(false) => Holder::Another,
+        })
+    }
+
+    async fn stored_shards(&mut self, lane: &LaneIdentity) -> Answer<Result<Vec<ShardProgress>, Trouble>> {
+        let of = lane_of(lane);
+        let stored = self.read(move |sql| async move { Ok(progress_sql::shards_of_lane(&sql, &of)) }).await?;
+        Ok(stored.into_iter().map(progress).collect())
+    }
+
+    async fn stored_stream(&mut self, lane: &LaneIdentity) -> Answer<Option<StoredStream>> {
+        let of = lane_of(lane);
+        let look = move |sql| async move { Ok(progress_sql::read_stream(&sql, &of.pipeline, &of.stream_arn)) };
+        self.read(look).await
+    }
+
+    async fn hold_lane(&mut self, lane: &LaneIdentity, epoch: i64) -> Answer<u64> {
+        let (pipeline, number, owner) = (lane.pipeline().name.clone(), lane.number(), lane.owner().to_owned());
+        let held = self
+            .write(move |sql| async move { progress_sql::fence_lane(&sql, &pipeline, number, epoch, &owner).await });
+        held.await.map(u64::from)
+    }
+
+    async fn register(&mut self, lane: &LaneIdentity, shards: &[NewShard<'_>]) -> Answer<u64> {
+        let step = |new: &NewShard<'_>| ShardStep {
+            shard: new.shard.to_string(),
+            begins: new.parent.map(ShardId::to_string),
+            ends: new.to.to_string(),
+            counts: stored_counts(new.counts),
+        };
+        let (of, steps) = (lane_of(lane), shards.iter().map(step).collect());
+        self.write(move |sql| async move { progress_sql::register_shards(&sql, &of, steps).await }).await
+    }
+
+    async fn advance(&mut self, lane: &LaneIdentity, moves: &[Move<'_>]) -> Answer<u64> {
+        let step = |one: &Move<'_>| ShardStep {
+            shard: one.shard.to_string(),
+            begins: Some(one.from.to_string()),
+            ends: one.to.to_string(),
+            counts: stored_counts(one.counts),
+        };
+        let (of, steps) = (lane_of(lane), moves.iter().map(step).collect());
+        self.write(move |sql| async move { progress_sql::advance_shards(&sql, &of, steps).await }).await
+    }
+
+    async fn recount(&mut self, lane: &LaneIdentity, refused: &[&ShardId]) -> Answer<()> {
+        let (of, refused) = (lane_of(lane), refused.iter().map(ToString::to_string).collect());
+        let recount =
+            move |sql| async move { progress_sql::recount_refused(&sql, &of.pipeline, &of.stream_arn, refused).await };
+        self.write(recount).await
+    }
+
+    async fn upsert(&mut self, rows: &[&Row]) -> Answer<()> {
+        self.put(rows, Document::Replaced).await
+    }
+
+    async fn mark(&mut self, rows: &[&Row]) -> Answer<()> {
+        self.put(rows, Document::Kept).await
+    }
+
+    async fn remove(&mut self, rows: &[&Row]) -> Answer<()> {
+        let (table, keys): (_, Vec<Key>) = (Arc::clone(&self.table), rows.iter().map(|row| row.key.clone()).collect());
+        self.write(move |sql| async move { mirror_sql::remove_rows(&sql, &table, keys).await }).await
+    }
+
+    async fn store_dead_letters(&mut self, lane: &LaneIdentity, letters: &[DeadLetter]) -> Answer<()> {
+        let of = lane_of(lane);
+        let row = |letter: &DeadLetter| DeadLetterRow {
+            pipeline: of.pipeline.clone(),
+            stream_arn: of.stream_arn.clone(),
+            shard: storable(letter.shard.as_str()),
+            sequence_number: storable(letter.sequence_number.as_str()),
+            event_id: storable(&letter.event_id),
+            code: storable(letter.code),
+            error: storable(&letter.error),
+            record: storable(&letter.record),
+        };
+        let letters = letters.iter().map(row).collect();
+        self.write(move |sql| async move { progress_sql::store_dead_letters(&sql, letters).await }).await
+    }
+
+    async fn store_gaps(&mut self, lane: &LaneIdentity, gaps: &[Gap]) -> Answer<()> {
+        let of = lane_of(lane);
+        let row = |gap: &Gap| GapToStore {
+            shard: gap.shard.as_ref().map(ToString::to_string),
+            cause: gap.cause.as_str().to_owned(),
+            after: gap.after.to_string(),
+            row: GapRow { detail: storable(&gap.detail), stopped: gap.stop },
+        };
+        let gaps = gaps.iter().map(row).collect();
+        let store = move |sql| async move { progress_sql::store_gaps(&sql, &of.pipeline, &of.stream_arn, gaps).await };
+        self.write(store).await
+    }
+
+    async fn store_contact(&mut self, lane: &LaneIdentity, contact: Contact) -> Answer<()> {
+        let (of, known) = (lane_of(lane), contact.stream_known);
+        let store =
+            move |sql| async move { progress_sql::store_contact(&sql, &of.pipeline, &of.stream_arn, known).await };
+        self.write(store).await
+    }
+
+    async fn prepare(&mut self, _identity: &PipelineIdentity) -> Result<(), Unready> {
+        // Schema and table are always there; what is left of making them ready is the order of those who do.
+        let locked = self.write(|sql| async move { progress_sql::advisory_lock(&sql, CLAIM_LOCK).await });
+        locked.await.map_err(Unready::Sql)
+    }
+
+    async fn lane_count(&mut self, pipeline: &str) -> Answer<i64> {
+        let pipeline = pipeline.to_owned();
+        self.read(move |sql| async move { Ok(progress_sql::count_lanes(&sql, &pipeline)) }).await
+    }
+
+    async fn new_owner(&mut self) -> Answer<String> {
+        self.read(|sql| async move { Ok(sql.with(|state| format!("{:032x}", state.chance.rng.u128(..)))) }).await
+    }
+
+    async fn take_lanes(&mut self, pipeline: &str, lanes: i32, owner: &str) -> Answer<()> {
+        let (pipeline, owner) = (pipeline.to_owned(), owner.to_owned());
+        self.write(move |sql| async move { progress_sql::take_lanes(&sql, &pipeline, lanes, &owner).await }).await
+    }
+
+    async fn add_stream(&mut self, identity: &PipelineIdentity) -> Answer<()> {
+        let (of, stream) = (stream_of(identity), identity.stream.clone());
+        let add = move |sql| async move {
+            progress_sql::store_stream(&sql, &of.pipeline, &of.stream_arn, &stream.table, &stream.table_id).await
+        };
+        self.write(add).await
+    }
+}

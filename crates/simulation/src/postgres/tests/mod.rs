@@ -1,0 +1,4 @@
+//! The manners, each as an interleaving in paused time.
+
+mod interleavings;
+mod statements;

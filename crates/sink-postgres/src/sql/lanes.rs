@@ -1,0 +1,70 @@
+//! Statements about lanes and their owners.
+
+use sqlx::Row;
+
+use crate::fence::Holder;
+use crate::lane::LaneIdentity;
+use crate::session::{Session, SqlFault};
+use crate::statements::WriteAccess;
+
+const BUMP_SQL: &str = "
+update tailwater.lanes set epoch = epoch + 1, opened_at = now()
+where pipeline = $1 and lane = $2 and owner = $3::uuid
+returning epoch";
+
+const HOLDER_SQL: &str = "select owner = $3::uuid from tailwater.lanes where pipeline = $1 and lane = $2";
+
+const LANE_SQL: &str = "
+update tailwater.lanes set committed_at = now()
+where pipeline = $1 and lane = $2 and epoch = $3 and owner = $4::uuid";
+
+const READ_ONLY_SQL: &str = "select pg_is_in_recovery(), current_setting('transaction_read_only')::bool";
+
+/// The rows are taken in one order, so that two who claim cannot deadlock with one another.
+const LANES_SQL: &str = "
+insert into tailwater.lanes (pipeline, lane, epoch, owner)
+select $1, lane, 1, $3::uuid from generate_series(0, $2 - 1) as lane
+on conflict (pipeline, lane) do update set epoch = lanes.epoch + 1, owner = excluded.owner, claimed_at = now()";
+
+pub(super) async fn write_access(session: &mut Session) -> Result<WriteAccess, SqlFault> {
+    let row = session.row(sqlx::query(READ_ONLY_SQL)).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let (standby, read_only): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(match (standby, read_only) {
+        (true, _) => WriteAccess::Standby,
+        (false, true) => WriteAccess::ReadOnly,
+        (false, false) => WriteAccess::Writable,
+    })
+}
+
+pub(super) async fn bump_epoch(session: &mut Session, lane: &LaneIdentity) -> Result<Option<i64>, SqlFault> {
+    let query = sqlx::query(BUMP_SQL).bind(&lane.pipeline.name).bind(lane.number).bind(&lane.owner);
+    Ok(session.row(query).await?.map(|row| row.try_get(0)).transpose()?)
+}
+
+pub(super) async fn holder(session: &mut Session, lane: &LaneIdentity) -> Result<Holder, SqlFault> {
+    let query = sqlx::query(HOLDER_SQL).bind(&lane.pipeline.name).bind(lane.number).bind(&lane.owner);
+    Ok(match session.row(query).await? {
+        None => Holder::Nobody,
+        Some(row) if row.try_get(0)? => Holder::Us,
+        Some(_) => Holder::Another,
+    })
+}
+
+pub(super) async fn hold_lane(session: &mut Session, lane: &LaneIdentity, epoch: i64) -> Result<u64, SqlFault> {
+    let query = sqlx::query(LANE_SQL).bind(&lane.pipeline.name).bind(lane.number).bind(epoch).bind(&lane.owner);
+    session.execute(query).await
+}
+
+pub(super) async fn lane_count(session: &mut Session, pipeline: &str) -> Result<i64, SqlFault> {
+    let query = sqlx::query("select count(*) from tailwater.lanes where pipeline = $1").bind(pipeline);
+    Ok(session.row(query).await?.ok_or(sqlx::Error::RowNotFound)?.try_get(0)?)
+}
+
+pub(super) async fn new_owner(session: &mut Session) -> Result<String, SqlFault> {
+    let row = session.row(sqlx::query("select gen_random_uuid()::text")).await?;
+    Ok(row.ok_or(sqlx::Error::RowNotFound)?.try_get(0)?)
+}
+
+pub(super) async fn take_lanes(session: &mut Session, pipeline: &str, lanes: i32, owner: &str) -> Result<(), SqlFault> {
+    session.execute(sqlx::query(LANES_SQL).bind(pipeline).bind(lanes).bind(owner)).await.map(drop)
+}

@@ -1,0 +1,167 @@
+//! PostgreSQL itself behind the statements: the SQL, and sqlx.
+
+mod aside;
+mod lanes;
+mod ready;
+mod rows;
+mod shards;
+
+use std::sync::Arc;
+
+use tailwater_model::{Contact, DeadLetter, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress, Trouble};
+
+use crate::connect::{Address, address};
+use crate::fence::Holder;
+use crate::lane::LaneIdentity;
+use crate::mirror_table::MirrorTable;
+use crate::prepare::Row;
+use crate::session::Session;
+use crate::settings::PostgresSettings;
+use crate::statements::{Answer, Move, NewShard, Server, Statements, StoredStream, Unready, WriteAccess};
+
+/// A PostgreSQL server, reached through sqlx. Knows the password, so it has no `Debug`.
+pub struct PostgresServer {
+    settings: PostgresSettings,
+    address: Address,
+    table: Arc<MirrorTable>,
+}
+
+/// A connection to it.
+#[derive(Debug)]
+pub struct PostgresSession {
+    session: Session,
+    table: Arc<MirrorTable>,
+    place: Arc<str>,
+}
+
+impl PostgresServer {
+    /// Checks address and names; connects to nobody.
+    pub(crate) fn new(settings: &PostgresSettings, keys: &KeySchema) -> Result<Self, Trouble> {
+        let address = address(settings)?;
+        let table = Arc::new(MirrorTable::new(settings, keys)?);
+        Ok(Self { settings: settings.clone(), address, table })
+    }
+}
+
+impl Server for PostgresServer {
+    type Session = PostgresSession;
+
+    fn place(&self) -> &str {
+        &self.address.place
+    }
+
+    async fn connect(&self, pipeline: &str, role: &str) -> Answer<PostgresSession> {
+        let session = self.address.connect(&self.settings, pipeline, role).await?;
+        Ok(PostgresSession { session, table: Arc::clone(&self.table), place: self.address.place.as_str().into() })
+    }
+}
+
+impl Statements for PostgresSession {
+    async fn begin(&mut self) -> Answer<()> {
+        self.session.run("begin").await
+    }
+
+    async fn commit(&mut self) -> Answer<()> {
+        self.session.run("commit").await
+    }
+
+    async fn rollback(&mut self) -> Answer<()> {
+        self.session.run("rollback").await
+    }
+
+    async fn savepoint(&mut self) -> Answer<()> {
+        self.session.run("savepoint part").await
+    }
+
+    async fn release(&mut self) -> Answer<()> {
+        self.session.run("release savepoint part").await
+    }
+
+    async fn rollback_to(&mut self) -> Answer<()> {
+        self.session.run("rollback to savepoint part; release savepoint part").await
+    }
+
+    async fn constraints_immediate(&mut self) -> Answer<()> {
+        self.session.run("set constraints all immediate").await
+    }
+
+    async fn write_access(&mut self) -> Answer<WriteAccess> {
+        lanes::write_access(&mut self.session).await
+    }
+
+    async fn bump_epoch(&mut self, lane: &LaneIdentity) -> Answer<Option<i64>> {
+        lanes::bump_epoch(&mut self.session, lane).await
+    }
+
+    async fn holder(&mut self, lane: &LaneIdentity) -> Answer<Holder> {
+        lanes::holder(&mut self.session, lane).await
+    }
+
+    async fn stored_shards(&mut self, lane: &LaneIdentity) -> Answer<Result<Vec<ShardProgress>, Trouble>> {
+        shards::stored_shards(&mut self.session, lane).await
+    }
+
+    async fn stored_stream(&mut self, lane: &LaneIdentity) -> Answer<Option<StoredStream>> {
+        shards::stored_stream(&mut self.session, lane).await
+    }
+
+    async fn hold_lane(&mut self, lane: &LaneIdentity, epoch: i64) -> Answer<u64> {
+        lanes::hold_lane(&mut self.session, lane, epoch).await
+    }
+
+    async fn register(&mut self, lane: &LaneIdentity, shards: &[NewShard<'_>]) -> Answer<u64> {
+        shards::register(&mut self.session, lane, shards).await
+    }
+
+    async fn advance(&mut self, lane: &LaneIdentity, moves: &[Move<'_>]) -> Answer<u64> {
+        shards::advance(&mut self.session, lane, moves).await
+    }
+
+    async fn recount(&mut self, lane: &LaneIdentity, refused: &[&ShardId]) -> Answer<()> {
+        shards::recount(&mut self.session, lane, refused).await
+    }
+
+    async fn upsert(&mut self, rows: &[&Row]) -> Answer<()> {
+        rows::upsert(&mut self.session, &self.table, rows).await
+    }
+
+    async fn mark(&mut self, rows: &[&Row]) -> Answer<()> {
+        rows::mark(&mut self.session, &self.table, rows).await
+    }
+
+    async fn remove(&mut self, rows: &[&Row]) -> Answer<()> {
+        rows::remove(&mut self.session, &self.table, rows).await
+    }
+
+    async fn store_dead_letters(&mut self, lane: &LaneIdentity, letters: &[DeadLetter]) -> Answer<()> {
+        aside::store_dead_letters(&mut self.session, lane, letters).await
+    }
+
+    async fn store_gaps(&mut self, lane: &LaneIdentity, gaps: &[Gap]) -> Answer<()> {
+        aside::store_gaps(&mut self.session, lane, gaps).await
+    }
+
+    async fn store_contact(&mut self, lane: &LaneIdentity, contact: Contact) -> Answer<()> {
+        aside::store_contact(&mut self.session, lane, contact).await
+    }
+
+    async fn lane_count(&mut self, pipeline: &str) -> Answer<i64> {
+        lanes::lane_count(&mut self.session, pipeline).await
+    }
+
+    async fn new_owner(&mut self) -> Answer<String> {
+        lanes::new_owner(&mut self.session).await
+    }
+
+    async fn take_lanes(&mut self, pipeline: &str, lanes: i32, owner: &str) -> Answer<()> {
+        lanes::take_lanes(&mut self.session, pipeline, lanes, owner).await
+    }
+
+    async fn add_stream(&mut self, identity: &PipelineIdentity) -> Answer<()> {
+        shards::add_stream(&mut self.session, identity).await
+    }
+
+    async fn prepare(&mut self, identity: &PipelineIdentity) -> Result<(), Unready> {
+        ready::prepare(&mut self.session, &self.table, identity, &self.place).await
+    }
+}

@@ -1,0 +1,154 @@
+//! The statements that a lane sends, typed: one method is one SQL statement and one round trip. Which of them come in which
+//! order is not said here but where the protocol stands: opening, fencing, committing, claiming.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tailwater_model::{Contact, Counts, DeadLetter, Gap, PipelineIdentity, Position, ShardId, ShardProgress, Trouble};
+
+use crate::fence::Holder;
+use crate::lane::LaneIdentity;
+use crate::prepare::Row;
+use crate::session::SqlFault;
+
+/// The answer to one statement. After any fault but a refused row the session is to be dropped.
+pub type Answer<T> = Result<T, SqlFault>;
+
+/// A server to connect to, for one mirror table.
+pub trait Server: Send + Sync {
+    /// A connection to it.
+    type Session: Statements;
+
+    /// Where it is, for messages. Never holds a secret.
+    fn place(&self) -> &str;
+
+    /// Connects and logs in. `role` is what the session is for: a lane's number or a word.
+    fn connect(&self, pipeline: &str, role: &str) -> impl Future<Output = Answer<Self::Session>> + Send;
+}
+
+/// Whether a server takes writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteAccess {
+    /// It does.
+    Writable,
+    /// It is a standby (`pg_is_in_recovery`).
+    Standby,
+    /// Its transactions are read-only by setting.
+    ReadOnly,
+}
+
+/// What is stored about a stream as a whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredStream {
+    /// All shards of a first complete listing were stored once.
+    pub stream_known: bool,
+    /// Time since the last stored contact by the server's clock; nothing when there was none.
+    pub since_contact: Option<Duration>,
+    /// The stream of the same table that was read last before this one.
+    pub previous_stream: Option<String>,
+}
+
+/// A shard to store for the first time.
+#[derive(Clone, Copy, Debug)]
+pub struct NewShard<'a> {
+    /// Its id.
+    pub shard: &'a ShardId,
+    /// Its parent, if it has one.
+    pub parent: Option<&'a ShardId>,
+    /// Where it stands from now on.
+    pub to: &'a Position,
+    /// What it accounts for.
+    pub counts: Counts,
+}
+
+/// A shard that moves on, where it stands at `from`. I2
+#[derive(Clone, Copy, Debug)]
+pub struct Move<'a> {
+    /// Its id.
+    pub shard: &'a ShardId,
+    /// Where it has to stand.
+    pub from: &'a Position,
+    /// Where it stands then.
+    pub to: &'a Position,
+    /// What the move adds to its accounting.
+    pub counts: Counts,
+}
+
+/// Why schema and table are not ready for a pipeline.
+#[derive(Debug)]
+pub enum Unready {
+    /// A statement failed.
+    Sql(SqlFault),
+    /// Something is not as needed, in words.
+    Told(Trouble),
+}
+
+/// One connection. The future of a method may be dropped at any time; then the session is to be dropped, too.
+pub trait Statements: Send + Sync {
+    /// `begin`.
+    fn begin(&mut self) -> impl Future<Output = Answer<()>> + Send;
+    /// `commit`. Never to be sent after an error: the server rolls back then and answers well.
+    fn commit(&mut self) -> impl Future<Output = Answer<()>> + Send;
+    /// `rollback`.
+    fn rollback(&mut self) -> impl Future<Output = Answer<()>> + Send;
+    /// `savepoint part`.
+    fn savepoint(&mut self) -> impl Future<Output = Answer<()>> + Send;
+    /// `release savepoint part`.
+    fn release(&mut self) -> impl Future<Output = Answer<()>> + Send;
+    /// `rollback to savepoint part; release savepoint part`, in one round trip.
+    fn rollback_to(&mut self) -> impl Future<Output = Answer<()>> + Send;
+    /// `set constraints all immediate`.
+    fn constraints_immediate(&mut self) -> impl Future<Output = Answer<()>> + Send;
+    /// Whether the server takes writes.
+    fn write_access(&mut self) -> impl Future<Output = Answer<WriteAccess>> + Send;
+
+    /// Raises the lane's epoch where the owner is ours, and gives it. Waits for whoever holds the lane's row.
+    fn bump_epoch(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<Option<i64>>> + Send;
+    /// Who holds the lane. Takes no lock.
+    fn holder(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<Holder>> + Send;
+    /// The lane's shards of its stream, by id. The inner error is a stored position that nobody can read.
+    fn stored_shards(
+        &mut self,
+        lane: &LaneIdentity,
+    ) -> impl Future<Output = Answer<Result<Vec<ShardProgress>, Trouble>>> + Send;
+    /// The lane's stream, if it is stored.
+    fn stored_stream(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<Option<StoredStream>>> + Send;
+
+    /// Locks the lane's row until the end of the transaction where epoch and owner are ours. Gives the rows: 1 or 0. I2
+    fn hold_lane(&mut self, lane: &LaneIdentity, epoch: i64) -> impl Future<Output = Answer<u64>> + Send;
+    /// Stores new shards and gives how many were new.
+    fn register(&mut self, lane: &LaneIdentity, shards: &[NewShard<'_>]) -> impl Future<Output = Answer<u64>> + Send;
+    /// Moves shards that stand where they have to and gives how many did. I2
+    fn advance(&mut self, lane: &LaneIdentity, moves: &[Move<'_>]) -> impl Future<Output = Answer<u64>> + Send;
+    /// Moves one event per mention of a shard from the written ones to the dead letters. I9
+    fn recount(&mut self, lane: &LaneIdentity, refused: &[&ShardId]) -> impl Future<Output = Answer<()>> + Send;
+
+    /// Writes rows of `Write::State`.
+    fn upsert(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<()>> + Send;
+    /// Marks rows of `Write::Mark` as deleted and keeps their documents.
+    fn mark(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<()>> + Send;
+    /// Removes rows of `Write::Remove`.
+    fn remove(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<()>> + Send;
+
+    /// Keeps records aside. I5
+    fn store_dead_letters(
+        &mut self,
+        lane: &LaneIdentity,
+        letters: &[DeadLetter],
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// Records gaps; one that is there already stays as it is. I8
+    fn store_gaps(&mut self, lane: &LaneIdentity, gaps: &[Gap]) -> impl Future<Output = Answer<()>> + Send;
+    /// Notes that the stream was reached.
+    fn store_contact(&mut self, lane: &LaneIdentity, contact: Contact) -> impl Future<Output = Answer<()>> + Send;
+
+    /// Makes schema and mirror table ready within the transaction, one claim after the other (advisory lock).
+    fn prepare(&mut self, identity: &PipelineIdentity) -> impl Future<Output = Result<(), Unready>> + Send;
+    /// How many lanes are stored for the pipeline.
+    fn lane_count(&mut self, pipeline: &str) -> impl Future<Output = Answer<i64>> + Send;
+    /// A random mark for a new owner, as a UUID's text.
+    fn new_owner(&mut self) -> impl Future<Output = Answer<String>> + Send;
+    /// Gives lanes 0 to `lanes` - 1 to a new owner, in this order; every epoch rises.
+    fn take_lanes(&mut self, pipeline: &str, lanes: i32, owner: &str) -> impl Future<Output = Answer<()>> + Send;
+    /// Stores the pipeline's stream, if it is not stored.
+    fn add_stream(&mut self, identity: &PipelineIdentity) -> impl Future<Output = Answer<()>> + Send;
+}
