@@ -10,8 +10,8 @@ use crate::key::{Key, KeySchema};
 pub struct Folded {
     /// The last event of each key, in the order of keys: writers that take rows in one order cannot deadlock.
     pub latest: BTreeMap<Key, ChangeEvent>,
-    /// Events that a later event of the same key overtook.
-    pub overtaken: u64,
+    /// Events that a later event of the same key overtook, oldest first: for when the last one turns out to be refused.
+    pub overtaken: BTreeMap<Key, Vec<ChangeEvent>>,
     /// Events without a usable key.
     pub rejected: Vec<(ChangeEvent, Rejected)>,
 }
@@ -22,7 +22,11 @@ pub fn fold_by_key(events: impl IntoIterator<Item = ChangeEvent>, schema: &KeySc
     let mut folded = Folded::default();
     for event in events {
         match schema.read(&event.key) {
-            Ok(key) => folded.overtaken += u64::from(folded.latest.insert(key, event).is_some()),
+            Ok(key) => {
+                if let Some(before) = folded.latest.insert(key.clone(), event) {
+                    folded.overtaken.entry(key).or_default().push(before);
+                }
+            }
             Err(fault) => {
                 folded.rejected.push((event, Rejected { code: "sink.key_mismatch", message: fault.to_string() }));
             }

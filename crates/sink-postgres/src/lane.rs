@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::bisect::write_isolating;
 use crate::fence::{CommitFault, Holder, fence, fenced};
 use crate::open::open;
-use crate::prepare::{Work, prepare};
+use crate::prepare::{Row, Work, prepare};
 use crate::sql::PostgresServer;
 use crate::statements::{Server, Statements};
 use crate::write_rows::write_rows;
@@ -208,14 +208,18 @@ impl<S: Server> MirrorLane<S> {
         session.begin().await?;
         fence(session, lane, *epoch, work).await?;
         if isolate {
-            let refused = write_isolating(session, &work.rows).await?;
-            let shards: Vec<_> = refused.iter().map(|(at, _)| &work.rows[*at].event.source.shard).collect();
-            session.recount(lane, &shards).await?;
-            // I5: kept whole, in the same transaction.
-            for (at, rejected) in refused {
-                let event = work.rows[at].event.clone();
-                work.refuse(&event, rejected);
+            let mut rows = std::mem::take(&mut work.rows);
+            while !rows.is_empty() {
+                let refused = write_isolating(session, &rows).await?;
+                // I5: kept whole, in the same transaction. P1: what the item was before is not lost with it.
+                let (keys, delete) = (&self.shared.keys, self.shared.delete);
+                let mut rest: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+                let taken =
+                    refused.into_iter().filter_map(|(at, rejected)| Some((rest.get_mut(at)?.take()?, rejected)));
+                rows = taken.filter_map(|(row, rejected)| work.refuse_row(row, rejected, keys, delete)).collect();
             }
+            let refused = work.take_refused();
+            session.recount(lane, &refused.iter().collect::<Vec<_>>()).await?;
         } else {
             write_rows(session, &work.rows).await?;
         }

@@ -19,6 +19,8 @@ pub(crate) struct Work {
     pub(crate) dead_letters: Vec<DeadLetter>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) contact: Option<Contact>,
+    /// The shard of each event that was refused since somebody asked.
+    refused: Vec<ShardId>,
 }
 
 /// The steps of one shard in a group, joined.
@@ -47,6 +49,8 @@ pub struct Row {
     pub event: ChangeEvent,
     /// What becomes of the row.
     pub write: Write,
+    /// The changes of the item before it in its group, oldest first. They count when this one is refused.
+    pub earlier: Vec<ChangeEvent>,
 }
 
 /// What to do with a row.
@@ -76,7 +80,45 @@ impl Work {
     /// Puts the event of a row aside that the database refused.
     pub(crate) fn refuse(&mut self, event: &ChangeEvent, rejected: Rejected) {
         account_refused(&mut self.steps, event);
+        self.refused.push(event.source.shard.clone());
         self.dead_letters.push(DeadLetter::of_event(event, rejected));
+    }
+
+    /// Puts a row aside that the database refused, and gives the row of the newest earlier change of the item that can be
+    /// written.
+    pub(crate) fn refuse_row(
+        &mut self,
+        row: Row,
+        rejected: Rejected,
+        keys: &KeySchema,
+        delete: DeleteMode,
+    ) -> Option<Row> {
+        self.refuse(&row.event, rejected);
+        let Row { key, mut earlier, .. } = row;
+        let event = earlier.pop()?;
+        self.newest_row(key, event, earlier, keys, delete)
+    }
+
+    /// The shards of the events that were refused since the last call.
+    pub(crate) fn take_refused(&mut self) -> Vec<ShardId> {
+        std::mem::take(&mut self.refused)
+    }
+
+    fn newest_row(
+        &mut self,
+        key: Key,
+        mut event: ChangeEvent,
+        mut earlier: Vec<ChangeEvent>,
+        keys: &KeySchema,
+        delete: DeleteMode,
+    ) -> Option<Row> {
+        loop {
+            match write_of(&key, &event, keys, delete) {
+                Ok(write) => return Some(Row { key, event, write, earlier }),
+                Err(rejected) => self.refuse(&event, rejected),
+            }
+            event = earlier.pop()?;
+        }
     }
 
     /// What the whole transaction accounts for.
@@ -105,18 +147,19 @@ pub(crate) fn prepare(group: Group, keys: &KeySchema, delete: DeleteMode) -> Res
         gaps.extend(batch.gap);
         events.extend(batch.events);
     }
-    let folded = fold_by_key(events, keys);
-    let mut work =
-        Work { steps, rows: Vec::with_capacity(folded.latest.len()), dead_letters, gaps, contact: group.contact };
+    let mut folded = fold_by_key(events, keys);
+    let rows = Vec::with_capacity(folded.latest.len());
+    let mut work = Work { steps, rows, dead_letters, gaps, contact: group.contact, refused: Vec::new() };
     for (event, rejected) in folded.rejected {
         work.refuse(&event, rejected);
     }
     for (key, event) in folded.latest {
-        match write_of(&key, &event, keys, delete) {
-            Ok(write) => work.rows.push(Row { key, event, write }),
-            Err(rejected) => work.refuse(&event, rejected),
-        }
+        let earlier = folded.overtaken.remove(&key).unwrap_or_default();
+        let row = work.newest_row(key, event, earlier, keys, delete);
+        work.rows.extend(row);
     }
+    // The fence counts the steps as they are now.
+    work.take_refused();
     Ok(work)
 }
 

@@ -133,6 +133,7 @@ macro_rules! contract_cases {
             gaps_are_durable_with_their_step_and_once,
             what_is_counted_adds_up,
             a_refused_event_blocks_no_other,
+            a_refused_change_does_not_hide_the_one_before,
             opening_tells_the_truth_about_an_interrupted_commit,
             a_new_claim_learns_the_truth_about_an_interrupted_commit,
         }

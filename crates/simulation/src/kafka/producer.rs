@@ -279,7 +279,9 @@ impl Producer for ModelProducer {
         let deadline = Instant::now() + ABORT_WITHIN;
         let is_known = {
             let mut client = self.client();
-            client.lost_sequence |= !client.queue.is_empty() || client.failed.is_some();
+            // librdkafka 2.12 forgets that the number of a message that was too large is lost, and learns it by the next one.
+            let forgets = client.failed == Some(RDKafkaErrorCode::MessageSizeTooLarge);
+            client.lost_sequence |= !forgets && (!client.queue.is_empty() || client.failed.is_some());
             client.queue.clear();
             if client.fatal.is_some() || !client.is_in_transaction {
                 return;

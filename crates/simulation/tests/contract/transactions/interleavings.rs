@@ -175,9 +175,13 @@ pub async fn a_message_that_the_topic_does_not_take_spoils_its_transaction<S: Si
     let answer = client.commit().await;
     assert!(matches!(answer, Err(Refusal::Code(_))), "{answer:?}");
     client.abort().await.expect("it can be given up");
-    // Another one: librdkafka throws the next message of a producer away whose message was refused (measured with 2.12).
-    let next = newest(site, ID).await;
-    begin(&next, &["b"]).await;
-    next.commit().await.expect("and the next producer goes on");
-    assert_eq!(committed(site).await, ["b"]);
+    // librdkafka 2.12 does not see yet that a number of its messages is lost. Whoever throws the producer away never meets
+    // this.
+    client.begin().await.expect("begins");
+    let spoiled = client.send(0, "b").await;
+    assert!(matches!(spoiled, Err(Refusal::Code(_))), "{spoiled:?}");
+    client.abort().await.expect("it can be given up, too");
+    begin(&client, &["c"]).await;
+    client.commit().await.expect("and the producer goes on");
+    assert_eq!(committed(site).await, ["c"]);
 }
