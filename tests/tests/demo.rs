@@ -79,6 +79,19 @@ async fn the_demo_ends_with_a_mirror_that_is_equal() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_demo_follows_shards_that_rotate_and_split() -> Result<()> {
+    let dir = tempfile::tempdir()?;
+    let arguments = ["demo", "--splits", "--for", "12s", "--rate", "60/s"];
+    let outcome =
+        Tailwater::run(dir.path(), &arguments, &environment(dir.path()), WITHIN * 2).await?.must_exit_with(0)?;
+    ensure!(outcome.stdout.contains("equal    yes"), "{}", outcome.said());
+    let lineage = outcome.stdout.lines().find_map(|line| line.strip_prefix("  lineage  ")).context("a lineage")?;
+    let closed: u64 = lineage.split(' ').next().unwrap_or_default().parse()?;
+    ensure!(closed >= 3, "only {closed} shards rotated or split");
+    Ok(())
+}
+
+#[tokio::test]
 async fn the_demo_stops_cleanly_when_asked() -> Result<()> {
     for signal in [Signal::INT, Signal::TERM] {
         let dir = tempfile::tempdir()?;

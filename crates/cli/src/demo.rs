@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 use self::comparison::Comparison;
 use self::live_view::{LiveLines, live_view, painted};
 use self::place::Place;
-use self::server::ShopServer;
+use self::server::{ShopServer, ShopTable, manners};
 use self::settling::Settling;
 use self::traffic::{Rate, write_orders};
 use crate::aws_arguments::duration;
@@ -57,6 +57,9 @@ pub struct DemoArguments {
     /// Port of the embedded DynamoDB on 127.0.0.1 (any free one if left out)
     #[arg(long)]
     pub port: Option<u16>,
+    /// Let the stream's shards rotate and split every few seconds, with the manners of AWS
+    #[arg(long)]
+    pub splits: bool,
     /// Keep the SQLite file in this directory; it must not hold one yet
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
@@ -67,7 +70,7 @@ pub struct DemoArguments {
 pub async fn run(arguments: DemoArguments) -> Result<(), CommandFailure> {
     let mut requests = StopRequests::listen()?;
     let place = Place::make(arguments.keep.as_deref())?;
-    let server = ShopServer::start(arguments.port.unwrap_or(0)).await?;
+    let server = ShopServer::start(arguments.port.unwrap_or(0), manners(arguments.splits)).await?;
     let outcome = Box::pin(run_shop(&arguments, &place, &server, &mut requests)).await;
     server.stop().await;
     outcome
@@ -81,8 +84,9 @@ async fn run_shop(
 ) -> Result<(), CommandFailure> {
     let mirror = place.mirror();
     let assembled = Box::pin(assemble(&server.endpoint_url(), &mirror)).await?;
-    output::answer(&words::greeting(&server.endpoint_url(), &mirror));
+    output::answer(&words::greeting(&server.endpoint_url(), &mirror, arguments.splits));
 
+    let moving = arguments.splits.then(|| server.table());
     let (view, lines) = live_view(assembled.keys);
     let stop = StopSignal::new();
     let status = Arc::new(PipelineStatus::new());
@@ -94,7 +98,7 @@ async fn run_shop(
         stop.clone(),
         Arc::clone(&status),
     ));
-    let watching = AbortOnDrop(tokio::spawn(watch(lines, Arc::clone(&status), Arc::clone(&written))));
+    let watching = AbortOnDrop(tokio::spawn(watch(lines, Arc::clone(&status), Arc::clone(&written), moving.clone())));
 
     let settling = Settling { table: server.table(), mirror, pipeline: PIPELINE };
     let settled = tokio::select! { biased;
@@ -105,7 +109,13 @@ async fn run_shop(
     stop.stop();
     let _: Ended = joined(pipeline.await)?;
     let comparison = settled?;
-    output::answer(&words::summary(written.load(Relaxed), &status.snapshot(), &comparison, &place.fate()));
+    output::answer(&words::summary(
+        written.load(Relaxed),
+        &status.snapshot(),
+        moving.map(|table| table.lineage()),
+        &comparison,
+        &place.fate(),
+    ));
     if comparison.equal() { Ok(()) } else { Err(not_equal(&comparison).into()) }
 }
 
@@ -178,7 +188,7 @@ async fn assemble(endpoint_url: &str, mirror: &Path) -> Result<Assembled, Troubl
 
 fn reader_settings() -> ReaderSettings {
     ReaderSettings {
-        // The embedded server names an end of its open shard: from `Latest` the reader would take the shard for closed.
+        // Whatever was written before the first look counts, too.
         start: StartAt::TrimHorizon,
         on_gap: OnGap::Stop,
         until_tip: None,
@@ -204,7 +214,7 @@ fn lane_settings() -> LaneSettings {
 }
 
 /// Prints the changes that pass and, less often, how it goes.
-async fn watch(mut lines: LiveLines, status: Arc<PipelineStatus>, written: Arc<AtomicU64>) {
+async fn watch(mut lines: LiveLines, status: Arc<PipelineStatus>, written: Arc<AtomicU64>, moving: Option<ShopTable>) {
     let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let mut not_shown = 0;
     let mut ticks = tokio::time::interval(VIEW_INTERVAL);
@@ -216,7 +226,8 @@ async fn watch(mut lines: LiveLines, status: Arc<PipelineStatus>, written: Arc<A
             output::answer(&if colours { painted(&line) } else { line });
         }
         if tick.is_multiple_of(VIEWS_PER_PROGRESS_LINE) {
-            output::answer(&words::progress(written.load(Relaxed), not_shown, &status.snapshot(), now_ms()));
+            let lineage = moving.as_ref().map(ShopTable::lineage);
+            output::answer(&words::progress(written.load(Relaxed), not_shown, lineage, &status.snapshot(), now_ms()));
             not_shown = 0;
         }
     }

@@ -1,5 +1,6 @@
 //! The end of the demo: waits until the mirror has caught up with the table, and compares the two.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,7 +13,8 @@ use super::server::ShopTable;
 use super::shop::TABLE;
 
 /// Longest wait for the pipeline to catch up once the traffic has ended.
-const CATCH_UP_WAIT_MAX: Duration = Duration::from_secs(30);
+/// A child may be listed a minute after its parent ended.
+const CATCH_UP_WAIT_MAX: Duration = Duration::from_secs(90);
 /// Time between two looks at what is durable.
 const CATCH_UP_POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -27,16 +29,21 @@ pub struct Settling {
 }
 
 impl Settling {
-    /// Waits until the newest record of the stream is durable in the mirror, and compares. Somebody else may still
+    /// Waits until the newest record of each shard is durable in the mirror, and compares. Somebody else may still
     /// write: a difference counts only if no record came in the meantime.
     pub async fn settle(&self) -> Result<Comparison, Trouble> {
         let deadline = Instant::now() + CATCH_UP_WAIT_MAX;
         loop {
-            let newest = self.newest_record().await?;
-            let caught_up = newest.is_none() || self.durable_positions().await?.contains(&newest);
+            let newest = self.newest_records().await?;
+            let durable = self.durable_positions().await?;
+            let caught_up = newest.iter().all(|(shard, number)| match durable.get(shard) {
+                Some(Position::End) => true,
+                Some(Position::After(after)) => after.as_str() == number,
+                Some(Position::Start) | None => false,
+            });
             if caught_up {
                 let comparison = self.compare().await?;
-                if comparison.equal() || self.newest_record().await? == newest {
+                if comparison.equal() || self.newest_records().await? == newest {
                     return Ok(comparison);
                 }
             }
@@ -50,18 +57,14 @@ impl Settling {
         }
     }
 
-    async fn newest_record(&self) -> Result<Option<String>, Trouble> {
+    async fn newest_records(&self) -> Result<BTreeMap<String, String>, Trouble> {
         let table = self.table.clone();
-        blocking(move || table.newest_record()).await
+        blocking(move || Ok(table.newest_records())).await
     }
 
-    async fn durable_positions(&self) -> Result<Vec<Option<String>>, Trouble> {
+    async fn durable_positions(&self) -> Result<BTreeMap<String, Position>, Trouble> {
         let checkpoints = sqlite_checkpoints(&self.mirror, self.pipeline).await?.unwrap_or_default();
-        let after = |position| match position {
-            Position::After(number) => Some(number.to_string()),
-            Position::Start | Position::End => None,
-        };
-        Ok(checkpoints.shards.into_iter().map(|shard| after(shard.position)).collect())
+        Ok(checkpoints.shards.into_iter().map(|shard| (shard.shard.to_string(), shard.position)).collect())
     }
 
     async fn compare(&self) -> Result<Comparison, Trouble> {

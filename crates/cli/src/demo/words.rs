@@ -6,15 +6,17 @@ use std::path::Path;
 use tailwater_pipeline::{LaneState, StatusSnapshot};
 
 use super::comparison::Comparison;
+use super::server::Lineage;
 use super::shop::TABLE;
 
 /// What is running, where, and what to try next.
-pub fn greeting(endpoint: &str, mirror: &Path) -> String {
+pub fn greeting(endpoint: &str, mirror: &Path, splits: bool) -> String {
+    let shards = if splits { "; its shards rotate and split every few seconds" } else { "" };
     let file = shell_word(&mirror.display().to_string());
     let item = r#"{"customer": {"S": "you"}, "order_no": {"N": "1"}, "status": {"S": "MINE"}}"#;
     format!(
         "tailwater demo: everything runs inside this process
-  DynamoDB  {endpoint}  table {TABLE}, stream NEW_AND_OLD_IMAGES
+  DynamoDB  {endpoint}  table {TABLE}, stream NEW_AND_OLD_IMAGES{shards}
   SQLite    {file}  table {TABLE}, one row per item
 try in another terminal
   export AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo AWS_REGION=us-east-1
@@ -33,12 +35,21 @@ fn shell_word(word: &str) -> String {
 }
 
 /// One line about how it goes. `written` counts the shop's writes; what others wrote is carried too.
-pub fn progress(written: u64, not_shown: u64, status: &StatusSnapshot, now_ms: i64) -> String {
+pub fn progress(
+    written: u64,
+    not_shown: u64,
+    lineage: Option<Lineage>,
+    status: &StatusSnapshot,
+    now_ms: i64,
+) -> String {
     let carried = carried(status);
     let mut line = format!("  written {written} · carried {carried}");
     if carried < written {
         let lag_ms = status.newest_created_at_ms.map_or(0, |newest| (now_ms - newest).max(0));
         let _infallible = write!(line, " · {} behind, about {} s", written - carried, lag_ms / 1000);
+    }
+    if let Some(Lineage { open, closed }) = lineage {
+        let _infallible = write!(line, " · {open} shards open, {closed} closed");
     }
     if not_shown > 0 {
         let _infallible = write!(line, " · {not_shown} changes not shown");
@@ -56,7 +67,13 @@ fn carried(status: &StatusSnapshot) -> u64 {
 }
 
 /// What was done, and whether the mirror equals the table.
-pub fn summary(written: u64, status: &StatusSnapshot, comparison: &Comparison, fate: &str) -> String {
+pub fn summary(
+    written: u64,
+    status: &StatusSnapshot,
+    lineage: Option<Lineage>,
+    comparison: &Comparison,
+    fate: &str,
+) -> String {
     let Comparison { items, rows, differing, differences } = comparison;
     let dead_letters = status.counts.dead_lettered;
     let mut text = format!(
@@ -69,6 +86,9 @@ pub fn summary(written: u64, status: &StatusSnapshot, comparison: &Comparison, f
         carried(status),
         status.commits
     );
+    if let Some(Lineage { open, closed }) = lineage {
+        let _infallible = writeln!(text, "  lineage  {closed} shards rotated or split, {open} are open");
+    }
     if comparison.equal() {
         text.push_str("  equal    yes: every item was compared with its row\n");
     } else {
@@ -98,29 +118,29 @@ mod tests {
 
     #[test]
     fn progress_tells_what_is_behind_and_what_is_wrong() {
-        assert_eq!(progress(10, 0, &status(10), 9_000), "  written 10 · carried 10");
+        assert_eq!(progress(10, 0, None, &status(10), 9_000), "  written 10 · carried 10");
         let mut slow = status(7);
         assert_eq!(
-            progress(10, 4, &slow, 8_500),
-            "  written 10 · carried 7 · 3 behind, about 3 s · 4 changes not shown"
+            progress(10, 4, Some(Lineage { open: 2, closed: 1 }), &slow, 8_500),
+            "  written 10 · carried 7 · 3 behind, about 3 s · 2 shards open, 1 closed · 4 changes not shown"
         );
         slow.lanes = vec![LaneState::Reopening(Trouble::new(TroubleKind::Runtime, "a.b", "the disk is full"))];
-        assert!(progress(10, 0, &slow, 0).ends_with("opening again: the disk is full"));
+        assert!(progress(10, 0, None, &slow, 0).ends_with("opening again: the disk is full"));
     }
 
     #[test]
     fn the_summary_says_equal_or_not() {
         let equal = Comparison { items: 2, rows: 2, ..Comparison::default() };
-        assert!(summary(9, &status(9), &equal, "kept").contains("equal    yes"));
+        assert!(summary(9, &status(9), None, &equal, "kept").contains("equal    yes"));
         let other = Comparison { items: 2, rows: 1, differing: 1, differences: vec!["missing: ada".into()] };
-        let told = summary(9, &status(9), &other, "kept");
+        let told = summary(9, &status(9), Some(Lineage { open: 1, closed: 4 }), &other, "kept");
         assert!(told.contains("equal    NO: 1 differences") && told.ends_with("missing: ada\n"), "{told}");
     }
 
     #[test]
     fn commands_can_be_pasted() {
-        let told = greeting("http://127.0.0.1:1", Path::new("/tmp/it's mine/x.sqlite"));
+        let told = greeting("http://127.0.0.1:1", Path::new("/tmp/it's mine/x.sqlite"), true);
         assert!(told.contains(r"sqlite3 '/tmp/it'\''s mine/x.sqlite' "), "{told}");
-        assert!(greeting("http://127.0.0.1:1", Path::new("/tmp/x.sqlite")).contains("sqlite3 /tmp/x.sqlite "));
+        assert!(greeting("http://127.0.0.1:1", Path::new("/tmp/x.sqlite"), false).contains("sqlite3 /tmp/x.sqlite "));
     }
 }

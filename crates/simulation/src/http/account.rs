@@ -36,8 +36,11 @@ impl Account {
         &mut self.service
     }
 
-    /// Answers one request: the body of an answer, or of a refusal.
-    pub(super) fn answer(&mut self, now_ms: i64, target: &str, body: &[u8]) -> Result<String, Refusal> {
+    /// Answers one request as if it came over the wire: `target` is what stands in `X-Amz-Target`.
+    ///
+    /// # Errors
+    /// What DynamoDB refuses, or the manners hold ready.
+    pub fn answer(&mut self, now_ms: i64, target: &str, body: &[u8]) -> Result<String, Refusal> {
         let operation = target.strip_prefix(STREAMS_TARGET).map(|name| (true, name));
         let operation = operation.or_else(|| target.strip_prefix(TABLES_TARGET).map(|name| (false, name)));
         let Some((is_streams, name)) = operation else { return Err(Refusal::unknown_operation()) };

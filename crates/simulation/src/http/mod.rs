@@ -16,3 +16,4 @@ mod wire;
 pub use account::Account;
 pub use fault::WireManners;
 pub use server::{Clock, serve};
+pub use wire::Refusal;

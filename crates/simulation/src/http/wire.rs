@@ -7,9 +7,11 @@ use crate::service::ServiceError;
 
 /// A refused request.
 #[derive(Debug)]
-pub(super) struct Refusal {
-    pub(super) status: u16,
-    pub(super) body: String,
+pub struct Refusal {
+    /// The HTTP status.
+    pub status: u16,
+    /// The error as DynamoDB writes it: JSON with `__type` and, mostly, `message`.
+    pub body: String,
 }
 
 impl Refusal {
