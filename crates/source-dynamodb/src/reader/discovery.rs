@@ -170,7 +170,12 @@ impl<A: StreamApi> Discovery<A> {
             if complete_before == 0 {
                 info!(shards = shards.len(), "stream listed for the first time");
             }
-            if bootstrapping { Duration::ZERO } else { interval }
+            match complete_after {
+                // What the second one does not have either may begin, mostly.
+                1 if bootstrapping => Duration::ZERO,
+                _ if bootstrapping => LEAF_LISTING_INTERVAL_MIN,
+                _ => interval,
+            }
         };
         self.leaf_interval =
             if wants_listing { (self.leaf_interval * 2).min(interval) } else { LEAF_LISTING_INTERVAL_MIN };
