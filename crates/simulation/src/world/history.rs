@@ -93,6 +93,11 @@ impl History {
         self.of_shard.get(shard).map_or(&[], Vec::as_slice)
     }
 
+    /// The shards that ever had records, with these in stream order.
+    pub fn shards_with_records(&self) -> impl Iterator<Item = (&String, &Vec<usize>)> {
+        self.of_shard.iter()
+    }
+
     /// The keys with their changes.
     pub fn keys(&self) -> impl Iterator<Item = (&String, &Vec<usize>)> {
         self.of_key.iter()

@@ -173,6 +173,10 @@ impl Book {
                 self.durable.items.insert(key.clone(), vec![held]);
                 landing.changes.push(LandedChange { key, event_id, image: None });
             }
+            (RowKey::Lane { lane, .. }, Some(RowValue::Lane(row))) => {
+                let (lane, epoch) = (lane.unsigned_abs(), row.epoch.unsigned_abs());
+                lock(&self.witness).epoch_raised(lane, epoch);
+            }
             (RowKey::Shard { shard, .. }, Some(RowValue::Shard(row))) => {
                 let Ok(position) = Position::parse(&row.position) else {
                     return lock(&self.witness).violated("I1 position", format!("{} of shard {shard}", row.position));

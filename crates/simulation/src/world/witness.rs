@@ -327,9 +327,34 @@ impl Witness {
 
     /// I8: where records were trimmed unread there is a gap on record.
     pub fn check_losses(&mut self) {
+        self.check_losses_of_shards();
         if self.has_losses() && self.gapped.is_empty() {
             self.violated("I8 silent loss", "records were trimmed unread and no gap is on record".into());
         }
+    }
+
+    /// Behind records that were carried, those that were trimmed unread are a gap of that very shard.
+    fn check_losses_of_shards(&mut self) {
+        let lost = |index: &usize| self.history.records[*index].trimmed && !self.settled[*index];
+        let seen = |index: &usize| {
+            let record = &self.history.records[*index];
+            let next = self.next_of_key.get(&record.key);
+            self.manner == Manner::Folded && next.is_some_and(|next| record.ordinal < *next)
+        };
+        let told = |shard: &String| self.gapped.iter().any(|(of, _)| of.as_ref() == Some(shard));
+        let silent = self.history.shards_with_records().find_map(|(shard, records)| {
+            let mut behind = records.iter().skip_while(|index| !self.settled[**index]);
+            behind.find(|index| lost(index) && !seen(index) && !told(shard)).map(|index| (shard, index))
+        });
+        if let Some(detail) = silent.map(|(shard, at)| format!("{} of {shard}", self.history.records[*at].event_id)) {
+            self.violated("I8 silent loss in a shard", detail);
+        }
+    }
+
+    /// A newer owner or session holds this lane now: what comes under an older epoch was not fenced (P4).
+    pub fn epoch_raised(&mut self, lane: u32, epoch: u64) {
+        let newest = self.epochs.entry(lane).or_default();
+        *newest = epoch.max(*newest);
     }
 
     /// How its ground shows commits.
