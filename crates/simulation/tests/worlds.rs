@@ -18,6 +18,11 @@ const KEPT: &[(u64, Profile)] = &[
     (42, Profile::Storm),
     // A refused change of an item took the changes before it along.
     (0, Profile::Postgres),
+    // A child of a stream that was turned off is listed late: its lane had ended.
+    (29_763, Profile::Default),
+    // Not the engine's: the order of a listing changed between two of its pages, and a gap that was due was not waited for.
+    (88_577, Profile::Default),
+    (267, Profile::Gaps),
     // The order in which lanes were woken was chance.
     (1984, Profile::Gaps),
 ];

@@ -1,15 +1,16 @@
 //! One world from its beginning to its end: faults, then healing, then quiet, then a restart in quiet.
 
+mod aftermath;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tailwater_model::{PipelineIdentity, StreamIdentity, Trouble, TroubleKind, ViewType};
 use tailwater_source_dynamodb::OnGap;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 
-use super::ground::{Durable, Ground, SharedWitness, SinkFaults, lock};
-use super::oracle;
+use super::ground::{Ground, SharedWitness, SinkFaults, lock};
 use super::plan::{Action, Plan};
 use super::witness::{Manner, Violation, Witness};
 use super::worker::Worker;
@@ -24,14 +25,8 @@ const BEGINNING_MS: i64 = 1_790_000_000_000;
 const WORKERS_MAX: usize = 3;
 /// How often somebody looks after the workers.
 const SUPERVISION_INTERVAL: Duration = Duration::from_secs(20);
-/// What the last faults may still cost after they ended: calls that hang, waits that have grown, records that come late.
-const AFTERMATH: Duration = Duration::from_secs(20 * 60);
 /// How long after the healing an answer from before may still come.
 const LAST_ANSWERS: Duration = Duration::from_secs(120);
-/// What a shard may cost then: its end has to be seen, and its children to be found.
-const PER_SHARD: Duration = Duration::from_secs(120);
-/// How long a restart in quiet is watched.
-const QUIET: Duration = Duration::from_secs(120);
 /// Calls in a virtual second for each shard and worker, and as many for listings: more is a busy loop.
 const CALLS_PER_SECOND_MAX: u64 = 30;
 
@@ -298,79 +293,6 @@ impl<G: Ground> Scene<G> {
         self.calls = (Instant::now(), calls);
     }
 
-    async fn heal(&mut self) {
-        self.tell(|| "heal".to_owned());
-        self.collect_hits();
-        self.healed_at = Some(Instant::now());
-        self.away_until = None;
-        self.crash_at_call = None;
-        *lock(&self.service).manners_mut() = healthy(self.plan.shards);
-        let latency = Duration::from_millis(1)..Duration::from_millis(80);
-        self.network.set_faults(NetworkFaults { latency, ..NetworkFaults::default() });
-        self.ground.set_faults(&SinkFaults::default());
-        self.workers.iter().flatten().for_each(|worker| worker.seam.freeze(false));
-        self.supervise().await;
-    }
-
-    /// P8: what can be carried is carried within its time, without anybody's help but a supervisor's.
-    async fn carry_everything(&mut self) {
-        let shards = lock(&self.witness).history().shards_listed();
-        let reader = &self.plan.reader;
-        let per_shard = PER_SHARD + reader.discovery_interval * 2 + reader.poll_interval_max * 2;
-        let until = Instant::now() + AFTERMATH + per_shard * u32::try_from(shards).unwrap_or(u32::MAX);
-        loop {
-            if self.is_over() {
-                return;
-            }
-            let Some(behind) = lock(&self.witness).behind() else { return };
-            if Instant::now() >= until {
-                lock(&self.witness).violated("P8 no progress after healing", behind);
-                return;
-            }
-            sleep(SUPERVISION_INTERVAL / 4).await;
-            self.supervise().await;
-        }
-    }
-
-    /// Nothing is written after a restart when there is nothing to carry.
-    async fn restart_in_quiet(&mut self) {
-        for worker in self.workers.iter_mut().filter_map(Option::take) {
-            worker.stop();
-            let asked = Instant::now();
-            drop(worker.ended().await);
-            if asked.elapsed() > self.plan.lane.grace_period + SUPERVISION_INTERVAL {
-                lock(&self.witness).violated("P8 a stop beyond its grace", format!("{:?}", asked.elapsed()));
-            }
-        }
-        self.tell(|| "restart in quiet".to_owned());
-        let (durable, landings) = (self.ground.durable(), lock(&self.witness).landings);
-        self.start(0);
-        let until = Instant::now() + QUIET + self.plan.reader.discovery_interval * 2;
-        while Instant::now() < until && !self.is_over() {
-            sleep(SUPERVISION_INTERVAL).await;
-            self.supervise().await;
-        }
-        if without_repeated_gaps(self.ground.durable()) != without_repeated_gaps(durable)
-            || lock(&self.witness).landings != landings
-        {
-            lock(&self.witness).violated("written after a restart in quiet", "see the landings after it".to_owned());
-        }
-    }
-
-    /// The end: the oracle's word, and the honesty about what was lost.
-    fn judge(&mut self) {
-        self.collect_hits();
-        let mut witness = lock(&self.witness);
-        if witness.violation().is_some() || self.halted {
-            return;
-        }
-        witness.check_losses();
-        let (durable, manner) = (self.ground.durable(), witness.manner());
-        if let Err(violation) = oracle::compare(witness.history(), &durable, manner) {
-            witness.violated(violation.check, violation.detail);
-        }
-    }
-
     fn collect_hits(&mut self) {
         if self.healed_at.is_some() {
             return;
@@ -388,13 +310,6 @@ impl<G: Ground> Scene<G> {
         let mut witness = lock(&self.witness);
         Shown { violation: witness.violation(), trace: witness.take_trace(), hits: self.hits.clone() }
     }
-}
-
-/// Behind a gap without a record yet, a restart finds the same gap again and puts it on record once more.
-fn without_repeated_gaps(mut durable: Durable) -> Durable {
-    durable.gaps.sort();
-    durable.gaps.dedup();
-    durable
 }
 
 /// The service without faults: prompt, consistent, and with shards that close only when the plan says so.

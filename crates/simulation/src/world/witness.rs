@@ -3,6 +3,8 @@
 //!
 //! It judges by the truth and by the order of landings alone; it never asks the engine anything.
 
+mod losses;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
@@ -13,9 +15,6 @@ use super::history::History;
 use crate::face::VirtualClock;
 use crate::service::Service;
 
-/// Longest absence after which a whole-stream gap "away" is not legal yet: the service keeps records for 24 hours, and the
-/// hour between is the reader's margin.
-const AWAY_MIN_MS: i64 = 23 * 60 * 60 * 1000;
 /// Lines of a trace that are kept.
 const TRACE_LINES_MAX: usize = 200_000;
 
@@ -198,21 +197,6 @@ impl Witness {
         }
     }
 
-    /// I8: a gap says the truth.
-    fn check_gaps(&mut self, landing: &Landing) {
-        for (shard, cause) in &landing.gaps {
-            let lost = self.history.lost_unread(&self.settled, &self.positions);
-            let away = cause == "away" && self.clock.now_ms() - self.contact_ms >= AWAY_MIN_MS;
-            let unknown =
-                shard.as_ref().is_some_and(|shard| self.history.position_is_trimmed(shard, self.positions.get(shard)));
-            if !lost && !away && !unknown {
-                let detail = format!("a gap ({cause}, shard {shard:?}) although nothing was trimmed unread");
-                self.violated("I8 a gap without loss", detail);
-            }
-            self.gapped.insert((shard.clone(), cause.clone()));
-        }
-    }
-
     fn settle_dead_letter(&mut self, event_id: &str) {
         match self.history.by_event_id.get(event_id) {
             Some(&index) if !self.settled[index] => self.settled[index] = true,
@@ -301,8 +285,8 @@ impl Witness {
         }
     }
 
-    /// Records that are neither settled nor trimmed unread, and closed shards that are not drained: nothing when everything
-    /// was carried.
+    /// Records that are neither settled nor trimmed unread, closed shards that are not drained, and gaps that are due:
+    /// nothing when everything was carried.
     pub fn behind(&mut self) -> Option<String> {
         self.learn_if_stale();
         let open = self.history.records.iter().zip(&self.settled).find(|(record, settled)| {
@@ -312,43 +296,14 @@ impl Witness {
         if let Some((record, _)) = open {
             return Some(format!("record {} of shard {}", record.event_id, record.shard));
         }
-        let undrained = self.history.undrained(&self.positions);
-        undrained.map(|shard| format!("the end of shard {shard}, which stands at {:?}", self.positions.get(&shard)))
-    }
-
-    /// Something that the pipeline was to carry was trimmed before that.
-    pub fn has_losses(&mut self) -> bool {
-        self.learn();
-        let records = self.history.records.iter().enumerate();
-        records
-            .into_iter()
-            .any(|(index, record)| record.trimmed && !self.settled[index] && !self.before_contact.contains(&index))
-    }
-
-    /// I8: where records were trimmed unread there is a gap on record.
-    pub fn check_losses(&mut self) {
-        self.check_losses_of_shards();
-        if self.has_losses() && self.gapped.is_empty() {
-            self.violated("I8 silent loss", "records were trimmed unread and no gap is on record".into());
+        if let Some(shard) = self.history.undrained(&self.positions) {
+            return Some(format!("the end of shard {shard}, which stands at {:?}", self.positions.get(&shard)));
         }
-    }
-
-    /// Behind records that were carried, those that were trimmed unread are a gap of that very shard.
-    fn check_losses_of_shards(&mut self) {
-        let lost = |index: &usize| self.history.records[*index].trimmed && !self.settled[*index];
-        let seen = |index: &usize| {
-            let record = &self.history.records[*index];
-            let next = self.next_of_key.get(&record.key);
-            self.manner == Manner::Folded && next.is_some_and(|next| record.ordinal < *next)
+        let trimmed = |(shard, position): &(&String, &Position)| {
+            self.history.position_is_trimmed(shard, Some(position)) && !self.is_told(shard)
         };
-        let told = |shard: &String| self.gapped.iter().any(|(of, _)| of.as_ref() == Some(shard));
-        let silent = self.history.shards_with_records().find_map(|(shard, records)| {
-            let mut behind = records.iter().skip_while(|index| !self.settled[**index]);
-            behind.find(|index| lost(index) && !seen(index) && !told(shard)).map(|index| (shard, index))
-        });
-        if let Some(detail) = silent.map(|(shard, at)| format!("{} of {shard}", self.history.records[*at].event_id)) {
-            self.violated("I8 silent loss in a shard", detail);
-        }
+        let untold = self.positions.iter().filter(|(_, position)| **position != Position::End).find(trimmed);
+        untold.map(|(shard, position)| format!("the gap of shard {shard}, whose position {position:?} was trimmed"))
     }
 
     /// A newer owner or session holds this lane now: what comes under an older epoch was not fenced (P4).

@@ -12,8 +12,8 @@ use crate::settings::StartAt;
 /// Complete listings without a shard that say that it is gone: one answer alone proves nothing.
 const ABSENCES_PROVE: u32 = 2;
 /// Time between the first and the last of them, once the stream is known. A new shard may be listed a minute late, and
-/// its own child before it: what a listing does not have yet is no loss.
-const ABSENCE_PROVES_AFTER: Duration = Duration::from_secs(120);
+/// its own child before it: what a listing does not have yet is no loss, and no end.
+pub(super) const LATE_MAX: Duration = Duration::from_secs(120);
 
 /// A shard so much older than another one has no parent that is still to be listed.
 const OLD_MS: u64 = 300_000;
@@ -42,7 +42,7 @@ impl Absence {
 
     /// The shard is gone.
     pub fn is_proven(self) -> bool {
-        self.is_likely() && self.last_at.saturating_sub(self.first_at) >= ABSENCE_PROVES_AFTER
+        self.is_likely() && self.last_at.saturating_sub(self.first_at) >= LATE_MAX
     }
 }
 
@@ -57,7 +57,9 @@ impl ShardGraph {
 
     /// Takes the shards of a listing, complete or broken off.
     pub fn merge_listing(&mut self, number: u64, complete: bool, disabled: bool, shards: &[ListedShard]) {
-        self.disabled |= disabled;
+        if disabled {
+            self.disabled_at.get_or_insert(self.listings.begun_at);
+        }
         for listed in shards {
             self.see(listed, number);
         }
@@ -68,6 +70,7 @@ impl ShardGraph {
         let listed: BTreeSet<&ShardId> = shards.iter().map(|listed| &listed.shard).collect();
         self.listings.complete += 1;
         self.listings.complete_newest = self.listings.complete_newest.max(number);
+        self.listings.complete_newest_at = self.listings.begun_at;
         self.count_absences(number, &listed);
         if self.listings.complete == 1 {
             self.listings.bootstrap = listed.into_iter().cloned().collect();
@@ -106,7 +109,7 @@ impl ShardGraph {
     /// Whether a complete listing soon would let something go on: a shard whose parent may be gone before the stream is
     /// known, or an end whose children are not found.
     pub fn wants_listing(&self) -> bool {
-        let unsettled = |leaf: &super::Leaf| !leaf.settled(self.disabled);
+        let unsettled = |leaf: &super::Leaf| !leaf.settled();
         self.leaves.values().any(unsettled) || self.listings.complete_newest <= self.drained_at_listing
     }
 

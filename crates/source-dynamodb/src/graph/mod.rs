@@ -36,8 +36,8 @@ pub(crate) struct ShardGraph {
     lanes: Vec<Lane>,
     /// All shards of a first complete listing are stored: unknown parents and new roots are gaps from now on.
     known: bool,
-    /// The stream was turned off: nothing will be added.
-    disabled: bool,
+    /// When a listing first said that the stream was turned off: nothing is added from then on.
+    disabled_at: Option<Duration>,
     listings: Listings,
     /// Unregistered shards of which it is not clear yet whether their parent is gone.
     unplaced: BTreeSet<ShardId>,
@@ -69,6 +69,8 @@ struct Listings {
     begun_at: Duration,
     complete: u64,
     complete_newest: u64,
+    /// When that one began.
+    complete_newest_at: Duration,
     /// Shards of the first complete listing that are not stored yet.
     bootstrap: BTreeSet<ShardId>,
 }
@@ -91,7 +93,7 @@ impl ShardGraph {
             children: BTreeMap::new(),
             lanes: (0..lanes.max(1)).map(|_| Lane::default()).collect(),
             known: false,
-            disabled: false,
+            disabled_at: None,
             listings: Listings::default(),
             unplaced: BTreeSet::new(),
             undrained: BTreeSet::new(),
@@ -233,9 +235,10 @@ impl ShardGraph {
         self.known && self.busy.is_empty() && self.settled()
     }
 
-    /// The stream was turned off and every shard is drained.
+    /// The stream was turned off, long enough ago for its last shards to be listed, and every shard is drained.
     pub fn ended(&self) -> bool {
-        self.disabled && self.all_drained() && self.settled()
+        let since_disabled = self.disabled_at.map(|at| self.listings.complete_newest_at.saturating_sub(at));
+        since_disabled.is_some_and(|since| since >= listing::LATE_MAX) && self.all_drained() && self.settled()
     }
 
     /// Every known shard is drained.
@@ -248,7 +251,7 @@ impl ShardGraph {
         self.lanes.iter().all(|lane| lane.opened && lane.steps_due.is_empty())
             && self.listings.complete_newest > self.drained_at_listing
             && !self.stream_gaps.iter().any(|gap| gap.carrier.is_none())
-            && self.leaves.values().all(|leaf| leaf.settled(self.disabled))
+            && self.leaves.values().all(|leaf| leaf.settled())
     }
 
     fn insert(&mut self, id: ShardId, parent: Option<ShardId>) {
@@ -347,9 +350,8 @@ impl ShardGraph {
 }
 
 impl Leaf {
-    fn settled(&self, disabled: bool) -> bool {
-        // A child may be listed up to a minute late, but only while the stream is on.
-        self.listings_without_child >= if disabled { 1 } else { 2 }
+    fn settled(&self) -> bool {
+        self.listings_without_child >= 2
     }
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tailwater_model::{Advance, Gap, GapCause, Position, Progress, SequenceNumber, ShardId, ShardProgress, Step};
 
+use super::listing::LATE_MAX;
 use super::{ShardGraph, TrimmedMeans};
 use crate::api::{IteratorStart, ListedShard};
 use crate::settings::{OnGap, StartAt};
@@ -370,7 +371,17 @@ fn the_tip_waits_for_the_children_of_what_ended() {
     world.graph.set_quiet(&id("B"), false);
     assert!(!world.graph.at_tip());
     world.read("B", None, true);
-    let listing = world.graph.begin_listing(world.now);
-    world.graph.merge_listing(listing, true, true, &listed(&["A.", "B."]));
-    assert!(world.graph.ended() && world.graph.at_tip(), "the stream was turned off: one listing is enough");
+    let list_disabled = |world: &mut Fixture| {
+        let listing = world.graph.begin_listing(world.now);
+        world.graph.merge_listing(listing, true, true, &listed(&["A.", "B."]));
+    };
+    list_disabled(&mut world);
+    list_disabled(&mut world);
+    assert!(
+        world.graph.at_tip() && !world.graph.ended(),
+        "a child of B may be listed late, although the stream is off"
+    );
+    world.now += LATE_MAX;
+    list_disabled(&mut world);
+    assert!(world.graph.ended());
 }

@@ -1,0 +1,105 @@
+//! The end of a world: healing, what can be carried is carried, quiet, a restart in quiet, and the judgement.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::{SUPERVISION_INTERVAL, Scene, healthy};
+use crate::face::NetworkFaults;
+use crate::service::Manners;
+use crate::world::ground::{Durable, Ground, SinkFaults, lock};
+use crate::world::oracle;
+
+/// What the last faults may still cost after they ended: calls that hang, waits that have grown, records that come late.
+const AFTERMATH: Duration = Duration::from_secs(20 * 60);
+/// What a shard may cost then: its end has to be seen, and its children to be found.
+const PER_SHARD: Duration = Duration::from_secs(120);
+/// How long a restart in quiet is watched.
+const QUIET: Duration = Duration::from_secs(120);
+
+impl<G: Ground> Scene<G> {
+    pub(super) async fn heal(&mut self) {
+        self.tell(|| "heal".to_owned());
+        self.collect_hits();
+        self.healed_at = Some(Instant::now());
+        self.away_until = None;
+        self.crash_at_call = None;
+        // A listing may be under way, whose next page goes on in the order of the last.
+        {
+            let mut service = lock(&self.service);
+            let listing_shuffled = service.manners_mut().listing_shuffled;
+            *service.manners_mut() = Manners { listing_shuffled, ..healthy(self.plan.shards) };
+        }
+        let latency = Duration::from_millis(1)..Duration::from_millis(80);
+        self.network.set_faults(NetworkFaults { latency, ..NetworkFaults::default() });
+        self.ground.set_faults(&SinkFaults::default());
+        self.workers.iter().flatten().for_each(|worker| worker.seam.freeze(false));
+        self.supervise().await;
+    }
+
+    /// P8: what can be carried is carried within its time, without anybody's help but a supervisor's.
+    pub(super) async fn carry_everything(&mut self) {
+        let shards = lock(&self.witness).history().shards_listed();
+        let reader = &self.plan.reader;
+        let per_shard = PER_SHARD + reader.discovery_interval * 2 + reader.poll_interval_max * 2;
+        let until = Instant::now() + AFTERMATH + per_shard * u32::try_from(shards).unwrap_or(u32::MAX);
+        loop {
+            if self.is_over() {
+                return;
+            }
+            let Some(behind) = lock(&self.witness).behind() else { return };
+            if Instant::now() >= until {
+                lock(&self.witness).violated("P8 no progress after healing", behind);
+                return;
+            }
+            sleep(SUPERVISION_INTERVAL / 4).await;
+            self.supervise().await;
+        }
+    }
+
+    /// Nothing is written after a restart when there is nothing to carry.
+    pub(super) async fn restart_in_quiet(&mut self) {
+        for worker in self.workers.iter_mut().filter_map(Option::take) {
+            worker.stop();
+            let asked = Instant::now();
+            drop(worker.ended().await);
+            if asked.elapsed() > self.plan.lane.grace_period + SUPERVISION_INTERVAL {
+                lock(&self.witness).violated("P8 a stop beyond its grace", format!("{:?}", asked.elapsed()));
+            }
+        }
+        self.tell(|| "restart in quiet".to_owned());
+        let (durable, landings) = (self.ground.durable(), lock(&self.witness).landings);
+        self.start(0);
+        let until = Instant::now() + QUIET + self.plan.reader.discovery_interval * 2;
+        while Instant::now() < until && !self.is_over() {
+            sleep(SUPERVISION_INTERVAL).await;
+            self.supervise().await;
+        }
+        if without_repeated_gaps(self.ground.durable()) != without_repeated_gaps(durable)
+            || lock(&self.witness).landings != landings
+        {
+            lock(&self.witness).violated("written after a restart in quiet", "see the landings after it".to_owned());
+        }
+    }
+
+    /// The end: the oracle's word, and the honesty about what was lost.
+    pub(super) fn judge(&mut self) {
+        self.collect_hits();
+        let mut witness = lock(&self.witness);
+        if witness.violation().is_some() || self.halted {
+            return;
+        }
+        witness.check_losses();
+        let (durable, manner) = (self.ground.durable(), witness.manner());
+        if let Err(violation) = oracle::compare(witness.history(), &durable, manner) {
+            witness.violated(violation.check, violation.detail);
+        }
+    }
+}
+
+/// Behind a gap without a record yet, a restart finds the same gap again and puts it on record once more.
+fn without_repeated_gaps(mut durable: Durable) -> Durable {
+    durable.gaps.sort();
+    durable.gaps.dedup();
+    durable
+}
