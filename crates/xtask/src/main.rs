@@ -15,6 +15,7 @@ mod bench;
 mod chaos;
 mod command;
 mod compose;
+mod counts;
 mod deny;
 mod endpoints;
 mod interrupt;
@@ -92,6 +93,12 @@ enum XtaskCommand {
     Tidy,
     /// Count the instructions that one page costs, against the SDK's own types.
     Bench,
+    /// Count the instructions of the hottest paths and hold them to bench/counts.toml.
+    Counts {
+        /// Hold what is counted now.
+        #[arg(long)]
+        accept: bool,
+    },
     /// Check licences, banned crates and sources of the dependencies (installs cargo-deny where it is missing).
     Deny,
 }
@@ -121,6 +128,7 @@ fn run(command: XtaskCommand) -> Result<()> {
         XtaskCommand::Planted { bugs } => planted::run(&bugs),
         XtaskCommand::Tidy => tidy::run(),
         XtaskCommand::Bench => bench::run(),
+        XtaskCommand::Counts { accept } => counts::run(accept),
         XtaskCommand::Deny => deny::run(),
     }
 }
