@@ -1,245 +1,246 @@
 //! A replay: pages of `GetRecords` that were rendered before, for any number of shards, so that the source is never what a
 //! benchmark waits for.
 //!
-//! All shards serve the same pages. Iterators say shard and page, so a call leaves nothing behind but the rate of listings.
+//! All shards serve the same pages, with their own keys and with sequence numbers that never come twice in a lineage. What
+//! an iterator leads to follows from its text and the time, so a call leaves nothing behind but counts and the rate of
+//! listings.
 //!
 //! Deliberately absent: the manners of the [`service`](crate::service); trimming, splits, expiry.
 
+mod image;
 mod page;
 mod server;
+mod shards;
+#[cfg(test)]
+mod tests;
+mod timeline;
 
-pub use page::Profile;
-pub use server::serve;
+pub use image::{HOT_KEYS, Profile};
+pub use server::{Clock, serve};
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
-use page::{Page, place, render, sequence};
+use image::RecordWriter;
+use page::{Page, Values, place, sequence};
+use shards::{Shard, not_found};
+use timeline::Timeline;
 
+/// The table.
+pub const TABLE: &str = "Replay";
 /// The stream's ARN.
 pub const STREAM_ARN: &str = "arn:aws:dynamodb:us-east-1:000000000000:table/Replay/stream/2026-11-24T00:00:00.000";
 const LABEL: &str = "2026-11-24T00:00:00.000";
-/// Most shards of a listing's page, and most listings a second (DynamoDB API reference, `DescribeStream`).
-const LISTING_SHARDS_MAX: u64 = 100;
-const LISTINGS_PER_SECOND_MAX: u32 = 10;
+/// Most listings a second (DynamoDB API reference, `DescribeStream`).
+pub const LISTINGS_PER_SECOND_MAX: u32 = 10;
+/// Most lineages: what their part of a key can tell apart.
+pub const SHARDS_MAX: u64 = 1_000_000;
+
+/// What a replay serves.
+#[derive(Clone, Copy, Debug)]
+pub struct ReplaySettings {
+    /// What records look like.
+    pub profile: Profile,
+    /// Shards that are open at the same time, up to [`SHARDS_MAX`].
+    pub shards: u64,
+    /// Pages that are rendered, at least one.
+    pub pages: u64,
+    /// How often each shard ends after the rendered pages; all but the last time it has one child. Without it, shards
+    /// never end and have the pages again and again.
+    pub generations: Option<u64>,
+    /// Records that arrive in each shard a second, from `started_at_us` on; new images then say when as `at_ms`, and as
+    /// `served_us` when the page was answered. Without it, all records were always there.
+    pub rate: Option<u32>,
+    /// Microseconds since 1970.
+    pub started_at_us: i64,
+    /// `DescribeStream` calls a second above which they are throttled.
+    pub listings_per_second_max: u32,
+    /// Where all chance starts from.
+    pub seed: u64,
+}
 
 /// Pages and how they are served.
 #[derive(Debug)]
 pub struct Replay {
-    profile: Profile,
-    shards: u64,
+    settings: ReplaySettings,
     pages: Vec<Page>,
-    /// Checksums of the pages' records with what closes an answer.
-    tails: Vec<crc32fast::Hasher>,
-    ends: bool,
+    timeline: Timeline,
     /// The second of the last listing, and how many it had.
     listings: Mutex<(i64, u32)>,
+    calls: Counters,
 }
 
-/// What closes an answer after its records.
-const TAIL: &str = "]}";
+/// Calls that were answered, and what `GetRecords` gave.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Calls {
+    /// `DescribeStream`, without those that were throttled.
+    pub describe_stream: u64,
+    /// `GetShardIterator`.
+    pub get_shard_iterator: u64,
+    /// `GetRecords`.
+    pub get_records: u64,
+    /// Records in all answers.
+    pub records: u64,
+    /// Bytes of all answers with records.
+    pub bytes: u64,
+}
 
-/// The body of an answer with its checksum, or of a refusal.
+#[derive(Debug, Default)]
+struct Counters {
+    describe_stream: AtomicU64,
+    get_shard_iterator: AtomicU64,
+    get_records: AtomicU64,
+    records: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// The body of an answer, or of a refusal.
 pub(super) struct Answer {
     pub(super) status: u16,
-    pub(super) body: String,
-    pub(super) checksum: u32,
+    pub(super) body: Vec<u8>,
 }
 
 impl Replay {
-    /// Renders `pages` pages (at least one) from the seed. When it `ends`, each of the `shards` is closed and has them once;
-    /// otherwise it has them again and again, with the same sequence numbers.
-    pub fn new(profile: Profile, shards: u64, pages: u64, ends: bool, seed: u64) -> Self {
-        let mut rng = fastrand::Rng::with_seed(seed);
-        let pages: Vec<Page> = (0..pages.max(1)).map(|page| render(profile, page, &mut rng)).collect();
-        let tails = pages.iter().map(|page| {
-            let mut hasher = crc32fast::Hasher::new();
-            hasher.update(page.records.as_bytes());
-            hasher.update(TAIL.as_bytes());
-            hasher
-        });
-        Self { profile, shards, tails: tails.collect(), pages, ends, listings: Mutex::new((i64::MIN, 0)) }
+    /// Renders the pages.
+    pub fn new(settings: ReplaySettings) -> Self {
+        let mut writer = RecordWriter::new(settings.profile, settings.rate.is_some(), settings.seed);
+        let pages: Vec<Page> = (0..settings.pages.max(1)).map(|_| Page::render(&mut writer)).collect();
+        let timeline = Timeline::new(&pages, settings.shards, settings.rate, settings.started_at_us);
+        Self { settings, pages, timeline, listings: Mutex::new((i64::MIN, 0)), calls: Counters::default() }
     }
 
-    /// Records that one shard serves before its pages end or begin again.
+    /// Records that one shard has before it ends or has the same pages again.
     pub fn records_per_shard(&self) -> u64 {
-        self.pages.iter().map(|page| page.count).sum()
+        self.timeline.records()
     }
 
-    pub(super) fn answer(&self, now_ms: i64, target: &str, body: &[u8]) -> Answer {
+    /// What was asked for until now.
+    pub fn calls(&self) -> Calls {
+        Calls {
+            describe_stream: self.calls.describe_stream.load(Relaxed),
+            get_shard_iterator: self.calls.get_shard_iterator.load(Relaxed),
+            get_records: self.calls.get_records.load(Relaxed),
+            records: self.calls.records.load(Relaxed),
+            bytes: self.calls.bytes.load(Relaxed),
+        }
+    }
+
+    pub(super) fn answer(&self, now_us: i64, target: &str, body: &[u8]) -> Answer {
         let Ok(request) = serde_json::from_slice::<Map<String, Value>>(body) else {
             return refusal("com.amazon.coral.service#SerializationException", "the body is no JSON object");
         };
         let text = |field: &str| request.get(field).and_then(Value::as_str).unwrap_or_default();
-        match target.strip_prefix("DynamoDBStreams_20120810.").unwrap_or_default() {
-            "ListStreams" => {
-                whole(json!({"Streams": [{"StreamArn": STREAM_ARN, "StreamLabel": LABEL, "TableName": "Replay"}]}))
+        match target {
+            "DynamoDBStreams_20120810.GetRecords" => self.records(now_us, text("ShardIterator")),
+            "DynamoDB_20120810.DescribeTable" if text("TableName") == TABLE => self.table(),
+            "DynamoDB_20120810.DescribeTable" => not_found("table"),
+            "DynamoDBStreams_20120810.ListStreams" => {
+                whole(&json!({"Streams": [{"StreamArn": STREAM_ARN, "StreamLabel": LABEL, "TableName": TABLE}]}))
             }
-            "DescribeStream" | "GetShardIterator" if text("StreamArn") != STREAM_ARN => not_found("stream"),
-            "DescribeStream" if self.too_often(now_ms) => {
+            "DynamoDBStreams_20120810.DescribeStream" | "DynamoDBStreams_20120810.GetShardIterator"
+                if text("StreamArn") != STREAM_ARN =>
+            {
+                not_found("stream")
+            }
+            "DynamoDBStreams_20120810.DescribeStream" if self.too_often(now_us) => {
                 refusal("com.amazon.coral.availability#ThrottlingException", "Rate exceeded")
             }
-            "DescribeStream" => self.describe(&request),
-            "GetShardIterator" => self.iterator(text("ShardId"), text("ShardIteratorType"), text("SequenceNumber")),
-            "GetRecords" => self.records(text("ShardIterator")),
-            _ => refusal("com.amazon.coral.service#UnknownOperationException", "no operation of streams"),
+            "DynamoDBStreams_20120810.DescribeStream" => self.describe(now_us, &request),
+            "DynamoDBStreams_20120810.GetShardIterator" => self.iterator(now_us, &request),
+            _ => refusal("com.amazon.coral.service#UnknownOperationException", "no operation of a replay"),
         }
     }
 
-    fn too_often(&self, now_ms: i64) -> bool {
+    fn too_often(&self, now_us: i64) -> bool {
         let mut listings = self.listings.lock().unwrap_or_else(PoisonError::into_inner);
-        let second = now_ms.div_euclid(1_000);
+        let second = now_us.div_euclid(1_000_000);
         *listings = if listings.0 == second { (second, listings.1.saturating_add(1)) } else { (second, 1) };
-        listings.1 > LISTINGS_PER_SECOND_MAX
+        listings.1 > self.settings.listings_per_second_max
     }
 
-    fn describe(&self, request: &Map<String, Value>) -> Answer {
-        let start = match request.get("ExclusiveStartShardId").and_then(Value::as_str) {
-            None => 0,
-            Some(after) => match self.shard(after) {
-                Some(shard) => shard + 1,
-                None => return not_found("shard"),
-            },
-        };
-        let limit = request.get("Limit").and_then(Value::as_u64).unwrap_or(LISTING_SHARDS_MAX);
-        let end = start.saturating_add(limit.clamp(1, LISTING_SHARDS_MAX)).min(self.shards);
-        // No shard of a replay has children.
-        let listed = if request.get("ShardFilter").is_some_and(Value::is_object) { start..start } else { start..end };
-        let mut range = json!({"StartingSequenceNumber": sequence(0, 0).to_string()});
-        if let (true, Some(last)) = (self.ends, self.pages.last()) {
-            range["EndingSequenceNumber"] = sequence(self.pages.len() as u64 - 1, last.count - 1).to_string().into();
-        }
-        let more = listed.end < self.shards && !listed.is_empty();
-        let shards: Vec<Value> =
-            listed.map(|shard| json!({"ShardId": shard_id(shard), "SequenceNumberRange": range})).collect();
-        let mut description = json!({
-            "StreamArn": STREAM_ARN, "StreamLabel": LABEL, "StreamStatus": "ENABLED", "TableName": "Replay",
-            "StreamViewType": self.profile.view_type(), "Shards": shards,
-        });
-        if more {
-            description["LastEvaluatedShardId"] = shard_id(end - 1).into();
-        }
-        whole(json!({"StreamDescription": description}))
-    }
-
-    fn iterator(&self, shard: &str, kind: &str, number: &str) -> Answer {
-        let Some(shard) = self.shard(shard) else { return not_found("shard") };
-        let page = match (kind, place(number)) {
-            ("TRIM_HORIZON", _) => 0,
-            // Pages are the unit: a place inside of one begins that page again.
-            ("AFTER_SEQUENCE_NUMBER", Some((page, index))) => {
-                let is_last = self.page(page).is_some_and(|page| index + 1 == page.count);
-                if is_last { page + 1 } else { page }
-            }
-            ("AT_SEQUENCE_NUMBER", Some((page, _))) => page,
-            ("LATEST", _) => self.pages.len() as u64,
+    fn iterator(&self, now_us: i64, request: &Map<String, Value>) -> Answer {
+        self.calls.get_shard_iterator.fetch_add(1, Relaxed);
+        let text = |field: &str| request.get(field).and_then(Value::as_str).unwrap_or_default();
+        let Some(shard) = self.shard(text("ShardId"), now_us) else { return not_found("shard") };
+        let first = self.first_page(shard);
+        let (page, index) = match (text("ShardIteratorType"), place(text("SequenceNumber"))) {
+            ("TRIM_HORIZON", _) => (first, 0),
+            ("AFTER_SEQUENCE_NUMBER", Some((page, index))) => self.settle(page, index + 1),
+            ("AT_SEQUENCE_NUMBER", Some(place)) => place,
+            // Where everything was always there, nothing is younger than now.
+            ("LATEST", _) if self.settings.rate.is_none() => (self.end_page(shard).unwrap_or(first), 0),
+            ("LATEST", _) => self.timeline.tip(shard.lineage, now_us),
             _ => return refusal("com.amazon.coral.validate#ValidationException", "no such place"),
         };
-        whole(json!({"ShardIterator": format!("{shard}.{page}")}))
+        let page = page.clamp(first, self.end_page(shard).unwrap_or(u64::MAX));
+        whole(&json!({"ShardIterator": iterator_text(shard, page, index)}))
     }
 
-    fn records(&self, iterator: &str) -> Answer {
-        let parsed = iterator.split_once('.').and_then(|(shard, page)| Some((shard.parse().ok()?, page.parse().ok()?)));
-        let Some((shard, number)) = parsed.filter(|(shard, _): &(u64, u64)| *shard < self.shards) else {
+    /// The records of one page that have arrived, from the iterator's place on.
+    fn records(&self, now_us: i64, iterator: &str) -> Answer {
+        let Some((shard, page, index)) = self.parse_iterator(iterator) else {
             return refusal("com.amazon.coral.validate#ValidationException", "Invalid ShardIterator");
         };
-        let count = self.pages.len() as u64;
-        if self.ends && number >= count {
-            return whole(json!({"Records": []}));
-        }
-        let next = number.wrapping_add(1);
+        self.calls.get_records.fetch_add(1, Relaxed);
+        let end_page = self.end_page(shard);
+        let before = self.timeline.records_before(page);
+        let arrived = self.timeline.arrived(shard.lineage, now_us).saturating_sub(before);
+        let rendered = self.pages.get((page % self.timeline.pages()) as usize);
+        let Some(rendered) = rendered.filter(|_| end_page.is_none_or(|end| page < end)) else {
+            return whole(&json!({"Records": []}));
+        };
+        let available = index..arrived.min(rendered.count()).max(index);
+        let (next_page, next_index) = self.settle(page, available.end);
+        let mut body = Vec::with_capacity(PAGE_ANSWER_BYTES);
+        body.push(b'{');
         // The last page of a closed shard carries records and no next iterator.
-        let head = if self.ends && next == count {
-            r#"{"Records":["#.to_owned()
-        } else {
-            format!(r#"{{"NextShardIterator":"{shard}.{next}","Records":["#)
+        if end_page != Some(next_page) {
+            let next = iterator_text(shard, next_page, next_index);
+            body.extend_from_slice(format!(r#""NextShardIterator":"{next}","#).as_bytes());
+        }
+        body.extend_from_slice(br#""Records":["#);
+        let values = |index: u64| Values {
+            lineage: shard.lineage,
+            sequence: sequence(page, index),
+            arrived_us: self.timeline.arrival_us(shard.lineage, before + index),
+            served_us: now_us,
         };
-        let Some((page, tail)) = self.page(number).zip(self.tails.get((number % count) as usize)) else {
-            return refusal("com.amazonaws.dynamodb.v20120810#InternalServerError", "no such page");
-        };
-        let mut checksum = crc32fast::Hasher::new();
-        checksum.update(head.as_bytes());
-        checksum.combine(tail);
-        let body = [head.as_str(), &page.records, TAIL].concat();
-        Answer { status: 200, body, checksum: checksum.finalize() }
+        let count = rendered.serve(available, values, &mut body);
+        body.extend_from_slice(b"]}");
+        if count > 0 {
+            self.calls.records.fetch_add(count, Relaxed);
+            self.calls.bytes.fetch_add(body.len() as u64, Relaxed);
+        }
+        Answer { status: 200, body }
     }
 
-    fn page(&self, number: u64) -> Option<&Page> {
-        self.pages.get((number % self.pages.len() as u64) as usize)
+    /// The same place, or the next page's begin when it is the end of a page.
+    fn settle(&self, page: u64, index: u64) -> (u64, u64) {
+        let count = self.pages.get((page % self.timeline.pages()) as usize).map_or(0, Page::count);
+        if index >= count { (page.saturating_add(1), 0) } else { (page, index) }
     }
 
-    fn shard(&self, id: &str) -> Option<u64> {
-        let number = id.rsplit_once('-')?.1.parse().ok()?;
-        (number < self.shards && shard_id(number) == id).then_some(number)
+    fn parse_iterator(&self, text: &str) -> Option<(Shard, u64, u64)> {
+        let mut numbers = text.split('.').map(|number| number.parse::<u64>().ok());
+        let mut next = || numbers.next().flatten();
+        let shard = Shard { lineage: next()?, generation: next()? };
+        (shard.lineage < self.settings.shards).then_some((shard, next()?, next()?))
     }
 }
 
-fn shard_id(number: u64) -> String {
-    format!("shardId-00000001795500000000-{number:08}")
+/// Room for a whole page, so that it is never moved while it is written.
+const PAGE_ANSWER_BYTES: usize = 1 << 20;
+
+fn iterator_text(shard: Shard, page: u64, index: u64) -> String {
+    format!("{}.{}.{page}.{index}", shard.lineage, shard.generation)
 }
 
-fn whole(body: Value) -> Answer {
-    let body = body.to_string();
-    Answer { status: 200, checksum: crc32fast::hash(body.as_bytes()), body }
+fn whole(body: &Value) -> Answer {
+    Answer { status: 200, body: body.to_string().into_bytes() }
 }
 
 fn refusal(wire_type: &str, message: &str) -> Answer {
-    Answer { status: 400, ..whole(json!({"__type": wire_type, "message": message})) }
-}
-
-fn not_found(what: &str) -> Answer {
-    let message = format!("Requested resource not found: {what}");
-    refusal("com.amazonaws.dynamodb.v20120810#ResourceNotFoundException", &message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(replay: &Replay, iterator: &str) -> (Value, String) {
-        let answer = replay.records(iterator);
-        assert_eq!(answer.checksum, crc32fast::hash(answer.body.as_bytes()));
-        (serde_json::from_str(&answer.body).expect("JSON"), answer.body)
-    }
-
-    #[test]
-    fn every_profile_is_json_with_the_right_checksum_and_the_same_for_a_seed() {
-        use Profile::{Fat, FourKilobytes, KeysOnly, NonAscii, OneKilobyte, Tiny};
-        for profile in [OneKilobyte, FourKilobytes, Fat, Tiny, KeysOnly, NonAscii] {
-            let replay = Replay::new(profile, 3, 2, true, 7);
-            let (first, body) = read(&replay, "2.0");
-            assert_eq!(first["NextShardIterator"], "2.1");
-            let (last, _) = read(&replay, "2.1");
-            assert!(last.get("NextShardIterator").is_none());
-            let records = [&first, &last].map(|page| page["Records"].as_array().expect("records").len() as u64);
-            assert_eq!(records.iter().sum::<u64>(), replay.records_per_shard());
-            assert!(records.iter().all(|count| *count > 0), "{profile:?}");
-            assert_eq!(read(&Replay::new(profile, 3, 2, true, 7), "2.0").1, body);
-        }
-    }
-
-    #[test]
-    fn listings_are_paged_and_have_a_rate() {
-        let replay = Replay::new(Profile::Tiny, 250, 1, false, 1);
-        let (mut after, mut sizes) = (None, Vec::new());
-        loop {
-            let request = json!({"StreamArn": STREAM_ARN, "ExclusiveStartShardId": after}).to_string();
-            let answer = replay.answer(0, "DynamoDBStreams_20120810.DescribeStream", request.as_bytes());
-            let listing: Value = serde_json::from_str(&answer.body).expect("JSON");
-            sizes.push(listing["StreamDescription"]["Shards"].as_array().expect("shards").len());
-            after = listing["StreamDescription"]["LastEvaluatedShardId"].as_str().map(str::to_owned);
-            if after.is_none() {
-                break;
-            }
-        }
-        assert_eq!(sizes, [100, 100, 50]);
-        let again = |now_ms| {
-            let request = json!({"StreamArn": STREAM_ARN}).to_string();
-            replay.answer(now_ms, "DynamoDBStreams_20120810.DescribeStream", request.as_bytes()).status
-        };
-        let statuses: Vec<u16> = (0..8).map(|_| again(999)).collect();
-        assert_eq!(statuses, [200, 200, 200, 200, 200, 200, 200, 400]);
-        assert_eq!(again(1_000), 200);
-    }
+    Answer { status: 400, ..whole(&json!({"__type": wire_type, "message": message})) }
 }
