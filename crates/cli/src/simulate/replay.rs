@@ -18,12 +18,15 @@ pub struct ReplayArguments {
         ]
     )]
     pub replay: Option<Profile>,
-    /// Pages of GetRecords that each shard of a replay has, again and again
+    /// Pages of GetRecords that a replay renders and has again and again
     #[arg(long, value_name = "N", requires = "replay", default_value_t = 8, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub pages: u16,
-    /// A shard of a replay ends after its pages, and so many follow one after the other
-    #[arg(long, value_name = "N", requires = "replay", value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    pub generations: Option<u32>,
+    /// Pages after which a shard of a replay ends; without it none ever does
+    #[arg(long, value_name = "N", requires = "replay", value_parser = clap::value_parser!(u32).range(1..))]
+    pub shard_pages: Option<u32>,
+    /// Shards of a replay that follow one after the other where they end
+    #[arg(long, value_name = "N", requires = "shard_pages", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..))]
+    pub generations: u16,
     /// Records that arrive in each shard of a replay a second; without it all were always there
     #[arg(long, value_name = "N", requires = "replay")]
     pub rate: Option<u32>,
@@ -36,7 +39,8 @@ impl ReplayArguments {
             profile,
             shards: u64::from(shards),
             pages: u64::from(self.pages),
-            generations: self.generations.map(u64::from),
+            shard_pages: self.shard_pages.map(u64::from),
+            generations: u64::from(self.generations),
             rate: self.rate,
             started_at_us: now_us,
             listings_per_second_max: LISTINGS_PER_SECOND_MAX,
@@ -64,15 +68,16 @@ mod tests {
         else {
             return Ok(None);
         };
-        Ok(arguments.replay.render(arguments.shards, arguments.seed, 0).map(|replay| replay.records_per_shard()))
+        Ok(arguments.replay.render(arguments.shards, arguments.seed, 0).and_then(|replay| replay.records_per_shard()))
     }
 
     #[test]
     fn a_replay_has_its_own_flags_and_none_of_the_service() {
-        assert_eq!(parsed(&["--replay", "tiny", "--pages", "2", "--shards", "9"]).expect("fine"), Some(2_000));
+        assert_eq!(parsed(&["--replay", "tiny", "--shard-pages", "2", "--shards", "9"]).expect("fine"), Some(2_000));
         assert_eq!(parsed(&["--shards", "9"]).expect("fine"), None);
         for wrong in [
             ["--pages", "2", "--seed", "1"],
+            ["--generations", "2", "--replay", "1k"],
             ["--replay", "huge", "--pages", "2"],
             ["--replay", "1k", "--splits", "5%"],
         ] {

@@ -47,9 +47,11 @@ pub struct ReplaySettings {
     pub shards: u64,
     /// Pages that are rendered, at least one.
     pub pages: u64,
-    /// How often each shard ends after the rendered pages; all but the last time it has one child. Without it, shards
-    /// never end and have the pages again and again.
-    pub generations: Option<u64>,
+    /// Pages after which each shard ends; more than are rendered come again with other numbers. Without it, shards never
+    /// end.
+    pub shard_pages: Option<u64>,
+    /// Shards that follow one after the other where they end, at least one: all but the last have one child.
+    pub generations: u64,
     /// Records that arrive in each shard a second, from `started_at_us` on; new images then say when as `at_ms`, and as
     /// `served_us` when the page was answered. Without it, all records were always there.
     pub rate: Option<u32>,
@@ -111,9 +113,9 @@ impl Replay {
         Self { settings, pages, timeline, listings: Mutex::new((i64::MIN, 0)), calls: Counters::default() }
     }
 
-    /// Records that one shard has before it ends or has the same pages again.
-    pub fn records_per_shard(&self) -> u64 {
-        self.timeline.records()
+    /// Records of one shard, the first of its lineage; nothing when it never ends.
+    pub fn records_per_shard(&self) -> Option<u64> {
+        self.settings.shard_pages.map(|pages| self.timeline.records_before(pages))
     }
 
     /// What was asked for until now.

@@ -51,7 +51,7 @@ impl Replay {
             },
             None => {
                 let limit = request.get("Limit").and_then(Value::as_u64).unwrap_or(LISTING_SHARDS_MAX);
-                let all = self.settings.shards.saturating_mul(self.settings.generations.unwrap_or(1));
+                let all = self.settings.shards.saturating_mul(self.generations());
                 let mut rest =
                     (begin..all).map(|number| self.numbered(number)).filter(|shard| self.is_there(*shard, now_us));
                 let page = rest.by_ref().take(limit.clamp(1, LISTING_SHARDS_MAX) as usize).collect();
@@ -74,8 +74,9 @@ impl Replay {
         let mut range = json!({"StartingSequenceNumber": sequence(self.first_page(shard), 0).to_string()});
         // A shard is closed as soon as its last record has arrived: then its child could be there.
         if let Some(end) = self.end_page(shard).filter(|end| self.has_arrived(shard.lineage, *end, now_us)) {
-            let last = self.pages.last().map_or(0, |page| page.count() - 1);
-            range["EndingSequenceNumber"] = sequence(end - 1, last).to_string().into();
+            let last = end.saturating_sub(1);
+            let records = self.timeline.records_before(end) - self.timeline.records_before(last);
+            range["EndingSequenceNumber"] = sequence(last, records.saturating_sub(1)).to_string().into();
         }
         let mut listed = json!({"ShardId": self.id(shard), "SequenceNumberRange": range});
         if let Some(generation) = shard.generation.checked_sub(1) {
@@ -86,12 +87,12 @@ impl Replay {
 
     /// The first page of a shard, counted through its lineage.
     pub(super) fn first_page(&self, shard: Shard) -> u64 {
-        shard.generation.saturating_mul(self.timeline.pages())
+        shard.generation.saturating_mul(self.settings.shard_pages.unwrap_or(0))
     }
 
     /// The page after a shard's last one; nothing when it never ends.
     pub(super) fn end_page(&self, shard: Shard) -> Option<u64> {
-        self.settings.generations.map(|_| self.first_page(shard).saturating_add(self.timeline.pages()))
+        self.settings.shard_pages.map(|pages| self.first_page(shard).saturating_add(pages))
     }
 
     /// The shard of an id, if it is there by now.
@@ -102,13 +103,17 @@ impl Replay {
 
     fn child(&self, parent: Shard) -> Option<Shard> {
         let child = Shard { generation: parent.generation + 1, ..parent };
-        (child.generation < self.settings.generations?).then_some(child)
+        (child.generation < self.generations()).then_some(child)
+    }
+
+    /// Shards of a lineage: a shard that never ends has no child.
+    fn generations(&self) -> u64 {
+        self.settings.shard_pages.map_or(1, |_| self.settings.generations.max(1))
     }
 
     /// Whether a shard exists and everything before it has arrived.
     fn is_there(&self, shard: Shard, now_us: i64) -> bool {
-        shard.generation < self.settings.generations.unwrap_or(1)
-            && self.has_arrived(shard.lineage, self.first_page(shard), now_us)
+        shard.generation < self.generations() && self.has_arrived(shard.lineage, self.first_page(shard), now_us)
     }
 
     fn has_arrived(&self, lineage: u64, page: u64, now_us: i64) -> bool {

@@ -8,7 +8,8 @@ const SETTINGS: ReplaySettings = ReplaySettings {
     profile: Profile::Tiny,
     shards: 3,
     pages: 2,
-    generations: Some(1),
+    shard_pages: Some(2),
+    generations: 1,
     rate: None,
     started_at_us: 0,
     listings_per_second_max: LISTINGS_PER_SECOND_MAX,
@@ -59,7 +60,7 @@ fn every_profile_is_whole_and_the_same_for_a_seed() {
         let (rest, end) = read(&replay, 0, &next.expect("two pages"));
         assert_eq!(end, None, "{name}");
         records.extend(rest);
-        assert_eq!(records.len() as u64, replay.records_per_shard(), "{name}");
+        assert_eq!(Some(records.len() as u64), replay.records_per_shard(), "{name}");
         assert!(records.is_sorted_by(|one, next| number(one) < number(next)), "{name}");
         let events: BTreeSet<String> = records.iter().map(|record| record["eventID"].to_string()).collect();
         assert_eq!(events.len(), records.len(), "{name}");
@@ -71,7 +72,7 @@ fn every_profile_is_whole_and_the_same_for_a_seed() {
 
 #[test]
 fn a_mixed_page_has_all_kinds() {
-    let replay = Replay::new(ReplaySettings { profile: Profile::Mixed, pages: 5, ..SETTINGS });
+    let replay = Replay::new(ReplaySettings { profile: Profile::Mixed, pages: 5, shard_pages: Some(5), ..SETTINGS });
     let mut sizes = BTreeSet::new();
     let mut names = BTreeSet::new();
     let mut next = Some("0.0.0.0".to_owned());
@@ -89,7 +90,7 @@ fn a_mixed_page_has_all_kinds() {
 
 #[test]
 fn few_keys_are_hot() {
-    let replay = Replay::new(ReplaySettings { profile: Profile::HotKeys, pages: 10, generations: None, ..SETTINGS });
+    let replay = Replay::new(ReplaySettings { profile: Profile::HotKeys, pages: 10, shard_pages: None, ..SETTINGS });
     let (mut records, mut next) = (Vec::new(), "0.0.0.0".to_owned());
     while records.len() < 5_000 {
         let (page, after) = read(&replay, 0, &next);
@@ -105,7 +106,7 @@ fn few_keys_are_hot() {
 
 #[test]
 fn an_open_end_has_every_number_once() {
-    let replay = Replay::new(ReplaySettings { generations: None, ..SETTINGS });
+    let replay = Replay::new(ReplaySettings { shard_pages: None, ..SETTINGS });
     let (mut numbers, mut next) = (Vec::new(), "1.0.0.0".to_owned());
     for _ in 0..5 {
         let (page, after) = read(&replay, 0, &next);
@@ -114,6 +115,9 @@ fn an_open_end_has_every_number_once() {
     }
     assert_eq!(numbers.len(), 5_000);
     assert!(numbers.is_sorted_by(|one, next| one < next));
+    let long = Replay::new(ReplaySettings { shard_pages: Some(5), ..SETTINGS });
+    assert_eq!(long.records_per_shard(), Some(5_000));
+    assert_eq!(read(&long, 0, "1.0.4.0"), (read(&replay, 0, "1.0.4.0").0, None));
 }
 
 #[test]
@@ -135,7 +139,7 @@ fn a_place_inside_a_page_gives_the_rest_of_it() {
 #[test]
 fn records_arrive_by_the_clock() {
     let started_at_us = 1_800_000_000_000_000;
-    let settings = ReplaySettings { generations: None, rate: Some(10), started_at_us, ..SETTINGS };
+    let settings = ReplaySettings { shard_pages: None, rate: Some(10), started_at_us, ..SETTINGS };
     let replay = Replay::new(settings);
     assert_eq!(read(&replay, started_at_us, "0.0.0.0"), (Vec::new(), Some("0.0.0.0".into())));
     let (page, next) = read(&replay, started_at_us + 250_000, "0.0.0.0");
@@ -155,7 +159,7 @@ fn records_arrive_by_the_clock() {
 #[test]
 fn a_shard_ends_and_has_one_child() {
     let at = |after_us: i64| 1_800_000_000_000_000 + after_us;
-    let settings = ReplaySettings { shards: 1, generations: Some(2), rate: Some(1_000), ..SETTINGS };
+    let settings = ReplaySettings { shards: 1, generations: 2, rate: Some(1_000), ..SETTINGS };
     let replay = Replay::new(ReplaySettings { started_at_us: at(0), ..settings });
     let before = list(&replay, at(1_999_000));
     assert_eq!(before.len(), 1);

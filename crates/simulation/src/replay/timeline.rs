@@ -3,7 +3,7 @@
 use super::page::Page;
 
 /// The creation time of records that were always there, in microseconds since 1970.
-const LONG_AGO_US: i64 = 1_795_500_000_000_000;
+const LONG_AGO_US: i64 = 1_700_000_000_000_000;
 const MICROSECONDS: u128 = 1_000_000;
 
 /// The clock by which the records of every lineage arrive. Pages are counted through all shards of a lineage.

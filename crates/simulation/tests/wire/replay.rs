@@ -20,7 +20,8 @@ async fn the_reader_reads_a_finite_replay_wholly() {
         profile: Profile::Mixed,
         shards: SHARDS,
         pages: 2,
-        generations: Some(GENERATIONS),
+        shard_pages: Some(3),
+        generations: GENERATIONS,
         rate: None,
         started_at_us: 0,
         listings_per_second_max: LISTINGS_PER_SECOND_MAX,
@@ -62,7 +63,9 @@ async fn the_reader_reads_a_finite_replay_wholly() {
     let finished = tokio::time::timeout(Duration::from_secs(120), reading).await.expect("in time");
     assert_eq!(finished, Finished::Tip);
     assert_eq!(read.len() as u64, SHARDS * GENERATIONS);
-    assert!(read.values().all(|count| *count == replay.records_per_shard()), "{read:?}");
+    let all = replay.calls().records;
+    assert_eq!(read.values().sum::<u64>(), all, "{read:?}");
+    assert!(read.values().min() > Some(&(all / SHARDS / GENERATIONS / 2)), "{read:?}");
     drop(stop);
     serving.await.expect("no panic").expect("no error");
 }
