@@ -19,6 +19,7 @@ mod counts;
 mod deny;
 mod endpoints;
 mod interrupt;
+mod peers;
 mod planted;
 mod prerequisites;
 mod servers;
@@ -99,6 +100,8 @@ enum XtaskCommand {
         #[arg(long)]
         accept: bool,
     },
+    /// Let Tailwater and what one would take in its place read the same replay, and compare them.
+    Peers,
     /// Check licences, banned crates and sources of the dependencies (installs cargo-deny where it is missing).
     Deny,
 }
@@ -129,6 +132,7 @@ fn run(command: XtaskCommand) -> Result<()> {
         XtaskCommand::Tidy => tidy::run(),
         XtaskCommand::Bench => bench::run(),
         XtaskCommand::Counts { accept } => counts::run(accept),
+        XtaskCommand::Peers => peers::run(),
         XtaskCommand::Deny => deny::run(),
     }
 }
