@@ -2,8 +2,8 @@
 //! decoder and encoder, `textbook` by the SDK's types and `serde_json::Value`. `idle` reads a page without records.
 //! `decode` does our part without any call. `cargo x counts` and `cargo x bench` count the instructions.
 //!
-//! Usage: `page_cost serve` prints its port and serves the page; `page_cost tailwater|textbook|idle PORT TIMES` reads it;
-//! `page_cost decode PROFILE TIMES` needs no server.
+//! Usage: `page_cost serve` prints its port and serves the page; `page_cost tailwater|textbook|idle|textbook-idle PORT
+//! TIMES` reads it; `page_cost decode PROFILE TIMES` needs no server.
 #![expect(clippy::print_stdout, reason = "a program for the benchmark runner, which reads its output")]
 
 #[path = "../benches/decode/pages.rs"]
@@ -35,8 +35,9 @@ async fn main() -> Outcome {
         ["tailwater", port, times] => tailwater(&endpoint(port), times.parse()?).await,
         ["textbook", port, times] => textbook(&endpoint(port), times.parse()?).await,
         ["idle", port, times] => idle(&endpoint(port), times.parse()?).await,
+        ["textbook-idle", port, times] => textbook_idle(&endpoint(port), times.parse()?).await,
         ["decode", profile, times] => decode(profile, times.parse()?),
-        _ => Err("usage: page_cost serve | tailwater|textbook|idle PORT TIMES | decode PROFILE TIMES".into()),
+        _ => Err("usage: page_cost serve | tailwater|textbook|idle|textbook-idle PORT TIMES | decode PROFILE TIMES".into()),
     }
 }
 
@@ -106,8 +107,8 @@ fn push_lines(records: &[Decoded], out: &mut String) -> Outcome {
     Ok(())
 }
 
-/// What a careful team writes first: the SDK's types, a `Value` of them, bytes of that.
-async fn textbook(endpoint: &str, times: usize) -> Outcome {
+/// The SDK as it comes.
+fn textbook_client(endpoint: &str) -> aws_sdk_dynamodbstreams::Client {
     let config = aws_sdk_dynamodbstreams::Config::builder()
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .behavior_version(BehaviorVersion::latest())
@@ -115,7 +116,23 @@ async fn textbook(endpoint: &str, times: usize) -> Outcome {
         .endpoint_url(endpoint)
         .credentials_provider(Credentials::new("local", "local", None, None, "page_cost"))
         .build();
-    let client = aws_sdk_dynamodbstreams::Client::from_conf(config);
+    aws_sdk_dynamodbstreams::Client::from_conf(config)
+}
+
+/// The shard that has nothing to say, by the SDK as it comes.
+async fn textbook_idle(endpoint: &str, times: usize) -> Outcome {
+    let client = textbook_client(endpoint);
+    for _ in 0..times {
+        if !client.get_records().shard_iterator(IDLE).send().await?.records().is_empty() {
+            return Err("records where none should be".into());
+        }
+    }
+    Ok(())
+}
+
+/// What a careful team writes first: the SDK's types, a `Value` of them, bytes of that.
+async fn textbook(endpoint: &str, times: usize) -> Outcome {
+    let client = textbook_client(endpoint);
     let mut out = Vec::new();
     for _ in 0..times {
         out.clear();

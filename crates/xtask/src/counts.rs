@@ -50,7 +50,7 @@ const PORT: &str = "PORT";
 /// Records of the pages whose figures are per record: the most that a page has.
 const RECORDS: u64 = 1_000;
 
-const CASES: [Case; 14] = [
+const CASES: [Case; 15] = [
     page_case("decode and encode 1 KB records", &["decode", "1kb"]),
     page_case("decode and encode tiny records", &["decode", "tiny"]),
     page_case("decode and encode KEYS_ONLY records", &["decode", "keys-only"]),
@@ -64,6 +64,7 @@ const CASES: [Case; 14] = [
     page_case(RATIO_OF[1], &["tailwater", PORT]),
     Case { times: [1, 3], ..page_case(RATIO_OF[0], &["textbook", PORT]) },
     Case { per: "call", times: [50, 450], each: 1, ..page_case("idle poll", &["idle", PORT]) },
+    Case { per: "call", times: [50, 450], each: 1, ..page_case("textbook: idle poll", &["textbook-idle", PORT]) },
     step_case("reader: a page, 10 shards", "page", "reader_cost", &["10"]),
     Case { times: [10_000, 20_000], ..step_case("reader: a page, 10 000 shards", "page", "reader_cost", &["10000"]) },
     step_case("lane loop: a commit", "commit", "lane_cost", &[]),
