@@ -34,14 +34,21 @@ const BARE: [(&str, &str); 7] = [
     ("partitioner", "murmur2_random"),
 ];
 
+/// Ten times the events of a group that a file has which says nothing about it.
+const LARGE_GROUPS: &str = "[limits]\ngroup_events_max = 10000\ngroup_bytes_max = \"16MiB\"\n";
+
 /// A message's key and value.
 type Bytes = (Vec<u8>, Vec<u8>);
 
 /// Records of a kilobyte, exactly once, in turn with a bare producer.
 pub fn run(bench: &mut Bench) -> Result<()> {
-    for (case, delivery) in [("1k exactly-once", "exactly-once"), ("1k at-least-once", "at-least-once")] {
+    for (case, delivery, limits) in [
+        ("1k exactly-once", "exactly-once", ""),
+        ("1k at-least-once", "at-least-once", ""),
+        ("1k, groups of 10 000", "exactly-once", LARGE_GROUPS),
+    ] {
         bench.case(case, |bench| {
-            let shard_pages = bench.pick(60, 4);
+            let shard_pages = bench.pick(200, 4);
             let run = now_us();
             let topics = ["changes", "bare", "letters", "progress"].map(|topic| format!("bench-{run}-{topic}"));
             let [changes, bare, letters, progress] = &topics;
@@ -52,10 +59,9 @@ pub fn run(bench: &mut Bench) -> Result<()> {
                  create_topics = {{ partitions = {PARTITIONS}, replication = 1 }}",
                 bench.kafka
             );
-            let name = format!("bench-kafka-{run}");
-            let file =
-                files::write(bench.work.path(), &name, &server.endpoint, Some(LANES), &sink, files::BACKLOG_PACE)?;
-            let mut pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
+            let (name, pace) = (format!("bench-kafka-{run}"), format!("{}{limits}", files::BACKLOG_PACE));
+            let file = files::write(bench.work.path(), &name, &server.endpoint, Some(LANES), &sink, &pace)?;
+            let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
             let taken = pipeline.until_drained(SHARDS)?;
             drop(pipeline);
             let records = server.served()?.records;

@@ -14,6 +14,8 @@ use crate::{files, textbook};
 pub const SHARDS: u64 = 4;
 /// Pages that are rendered, and that come again and again.
 const PAGES: u64 = 8;
+/// Pages of all shards together when their number is what is varied; at least one each.
+const PAGES_IN_ALL: u64 = 2_000;
 
 /// Every profile to `/dev/null` as JSON lines, in turn with the textbook loop over the same pages.
 pub fn null(bench: &mut Bench) -> Result<()> {
@@ -31,7 +33,7 @@ pub fn null(bench: &mut Bench) -> Result<()> {
                 files::BACKLOG_PACE,
             )?;
             let before = server.served()?;
-            let mut pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
+            let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
             let taken = pipeline.until_drained(SHARDS)?;
             drop(pipeline);
             let served = server.served()?;
@@ -55,16 +57,40 @@ pub fn null(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
+/// Records of a kilobyte to `/dev/null` from few and from many shards: what a record costs must not grow with them.
+pub fn shards(bench: &mut Bench) -> Result<()> {
+    for shards in bench.pick(&[1, 100, 1_000, 10_000][..], &[1, 100]) {
+        bench.case(&format!("{shards} shards"), |bench| {
+            let shard_pages = (bench.pick(PAGES_IN_ALL, 1) / shards).max(1);
+            let mut server = ReplayServer::start(&ServeArguments::finite("1k", *shards, PAGES, shard_pages))?;
+            let file = files::write(
+                bench.work.path(),
+                "bench-shards",
+                &server.endpoint,
+                None,
+                "[sink.stdout]",
+                files::BACKLOG_PACE,
+            )?;
+            let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
+            let taken = pipeline.until_drained(*shards)?;
+            let mut figures = carried(server.served()?.records as f64, taken.wall_s, taken.cpu_s);
+            figures.push(("peak_mib", taken.peak_mib));
+            Ok(figures)
+        })?;
+    }
+    Ok(())
+}
+
 /// Records of a kilobyte, each of another item, into a new SQLite file.
 pub fn sqlite(bench: &mut Bench) -> Result<()> {
     bench.case("1k", |bench| {
-        let pages = bench.pick(16, 2);
+        let pages = bench.pick(40, 2);
         let mut server = ReplayServer::start(&ServeArguments::finite("1k", SHARDS, pages, pages))?;
         let database = tempfile::tempdir()?;
         let sink =
             format!("[sink.sqlite]\npath = \"{}\"\ntable = \"mirror\"", database.path().join("bench.db").display());
         let file = files::write(bench.work.path(), "bench-sqlite", &server.endpoint, None, &sink, files::BACKLOG_PACE)?;
-        let mut pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
+        let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
         let taken = pipeline.until_drained(SHARDS)?;
         Ok(carried(server.served()?.records as f64, taken.wall_s, taken.cpu_s))
     })

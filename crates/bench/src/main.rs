@@ -46,8 +46,9 @@ use crate::server::ServeArguments;
 type Benchmark = (&'static str, &'static str, fn(&mut Bench) -> Result<()>);
 
 /// All the benchmarks in the order in which they run.
-const BENCHMARKS: [Benchmark; 10] = [
+const BENCHMARKS: [Benchmark; 11] = [
     ("e2e-null", "source to /dev/null as JSON lines, beside the SDK's types and serde_json", local::null),
+    ("e2e-shards", "source to /dev/null from few and from many shards", local::shards),
     ("e2e-kafka", "source to Kafka, beside a bare producer with the same messages", kafka::run),
     ("e2e-postgres", "source to a Postgres mirror, beside bare UNNEST statements with the same rows", postgres::mirror),
     ("e2e-hot-keys", "source to a Postgres mirror with few hot keys", postgres::hot_keys),

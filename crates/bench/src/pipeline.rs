@@ -4,11 +4,10 @@ use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, ensure};
 
 use crate::process::{cpu_seconds, memory_mib};
 
@@ -16,21 +15,25 @@ use crate::process::{cpu_seconds, memory_mib};
 const READ_WITHIN: Duration = Duration::from_secs(600);
 /// Last lines of the log that a failure shows.
 const TOLD_LINES: usize = 15;
-/// Marks that are on their way to whoever waits for them.
-const MARKS_MAX: usize = 1_024;
+/// How often whoever waits looks again: times are taken by whoever reads the log.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
-/// What the log says that a benchmark waits for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Mark {
-    LaneOpen,
-    Drained,
+/// What the log has said until now.
+#[derive(Default)]
+struct Log {
+    /// When the first lane was open, and what CPU had been used by then.
+    opened: Option<(Instant, f64)>,
+    drained: u64,
+    /// When the last shard was drained.
+    drained_at: Option<Instant>,
+    ended: bool,
+    last_lines: VecDeque<String>,
 }
 
 /// A running `tailwater run`. Killed when dropped.
 pub struct Pipeline {
     process: Child,
-    marks: Receiver<(Instant, Mark)>,
-    last_lines: Arc<Mutex<VecDeque<String>>>,
+    log: Arc<Mutex<Log>>,
     pub started_at: Instant,
 }
 
@@ -58,31 +61,16 @@ impl Pipeline {
             .stderr(Stdio::piped())
             .spawn()
             .with_context(|| format!("cannot start {}", program.display()))?;
-        let log = BufReader::new(process.stderr.take().context("a piped output is there once")?);
-        let last_lines = Arc::new(Mutex::new(VecDeque::new()));
-        let (told, marks) = sync_channel(MARKS_MAX);
-        let kept = Arc::clone(&last_lines);
+        let lines = BufReader::new(process.stderr.take().context("a piped output is there once")?).lines();
+        let log = Arc::new(Mutex::new(Log::default()));
+        let (read, pid) = (Arc::clone(&log), process.id());
         std::thread::spawn(move || {
-            for line in log.lines().map_while(Result::ok) {
-                let mark = if line.contains("\"shard drained\"") {
-                    Some(Mark::Drained)
-                } else if line.contains("\"lane open\"") {
-                    Some(Mark::LaneOpen)
-                } else {
-                    None
-                };
-                // Whoever does not wait for marks any more still has the log read, or the program would stand still.
-                if let Some(mark) = mark {
-                    let _nobody_or_full = told.try_send((Instant::now(), mark));
-                }
-                let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
-                if kept.len() == TOLD_LINES {
-                    kept.pop_front();
-                }
-                kept.push_back(line);
+            for line in lines.map_while(Result::ok) {
+                read.lock().unwrap_or_else(PoisonError::into_inner).take(line, pid);
             }
+            read.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
         });
-        Ok(Self { process, marks, last_lines, started_at })
+        Ok(Self { process, log, started_at })
     }
 
     pub fn pid(&self) -> u32 {
@@ -95,34 +83,41 @@ impl Pipeline {
     }
 
     /// Waits until so many shards are drained: read to their ends, which are durable.
-    pub fn until_drained(&mut self, shards: u64) -> Result<Taken> {
+    pub fn until_drained(&self, shards: u64) -> Result<Taken> {
         let deadline = Instant::now() + READ_WITHIN;
-        let (mut began, mut drained) = (None, 0);
         loop {
-            match self.marks.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
-                Ok((at, Mark::LaneOpen)) if began.is_none() => began = Some((at, cpu_seconds(self.pid())?)),
-                Ok((_, Mark::LaneOpen)) => {}
-                Ok((at, Mark::Drained)) => {
-                    drained += 1;
-                    if let (true, Some((began_at, cpu_before))) = (drained == shards, began) {
-                        return Ok(Taken {
-                            wall_s: at.duration_since(began_at).as_secs_f64(),
-                            cpu_s: cpu_seconds(self.pid())? - cpu_before,
-                            peak_mib: memory_mib(self.pid())?.1,
-                        });
-                    }
+            {
+                let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+                if let (Some((began_at, cpu_before)), Some(at), true) =
+                    (log.opened, log.drained_at, log.drained >= shards)
+                {
+                    return Ok(Taken {
+                        wall_s: at.duration_since(began_at).as_secs_f64(),
+                        cpu_s: cpu_seconds(self.pid())? - cpu_before,
+                        peak_mib: memory_mib(self.pid())?.1,
+                    });
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    bail!("{drained} of {shards} shards drained in time\n{}", self.told())
-                }
-                Err(RecvTimeoutError::Disconnected) => bail!("the pipeline ended early\n{}", self.told()),
+                let lines: String = log.last_lines.iter().map(|line| format!("    {line}\n")).collect();
+                ensure!(!log.ended, "the pipeline ended early\n{lines}");
+                ensure!(Instant::now() < deadline, "{} of {shards} shards drained in time\n{lines}", log.drained);
             }
+            std::thread::sleep(LOOK_INTERVAL);
         }
     }
+}
 
-    fn told(&self) -> String {
-        let lines = self.last_lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines.iter().map(|line| format!("    {line}\n")).collect()
+impl Log {
+    fn take(&mut self, line: String, pid: u32) {
+        if line.contains("\"shard drained\"") {
+            self.drained += 1;
+            self.drained_at = Some(Instant::now());
+        } else if self.opened.is_none() && line.contains("\"lane open\"") {
+            self.opened = cpu_seconds(pid).ok().map(|cpu_s| (Instant::now(), cpu_s));
+        }
+        if self.last_lines.len() == TOLD_LINES {
+            self.last_lines.pop_front();
+        }
+        self.last_lines.push_back(line);
     }
 }
 

@@ -60,7 +60,7 @@ pub fn mirror(bench: &mut Bench) -> Result<()> {
 }
 
 fn mirrored_and_bare(bench: &Bench, database: &Database) -> Result<(f64, Taken, f64)> {
-    let pages = bench.pick(16, 2);
+    let pages = bench.pick(100, 2);
     let (records, taken) = carry(bench, database, &ServeArguments::finite("1k", SHARDS, pages, pages))?;
     Ok((records, taken, bench.runtime.block_on(database.write_bare())?))
 }
@@ -69,7 +69,7 @@ fn mirrored_and_bare(bench: &Bench, database: &Database) -> Result<(f64, Taken, 
 pub fn hot_keys(bench: &mut Bench) -> Result<()> {
     for (case, profile) in [("all keys once", "1k"), ("Zipf 1.0, 10000 keys", "hot-keys")] {
         bench.case(case, |bench| {
-            let pages = bench.pick(60, 4);
+            let pages = bench.pick(200, 4);
             let database = bench.runtime.block_on(Database::create(&bench.postgres))?;
             let carried_rows = carry(bench, &database, &ServeArguments::finite(profile, 1, pages, pages));
             let rows = bench.runtime.block_on(database.rows_written());
@@ -88,7 +88,7 @@ fn carry(bench: &Bench, database: &Database, replay: &ServeArguments) -> Result<
     let sink = format!("[sink.postgres]\nurl = \"{}\"\nschema = \"public\"\ntable = \"mirror\"", database.url);
     let file =
         files::write(bench.work.path(), "bench-postgres", &server.endpoint, Some(LANES), &sink, files::BACKLOG_PACE)?;
-    let mut pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
+    let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
     let taken = pipeline.until_drained(replay.shards)?;
     drop(pipeline);
     Ok((server.served()?.records as f64, taken))
