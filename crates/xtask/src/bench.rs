@@ -1,4 +1,5 @@
-//! `cargo x bench`: what carrying one page costs, in instructions, against the way that a careful team writes first.
+//! `cargo x bench`: what carrying one page costs, in instructions, against the way that a careful team writes first; then
+//! whole pipelines.
 //!
 //! Instruction counts by callgrind are the same on a busy machine. Each way reads the page a few times and many times;
 //! the difference is the cost of a page without start-up.
@@ -9,7 +10,10 @@ use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
 
-use crate::{command, prerequisites, workspace};
+use crate::{bench_end_to_end, command, prerequisites, workspace};
+
+/// The name of the benchmark that counts instructions.
+const PAGE: &str = "page";
 
 /// Pages read in the shorter and in the longer run.
 const PAGES: [u64; 2] = [2, 12];
@@ -18,8 +22,17 @@ const RECORDS: u64 = 1_000;
 /// How many times cheaper than the textbook way the page must be.
 const RATIO_MIN: f64 = 7.0;
 
+/// Runs the named benchmarks, or all; `quick` for seconds each, which only shows that they work.
+pub fn run(names: &[String], quick: bool) -> Result<()> {
+    let whole: Vec<&String> = names.iter().filter(|name| *name != PAGE).collect();
+    if names.is_empty() || whole.len() < names.len() {
+        count_page()?;
+    }
+    if names.is_empty() || !whole.is_empty() { bench_end_to_end::run(&whole, quick) } else { Ok(()) }
+}
+
 /// Builds the program that reads the page, counts both ways, prints a table, and fails when the ratio is not held.
-pub fn run() -> Result<()> {
+fn count_page() -> Result<()> {
     prerequisites::need("valgrind", &["valgrind"], || command::is_on_path("valgrind"))?;
     let root = workspace::root();
     tell!("building page_cost (release)");
