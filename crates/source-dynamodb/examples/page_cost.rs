@@ -37,7 +37,10 @@ async fn main() -> Outcome {
         ["idle", port, times] => idle(&endpoint(port), times.parse()?).await,
         ["textbook-idle", port, times] => textbook_idle(&endpoint(port), times.parse()?).await,
         ["decode", profile, times] => decode(profile, times.parse()?),
-        _ => Err("usage: page_cost serve | tailwater|textbook|idle|textbook-idle PORT TIMES | decode PROFILE TIMES".into()),
+        _ => {
+            Err("usage: page_cost serve | tailwater|textbook|idle|textbook-idle PORT TIMES | decode PROFILE TIMES"
+                .into())
+        }
     }
 }
 
