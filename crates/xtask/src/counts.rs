@@ -27,7 +27,10 @@ const TOLERANCE_PERCENT: u64 = 3;
 /// Counts depend on the machine's instructions: they are held on this one only.
 const HELD_ON: &str = "x86_64";
 /// How many times cheaper a page must be than by the SDK's own types and `serde_json::Value`.
-const RATIO_MIN: f64 = 7.0;
+const RATIO_MIN: f64 = 8.0;
+/// Long copies are one string instruction on new processors, of which callgrind counts every byte; this has the C library
+/// copy by vectors, as it does on others.
+const COPY_BY_VECTORS: &str = "glibc.cpu.x86_rep_movsb_threshold=1000000000";
 /// The two cases of that ratio.
 const RATIO_OF: [&str; 2] = ["textbook: page of 1 KB records, SDK call", "page of 1 KB records, SDK call"];
 
@@ -232,6 +235,7 @@ fn instructions(case: &Case, programs: &Path, port: &str, times: u64, work: &Pat
             .arg(programs.join(case.program))
             .args(arguments)
             .arg(times.to_string())
+            .env("GLIBC_TUNABLES", COPY_BY_VECTORS)
             .env("AWS_ACCESS_KEY_ID", "local")
             .env("AWS_SECRET_ACCESS_KEY", "local"),
     )?;
@@ -299,8 +303,8 @@ mod tests {
     #[test]
     fn the_ratio_is_held() {
         let counts = |textbook| BTreeMap::from([(RATIO_OF[0].to_owned(), textbook), (RATIO_OF[1].to_owned(), 100)]);
-        assert!(check_ratio(&counts(700)).is_ok());
-        assert!(check_ratio(&counts(699)).is_err());
+        assert!(check_ratio(&counts(800)).is_ok());
+        assert!(check_ratio(&counts(799)).is_err());
         assert!(check_ratio(&BTreeMap::new()).is_err());
     }
 }
