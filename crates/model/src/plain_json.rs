@@ -76,6 +76,8 @@ struct Writer<'o> {
 }
 
 impl<'a> Visitor<'a> for Writer<'_> {
+    const CHECKED_BEFORE: bool = true;
+
     fn plain(&mut self, text: &'a str) {
         self.out.push_str(text);
     }
