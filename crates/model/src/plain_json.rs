@@ -108,7 +108,7 @@ impl<'a> Visitor<'a> for Writer<'_> {
 fn set_members(members: &str) -> impl Iterator<Item = &str> {
     let mut cursor = JsonCursor::new(members);
     std::iter::from_fn(move || {
-        let text = cursor.string().ok();
+        let text = cursor.next_string();
         cursor.take(",");
         text
     })

@@ -103,6 +103,14 @@ impl<'a> JsonCursor<'a> {
         Ok(self.slice(from + 1, self.at - 1))
     }
 
+    /// Reads a string, if one comes next.
+    #[inline(always)]
+    pub(crate) fn next_string(&mut self) -> Option<&'a str> {
+        let from = self.at;
+        self.skip_string()?;
+        Some(self.slice(from + 1, self.at - 1))
+    }
+
     /// Reads a string that has no escapes.
     #[inline]
     pub fn plain_string(&mut self) -> Result<&'a str, Malformed> {
@@ -274,11 +282,9 @@ impl<'a> JsonCursor<'a> {
                 self.skip_string()?;
                 visitor.plain(self.slice(from, self.at));
             }
-            Some(b'N') if self.take("{\"N\":\"") => visitor.plain(if V::CHECKED_BEFORE {
-                self.quoted_run()?
-            } else {
-                self.quoted_number()?
-            }),
+            Some(b'N') if self.take("{\"N\":\"") => {
+                visitor.plain(if V::CHECKED_BEFORE { self.quoted_run()? } else { self.quoted_number()? })
+            }
             Some(b'B') if self.take("{\"BOOL\":") => visitor.plain(self.boolean()?),
             Some(b'N') if self.take("{\"NULL\":") => {
                 self.boolean()?;
