@@ -1,5 +1,8 @@
 //! `tailwater simulate`: the simulated DynamoDB with streams, for everybody's consumers.
 
+mod replay;
+
+use std::io;
 use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
@@ -8,14 +11,17 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tailwater_model::{Trouble, TroubleKind};
 use tailwater_simulation::http::{Account, WireManners, serve};
+use tailwater_simulation::replay::serve as serve_replay;
 use tailwater_simulation::service::Manners;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
+use tokio::task::JoinHandle;
 
 use crate::aws_arguments::duration;
-use crate::clock::now_ms;
+use crate::clock::{now_ms, now_us};
 use crate::output;
 use crate::signals::StopRequests;
+use crate::simulate::replay::ReplayArguments;
 
 /// Longest wait for requests that are still running when the server stops.
 const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(2);
@@ -32,7 +38,7 @@ pub struct SimulateArguments {
     #[arg(long, default_value = "us-east-1")]
     pub region: String,
     /// Open shards of a new stream
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pub shards: u16,
     /// Time until a shard closes and has children, for example 30s (AWS: about 4h)
     #[arg(long, value_name = "DURATION", value_parser = duration)]
@@ -61,6 +67,9 @@ pub struct SimulateArguments {
     /// Where all chance starts from
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
+    /// A replay in place of the simulated service.
+    #[command(flatten)]
+    pub replay: ReplayArguments,
 }
 
 /// How unkind the service is.
@@ -78,21 +87,14 @@ pub enum Faults {
 pub async fn run(arguments: SimulateArguments) -> Result<(), Trouble> {
     let mut requests = StopRequests::listen()?;
     let listen = arguments.listen;
-    let refused = |fault: std::io::Error| {
+    let refused = |fault: io::Error| {
         Trouble::new(TroubleKind::Environment, "simulate.listen", format!("cannot listen on {listen}: {fault}"))
             .advise("choose another address with --listen; port 0 takes any free one")
     };
     let listener = TcpListener::bind(listen).await.map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
-    let account = Account::new(arguments.seed, &arguments.region, manners(&arguments), wire(arguments.faults));
-    let account = account.map_err(|fault| {
-        Trouble::new(TroubleKind::Runtime, "simulate.tables", format!("the embedded tables cannot be made: {fault}"))
-    })?;
     let stopped = Arc::new(Notify::new());
-    let asked = Arc::clone(&stopped);
-    let serving =
-        serve(listener, Arc::new(Mutex::new(account)), Arc::new(now_ms), async move { asked.notified().await });
-    let mut serving = tokio::spawn(serving);
+    let mut serving = start(listener, &arguments, Arc::clone(&stopped))?;
     output::answer(&format!(
         "simulating DynamoDB with streams at http://{address}; any credentials and the region {region} will do:\n  \
          AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_REGION={region} AWS_ENDPOINT_URL=http://{address} <your program>\n\
@@ -109,6 +111,23 @@ pub async fn run(arguments: SimulateArguments) -> Result<(), Trouble> {
     stopped.notify_one();
     let _ended_or_late = tokio::time::timeout(SHUTDOWN_WAIT_MAX, serving).await;
     Ok(())
+}
+
+/// Begins to serve what was asked for.
+fn start(
+    listener: TcpListener,
+    arguments: &SimulateArguments,
+    stopped: Arc<Notify>,
+) -> Result<JoinHandle<io::Result<()>>, Trouble> {
+    let asked = async move { stopped.notified().await };
+    if let Some(replay) = arguments.replay.render(arguments.shards, arguments.seed, now_us()) {
+        return Ok(tokio::spawn(serve_replay(listener, Arc::new(replay), Arc::new(now_us), asked)));
+    }
+    let account = Account::new(arguments.seed, &arguments.region, manners(arguments), wire(arguments.faults));
+    let account = account.map_err(|fault| {
+        Trouble::new(TroubleKind::Runtime, "simulate.tables", format!("the embedded tables cannot be made: {fault}"))
+    })?;
+    Ok(tokio::spawn(serve(listener, Arc::new(Mutex::new(account)), Arc::new(now_ms), asked)))
 }
 
 fn manners(arguments: &SimulateArguments) -> Manners {

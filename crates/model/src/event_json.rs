@@ -1,11 +1,13 @@
 //! A change event in plain JSON: the form that people read, in files, on the terminal and in messages.
 
+use std::fmt::Write;
+
 use jiff::Timestamp;
 
 use crate::event::{ChangeEvent, Rejected};
 use crate::item::Item;
 use crate::key::KeySchema;
-use crate::plain_json::{push_plain_item, push_plain_key, push_quoted};
+use crate::plain_json::{push_key_of, push_plain_item, push_quoted};
 
 /// What the members beside key and images need at most in most events: sizes are for reserving memory, nothing else.
 const METADATA_BYTES: usize = 320;
@@ -13,18 +15,18 @@ const METADATA_BYTES: usize = 320;
 /// The key of an event's item as plain JSON: equal keys give equal bytes. An item without the key that the schema names
 /// is refused.
 pub fn plain_key(event: &ChangeEvent, keys: &KeySchema) -> Result<String, Rejected> {
-    let key =
-        keys.read(&event.key).map_err(|fault| Rejected { code: "sink.key_mismatch", message: fault.to_string() })?;
     let mut out = String::with_capacity(event.key.typed_json().len());
-    push_plain_key(&key, keys, &mut out);
-    Ok(out)
+    match push_key_of(&event.key, keys, &mut out) {
+        Ok(()) => Ok(out),
+        Err(fault) => Err(Rejected { code: "sink.key_mismatch", message: fault.to_string() }),
+    }
 }
 
 /// Appends the event as one JSON object without a line feed, or nothing when the event is refused. `key` is its
 /// [`plain_key`], which most callers need for themselves too. Images that the view type does not carry are absent.
 pub fn push_plain_change(event: &ChangeEvent, table: &str, key: &str, out: &mut String) -> Result<(), Rejected> {
     let source = &event.source;
-    let created_at = rfc_3339(source.created_at_ms)?;
+    let created_at = timestamp(source.created_at_ms)?;
     let (new, old) = (event.change.new_image(), event.change.old_image());
     let images = [new, old].into_iter().flatten().map(|item| item.typed_json().len()).sum::<usize>();
     out.reserve(METADATA_BYTES + key.len() + images);
@@ -37,17 +39,19 @@ pub fn push_plain_change(event: &ChangeEvent, table: &str, key: &str, out: &mut 
     push_member(',', "event_id", &source.event_id, out);
     push_member(',', "sequence_number", source.sequence_number.as_str(), out);
     push_member(',', "shard", source.shard.as_str(), out);
-    push_member(',', "created_at", &created_at, out);
-    out.push('}');
+    // Digits and signs only: nothing to escape, and a `String` takes whatever is written.
+    let _infallible = write!(out, ",\"created_at\":\"{created_at:.3}\"}}");
     Ok(())
 }
 
 /// Milliseconds since 1970 as RFC 3339 in UTC, always with three decimals, so that the texts sort like the times.
 pub fn rfc_3339(ms: i64) -> Result<String, Rejected> {
-    match Timestamp::from_millisecond(ms) {
-        Ok(time) => Ok(format!("{time:.3}")),
-        Err(_) => Err(Rejected { code: "sink.created_at", message: "the creation time is out of all bounds".into() }),
-    }
+    timestamp(ms).map(|time| format!("{time:.3}"))
+}
+
+fn timestamp(ms: i64) -> Result<Timestamp, Rejected> {
+    let out_of_bounds = "the creation time is out of all bounds";
+    Timestamp::from_millisecond(ms).map_err(|_| Rejected { code: "sink.created_at", message: out_of_bounds.into() })
 }
 
 fn push_image(name: &str, image: Option<&Item>, out: &mut String) {

@@ -84,7 +84,8 @@ pub enum KeyFault {
     },
 }
 
-fn read_value(item: &Item, attribute: &KeyAttribute) -> Result<KeyValue, KeyFault> {
+/// Reads one attribute of a key out of an item.
+pub(crate) fn read_value(item: &Item, attribute: &KeyAttribute) -> Result<KeyValue, KeyFault> {
     let value = item.get(&attribute.name).ok_or_else(|| KeyFault::Missing(attribute.name.clone()))?;
     let read = match (attribute.kind, value) {
         (KeyKind::S, Value::S(text)) => Some(KeyValue::S(text.unescaped().into_owned())),

@@ -114,6 +114,10 @@ pub(crate) fn json_number_length(text: &[u8]) -> Option<usize> {
         return None;
     }
     let mut rest = &unsigned[whole..];
+    if !matches!(rest.first(), Some(b'.' | b'e' | b'E')) {
+        // Most numbers.
+        return Some(text.len() - rest.len());
+    }
     if let Some(fraction) = rest.strip_prefix(b".") {
         let length = digits_at_start(fraction);
         if length == 0 {

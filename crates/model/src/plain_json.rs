@@ -1,7 +1,7 @@
 //! Plain JSON: an item as users read it. Numbers keep their exact text, binary is base64, sets become sorted arrays.
 
-use crate::item::Item;
-use crate::key::{Key, KeySchema, KeyValue};
+use crate::item::{Item, Value};
+use crate::key::{Key, KeyFault, KeyKind, KeySchema, KeyValue, read_value};
 use crate::number::Number;
 use crate::scan::plain_run_end;
 use crate::typed_json::{JsonCursor, Visitor};
@@ -28,13 +28,37 @@ pub fn push_plain_key(key: &Key, schema: &KeySchema, out: &mut String) {
         separator = ',';
         push_quoted(&attribute.name, out);
         out.push(':');
-        match value {
-            KeyValue::S(text) => push_quoted(text, out),
-            KeyValue::N(number) => out.push_str(&number.to_string()),
-            KeyValue::B(bytes) => push_quoted(&data_encoding::BASE64.encode(bytes), out),
+        push_key_value(value, out);
+    }
+    out.push('}');
+}
+
+/// Appends an item's key as [`push_plain_key`] does. A string without escapes is copied as it stands: most keys are such,
+/// and every event's key is written. After a fault `out` holds a part of the key.
+pub(crate) fn push_key_of(item: &Item, schema: &KeySchema, out: &mut String) -> Result<(), KeyFault> {
+    let mut separator = '{';
+    for attribute in schema.attributes() {
+        out.push(separator);
+        separator = ',';
+        push_quoted(&attribute.name, out);
+        out.push(':');
+        match (attribute.kind, item.get(&attribute.name)) {
+            (KeyKind::S, Some(Value::S(text))) if !text.escaped().contains('\\') => {
+                ["\"", text.escaped(), "\""].into_iter().for_each(|piece| out.push_str(piece));
+            }
+            _ => push_key_value(&read_value(item, attribute)?, out),
         }
     }
     out.push('}');
+    Ok(())
+}
+
+fn push_key_value(value: &KeyValue, out: &mut String) {
+    match value {
+        KeyValue::S(text) => push_quoted(text, out),
+        KeyValue::N(number) => out.push_str(&number.to_string()),
+        KeyValue::B(bytes) => push_quoted(&data_encoding::BASE64.encode(bytes), out),
+    }
 }
 
 /// Appends the text as a JSON string with its quotes. Only what JSON forbids to stand bare is escaped (RFC 8259,
@@ -52,6 +76,8 @@ struct Writer<'o> {
 }
 
 impl<'a> Visitor<'a> for Writer<'_> {
+    const CHECKED_BEFORE: bool = true;
+
     fn plain(&mut self, text: &'a str) {
         self.out.push_str(text);
     }
@@ -82,7 +108,7 @@ impl<'a> Visitor<'a> for Writer<'_> {
 fn set_members(members: &str) -> impl Iterator<Item = &str> {
     let mut cursor = JsonCursor::new(members);
     std::iter::from_fn(move || {
-        let text = cursor.string().ok();
+        let text = cursor.next_string();
         cursor.take(",");
         text
     })
@@ -127,6 +153,39 @@ mod tests {
             let mut out = String::new();
             push_plain_key(&key, &schema, &mut out);
             assert_eq!(out, r#"{"Id":1,"Fecha":"A"}"#);
+        }
+    }
+
+    #[test]
+    fn the_key_of_an_item_is_written_as_the_key_that_was_read() {
+        let kinds = [
+            (KeyKind::S, r#"{"S":"plain é"}"#),
+            (KeyKind::S, r#"{"S":""}"#),
+            (KeyKind::S, r#"{"S":"\"\\\u0041\/\u0000\n\ud83d\ude00"}"#),
+            (KeyKind::N, r#"{"N":"1.50"}"#),
+            (KeyKind::B, r#"{"B":"AP8="}"#),
+        ];
+        for (partition_kind, partition) in kinds {
+            for (sort_kind, sort) in kinds {
+                let attribute = |name: &str, kind| KeyAttribute { name: name.into(), kind };
+                let (partition_key, sort_key) = (attribute("p\"", partition_kind), attribute("s", sort_kind));
+                let schema = KeySchema { partition: partition_key, sort: Some(sort_key) };
+                let item = Item::parse(format!(r#"{{"s":{sort},"p\"":{partition}}}"#).into()).expect("valid");
+                let (mut written, mut expected) = (String::new(), String::new());
+                push_key_of(&item, &schema, &mut written).expect("a key");
+                push_plain_key(&schema.read(&item).expect("a key"), &schema, &mut expected);
+                assert_eq!(written, expected);
+            }
+        }
+        let schema = KeySchema { partition: KeyAttribute { name: "p".into(), kind: KeyKind::S }, sort: None };
+        let fault = |json: &str| {
+            let item = Item::parse(json.into()).expect("valid");
+            (push_key_of(&item, &schema, &mut String::new()), schema.read(&item).map(drop))
+        };
+        for json in [r#"{"p":{"N":"1"}}"#, "{}"] {
+            let (written, read) = fault(json);
+            assert_eq!(written, read, "{json}");
+            assert!(written.is_err(), "{json}");
         }
     }
 }

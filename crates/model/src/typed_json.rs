@@ -24,6 +24,8 @@ pub struct Malformed {
 /// What a walk over an item reports: the pieces of plain JSON, in order, as they stand in the typed text. Typed and
 /// plain JSON differ only in the tags around values, in NULL and in sets, so everything else is copied as it is.
 pub(crate) trait Visitor<'a> {
+    /// The item was checked when it was made: ends are looked for, and grammar is not looked at again.
+    const CHECKED_BEFORE: bool = false;
     /// A piece of plain JSON: a name with the brace or comma before it and the colon behind it, a value, a bracket.
     fn plain(&mut self, _text: &'a str) {}
     /// A set. `members` is the inside of the array: quoted strings with commas between.
@@ -101,6 +103,14 @@ impl<'a> JsonCursor<'a> {
         Ok(self.slice(from + 1, self.at - 1))
     }
 
+    /// Reads a string, if one comes next.
+    #[inline(always)]
+    pub(crate) fn next_string(&mut self) -> Option<&'a str> {
+        let from = self.at;
+        self.skip_string()?;
+        Some(self.slice(from + 1, self.at - 1))
+    }
+
     /// Reads a string that has no escapes.
     #[inline]
     pub fn plain_string(&mut self) -> Result<&'a str, Malformed> {
@@ -167,6 +177,7 @@ impl<'a> JsonCursor<'a> {
         self.text.as_bytes().get(self.at..).unwrap_or_default()
     }
 
+    #[inline(always)]
     fn slice(&self, from: usize, to: usize) -> &'a str {
         self.text.get(from..to).unwrap_or_default()
     }
@@ -264,14 +275,16 @@ impl<'a> JsonCursor<'a> {
     }
 
     #[inline(always)] // Without it the call costs more than most values.
-    fn walk_value(&mut self, visitor: &mut impl Visitor<'a>, depth: u32) -> Option<()> {
+    fn walk_value<V: Visitor<'a>>(&mut self, visitor: &mut V, depth: u32) -> Option<()> {
         match self.rest().get(2) {
             Some(b'S') if self.take("{\"S\":") => {
                 let from = self.at;
                 self.skip_string()?;
                 visitor.plain(self.slice(from, self.at));
             }
-            Some(b'N') if self.take("{\"N\":\"") => visitor.plain(self.quoted_number()?),
+            Some(b'N') if self.take("{\"N\":\"") => {
+                visitor.plain(if V::CHECKED_BEFORE { self.quoted_run()? } else { self.quoted_number()? })
+            }
             Some(b'B') if self.take("{\"BOOL\":") => visitor.plain(self.boolean()?),
             Some(b'N') if self.take("{\"NULL\":") => {
                 self.boolean()?;
@@ -321,6 +334,15 @@ impl<'a> JsonCursor<'a> {
         }
         self.need("false")?;
         Some("false")
+    }
+
+    /// Reads what has no quote in it, up to and with the closing quote.
+    #[inline(always)]
+    fn quoted_run(&mut self) -> Option<&'a str> {
+        let from = self.at;
+        self.at = plain_run_end(self.text.as_bytes(), from);
+        self.need("\"")?;
+        Some(self.slice(from, self.at - 1))
     }
 
     /// Reads a number up to and with the closing quote.

@@ -16,6 +16,7 @@ pub mod http;
 pub mod kafka;
 #[cfg(feature = "worlds")]
 pub mod postgres;
+pub mod replay;
 pub mod service;
 #[cfg(feature = "worlds")]
 pub mod world;

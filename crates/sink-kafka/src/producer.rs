@@ -18,8 +18,9 @@ use crate::context::KafkaContext;
 use crate::fault::Fault;
 use crate::message::owned_headers;
 
-/// How long one look for events may block. The wrapper polls until this has passed, so it is the grain of every wait.
-const POLL_TIMEOUT: Duration = Duration::from_millis(1);
+/// The wait between two looks for events. The wrapper's own waiting is not used: it rounds what is left of a time-out down
+/// to whole milliseconds, so the last one is spent in a busy loop, and with a time-out of 1 ms all of it.
+const LOOK_INTERVAL: Duration = Duration::from_micros(500);
 /// How long a new producer polls before its first call: a bearer token is asked for by an event.
 const FIRST_POLL: Duration = Duration::from_millis(20);
 /// How long one call of `init_transactions` may block before the wait is told and events are polled.
@@ -113,6 +114,16 @@ impl LaneProducer {
         }
     }
 
+    /// Serves one event, which may tell many deliveries. Waits a little where it told none.
+    #[expect(clippy::disallowed_methods, reason = "on the lane's thread, which librdkafka's calls block as well")]
+    fn serve_or_wait(&self) {
+        let before = self.producer.context().deliveries().outstanding;
+        self.producer.poll(Duration::ZERO);
+        if self.producer.context().deliveries().outstanding == before {
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+    }
+
     /// Serves events: an idle client too has to renew its bearer token.
     pub(crate) fn poll(&self) {
         self.producer.poll(Duration::ZERO);
@@ -136,7 +147,7 @@ impl Producer for LaneProducer {
                         within_s = within.as_secs(),
                         "{lane}: waiting for Kafka to end what an earlier owner left open, or to answer at all"
                     );
-                    self.producer.poll(POLL_TIMEOUT);
+                    self.serve_or_wait();
                 }
                 Err(error) => return Err(error),
             }
@@ -165,7 +176,7 @@ impl Producer for LaneProducer {
                     if Instant::now() < deadline =>
                 {
                     record = returned;
-                    self.producer.poll(POLL_TIMEOUT);
+                    self.serve_or_wait();
                 }
                 Err((error, _)) => return Err(error),
             }
@@ -189,7 +200,7 @@ impl Producer for LaneProducer {
             if Instant::now() >= deadline {
                 return Err(KafkaError::MessageProduction(RDKafkaErrorCode::MessageTimedOut).into());
             }
-            self.producer.poll(POLL_TIMEOUT);
+            self.serve_or_wait();
         }
     }
 

@@ -1,8 +1,13 @@
 //! Reads the same page N times through the real SDK call over loopback and encodes it as plain JSON: `tailwater` by our
-//! decoder and encoder, `textbook` by the SDK's types and `serde_json::Value`. `cargo x bench` counts the instructions.
+//! decoder and encoder, `textbook` by the SDK's types and `serde_json::Value`. `idle` reads a page without records.
+//! `decode` does our part without any call. `cargo x counts` and `cargo x bench` count the instructions.
 //!
-//! Usage: `page_cost serve` prints its port and serves the page; `page_cost tailwater|textbook PORT TIMES` reads it.
+//! Usage: `page_cost serve` prints its port and serves the page; `page_cost tailwater|textbook|idle|textbook-idle PORT
+//! TIMES` reads it; `page_cost decode PROFILE TIMES` needs no server.
 #![expect(clippy::print_stdout, reason = "a program for the benchmark runner, which reads its output")]
+
+#[path = "../benches/decode/pages.rs"]
+mod pages;
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -11,10 +16,14 @@ use aws_sdk_dynamodbstreams::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_dynamodbstreams::types::AttributeValue;
 use serde_json::{Map, Value, json};
 use tailwater_model::{ShardId, push_plain_item};
-use tailwater_source_dynamodb::{AwsSettings, Decoded, ShardIterator, StreamApi, connect};
+use tailwater_source_dynamodb::{
+    AwsSettings, Decoded, DynamoDb, ShardIterator, StreamApi, connect, decode_page, page_text,
+};
 
-/// Records of the page: the most that `GetRecords` gives.
-const RECORDS: usize = 1_000;
+use pages::{Profile, page};
+
+/// The iterator whose page has no records.
+const IDLE: &str = "idle";
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
@@ -25,7 +34,13 @@ async fn main() -> Outcome {
         ["serve"] => serve(),
         ["tailwater", port, times] => tailwater(&endpoint(port), times.parse()?).await,
         ["textbook", port, times] => textbook(&endpoint(port), times.parse()?).await,
-        _ => Err("usage: page_cost serve | page_cost tailwater|textbook PORT TIMES".into()),
+        ["idle", port, times] => idle(&endpoint(port), times.parse()?).await,
+        ["textbook-idle", port, times] => textbook_idle(&endpoint(port), times.parse()?).await,
+        ["decode", profile, times] => decode(profile, times.parse()?),
+        _ => {
+            Err("usage: page_cost serve | tailwater|textbook|idle|textbook-idle PORT TIMES | decode PROFILE TIMES"
+                .into())
+        }
     }
 }
 
@@ -33,35 +48,70 @@ fn endpoint(port: &str) -> String {
     format!("http://127.0.0.1:{port}")
 }
 
-/// Our way. Expects credentials in the environment, as every user of the SDK has them.
-async fn tailwater(endpoint: &str, times: usize) -> Outcome {
+/// Expects credentials in the environment, as every user of the SDK has them.
+async fn client(endpoint: &str) -> Result<DynamoDb, Box<dyn std::error::Error>> {
     let settings =
         AwsSettings { region: Some("us-east-1".into()), endpoint_url: Some(endpoint.into()), ..AwsSettings::default() };
-    let api = connect(&settings).await?;
+    Ok(connect(&settings).await?)
+}
+
+/// Our way.
+async fn tailwater(endpoint: &str, times: usize) -> Outcome {
+    let api = client(endpoint).await?;
     let (shard, iterator) = (ShardId::new("shard"), ShardIterator("iterator".into()));
     let mut out = String::new();
     for _ in 0..times {
         out.clear();
-        for decoded in api.get_records(&shard, &iterator).await?.records {
-            let Decoded::Event(event) = decoded else { return Err("a record was not decoded".into()) };
-            out.push_str("{\"key\":");
-            push_plain_item(&event.key, &mut out);
-            for (name, image) in [(",\"old\":", event.change.old_image()), (",\"new\":", event.change.new_image())] {
-                out.push_str(name);
-                match image {
-                    Some(image) => push_plain_item(image, &mut out),
-                    None => out.push_str("null"),
-                }
-            }
-            out.push_str("}\n");
-        }
+        push_lines(&api.get_records(&shard, &iterator).await?.records, &mut out)?;
     }
     println!("{} bytes", out.len());
     Ok(())
 }
 
-/// What a careful team writes first: the SDK's types, a `Value` of them, bytes of that.
-async fn textbook(endpoint: &str, times: usize) -> Outcome {
+/// A shard that has nothing to say.
+async fn idle(endpoint: &str, times: usize) -> Outcome {
+    let api = client(endpoint).await?;
+    let (shard, iterator) = (ShardId::new("shard"), ShardIterator(IDLE.into()));
+    for _ in 0..times {
+        if !api.get_records(&shard, &iterator).await?.records.is_empty() {
+            return Err("records where none should be".into());
+        }
+    }
+    Ok(())
+}
+
+/// Our decoder and encoder alone.
+fn decode(profile: &str, times: usize) -> Outcome {
+    let profile = Profile::ALL.into_iter().find(|known| known.name() == profile).ok_or("no such profile")?;
+    let ((body, records), shard) = (page(profile), ShardId::new("shard"));
+    let mut out = String::new();
+    for _ in 0..times {
+        out.clear();
+        push_lines(&decode_page(page_text(body.as_bytes())?, &shard)?.records, &mut out)?;
+    }
+    println!("{records} records, {} bytes", out.len());
+    Ok(())
+}
+
+fn push_lines(records: &[Decoded], out: &mut String) -> Outcome {
+    for decoded in records {
+        let Decoded::Event(event) = decoded else { return Err("a record was not decoded".into()) };
+        out.push_str("{\"key\":");
+        push_plain_item(&event.key, out);
+        for (name, image) in [(",\"old\":", event.change.old_image()), (",\"new\":", event.change.new_image())] {
+            out.push_str(name);
+            match image {
+                Some(image) => push_plain_item(image, out),
+                None => out.push_str("null"),
+            }
+        }
+        out.push_str("}\n");
+    }
+    Ok(())
+}
+
+/// The SDK as it comes.
+fn textbook_client(endpoint: &str) -> aws_sdk_dynamodbstreams::Client {
     let config = aws_sdk_dynamodbstreams::Config::builder()
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .behavior_version(BehaviorVersion::latest())
@@ -69,7 +119,23 @@ async fn textbook(endpoint: &str, times: usize) -> Outcome {
         .endpoint_url(endpoint)
         .credentials_provider(Credentials::new("local", "local", None, None, "page_cost"))
         .build();
-    let client = aws_sdk_dynamodbstreams::Client::from_conf(config);
+    aws_sdk_dynamodbstreams::Client::from_conf(config)
+}
+
+/// The shard that has nothing to say, by the SDK as it comes.
+async fn textbook_idle(endpoint: &str, times: usize) -> Outcome {
+    let client = textbook_client(endpoint);
+    for _ in 0..times {
+        if !client.get_records().shard_iterator(IDLE).send().await?.records().is_empty() {
+            return Err("records where none should be".into());
+        }
+    }
+    Ok(())
+}
+
+/// What a careful team writes first: the SDK's types, a `Value` of them, bytes of that.
+async fn textbook(endpoint: &str, times: usize) -> Outcome {
+    let client = textbook_client(endpoint);
     let mut out = Vec::new();
     for _ in 0..times {
         out.clear();
@@ -108,35 +174,39 @@ fn plain(value: &AttributeValue) -> Value {
     }
 }
 
-/// Serves the page to every request, for as long as the process lives.
+/// Serves the page to every request, or an empty one for the iterator [`IDLE`], for as long as the process lives.
 fn serve() -> Outcome {
-    let body = page();
     let listener = TcpListener::bind("127.0.0.1:0")?;
     println!("{}", listener.local_addr()?.port());
     std::io::stdout().flush()?;
-    let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\nx-amz-crc32: {}\r\ncontent-length: {}\r\n\r\n",
-        crc32fast::hash(body.as_bytes()),
-        body.len()
-    );
-    let response = [head.as_bytes(), body.as_bytes()].concat();
+    let full = response(&page(Profile::OneKilobyte).0);
+    let empty = response(r#"{"NextShardIterator":"idle","Records":[]}"#);
     for connection in listener.incoming() {
         let mut connection = connection?;
-        while read_request(&mut connection)? {
-            connection.write_all(&response)?;
+        while let Some(request) = read_request(&mut connection)? {
+            connection.write_all(if request.contains(&format!("\"{IDLE}\"")) { &empty } else { &full })?;
         }
     }
     Ok(())
 }
 
-/// Reads one request with its body. Answers false at the end of the connection.
-fn read_request(connection: &mut TcpStream) -> std::io::Result<bool> {
+fn response(body: &str) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\nx-amz-crc32: {}\r\ncontent-length: {}\r\n\r\n",
+        crc32fast::hash(body.as_bytes()),
+        body.len()
+    );
+    [head.as_bytes(), body.as_bytes()].concat()
+}
+
+/// Reads one request and gives its body; nothing at the end of the connection.
+fn read_request(connection: &mut TcpStream) -> std::io::Result<Option<String>> {
     let mut request = Vec::new();
     let mut piece = [0; 4096];
     loop {
         let length = connection.read(&mut piece)?;
         if length == 0 {
-            return Ok(false);
+            return Ok(None);
         }
         request.extend_from_slice(&piece[..length]);
         let text = String::from_utf8_lossy(&request);
@@ -144,35 +214,8 @@ fn read_request(connection: &mut TcpStream) -> std::io::Result<bool> {
             let expected =
                 head.to_lowercase().lines().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
             if body.len() >= expected.unwrap_or(0) {
-                return Ok(true);
+                return Ok(Some(body.to_owned()));
             }
         }
     }
-}
-
-/// One page in AWS's compact form: NEW_AND_OLD_IMAGES, about 1.1 KB a record, with escapes, non-ASCII text, numbers, a
-/// list of maps and a set.
-fn page() -> String {
-    let records: Vec<String> = (0..RECORDS).map(record).collect();
-    format!(r#"{{"NextShardIterator":"next","Records":[{}]}}"#, records.join(","))
-}
-
-fn record(number: usize) -> String {
-    let image = |status: &str| {
-        format!(
-            r#"{{"Id":{{"S":"ORDER#{number:08}"}},"Fecha":{{"S":"2026-11-23T10:{:02}:{:02}Z"}},"status":{{"S":"{status}"}},"customer":{{"S":"Zoë \"Z\" Müller, Straße {number}"}},"total":{{"N":"{}.{:02}"}},"paid":{{"BOOL":{}}},"note":{{"NULL":true}},"lines":{{"L":[{{"M":{{"sku":{{"S":"A-{number}"}},"quantity":{{"N":"2"}}}}}},{{"M":{{"sku":{{"S":"B-7"}},"quantity":{{"N":"11"}}}}}}]}},"tags":{{"SS":["gift","new","vip"]}},"version":{{"N":"{number}"}}}}"#,
-            number / 60 % 60,
-            number % 60,
-            number * 7,
-            number % 100,
-            number.is_multiple_of(2),
-        )
-    };
-    format!(
-        r#"{{"awsRegion":"us-east-1","dynamodb":{{"ApproximateCreationDateTime":1795364321,"Keys":{{"Id":{{"S":"ORDER#{number:08}"}},"Fecha":{{"S":"2026-11-23T10:{:02}:{:02}Z"}}}},"NewImage":{},"OldImage":{},"SequenceNumber":"1110000000000{number:08}","SizeBytes":812,"StreamViewType":"NEW_AND_OLD_IMAGES"}},"eventID":"c4ca4238a0b923820dcc{number:012}","eventName":"MODIFY","eventSource":"aws:dynamodb","eventVersion":"1.1"}}"#,
-        number / 60 % 60,
-        number % 60,
-        image("PAID"),
-        image("NEW"),
-    )
 }

@@ -98,8 +98,9 @@ fn push_renamed(attributes: Attributes<'_>, paths: &PathTree<NewName>, out: &mut
                 }
             }
         }
-        match (path, attribute.value()) {
-            (Some(path), Value::M(inside)) if !path.inside.is_empty() => {
+        // Looking into a value is for the few that a path leads into.
+        match path.filter(|path| !path.inside.is_empty()).map(|path| (path, attribute.value())) {
+            Some((path, Value::M(inside))) => {
                 out.push_str("{\"M\":");
                 changed_inside |= push_renamed(inside, path, out)?;
                 out.push('}');

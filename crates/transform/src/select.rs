@@ -86,8 +86,9 @@ fn push_excluded(attributes: Attributes<'_>, paths: &PathTree<()>, out: &mut Str
             continue;
         }
         push_name(attribute.name.escaped(), out);
-        match (path, attribute.value()) {
-            (Some(path), Value::M(inside)) => {
+        // Looking into a value is for the few that a path leads into.
+        match path.map(|path| (path, attribute.value())) {
+            Some((path, Value::M(inside))) => {
                 out.push_str("{\"M\":");
                 push_excluded(inside, path, out);
                 out.push('}');

@@ -12,12 +12,15 @@ macro_rules! tell {
 }
 
 mod bench;
+mod bench_end_to_end;
 mod chaos;
 mod command;
 mod compose;
+mod counts;
 mod deny;
 mod endpoints;
 mod interrupt;
+mod peers;
 mod planted;
 mod prerequisites;
 mod servers;
@@ -90,8 +93,23 @@ enum XtaskCommand {
     },
     /// Check the rules of the house: crate edges, sizes, module docs, white space, reasons.
     Tidy,
-    /// Count the instructions that one page costs, against the SDK's own types.
-    Bench,
+    /// Count the instructions of the hottest paths and hold them to bench/counts.toml.
+    Counts {
+        /// Hold what is counted now.
+        #[arg(long)]
+        accept: bool,
+    },
+    /// Let Tailwater and what one would take in its place read the same replay, and compare them.
+    Peers,
+    /// Measure: the instructions of the hottest paths (`counts`), and whole pipelines against a replay (`e2e-kafka`, `idle`, …; an
+    /// unknown name is answered with all of them).
+    Bench {
+        /// Which benchmarks; none named means all.
+        names: Vec<String>,
+        /// Seconds each, only to see that everything runs.
+        #[arg(long)]
+        quick: bool,
+    },
     /// Check licences, banned crates and sources of the dependencies (installs cargo-deny where it is missing).
     Deny,
 }
@@ -120,7 +138,9 @@ fn run(command: XtaskCommand) -> Result<()> {
         XtaskCommand::Simulate { arguments } => simulate::run(&arguments),
         XtaskCommand::Planted { bugs } => planted::run(&bugs),
         XtaskCommand::Tidy => tidy::run(),
-        XtaskCommand::Bench => bench::run(),
+        XtaskCommand::Counts { accept } => counts::run(accept),
+        XtaskCommand::Peers => peers::run(),
+        XtaskCommand::Bench { names, quick } => bench::run(&names, quick),
         XtaskCommand::Deny => deny::run(),
     }
 }

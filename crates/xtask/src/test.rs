@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 
 use crate::servers::ServerName;
-use crate::{command, compose, deny, interrupt, prerequisites, servers, tidy, workspace};
+use crate::{command, compose, counts, deny, interrupt, prerequisites, servers, tidy, workspace};
 
 /// How long the demo of the smoke step runs.
 const DEMO_FOR: &str = "10s";
@@ -98,6 +98,7 @@ impl Report {
             report.test("tests", &mut tests);
         });
         self.step("release build", || command::run_shown(cargo().args(["build", "--release"])));
+        self.step("counts", || counts::run(false));
         self.step("demo", || {
             command::run_shown(cargo().args(["run", "--release", "--quiet", "--", "demo", "--for", DEMO_FOR]))
         });

@@ -4,3 +4,4 @@ mod boto3;
 mod engine;
 mod framing;
 mod ground;
+mod replay;

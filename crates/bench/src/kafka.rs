@@ -1,0 +1,144 @@
+//! To Kafka, beside a bare producer that is handed the same messages.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
+
+use crate::clock::now_us;
+use crate::files;
+use crate::local::{SHARDS, carried};
+use crate::measure::Bench;
+use crate::pipeline::Pipeline;
+use crate::process::cpu_seconds;
+use crate::server::{ReplayServer, ServeArguments};
+
+const LANES: u32 = 4;
+const PARTITIONS: i32 = 4;
+/// Longest wait for one answer of the broker.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// The sink's own queue and compression: the bare producer has the same.
+const BARE: [(&str, &str); 7] = [
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    ("compression.type", "zstd"),
+    ("linger.ms", "5"),
+    ("queue.buffering.max.messages", "100000"),
+    ("queue.buffering.max.kbytes", "32768"),
+    ("partitioner", "murmur2_random"),
+];
+
+/// Ten times the events of a group that a file has which says nothing about it.
+const LARGE_GROUPS: &str = "[limits]\ngroup_events_max = 10000\ngroup_bytes_max = \"16MiB\"\n";
+
+/// A message's key and value.
+type Bytes = (Vec<u8>, Vec<u8>);
+
+/// Records of a kilobyte, exactly once, in turn with a bare producer.
+pub fn run(bench: &mut Bench) -> Result<()> {
+    for (case, delivery, limits) in [
+        ("1k exactly-once", "exactly-once", ""),
+        ("1k at-least-once", "at-least-once", ""),
+        ("1k, groups of 10 000", "exactly-once", LARGE_GROUPS),
+    ] {
+        bench.case(case, |bench| {
+            let shard_pages = bench.pick(200, 4);
+            let run = now_us();
+            let topics = ["changes", "bare", "letters", "progress"].map(|topic| format!("bench-{run}-{topic}"));
+            let [changes, bare, letters, progress] = &topics;
+            let mut server = ReplayServer::start(&ServeArguments::finite("1k", SHARDS, 8, shard_pages))?;
+            let sink = format!(
+                "[sink.kafka]\nbrokers = \"{}\"\ntopic = \"{changes}\"\ndead_letter_topic = \"{letters}\"\n\
+                 progress_topic = \"{progress}\"\ndelivery = \"{delivery}\"\n\
+                 create_topics = {{ partitions = {PARTITIONS}, replication = 1 }}",
+                bench.kafka
+            );
+            let (name, pace) = (format!("bench-kafka-{run}"), format!("{}{limits}", files::BACKLOG_PACE));
+            let file = files::write(bench.work.path(), &name, &server.endpoint, Some(LANES), &sink, &pace)?;
+            let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
+            let taken = pipeline.until_drained(SHARDS)?;
+            drop(pipeline);
+            let records = server.served()?.records;
+            drop(server);
+            let messages = messages(&bench.kafka, changes, records)?;
+            bench.runtime.block_on(create(&bench.kafka, bare))?;
+            let (bare_wall_s, bare_cpu_s) = produce(&bench.kafka, bare, &messages)?;
+            bench.runtime.block_on(delete(&bench.kafka, &topics))?;
+            let mut figures = carried(records as f64, taken.wall_s, taken.cpu_s);
+            figures.extend([
+                ("bare_records_per_s", records as f64 / bare_wall_s),
+                ("bare_cpu_us_per_record", bare_cpu_s * 1e6 / records as f64),
+                ("wall_ratio", bare_wall_s / taken.wall_s),
+            ]);
+            Ok(figures)
+        })?;
+    }
+    Ok(())
+}
+
+fn client(brokers: &str) -> ClientConfig {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", brokers).set("isolation.level", "read_committed").set("group.id", "bench");
+    config
+}
+
+/// All messages of the topic: the very bytes that were produced.
+fn messages(brokers: &str, topic: &str, count: u64) -> Result<Vec<Bytes>> {
+    let consumer: BaseConsumer = client(brokers).create().context("a consumer")?;
+    let mut places = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        places.add_partition_offset(topic, partition, Offset::Beginning)?;
+    }
+    consumer.assign(&places)?;
+    let mut messages = Vec::new();
+    while (messages.len() as u64) < count {
+        let message = consumer.poll(ANSWER_WITHIN).context("messages are missing in the topic")??;
+        messages.push((message.key().unwrap_or_default().to_vec(), message.payload().unwrap_or_default().to_vec()));
+    }
+    Ok(messages)
+}
+
+/// Seconds until all are acknowledged, and seconds of our CPU.
+fn produce(brokers: &str, topic: &str, messages: &[Bytes]) -> Result<(f64, f64)> {
+    let mut config = client(brokers);
+    for (key, value) in BARE {
+        config.set(key, value);
+    }
+    let producer: BaseProducer = config.create().context("a producer")?;
+    producer.client().fetch_metadata(Some(topic), ANSWER_WITHIN).context("the topic of the bare producer")?;
+    let own = std::process::id();
+    let (began, cpu_before) = (Instant::now(), cpu_seconds(own)?);
+    for (key, value) in messages {
+        let mut record = BaseRecord::to(topic).key(key.as_slice()).payload(value.as_slice());
+        while let Err((error, refused)) = producer.send(record) {
+            ensure!(error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), "the bare producer: {error}");
+            record = refused;
+            producer.poll(Duration::from_millis(1));
+        }
+    }
+    producer.flush(ANSWER_WITHIN).context("the bare producer's last messages")?;
+    Ok((began.elapsed().as_secs_f64(), cpu_seconds(own)? - cpu_before))
+}
+
+async fn create(brokers: &str, topic: &str) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = client(brokers).create().context("an admin client")?;
+    let topic = NewTopic::new(topic, PARTITIONS, TopicReplication::Fixed(1));
+    for made in admin.create_topics([&topic], &AdminOptions::new()).await? {
+        made.map_err(|(topic, code)| anyhow::anyhow!("topic {topic}: {code}"))?;
+    }
+    Ok(())
+}
+
+async fn delete(brokers: &str, topics: &[String]) -> Result<()> {
+    let admin: AdminClient<DefaultClientContext> = client(brokers).create().context("an admin client")?;
+    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+    // One that is never made before the first dead letter may not be there.
+    admin.delete_topics(&names, &AdminOptions::new()).await?;
+    Ok(())
+}

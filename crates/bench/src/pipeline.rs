@@ -1,0 +1,129 @@
+//! The shipped program at work on one pipeline file.
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+
+use crate::process::{cpu_seconds, memory_mib};
+
+/// Longest wait for a run to read its replay.
+const READ_WITHIN: Duration = Duration::from_secs(600);
+/// Last lines of the log that a failure shows.
+const TOLD_LINES: usize = 15;
+/// How often whoever waits looks again: times are taken by whoever reads the log.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
+
+/// What the log has said until now.
+#[derive(Default)]
+struct Log {
+    /// When the first lane was open, and what CPU had been used by then.
+    opened: Option<(Instant, f64)>,
+    drained: u64,
+    /// When the last shard was drained.
+    drained_at: Option<Instant>,
+    ended: bool,
+    last_lines: VecDeque<String>,
+}
+
+/// A running `tailwater run`. Killed when dropped.
+pub struct Pipeline {
+    process: Child,
+    log: Arc<Mutex<Log>>,
+    pub started_at: Instant,
+}
+
+/// What a run took, from the first open lane to the last drained shard.
+#[derive(Clone, Copy, Debug)]
+pub struct Taken {
+    pub wall_s: f64,
+    pub cpu_s: f64,
+    /// The most memory that the process ever held.
+    pub peak_mib: f64,
+}
+
+impl Pipeline {
+    /// Starts the program; its output goes to `stdout`.
+    pub fn start(program: &Path, file: &Path, stdout: Stdio) -> Result<Self> {
+        let started_at = Instant::now();
+        let mut process = Command::new(program)
+            .args(["--log-format", "json", "run"])
+            .arg(file)
+            .env("TAILWATER_LOG", "info")
+            .env("AWS_ACCESS_KEY_ID", "any")
+            .env("AWS_SECRET_ACCESS_KEY", "any")
+            .stdin(Stdio::null())
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("cannot start {}", program.display()))?;
+        let lines = BufReader::new(process.stderr.take().context("a piped output is there once")?).lines();
+        let log = Arc::new(Mutex::new(Log::default()));
+        let (read, pid) = (Arc::clone(&log), process.id());
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                read.lock().unwrap_or_else(PoisonError::into_inner).take(line, pid);
+            }
+            read.lock().unwrap_or_else(PoisonError::into_inner).ended = true;
+        });
+        Ok(Self { process, log, started_at })
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// The standard output, if it was piped and not yet taken.
+    pub fn stdout(&mut self) -> Result<ChildStdout> {
+        self.process.stdout.take().context("a piped output is there once")
+    }
+
+    /// Waits until so many shards are drained: read to their ends, which are durable.
+    pub fn until_drained(&self, shards: u64) -> Result<Taken> {
+        let deadline = Instant::now() + READ_WITHIN;
+        loop {
+            {
+                let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+                if let (Some((began_at, cpu_before)), Some(at), true) =
+                    (log.opened, log.drained_at, log.drained >= shards)
+                {
+                    return Ok(Taken {
+                        wall_s: at.duration_since(began_at).as_secs_f64(),
+                        cpu_s: cpu_seconds(self.pid())? - cpu_before,
+                        peak_mib: memory_mib(self.pid())?.1,
+                    });
+                }
+                let lines: String = log.last_lines.iter().map(|line| format!("    {line}\n")).collect();
+                ensure!(!log.ended, "the pipeline ended early\n{lines}");
+                ensure!(Instant::now() < deadline, "{} of {shards} shards drained in time\n{lines}", log.drained);
+            }
+            std::thread::sleep(LOOK_INTERVAL);
+        }
+    }
+}
+
+impl Log {
+    fn take(&mut self, line: String, pid: u32) {
+        if line.contains("\"shard drained\"") {
+            self.drained += 1;
+            self.drained_at = Some(Instant::now());
+        } else if self.opened.is_none() && line.contains("\"lane open\"") {
+            self.opened = cpu_seconds(pid).ok().map(|cpu_s| (Instant::now(), cpu_s));
+        }
+        if self.last_lines.len() == TOLD_LINES {
+            self.last_lines.pop_front();
+        }
+        self.last_lines.push_back(line);
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        // It may have ended already; either way nothing is left.
+        let _ended = self.process.kill().and_then(|()| self.process.wait());
+    }
+}

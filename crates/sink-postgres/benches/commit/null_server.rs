@@ -1,0 +1,131 @@
+//! A Postgres that answers at once and keeps nothing: what is left is the sink's own work up to the statements' values.
+
+use std::time::Duration;
+
+use secrecy::SecretString;
+use tailwater_model::{Contact, DeadLetter, DeleteMode, Gap, PipelineIdentity, ShardId, ShardProgress, Trouble};
+use tailwater_sink_postgres::{
+    Answer, Holder, LaneIdentity, MirrorLane, Move, NewShard, PostgresSettings, Row, Server, Statements, StoredStream,
+    TlsSettings, Unready, WriteAccess, claim_on,
+};
+
+use crate::orders;
+
+/// The server.
+pub struct NullServer;
+
+/// A connection to it.
+pub struct NullSession;
+
+/// An open lane on such a server.
+pub async fn lane() -> MirrorLane<NullServer> {
+    let settings = PostgresSettings {
+        url: SecretString::from("postgres://nowhere"),
+        schema: "public".into(),
+        table: "orders".into(),
+        delete: DeleteMode::Hard,
+        tls: TlsSettings::default(),
+        statement_timeout: Duration::from_secs(30),
+        lock_timeout: Duration::from_secs(10),
+        connect_timeout: Duration::from_secs(10),
+        dead_letters_per_minute_max: 1_000,
+    };
+    let lanes = claim_on(NullServer, &settings, &orders::identity(), &orders::keys()).await;
+    lanes.expect("claimed").pop().expect("one lane")
+}
+
+impl Server for NullServer {
+    type Session = NullSession;
+
+    fn place(&self) -> &str {
+        "nowhere"
+    }
+
+    async fn connect(&self, _: &str, _: &str) -> Answer<NullSession> {
+        Ok(NullSession)
+    }
+}
+
+impl Statements for NullSession {
+    async fn begin(&mut self) -> Answer<()> {
+        Ok(())
+    }
+    async fn commit(&mut self) -> Answer<()> {
+        Ok(())
+    }
+    async fn rollback(&mut self) -> Answer<()> {
+        Ok(())
+    }
+    async fn savepoint(&mut self) -> Answer<()> {
+        Ok(())
+    }
+    async fn release(&mut self) -> Answer<()> {
+        Ok(())
+    }
+    async fn rollback_to(&mut self) -> Answer<()> {
+        Ok(())
+    }
+    async fn constraints_immediate(&mut self) -> Answer<()> {
+        Ok(())
+    }
+    async fn write_access(&mut self) -> Answer<WriteAccess> {
+        Ok(WriteAccess::Writable)
+    }
+    async fn bump_epoch(&mut self, _: &LaneIdentity) -> Answer<Option<i64>> {
+        Ok(Some(1))
+    }
+    async fn holder(&mut self, _: &LaneIdentity) -> Answer<Holder> {
+        Ok(Holder::Us)
+    }
+    async fn stored_shards(&mut self, _: &LaneIdentity) -> Answer<Result<Vec<ShardProgress>, Trouble>> {
+        Ok(Ok(Vec::new()))
+    }
+    async fn stored_stream(&mut self, _: &LaneIdentity) -> Answer<Option<StoredStream>> {
+        Ok(None)
+    }
+    async fn hold_lane(&mut self, _: &LaneIdentity, _: i64) -> Answer<u64> {
+        Ok(1)
+    }
+    async fn register(&mut self, _: &LaneIdentity, shards: &[NewShard<'_>]) -> Answer<u64> {
+        Ok(shards.len() as u64)
+    }
+    async fn advance(&mut self, _: &LaneIdentity, moves: &[Move<'_>]) -> Answer<u64> {
+        Ok(moves.len() as u64)
+    }
+    async fn recount(&mut self, _: &LaneIdentity, _: &[&ShardId]) -> Answer<()> {
+        Ok(())
+    }
+    async fn upsert(&mut self, _: &[&Row]) -> Answer<()> {
+        Ok(())
+    }
+    async fn mark(&mut self, _: &[&Row]) -> Answer<()> {
+        Ok(())
+    }
+    async fn remove(&mut self, _: &[&Row]) -> Answer<()> {
+        Ok(())
+    }
+    async fn store_dead_letters(&mut self, _: &LaneIdentity, _: &[DeadLetter]) -> Answer<()> {
+        Ok(())
+    }
+    async fn store_gaps(&mut self, _: &LaneIdentity, _: &[Gap]) -> Answer<()> {
+        Ok(())
+    }
+    async fn store_contact(&mut self, _: &LaneIdentity, _: Contact) -> Answer<()> {
+        Ok(())
+    }
+    async fn prepare(&mut self, _: &PipelineIdentity) -> Result<(), Unready> {
+        Ok(())
+    }
+    async fn lane_count(&mut self, _: &str) -> Answer<i64> {
+        Ok(0)
+    }
+    async fn new_owner(&mut self) -> Answer<String> {
+        Ok("owner".into())
+    }
+    async fn take_lanes(&mut self, _: &str, _: i32, _: &str) -> Answer<()> {
+        Ok(())
+    }
+    async fn add_stream(&mut self, _: &PipelineIdentity) -> Answer<()> {
+        Ok(())
+    }
+}
