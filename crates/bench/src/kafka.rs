@@ -13,13 +13,12 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use crate::clock::now_us;
 use crate::files;
-use crate::local::{SHARDS, carried};
+use crate::local::carried;
 use crate::measure::Bench;
 use crate::pipeline::Pipeline;
 use crate::process::cpu_seconds;
-use crate::server::{ReplayServer, ServeArguments};
+use crate::server::{LANES, ReplayServer, SHARDS_OF_LANES as SHARDS, ServeArguments};
 
-const LANES: u32 = 4;
 const PARTITIONS: i32 = 4;
 /// Longest wait for one answer of the broker.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -48,7 +47,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         ("1k, groups of 10 000", "exactly-once", LARGE_GROUPS),
     ] {
         bench.case(case, |bench| {
-            let shard_pages = bench.pick(200, 4);
+            let shard_pages = bench.pick(25, 1);
             let run = now_us();
             let topics = ["changes", "bare", "letters", "progress"].map(|topic| format!("bench-{run}-{topic}"));
             let [changes, bare, letters, progress] = &topics;

@@ -19,6 +19,11 @@ use crate::process::cpu_seconds;
 /// All replays have the same records in every run.
 const SEED: u64 = 6;
 
+/// Lanes of a pipeline that has several.
+pub const LANES: u32 = 4;
+/// Shards for them: they are dealt out by their ids, so that few would leave some lanes without any.
+pub const SHARDS_OF_LANES: u64 = 32;
+
 /// Arguments of `serve`: what the replay is.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArguments {
