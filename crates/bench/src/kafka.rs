@@ -63,7 +63,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
             let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
             let taken = pipeline.until_drained(SHARDS)?;
             drop(pipeline);
-            let records = server.served()?.records;
+            let records = SHARDS * server.served()?.records_per_shard;
             drop(server);
             let messages = messages(&bench.kafka, changes, records)?;
             bench.runtime.block_on(create(&bench.kafka, bare))?;

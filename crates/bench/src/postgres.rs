@@ -96,7 +96,7 @@ fn carry(bench: &Bench, database: &Database, lanes: u32, replay: &ServeArguments
     let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
     let taken = pipeline.until_drained(replay.shards)?;
     drop(pipeline);
-    Ok((server.served()?.records as f64, taken))
+    Ok(((replay.shards * server.served()?.records_per_shard) as f64, taken))
 }
 
 /// A database of one run.

@@ -95,6 +95,7 @@ pub fn serve(arguments: &ServeArguments) -> Result<()> {
             let answer = json!({
                 "describe_stream": calls.describe_stream, "get_shard_iterator": calls.get_shard_iterator,
                 "get_records": calls.get_records, "records": calls.records, "bytes": calls.bytes,
+                "records_per_shard": replay.records_per_shard(),
             });
             stdout.write_all(format!("{answer}\n").as_bytes()).await?;
             stdout.flush().await?;
@@ -118,8 +119,11 @@ pub struct ReplayServer {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Served {
     pub get_records: u64,
+    /// Also those of answers that came too late and were asked for again.
     pub records: u64,
     pub bytes: u64,
+    /// Records of each shard that ends.
+    pub records_per_shard: u64,
     /// The server's own CPU.
     pub cpu_s: f64,
 }
@@ -157,6 +161,7 @@ impl ReplayServer {
             get_records: number("get_records"),
             records: number("records"),
             bytes: number("bytes"),
+            records_per_shard: number("records_per_shard"),
             cpu_s: cpu_seconds(self.process.id())?,
         })
     }
