@@ -13,13 +13,12 @@ use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
 use crate::clock::now_us;
 use crate::files;
-use crate::local::{SHARDS, carried};
-use crate::measure::Bench;
+use crate::local::carried;
+use crate::measure::{Bench, Figures};
 use crate::pipeline::Pipeline;
 use crate::process::cpu_seconds;
-use crate::server::{ReplayServer, ServeArguments};
+use crate::server::{LANES, ReplayServer, SHARDS_OF_LANES as SHARDS, ServeArguments};
 
-const LANES: u32 = 4;
 const PARTITIONS: i32 = 4;
 /// Longest wait for one answer of the broker.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -48,38 +47,63 @@ pub fn run(bench: &mut Bench) -> Result<()> {
         ("1k, groups of 10 000", "exactly-once", LARGE_GROUPS),
     ] {
         bench.case(case, |bench| {
-            let shard_pages = bench.pick(200, 4);
-            let run = now_us();
-            let topics = ["changes", "bare", "letters", "progress"].map(|topic| format!("bench-{run}-{topic}"));
-            let [changes, bare, letters, progress] = &topics;
-            let mut server = ReplayServer::start(&ServeArguments::finite("1k", SHARDS, 8, shard_pages))?;
-            let sink = format!(
-                "[sink.kafka]\nbrokers = \"{}\"\ntopic = \"{changes}\"\ndead_letter_topic = \"{letters}\"\n\
-                 progress_topic = \"{progress}\"\ndelivery = \"{delivery}\"\n\
-                 create_topics = {{ partitions = {PARTITIONS}, replication = 1 }}",
-                bench.kafka
-            );
-            let (name, pace) = (format!("bench-kafka-{run}"), format!("{}{limits}", files::BACKLOG_PACE));
-            let file = files::write(bench.work.path(), &name, &server.endpoint, Some(LANES), &sink, &pace)?;
-            let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
-            let taken = pipeline.until_drained(SHARDS)?;
-            drop(pipeline);
-            let records = server.served()?.records;
-            drop(server);
-            let messages = messages(&bench.kafka, changes, records)?;
-            bench.runtime.block_on(create(&bench.kafka, bare))?;
-            let (bare_wall_s, bare_cpu_s) = produce(&bench.kafka, bare, &messages)?;
+            let topics = Topics::new();
+            let measured = carried_and_bare(bench, &topics, delivery, limits);
             bench.runtime.block_on(delete(&bench.kafka, &topics))?;
-            let mut figures = carried(records as f64, taken.wall_s, taken.cpu_s);
-            figures.extend([
-                ("bare_records_per_s", records as f64 / bare_wall_s),
-                ("bare_cpu_us_per_record", bare_cpu_s * 1e6 / records as f64),
-                ("wall_ratio", bare_wall_s / taken.wall_s),
-            ]);
-            Ok(figures)
+            measured
         })?;
     }
     Ok(())
+}
+
+/// The topics of one run.
+struct Topics {
+    run: String,
+    changes: String,
+    bare: String,
+    letters: String,
+    progress: String,
+}
+
+impl Topics {
+    fn new() -> Self {
+        let run = format!("bench-kafka-{}", now_us());
+        let named = |what| format!("{run}-{what}");
+        Self {
+            changes: named("changes"),
+            bare: named("bare"),
+            letters: named("letters"),
+            progress: named("progress"),
+            run,
+        }
+    }
+}
+
+fn carried_and_bare(bench: &Bench, topics: &Topics, delivery: &str, limits: &str) -> Result<Figures> {
+    let shard_pages = bench.pick(25, 1);
+    let mut server = ReplayServer::start(&ServeArguments::finite("1k", SHARDS, 8, shard_pages))?;
+    let sink = format!(
+        "[sink.kafka]\nbrokers = \"{}\"\ntopic = \"{}\"\ndead_letter_topic = \"{}\"\nprogress_topic = \"{}\"\n\
+         delivery = \"{delivery}\"\ncreate_topics = {{ partitions = {PARTITIONS}, replication = 1 }}",
+        bench.kafka, topics.changes, topics.letters, topics.progress
+    );
+    let pace = format!("{}{limits}", files::BACKLOG_PACE);
+    let file = files::write(bench.work.path(), &topics.run, &server.endpoint, Some(LANES), &sink, &pace)?;
+    let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
+    let taken = pipeline.until_drained(SHARDS)?;
+    drop(pipeline);
+    let records = SHARDS * server.served()?.records_per_shard;
+    drop(server);
+    let messages = messages(&bench.kafka, &topics.changes, records)?;
+    bench.runtime.block_on(create(&bench.kafka, &topics.bare))?;
+    let (bare_wall_s, bare_cpu_s) = produce(&bench.kafka, &topics.bare, &messages)?;
+    let mut figures = carried(records as f64, taken.wall_s, taken.cpu_s);
+    figures.extend([
+        ("bare_records_per_s", records as f64 / bare_wall_s),
+        ("bare_cpu_us_per_record", bare_cpu_s * 1e6 / records as f64),
+        ("wall_ratio", bare_wall_s / taken.wall_s),
+    ]);
+    Ok(figures)
 }
 
 fn client(brokers: &str) -> ClientConfig {
@@ -135,10 +159,10 @@ async fn create(brokers: &str, topic: &str) -> Result<()> {
     Ok(())
 }
 
-async fn delete(brokers: &str, topics: &[String]) -> Result<()> {
+async fn delete(brokers: &str, topics: &Topics) -> Result<()> {
     let admin: AdminClient<DefaultClientContext> = client(brokers).create().context("an admin client")?;
-    let names: Vec<&str> = topics.iter().map(String::as_str).collect();
-    // One that is never made before the first dead letter may not be there.
+    // Some may not be there: each answer for itself says so.
+    let names = [&topics.changes, &topics.bare, &topics.letters, &topics.progress].map(String::as_str);
     admin.delete_topics(&names, &AdminOptions::new()).await?;
     Ok(())
 }

@@ -37,7 +37,7 @@ pub fn null(bench: &mut Bench) -> Result<()> {
             let taken = pipeline.until_drained(SHARDS)?;
             drop(pipeline);
             let served = server.served()?;
-            let records = served.records as f64;
+            let records = (SHARDS * served.records_per_shard) as f64;
             let textbook = bench.runtime.block_on(textbook::read(&server.endpoint, textbook_pages))?;
             let (cpu_us, textbook_cpu_us) =
                 (taken.cpu_s * 1e6 / records, textbook.cpu_s * 1e6 / textbook.records as f64);
@@ -73,7 +73,7 @@ pub fn shards(bench: &mut Bench) -> Result<()> {
             )?;
             let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
             let taken = pipeline.until_drained(*shards)?;
-            let mut figures = carried(server.served()?.records as f64, taken.wall_s, taken.cpu_s);
+            let mut figures = carried((shards * server.served()?.records_per_shard) as f64, taken.wall_s, taken.cpu_s);
             figures.push(("peak_mib", taken.peak_mib));
             Ok(figures)
         })?;
@@ -92,7 +92,7 @@ pub fn sqlite(bench: &mut Bench) -> Result<()> {
         let file = files::write(bench.work.path(), "bench-sqlite", &server.endpoint, None, &sink, files::BACKLOG_PACE)?;
         let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
         let taken = pipeline.until_drained(SHARDS)?;
-        Ok(carried(server.served()?.records as f64, taken.wall_s, taken.cpu_s))
+        Ok(carried((SHARDS * server.served()?.records_per_shard) as f64, taken.wall_s, taken.cpu_s))
     })
 }
 

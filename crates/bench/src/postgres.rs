@@ -5,17 +5,17 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use serde_json::Value;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
 use crate::clock::now_us;
 use crate::files;
-use crate::local::{SHARDS, carried};
+use crate::local::carried;
 use crate::measure::Bench;
 use crate::pipeline::{Pipeline, Taken};
-use crate::server::{ReplayServer, ServeArguments};
+use crate::server::{LANES, ReplayServer, SHARDS_OF_LANES as SHARDS, ServeArguments};
 
-const LANES: u32 = 4;
 /// Rows of one transaction, as many as in a group of a pipeline that says nothing about it.
 const ROWS_PER_TRANSACTION: usize = 1_000;
 /// A server process hands its counts over when it ends.
@@ -30,9 +30,10 @@ const UPSERT: &str = "insert into bare (\"Id\", document, _op, _seq, _event_id, 
      on conflict (\"Id\") do update set document = excluded.document, _op = excluded._op, _seq = excluded._seq, \
      _event_id = excluded._event_id, _source_ts = excluded._source_ts, _synced_at = excluded._synced_at, \
      _deleted = excluded._deleted";
-/// The rows of one lineage in the order of the stream.
+/// The rows of one connection in the order of the stream: of every so-manyth lineage.
 const ROWS: &str = "select \"Id\", document::text, _op, _seq::text, _event_id, \
-     (extract(epoch from _source_ts) * 1000)::int8, _deleted from public.mirror where left(\"Id\", 6)::int8 = $1 order by _seq";
+     (extract(epoch from _source_ts) * 1000)::int8, _deleted from public.mirror \
+     where left(\"Id\", 6)::int8 % $2 = $1 order by _seq";
 
 /// The columns of the rows of one transaction.
 #[derive(Default)]
@@ -46,23 +47,27 @@ struct Columns {
     deleted: Vec<bool>,
 }
 
-/// Records of a kilobyte, each of another item, in turn with the bare statements on as many connections.
+/// Records of a kilobyte, each of another item, in turn with the bare statements on as many connections: of one lane, and
+/// of several with enough shards for each.
 pub fn mirror(bench: &mut Bench) -> Result<()> {
-    bench.case("1k", |bench| {
-        let database = bench.runtime.block_on(Database::create(&bench.postgres))?;
-        let measured = mirrored_and_bare(bench, &database);
-        bench.runtime.block_on(database.remove())?;
-        let (records, taken, bare_s) = measured?;
-        let mut figures = carried(records, taken.wall_s, taken.cpu_s);
-        figures.extend([("bare_records_per_s", records / bare_s), ("wall_ratio", bare_s / taken.wall_s)]);
-        Ok(figures)
-    })
-}
-
-fn mirrored_and_bare(bench: &Bench, database: &Database) -> Result<(f64, Taken, f64)> {
-    let pages = bench.pick(100, 2);
-    let (records, taken) = carry(bench, database, &ServeArguments::finite("1k", SHARDS, pages, pages))?;
-    Ok((records, taken, bench.runtime.block_on(database.write_bare())?))
+    for (case, lanes, shards, shard_pages) in [("1k, 1 lane", 1, 1, 200), ("1k, 4 lanes", LANES, SHARDS, 12)] {
+        bench.case(case, |bench| {
+            let pages = bench.pick(shard_pages, 2);
+            let database = bench.runtime.block_on(Database::create(&bench.postgres))?;
+            let both = || {
+                let (records, taken) =
+                    carry(bench, &database, lanes, &ServeArguments::finite("1k", shards, pages, pages))?;
+                anyhow::Ok((records, taken, bench.runtime.block_on(database.write_bare(lanes))?))
+            };
+            let measured = both();
+            bench.runtime.block_on(database.remove())?;
+            let (records, taken, bare_s) = measured?;
+            let mut figures = carried(records, taken.wall_s, taken.cpu_s);
+            figures.extend([("bare_records_per_s", records / bare_s), ("wall_ratio", bare_s / taken.wall_s)]);
+            Ok(figures)
+        })?;
+    }
+    Ok(())
 }
 
 /// One shard whose records are of few keys, beside one whose records are of as many keys: a group has one row per key.
@@ -71,7 +76,7 @@ pub fn hot_keys(bench: &mut Bench) -> Result<()> {
         bench.case(case, |bench| {
             let pages = bench.pick(200, 4);
             let database = bench.runtime.block_on(Database::create(&bench.postgres))?;
-            let carried_rows = carry(bench, &database, &ServeArguments::finite(profile, 1, pages, pages));
+            let carried_rows = carry(bench, &database, 1, &ServeArguments::finite(profile, 1, pages, pages));
             let rows = bench.runtime.block_on(database.rows_written());
             bench.runtime.block_on(database.remove())?;
             let ((records, taken), rows) = (carried_rows?, rows?);
@@ -83,15 +88,15 @@ pub fn hot_keys(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
-fn carry(bench: &Bench, database: &Database, replay: &ServeArguments) -> Result<(f64, Taken)> {
+fn carry(bench: &Bench, database: &Database, lanes: u32, replay: &ServeArguments) -> Result<(f64, Taken)> {
     let mut server = ReplayServer::start(replay)?;
     let sink = format!("[sink.postgres]\nurl = \"{}\"\nschema = \"public\"\ntable = \"mirror\"", database.url);
     let file =
-        files::write(bench.work.path(), "bench-postgres", &server.endpoint, Some(LANES), &sink, files::BACKLOG_PACE)?;
+        files::write(bench.work.path(), "bench-postgres", &server.endpoint, Some(lanes), &sink, files::BACKLOG_PACE)?;
     let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
     let taken = pipeline.until_drained(replay.shards)?;
     drop(pipeline);
-    Ok((server.served()?.records as f64, taken))
+    Ok(((replay.shards * server.served()?.records_per_shard) as f64, taken))
 }
 
 /// A database of one run.
@@ -106,6 +111,8 @@ impl Database {
         let name = format!("tailwater_bench_{}", now_us());
         let mut admin = PgConnection::connect(admin_url).await.context("PostgreSQL does not answer: cargo x up")?;
         sqlx::raw_sql(AssertSqlSafe(format!("create database {name}"))).execute(&mut admin).await?;
+        // So that neither of the two that are compared finds the log of earlier writes in its way.
+        sqlx::raw_sql("checkpoint").execute(&mut admin).await?;
         admin.close().await?;
         let (server, _) = admin_url.rsplit_once('/').context("a URL that ends with a database")?;
         Ok(Self { url: format!("{server}/{name}"), admin_url: admin_url.into(), name })
@@ -130,13 +137,13 @@ impl Database {
         Ok(rows as f64)
     }
 
-    /// Writes the rows of the mirror into a table of the same shape, a connection per lineage. Seconds.
-    async fn write_bare(&self) -> Result<f64> {
+    /// Writes the rows of the mirror into a table of the same shape, on so many connections. Seconds.
+    async fn write_bare(&self, connections: u32) -> Result<f64> {
         let mut connection = self.connect().await?;
         sqlx::raw_sql("create table bare (like mirror including all); checkpoint").execute(&mut connection).await?;
         let mut loads = Vec::new();
-        for lineage in 0..SHARDS as i64 {
-            loads.push((self.connect().await?, rows(&mut connection, lineage).await?));
+        for number in 0..connections {
+            loads.push((self.connect().await?, rows(&mut connection, number, connections).await?));
         }
         let began = Instant::now();
         let tasks = loads.into_iter().map(|(connection, load)| tokio::spawn(write_all(connection, load)));
@@ -147,16 +154,18 @@ impl Database {
     }
 }
 
-/// The rows of one lineage by transactions, each in the order of keys as the sink has them.
-async fn rows(connection: &mut PgConnection, lineage: i64) -> Result<Vec<Columns>> {
-    let mut rows = sqlx::query(ROWS).bind(lineage).fetch_all(connection).await?;
+/// The rows of one connection by transactions, each in the order of keys as the sink has them.
+async fn rows(connection: &mut PgConnection, number: u32, of: u32) -> Result<Vec<Columns>> {
+    let mut rows = sqlx::query(ROWS).bind(i64::from(number)).bind(i64::from(of)).fetch_all(connection).await?;
     let mut transactions = Vec::new();
     for rows in rows.chunks_mut(ROWS_PER_TRANSACTION) {
         rows.sort_by_cached_key(|row| row.get::<String, _>(0));
         let mut columns = Columns::default();
         for row in rows {
             columns.ids.push(row.get(0));
-            columns.documents.push(row.get(1));
+            // Compact, and not in the order that jsonb would bring it into: as it comes from a stream.
+            let document: Value = serde_json::from_str(row.get(1))?;
+            columns.documents.push(document.to_string());
             columns.ops.push(row.get(2));
             columns.numbers.push(row.get(3));
             columns.event_ids.push(row.get(4));

@@ -19,6 +19,11 @@ use crate::process::cpu_seconds;
 /// All replays have the same records in every run.
 const SEED: u64 = 6;
 
+/// Lanes of a pipeline that has several.
+pub const LANES: u32 = 4;
+/// Shards for them: they are dealt out by their ids, so that few would leave some lanes without any.
+pub const SHARDS_OF_LANES: u64 = 32;
+
 /// Arguments of `serve`: what the replay is.
 #[derive(Args, Clone, Debug)]
 pub struct ServeArguments {
@@ -90,6 +95,7 @@ pub fn serve(arguments: &ServeArguments) -> Result<()> {
             let answer = json!({
                 "describe_stream": calls.describe_stream, "get_shard_iterator": calls.get_shard_iterator,
                 "get_records": calls.get_records, "records": calls.records, "bytes": calls.bytes,
+                "records_per_shard": replay.records_per_shard(),
             });
             stdout.write_all(format!("{answer}\n").as_bytes()).await?;
             stdout.flush().await?;
@@ -113,8 +119,11 @@ pub struct ReplayServer {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Served {
     pub get_records: u64,
+    /// Also those of answers that came too late and were asked for again.
     pub records: u64,
     pub bytes: u64,
+    /// Records of each shard that ends.
+    pub records_per_shard: u64,
     /// The server's own CPU.
     pub cpu_s: f64,
 }
@@ -152,6 +161,7 @@ impl ReplayServer {
             get_records: number("get_records"),
             records: number("records"),
             bytes: number("bytes"),
+            records_per_shard: number("records_per_shard"),
             cpu_s: cpu_seconds(self.process.id())?,
         })
     }
