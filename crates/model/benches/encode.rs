@@ -5,7 +5,7 @@ mod orders;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use tailwater_model::{ChangeEvent, fold_by_key, plain_key, push_plain_change, push_plain_item};
+use tailwater_model::{ChangeEvent, fold_by_key, push_event_key, push_plain_change, push_plain_item};
 
 /// Events of a round.
 const EVENTS: usize = 1_000;
@@ -15,10 +15,10 @@ fn main() {
 }
 
 /// Runs `write` on every event, and counts events and bytes of their typed JSON.
-fn on_events(bencher: Bencher<'_, '_>, write: impl Fn(&ChangeEvent, &mut String) + Sync) {
+fn on_events(bencher: Bencher<'_, '_>, mut write: impl FnMut(&ChangeEvent, &mut String)) {
     let events = orders::events(EVENTS, EVENTS);
     let bytes: usize = events.iter().map(bytes).sum();
-    bencher.counter(ItemsCount::new(EVENTS)).counter(BytesCount::new(bytes)).bench(|| {
+    bencher.counter(ItemsCount::new(EVENTS)).counter(BytesCount::new(bytes)).bench_local(|| {
         let mut out = String::new();
         black_box(&events).iter().for_each(|event| write(event, &mut out));
         drop(black_box(out));
@@ -56,15 +56,16 @@ fn plain_items(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn plain_keys(bencher: Bencher<'_, '_>) {
     let keys = orders::keys();
-    on_events(bencher, |event, out| out.push_str(&plain_key(event, &keys).expect("a key")));
+    on_events(bencher, |event, out| push_event_key(event, &keys, out).expect("a key"));
 }
 
 /// A line of the file and of `stdout`, and a JSON message of Kafka.
 #[divan::bench]
 fn plain_change(bencher: Bencher<'_, '_>) {
-    let keys = orders::keys();
-    on_events(bencher, |event, out| {
-        let key = plain_key(event, &keys).expect("a key");
+    let (keys, mut key) = (orders::keys(), String::new());
+    on_events(bencher, move |event, out| {
+        key.clear();
+        push_event_key(event, &keys, &mut key).expect("a key");
         push_plain_change(event, "Orders", &key, out).expect("an event");
     });
 }

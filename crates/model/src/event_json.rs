@@ -12,18 +12,16 @@ use crate::plain_json::{push_key_of, push_plain_item, push_quoted};
 /// What the members beside key and images need at most in most events: sizes are for reserving memory, nothing else.
 const METADATA_BYTES: usize = 320;
 
-/// The key of an event's item as plain JSON: equal keys give equal bytes. An item without the key that the schema names
-/// is refused.
-pub fn plain_key(event: &ChangeEvent, keys: &KeySchema) -> Result<String, Rejected> {
-    let mut out = String::with_capacity(event.key.typed_json().len());
-    match push_key_of(&event.key, keys, &mut out) {
-        Ok(()) => Ok(out),
-        Err(fault) => Err(Rejected { code: "sink.key_mismatch", message: fault.to_string() }),
-    }
+/// Appends the key of an event's item as plain JSON: equal keys give equal bytes. An item without the key that the
+/// schema names is refused; then `out` holds a part of the key.
+pub fn push_event_key(event: &ChangeEvent, keys: &KeySchema, out: &mut String) -> Result<(), Rejected> {
+    push_key_of(&event.key, keys, out)
+        .map_err(|fault| Rejected { code: "sink.key_mismatch", message: fault.to_string() })
 }
 
-/// Appends the event as one JSON object without a line feed, or nothing when the event is refused. `key` is its
-/// [`plain_key`], which most callers need for themselves too. Images that the view type does not carry are absent.
+/// Appends the event as one JSON object without a line feed, or nothing when the event is refused. `key` is what
+/// [`push_event_key`] gives, which some callers need for themselves too. Images that the view type does not carry are
+/// absent.
 pub fn push_plain_change(event: &ChangeEvent, table: &str, key: &str, out: &mut String) -> Result<(), Rejected> {
     let source = &event.source;
     let created_at = timestamp(source.created_at_ms)?;
@@ -92,7 +90,8 @@ mod tests {
     #[test]
     fn an_event_is_one_object_or_nothing() {
         let keys = KeySchema { partition: KeyAttribute { name: "Id".into(), kind: KeyKind::N }, sort: None };
-        let key = plain_key(&event(0), &keys).expect("a key");
+        let mut key = String::new();
+        push_event_key(&event(0), &keys, &mut key).expect("a key");
         let mut out = String::from("before ");
         push_plain_change(&event(0), "Orders", &key, &mut out).expect("an event");
         assert_eq!(
@@ -104,7 +103,10 @@ mod tests {
         assert_eq!(refused.map_err(|rejected| rejected.code), Err("sink.created_at"));
         assert_eq!(out, written);
         let other = KeySchema { partition: KeyAttribute { name: "Id".into(), kind: KeyKind::S }, sort: None };
-        assert_eq!(plain_key(&event(0), &other).map_err(|rejected| rejected.code), Err("sink.key_mismatch"));
+        assert_eq!(
+            push_event_key(&event(0), &other, &mut key).map_err(|rejected| rejected.code),
+            Err("sink.key_mismatch")
+        );
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use bytestring::ByteString;
 
-use crate::typed_json::{JsonCursor, Malformed};
+use crate::cursor::{JsonCursor, Malformed};
+use crate::descent::Checker;
 
 /// DynamoDB's row, or a part of one (the key). Opaque: encoders and transforms read it through methods.
 ///
@@ -17,7 +18,7 @@ impl Item {
     /// Takes compact typed JSON, for example `{"Id":{"S":"7"}}`, and checks all of it.
     pub fn parse(json: ByteString) -> Result<Self, Malformed> {
         let mut cursor = JsonCursor::new(&json);
-        cursor.check_item()?;
+        cursor.visit_item(&mut Checker)?;
         if cursor.peek().is_some() {
             return cursor.expected("the end of the item");
         }
@@ -88,8 +89,7 @@ impl<'a> Attribute<'a> {
         } else if cursor.take("{\"B\":") {
             cursor.string().map(Value::B)
         } else if cursor.take("{\"M\":") {
-            let inside = self.value.get(cursor.at()..).unwrap_or_default();
-            Ok(Value::M(Attributes { cursor: JsonCursor::new(inside), begun: false }))
+            Ok(Value::M(Attributes { cursor: JsonCursor::new(cursor.rest()), begun: false }))
         } else {
             Ok(Value::Other)
         };

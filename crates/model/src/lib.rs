@@ -5,7 +5,9 @@
 
 mod batch;
 mod contract;
+mod cursor;
 mod dead_letter_rate;
+mod descent;
 mod event;
 mod event_json;
 mod fold;
@@ -15,18 +17,18 @@ mod number;
 mod plain_json;
 mod position;
 mod scan;
-mod typed_json;
 
 pub use batch::{Batch, Contact, Counts, DeadLetter, Delivery, Finished, Gap, GapCause, Group, Step};
 pub use contract::{Checkpoints, Committed, Failure, PipelineIdentity, Progress, Sink, Source, StreamIdentity};
 pub use contract::{ShardCheckpoint, ShardProgress, Transform, Trouble, TroubleKind};
+pub use cursor::{JsonCursor, Malformed};
 pub use dead_letter_rate::DeadLetterRate;
+pub use descent::NESTING_DEPTH_MAX;
 pub use event::{Change, ChangeEvent, Images, Rejected, RemoveCause, SourceInfo, ViewType};
-pub use event_json::{plain_key, push_plain_change, rfc_3339};
+pub use event_json::{push_event_key, push_plain_change, rfc_3339};
 pub use fold::{DeleteMode, Folded, fold_by_key};
 pub use item::{Attribute, Attributes, Item, Text, Value};
 pub use key::{Key, KeyAttribute, KeyFault, KeyKind, KeySchema, KeyValue};
 pub use number::{Number, NumberFault};
 pub use plain_json::{push_plain_item, push_plain_key, push_quoted};
 pub use position::{Advance, Position, PositionFault, SequenceNumber, SequenceNumberFault, ShardId};
-pub use typed_json::{JsonCursor, Malformed, NESTING_DEPTH_MAX};

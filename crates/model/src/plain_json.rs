@@ -1,10 +1,11 @@
 //! Plain JSON: an item as users read it. Numbers keep their exact text, binary is base64, sets become sorted arrays.
 
+use crate::cursor::JsonCursor;
+use crate::descent::{Descent, Visitor, inside};
 use crate::item::{Item, Value};
 use crate::key::{Key, KeyFault, KeyKind, KeySchema, KeyValue, read_value};
 use crate::number::Number;
-use crate::scan::plain_run_end;
-use crate::typed_json::{JsonCursor, Visitor};
+use crate::scan::plain_run;
 
 /// Appends the item as a plain JSON object.
 ///
@@ -64,7 +65,7 @@ fn push_key_value(value: &KeyValue, out: &mut String) {
 /// Appends the text as a JSON string with its quotes. Only what JSON forbids to stand bare is escaped (RFC 8259,
 /// section 7), and always in the same way.
 pub fn push_quoted(text: &str, out: &mut String) {
-    if plain_run_end(text.as_bytes(), 0) == text.len() {
+    if plain_run(text.as_bytes()) == text.len() {
         // Nearly every name, id and number: nothing to escape.
         return ["\"", text, "\""].into_iter().for_each(|piece| out.push_str(piece));
     }
@@ -106,11 +107,12 @@ impl<'a> Visitor<'a> for Writer<'_> {
 }
 
 fn set_members(members: &str) -> impl Iterator<Item = &str> {
-    let mut cursor = JsonCursor::new(members);
+    let (mut rest, mut descent) = (members, Descent::default());
     std::iter::from_fn(move || {
-        let text = cursor.next_string();
-        cursor.take(",");
-        text
+        let behind = descent.string(rest)?;
+        let text = inside(rest, behind);
+        rest = behind.strip_prefix(',').unwrap_or(behind);
+        Some(text)
     })
 }
 

@@ -3,11 +3,11 @@
 /// Why a token has no end, and where that was seen.
 pub(crate) type TokenFault = (usize, &'static str);
 
-/// The place of the closing quote of a string whose body begins at `from`. Every escape on the way is checked.
-pub(crate) fn string_end(bytes: &[u8], from: usize) -> Result<usize, TokenFault> {
-    let mut at = from;
+/// The place of the closing quote in what begins inside of a string. Every escape on the way is checked.
+pub(crate) fn string_end(bytes: &[u8]) -> Result<usize, TokenFault> {
+    let mut at = 0;
     loop {
-        at = plain_run_end(bytes, at);
+        at += plain_run(bytes.get(at..).unwrap_or_default());
         match bytes.get(at) {
             Some(b'"') => return Ok(at),
             Some(b'\\') => at = escape_end(bytes, at)?,
@@ -17,16 +17,16 @@ pub(crate) fn string_end(bytes: &[u8], from: usize) -> Result<usize, TokenFault>
     }
 }
 
-/// The first byte at or after `from` that is a quote, a backslash or a control character, or the end.
+/// How many bytes come before the first quote, backslash or control character, or before the end.
 ///
 /// Eight bytes at a time: each step marks, in the high bit of every byte of the word, what is special. A borrow can
 /// only make marks above a true one, and the lowest mark is the one that counts.
 #[inline]
-pub(crate) fn plain_run_end(bytes: &[u8], from: usize) -> usize {
+pub(crate) fn plain_run(bytes: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
-    let mut at = from;
-    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+    let mut rest = bytes;
+    while let Some((word, behind)) = rest.split_first_chunk::<8>() {
         let word = u64::from_le_bytes(*word);
         // This exchange maps a quote to 0x20 and control characters among themselves: one comparison finds both.
         let quote_or_control = (word ^ (ONES * 0x02)).wrapping_sub(ONES * 0x21);
@@ -34,12 +34,12 @@ pub(crate) fn plain_run_end(bytes: &[u8], from: usize) -> usize {
         // None of them has the high bit, so one mask of `word` serves all three.
         let marks = (quote_or_control | backslash) & !word & HIGH_BITS;
         if marks != 0 {
-            return at + (marks.trailing_zeros() / 8) as usize;
+            return bytes.len() - rest.len() + (marks.trailing_zeros() / 8) as usize;
         }
-        at += 8;
+        rest = behind;
     }
-    let rest = bytes.get(at..).unwrap_or_default();
-    at + rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len())
+    let in_rest = rest.iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(rest.len());
+    bytes.len() - rest.len() + in_rest
 }
 
 /// The end of the escape that begins at `at`. A surrogate must come with its other half: a lone one is not Unicode.
@@ -83,7 +83,7 @@ mod tests {
                         bytes[at] = byte;
                         let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
                         let expected = bytes.iter().position(special).unwrap_or(length);
-                        assert_eq!(plain_run_end(&bytes, 0), expected, "{bytes:?}");
+                        assert_eq!(plain_run(&bytes), expected, "{bytes:?}");
                     }
                 }
             }
@@ -92,11 +92,11 @@ mod tests {
 
     #[test]
     fn ends_are_found_behind_escapes() {
-        assert_eq!(string_end(br#"a\"b\\"x"#, 0), Ok(6));
-        assert_eq!(string_end(br#"0123456\ud83d\ude00""#, 0), Ok(19));
-        assert_eq!(string_end(br"\ud83d\u0041", 0), Err((0, "the second half of a surrogate pair")));
-        assert_eq!(string_end(b"ab\nc\"", 0), Err((2, "no bare control character in a string")));
-        assert_eq!(string_end(b"abc", 1), Err((3, "a closing quote")));
-        assert_eq!(string_end(br"\u00", 0), Err((0, "four hexadecimal digits of a character")));
+        assert_eq!(string_end(br#"a\"b\\"x"#), Ok(6));
+        assert_eq!(string_end(br#"0123456\ud83d\ude00""#), Ok(19));
+        assert_eq!(string_end(br"\ud83d\u0041"), Err((0, "the second half of a surrogate pair")));
+        assert_eq!(string_end(b"ab\nc\""), Err((2, "no bare control character in a string")));
+        assert_eq!(string_end(b"bc"), Err((2, "a closing quote")));
+        assert_eq!(string_end(br"\u00"), Err((0, "four hexadecimal digits of a character")));
     }
 }

@@ -1,15 +1,27 @@
 //! Change events as JSON lines: one object per event, in plain JSON, with one line feed at the end.
 
-use tailwater_model::{ChangeEvent, DeadLetter, Gap, KeySchema, Rejected, plain_key, push_plain_change, push_quoted};
+use tailwater_model::{
+    ChangeEvent, DeadLetter, Gap, Group, KeySchema, Rejected, push_event_key, push_plain_change, push_quoted,
+};
 
-/// Appends the line of an event, or nothing when the event is refused.
+/// Room for the lines of a group: they are mostly a little shorter than the pages that it came in. Megabytes that grow by
+/// doubling would be copied at each step.
+pub(crate) fn room_for(group: &Group) -> String {
+    String::with_capacity(group.batches.iter().map(|batch| batch.bytes).sum())
+}
+
+/// Appends the line of an event, or nothing when the event is refused. `key` is room for its key, so that not every line
+/// takes its own from the heap.
 pub(crate) fn push_change(
     event: &ChangeEvent,
     table: &str,
     keys: &KeySchema,
+    key: &mut String,
     out: &mut String,
 ) -> Result<(), Rejected> {
-    push_plain_change(event, table, &plain_key(event, keys)?, out)?;
+    key.clear();
+    push_event_key(event, keys, key)?;
+    push_plain_change(event, table, key, out)?;
     out.push('\n');
     Ok(())
 }

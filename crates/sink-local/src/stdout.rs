@@ -53,9 +53,11 @@ impl StdoutLane {
 
     /// The lines of a group in the order of its batches.
     fn encode(&self, group: &mut Group) -> (String, Counts) {
-        let mut lines = String::new();
+        let (mut lines, mut key) = (json_lines::room_for(group), String::new());
         for batch in &mut group.batches {
-            set_refused_aside(batch, |event| json_lines::push_change(event, &self.table, &self.keys, &mut lines));
+            set_refused_aside(batch, |event| {
+                json_lines::push_change(event, &self.table, &self.keys, &mut key, &mut lines)
+            });
             batch.dead_letters.iter().for_each(|letter| json_lines::push_dead_letter(letter, &mut lines));
             batch.gap.iter().for_each(|gap| json_lines::push_gap(gap, &mut lines));
         }

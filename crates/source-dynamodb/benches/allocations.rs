@@ -5,7 +5,7 @@
 mod pages;
 
 use divan::{AllocProfiler, Bencher, black_box};
-use tailwater_model::{KeyAttribute, KeyKind, KeySchema, ShardId, plain_key, push_plain_change, push_plain_item};
+use tailwater_model::{KeyAttribute, KeyKind, KeySchema, ShardId, push_event_key, push_plain_change, push_plain_item};
 use tailwater_source_dynamodb::{Decoded, decode_page, page_text};
 
 use pages::{Profile, page};
@@ -45,7 +45,7 @@ fn write_plain_json(bencher: Bencher<'_, '_>, profile: Profile) {
     });
 }
 
-/// Whole lines, as the file and Kafka's JSON have them: key, images and where the record stands.
+/// Whole lines, as the file has them: key, images and where the record stands.
 #[divan::bench(args = Profile::ALL)]
 fn write_lines(bencher: Bencher<'_, '_>, profile: Profile) {
     let shard = ShardId::new("shardId-1");
@@ -53,10 +53,11 @@ fn write_lines(bencher: Bencher<'_, '_>, profile: Profile) {
     let attribute = |name: &str| KeyAttribute { name: name.into(), kind: KeyKind::S };
     let keys = KeySchema { partition: attribute("Id"), sort: Some(attribute("Fecha")) };
     bencher.bench(|| {
-        let mut out = String::new();
+        let (mut out, mut key) = (String::new(), String::new());
         for record in black_box(&decoded.records) {
             let Decoded::Event(event) = record else { panic!("a record was not decoded") };
-            let key = plain_key(event, &keys).expect("a key");
+            key.clear();
+            push_event_key(event, &keys, &mut key).expect("a key");
             push_plain_change(event, "Orders", &key, &mut out).expect("an event");
         }
         out

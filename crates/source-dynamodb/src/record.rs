@@ -9,7 +9,7 @@ use tailwater_model::{
 };
 
 use crate::api::Decoded;
-use crate::page::{read_members, unescaped};
+use crate::page::{read_members, skip_member, unescaped};
 
 /// Unknown event names that are counted apart, per page; all others share one entry.
 const UNKNOWN_NAMES_MAX: usize = 8;
@@ -44,16 +44,19 @@ pub(crate) fn read_record<'a>(
 ) -> Result<Decoded, Malformed> {
     let from = cursor.at();
     let mut fields = Fields::default();
-    read_members(cursor, |name, cursor| {
-        match name {
-            "eventID" => fields.event_id = Some(cursor.string()?),
-            "eventName" => fields.event_name = Some(cursor.string()?),
-            "dynamodb" => read_members(cursor, |name, cursor| read_stream_field(name, cursor, page, &mut fields))?,
-            "userIdentity" if !cursor.take("null") => {
-                read_members(cursor, |name, cursor| read_identity_field(name, cursor, &mut fields))?;
+    read_members(cursor, |cursor| {
+        if cursor.take("\"dynamodb\":") {
+            read_members(cursor, |cursor| read_stream_field(cursor, page, &mut fields))?;
+        } else if cursor.take("\"eventID\":") {
+            fields.event_id = Some(cursor.string()?);
+        } else if cursor.take("\"eventName\":") {
+            fields.event_name = Some(cursor.string()?);
+        } else if cursor.take("\"userIdentity\":") {
+            if !cursor.take("null") {
+                read_members(cursor, |cursor| read_identity_field(cursor, &mut fields))?;
             }
-            "userIdentity" => {}
-            _ => drop(cursor.skip_value()?),
+        } else {
+            skip_member(cursor)?;
         }
         Ok(())
     })?;
@@ -96,39 +99,47 @@ pub(crate) fn read_record<'a>(
 }
 
 fn read_stream_field<'a>(
-    name: &str,
     cursor: &mut JsonCursor<'a>,
     page: &'a ByteString,
     fields: &mut Fields<'a>,
 ) -> Result<(), Malformed> {
-    match name {
-        "Keys" => fields.keys = optional_item(cursor, page)?,
-        "NewImage" => fields.new = optional_item(cursor, page)?,
-        "OldImage" => fields.old = optional_item(cursor, page)?,
-        "SequenceNumber" => match SequenceNumber::parse(page.slice_ref(cursor.string()?)) {
-            Ok(number) => fields.sequence_number = Some(number),
-            Err(_) => return cursor.expected("a sequence number before this"),
-        },
-        "ApproximateCreationDateTime" => match milliseconds(cursor.number()?) {
+    if cursor.take("\"ApproximateCreationDateTime\":") {
+        match milliseconds(cursor.number()?) {
             Some(time) => fields.created_at_ms = Some(time),
             None => return cursor.expected("a time in seconds before this"),
-        },
-        "SizeBytes" => match cursor.number()?.parse() {
+        }
+    } else if cursor.take("\"Keys\":") {
+        fields.keys = optional_item(cursor, page)?;
+    } else if cursor.take("\"NewImage\":") {
+        fields.new = optional_item(cursor, page)?;
+    } else if cursor.take("\"OldImage\":") {
+        fields.old = optional_item(cursor, page)?;
+    } else if cursor.take("\"SequenceNumber\":") {
+        match SequenceNumber::parse(page.slice_ref(cursor.string()?)) {
+            Ok(number) => fields.sequence_number = Some(number),
+            Err(_) => return cursor.expected("a sequence number before this"),
+        }
+    } else if cursor.take("\"SizeBytes\":") {
+        match cursor.number()?.parse() {
             Ok(size) => fields.size_bytes = size,
             Err(_) => return cursor.expected("a size in bytes before this"),
-        },
-        "StreamViewType" => fields.view = Some(cursor.string()?),
-        _ => drop(cursor.skip_value()?),
+        }
+    } else if cursor.take("\"StreamViewType\":") {
+        fields.view = Some(cursor.string()?);
+    } else {
+        skip_member(cursor)?;
     }
     Ok(())
 }
 
 /// The service writes the names of these two fields large, Lambda's copies of the same record write them small.
-fn read_identity_field<'a>(name: &str, cursor: &mut JsonCursor<'a>, fields: &mut Fields<'a>) -> Result<(), Malformed> {
-    match name {
-        "Type" | "type" => fields.identity_type = Some(cursor.string()?),
-        "PrincipalId" | "principalId" => fields.principal = Some(cursor.string()?),
-        _ => drop(cursor.skip_value()?),
+fn read_identity_field<'a>(cursor: &mut JsonCursor<'a>, fields: &mut Fields<'a>) -> Result<(), Malformed> {
+    if cursor.take("\"Type\":") || cursor.take("\"type\":") {
+        fields.identity_type = Some(cursor.string()?);
+    } else if cursor.take("\"PrincipalId\":") || cursor.take("\"principalId\":") {
+        fields.principal = Some(cursor.string()?);
+    } else {
+        skip_member(cursor)?;
     }
     Ok(())
 }

@@ -6,7 +6,7 @@ mod headers;
 mod partition;
 
 use tailwater_model::{
-    Change, ChangeEvent, KeySchema, PipelineIdentity, Rejected, ViewType, plain_key, push_plain_change,
+    Change, ChangeEvent, KeySchema, PipelineIdentity, Rejected, ViewType, push_event_key, push_plain_change,
 };
 
 use crate::settings::{Deletes, Format, KafkaSettings};
@@ -103,7 +103,8 @@ impl Encoder {
         message_bytes_max: usize,
         out: &mut Vec<Message>,
     ) -> Result<(), Rejected> {
-        let key = plain_key(event, &self.keys)?;
+        let mut key = String::with_capacity(event.key.typed_json().len());
+        push_event_key(event, &self.keys, &mut key)?;
         let removal = matches!(event.change, Change::Remove { .. });
         let value = match self.deletes {
             Deletes::Tombstone if removal => None,

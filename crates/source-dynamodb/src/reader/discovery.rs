@@ -146,11 +146,12 @@ impl<A: StreamApi> Discovery<A> {
         found
     }
 
-    /// One listing: all pages, or as many as came.
+    /// One listing: all pages, or as many as came. What a page shows counts at once: of ten thousand shards the first are
+    /// read while the rest is listed, which takes twenty seconds.
     async fn list(&mut self) {
         let complete_before = self.shared.graph(|graph| graph.complete_listings());
         let number = self.shared.graph(|graph| graph.begin_listing(self.began.elapsed()));
-        let (shards, disabled, end) = self.pages().await;
+        let (shards, disabled, end) = self.pages(number).await;
         let complete = end.is_ok();
         let (complete_after, bootstrapping, wants_listing) = self.shared.graph(|graph| {
             graph.merge_listing(number, complete, disabled, &shards);
@@ -182,18 +183,21 @@ impl<A: StreamApi> Discovery<A> {
         self.next_listing = self.last_listing + wait;
     }
 
-    async fn pages(&mut self) -> (Vec<ListedShard>, bool, Result<(), ApiError>) {
+    async fn pages(&mut self, number: u64) -> (Vec<ListedShard>, bool, Result<(), ApiError>) {
         let mut shards = Vec::new();
         let mut after: Option<ShardId> = None;
         let mut disabled = false;
         for _ in 0..LISTING_PAGES_MAX {
             match self.page(after.as_ref()).await {
                 Ok(mut page) => {
+                    self.shared.graph(|graph| graph.merge_listing(number, false, page.disabled, &page.shards));
                     shards.append(&mut page.shards);
                     disabled |= page.disabled;
                     if page.last_evaluated.is_none() {
                         return (shards, disabled, Ok(()));
                     }
+                    // An end need not wait for all the other pages.
+                    self.ask_for_children().await;
                     if page.last_evaluated == after {
                         break;
                     }
