@@ -8,6 +8,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedHeaders, Headers as _, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
@@ -33,18 +34,18 @@ const BARE: [(&str, &str); 7] = [
     ("partitioner", "murmur2_random"),
 ];
 
-/// Ten times the events of a group that a file has which says nothing about it.
-const LARGE_GROUPS: &str = "[limits]\ngroup_events_max = 10000\ngroup_bytes_max = \"16MiB\"\n";
+/// A tenth of the events of a group that a file has which says nothing about it: a page is a transaction.
+const SMALL_GROUPS: &str = "[limits]\ngroup_events_max = 1000\n";
 
-/// A message's key and value.
-type Bytes = (Vec<u8>, Vec<u8>);
+/// A message's key, value and headers.
+type Parts = (Vec<u8>, Vec<u8>, OwnedHeaders);
 
 /// Records of a kilobyte, exactly once, in turn with a bare producer.
 pub fn run(bench: &mut Bench) -> Result<()> {
     for (case, delivery, limits) in [
         ("1k exactly-once", "exactly-once", ""),
         ("1k at-least-once", "at-least-once", ""),
-        ("1k, groups of 10 000", "exactly-once", LARGE_GROUPS),
+        ("1k, groups of 1 000", "exactly-once", SMALL_GROUPS),
     ] {
         bench.case(case, |bench| {
             let topics = Topics::new();
@@ -96,7 +97,7 @@ fn carried_and_bare(bench: &Bench, topics: &Topics, delivery: &str, limits: &str
     drop(server);
     let messages = messages(&bench.kafka, &topics.changes, records)?;
     bench.runtime.block_on(create(&bench.kafka, &topics.bare))?;
-    let (bare_wall_s, bare_cpu_s) = produce(&bench.kafka, &topics.bare, &messages)?;
+    let (bare_wall_s, bare_cpu_s) = produce(&bench.kafka, &topics.bare, messages)?;
     let mut figures = carried(records as f64, taken.wall_s, taken.cpu_s);
     figures.extend([
         ("bare_records_per_s", records as f64 / bare_wall_s),
@@ -113,7 +114,7 @@ fn client(brokers: &str) -> ClientConfig {
 }
 
 /// All messages of the topic: the very bytes that were produced.
-fn messages(brokers: &str, topic: &str, count: u64) -> Result<Vec<Bytes>> {
+fn messages(brokers: &str, topic: &str, count: u64) -> Result<Vec<Parts>> {
     let consumer: BaseConsumer = client(brokers).create().context("a consumer")?;
     let mut places = TopicPartitionList::new();
     for partition in 0..PARTITIONS {
@@ -123,13 +124,15 @@ fn messages(brokers: &str, topic: &str, count: u64) -> Result<Vec<Bytes>> {
     let mut messages = Vec::new();
     while (messages.len() as u64) < count {
         let message = consumer.poll(ANSWER_WITHIN).context("messages are missing in the topic")??;
-        messages.push((message.key().unwrap_or_default().to_vec(), message.payload().unwrap_or_default().to_vec()));
+        let headers = message.headers().map_or_else(OwnedHeaders::new, BorrowedHeaders::detach);
+        let (key, value) = (message.key().unwrap_or_default(), message.payload().unwrap_or_default());
+        messages.push((key.to_vec(), value.to_vec(), headers));
     }
     Ok(messages)
 }
 
 /// Seconds until all are acknowledged, and seconds of our CPU.
-fn produce(brokers: &str, topic: &str, messages: &[Bytes]) -> Result<(f64, f64)> {
+fn produce(brokers: &str, topic: &str, messages: Vec<Parts>) -> Result<(f64, f64)> {
     let mut config = client(brokers);
     for (key, value) in BARE {
         config.set(key, value);
@@ -138,8 +141,8 @@ fn produce(brokers: &str, topic: &str, messages: &[Bytes]) -> Result<(f64, f64)>
     producer.client().fetch_metadata(Some(topic), ANSWER_WITHIN).context("the topic of the bare producer")?;
     let own = std::process::id();
     let (began, cpu_before) = (Instant::now(), cpu_seconds(own)?);
-    for (key, value) in messages {
-        let mut record = BaseRecord::to(topic).key(key.as_slice()).payload(value.as_slice());
+    for (key, value, headers) in messages {
+        let mut record = BaseRecord::to(topic).key(key.as_slice()).payload(value.as_slice()).headers(headers);
         while let Err((error, refused)) = producer.send(record) {
             ensure!(error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), "the bare producer: {error}");
             record = refused;

@@ -40,7 +40,9 @@ pub fn read(
 fn read_document(document: &DeTable<'_>, file: &str, report: &mut Report<'_>) -> Option<PipelineSpec> {
     let mut root = Section::root(document);
     let name = read_name(&mut root, report);
-    let limits = limits::read(root.section("limits", report), report);
+    let sink = root.section("sink", report);
+    let group = if sink.is_absent("kafka") { limits::GROUP } else { limits::GROUP_OF_KAFKA };
+    let limits = limits::read(root.section("limits", report), group, report);
     let source = source::read(root.section("source", report), report);
     let transforms = transforms::read(root.entry("transform"), report);
     let given = Given {
@@ -49,7 +51,7 @@ fn read_document(document: &DeTable<'_>, file: &str, report: &mut Report<'_>) ->
         dead_letters_per_minute_max: limits.dead_letters_per_minute_max,
         group_delay_max: limits.group_delay_max,
     };
-    let sink = sink::read(root.section("sink", report), &given, report);
+    let sink = sink::read(sink, &given, report);
     let lanes = read_lanes(&mut root, sink.as_ref(), report);
     root.finish(report);
     Some(PipelineSpec { file: file.to_owned(), name: name?, lanes, source: source?, transforms, sink: sink?, limits })

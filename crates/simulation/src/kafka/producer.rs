@@ -209,7 +209,7 @@ impl Producer for ModelProducer {
         }
         let (place, has_strayed) = self.place_of(&message).map_err(KafkaError::MessageProduction)?;
         let headers: Vec<_> =
-            message.headers.iter().map(|header| (header.name.to_owned(), header.value.clone())).collect();
+            message.headers.iter().map(|header| (header.name.to_owned(), header.value.as_bytes().to_vec())).collect();
         let header_bytes: usize = headers.iter().map(|(name, value)| HEADER_BYTES + name.len() + value.len()).sum();
         let bytes = MESSAGE_BYTES + message.key.len() + message.value.map_or(0, <[u8]>::len) + header_bytes;
         let record = Record { key: message.key.to_vec(), value: message.value.map(<[u8]>::to_vec), headers };

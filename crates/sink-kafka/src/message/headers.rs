@@ -1,6 +1,7 @@
 //! Headers: what a consumer can filter by without reading the value. Names begin with two underscores, as those that
 //! Debezium adds to a flattened record (<https://debezium.io/documentation/reference/stable/transformations/event-flattening.html>).
 
+use bytestring::ByteString;
 use rdkafka::message::{Header as SentHeader, OwnedHeaders};
 use tailwater_model::{Change, ChangeEvent};
 
@@ -9,12 +10,12 @@ use tailwater_model::{Change, ChangeEvent};
 pub struct Header {
     /// Its name.
     pub name: &'static str,
-    /// Text in UTF-8.
-    pub value: Vec<u8>,
+    /// Text; where it is a piece of the page that the record came in, it shares the page's bytes.
+    pub value: ByteString,
 }
 
 impl Header {
-    pub(crate) fn new(name: &'static str, value: impl Into<Vec<u8>>) -> Self {
+    pub(crate) fn new(name: &'static str, value: impl Into<ByteString>) -> Self {
         Self { name, value: value.into() }
     }
 }
@@ -30,16 +31,16 @@ pub(super) const SEQUENCE_NUMBER: &str = "__seq";
 pub(super) const SHARD: &str = "__shard";
 
 /// The headers of an event's messages, tombstones too.
-pub(super) fn change_headers(event: &ChangeEvent, table: &str) -> Vec<Header> {
+pub(super) fn change_headers(event: &ChangeEvent, table: &ByteString) -> Vec<Header> {
     let source = &event.source;
     vec![
-        Header::new("__op", operation(&event.change)),
-        Header::new(TABLE, table),
-        Header::new(EVENT_ID, &*source.event_id),
-        Header::new(SEQUENCE_NUMBER, source.sequence_number.as_str()),
-        Header::new("__snapshot", "false"),
+        Header::new("__op", ByteString::from_static(operation(&event.change))),
+        Header::new(TABLE, table.clone()),
+        Header::new(EVENT_ID, source.event_id.clone()),
+        Header::new(SEQUENCE_NUMBER, source.sequence_number.text()),
+        Header::new("__snapshot", ByteString::from_static("false")),
         Header::new("__source_ts_ms", source.created_at_ms.to_string()),
-        Header::new("content-type", "application/json"),
+        Header::new("content-type", ByteString::from_static("application/json")),
     ]
 }
 
@@ -55,6 +56,6 @@ fn operation(change: &Change) -> &'static str {
 /// In the form that librdkafka takes; it copies them.
 pub(crate) fn owned(headers: &[Header]) -> OwnedHeaders {
     headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |owned, header| {
-        owned.insert(SentHeader { key: header.name, value: Some(&header.value) })
+        owned.insert(SentHeader { key: header.name, value: Some(&*header.value) })
     })
 }

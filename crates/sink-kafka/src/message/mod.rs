@@ -5,6 +5,7 @@ mod dynamodb;
 mod headers;
 mod partition;
 
+use bytestring::ByteString;
 use tailwater_model::{
     Change, ChangeEvent, KeySchema, PipelineIdentity, Rejected, ViewType, push_event_key, push_plain_change,
 };
@@ -57,7 +58,7 @@ pub(crate) struct Encoder {
     pipeline: String,
     /// The topic of the change events.
     topic: String,
-    table: String,
+    table: ByteString,
     keys: KeySchema,
     deletes: Deletes,
     value: ValueForm,
@@ -84,7 +85,7 @@ impl Encoder {
         Self {
             pipeline: identity.name.clone(),
             topic: settings.topic.clone(),
-            table: identity.stream.table.clone(),
+            table: identity.stream.table.as_str().into(),
             keys: keys.clone(),
             deletes: settings.delete,
             value,
