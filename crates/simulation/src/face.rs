@@ -5,6 +5,8 @@
 //!
 //! Deliberately absent: HTTP (that is the other face) and any memory between calls.
 
+mod haste;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,6 +18,8 @@ use tailwater_source_dynamodb::{ApiError, ApiErrorKind, IteratorStart, ListedSha
 use tailwater_source_dynamodb::{ShardIterator, ShardListing, StreamApi, api_error, decode_page, page_text};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
+
+use haste::Haste;
 
 use crate::service::{DescribeStream, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus};
 
@@ -145,6 +149,8 @@ struct Network {
     rng: Rng,
     hits: NetworkHits,
     calls: u64,
+    /// A shard whose calls were repeated at once although they failed, again and again.
+    hasty: Option<ShardId>,
 }
 
 impl Network {
@@ -200,6 +206,7 @@ pub struct SimulatedStream {
     clock: VirtualClock,
     network: Arc<Mutex<Network>>,
     seam: Seam,
+    haste: Arc<Mutex<Haste>>,
 }
 
 /// The way of all workers of a world to the service: its faults, and what was counted on it.
@@ -209,9 +216,19 @@ pub struct StreamNetwork(Arc<Mutex<Network>>);
 impl StreamNetwork {
     /// A network without faults, with chance from `seed`.
     pub fn new(seed: u64) -> Self {
-        let network =
-            Network { faults: NetworkFaults::default(), rng: Rng::with_seed(seed), hits: NetworkHits::new(), calls: 0 };
+        let network = Network {
+            faults: NetworkFaults::default(),
+            rng: Rng::with_seed(seed),
+            hits: NetworkHits::new(),
+            calls: 0,
+            hasty: None,
+        };
         Self(Arc::new(Mutex::new(network)))
+    }
+
+    /// A shard that some worker asked for without any wait after failures, again and again.
+    pub fn hasty(&self) -> Option<ShardId> {
+        lock(&self.0).hasty.clone()
     }
 
     /// Sets the faults from now on.
@@ -233,7 +250,21 @@ impl StreamNetwork {
 impl SimulatedStream {
     /// The service behind `network` for a worker with this seam.
     pub fn new(service: Arc<Mutex<Service>>, clock: VirtualClock, network: &StreamNetwork, seam: Seam) -> Self {
-        Self { service, clock, network: Arc::clone(&network.0), seam }
+        Self { service, clock, network: Arc::clone(&network.0), seam, haste: Arc::default() }
+    }
+
+    /// A call for a shard, with a look at how long it waited after the one before, if that failed.
+    async fn of_shard<T: Send>(
+        &self,
+        shard: &ShardId,
+        call: impl Future<Output = Result<T, ApiError>> + Send,
+    ) -> Result<T, ApiError> {
+        if lock(&self.haste).is_hasty(shard) {
+            lock(&self.network).hasty.get_or_insert_with(|| shard.clone());
+        }
+        let answer = call.await;
+        lock(&self.haste).answered(shard, answer.as_ref().err().map(|error| error.kind));
+        answer
     }
 
     /// One call, there and back.
@@ -318,15 +349,18 @@ impl StreamApi for SimulatedStream {
             sequence_number: sequence_number.map(SequenceNumber::to_string),
         };
         let call = self.call("GetShardIterator", move |service, now| service.get_shard_iterator(now, &request));
-        call.await.map(ShardIterator)
+        self.of_shard(shard, call).await.map(ShardIterator)
     }
 
     async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RecordPage, ApiError> {
         let iterator = iterator.0.clone();
-        let body = self.call("GetRecords", move |service, now| service.get_records(now, &iterator, None)).await?;
-        let body = lock(&self.network).broken_body(body);
-        let page = page_text(body.as_bytes()).and_then(|text| decode_page(text, shard));
-        page.map_err(|fault| transient("GetRecords", &fault.to_string()))
+        let page = async {
+            let body = self.call("GetRecords", move |service, now| service.get_records(now, &iterator, None)).await?;
+            let body = lock(&self.network).broken_body(body);
+            let page = page_text(body.as_bytes()).and_then(|text| decode_page(text, shard));
+            page.map_err(|fault| transient("GetRecords", &fault.to_string()))
+        };
+        self.of_shard(shard, page).await
     }
 }
 

@@ -24,9 +24,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest duration of one attempt with its whole body (a page has about 1 MB).
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
-/// Longest duration of a call with its retry.
-const OPERATION_TIMEOUT: Duration = Duration::from_secs(65);
-/// The SDK tries once more for a hiccup; waiting for longer troubles is the reader's, or retries would multiply.
+/// The SDK tries once more for a hiccup; waiting for longer troubles is the reader's, or retries would multiply. With the
+/// longest attempt and the longest delay that bounds the whole call to a minute, and a timer for that would be one more
+/// cost of each idle poll.
 const ATTEMPTS_MAX: u32 = 2;
 /// The SDK waits a random part of this before its second attempt.
 const RETRY_DELAY_MAX: Duration = Duration::from_millis(200);
@@ -120,7 +120,6 @@ fn timeouts() -> TimeoutConfig {
         .connect_timeout(CONNECT_TIMEOUT)
         .read_timeout(READ_TIMEOUT)
         .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-        .operation_timeout(OPERATION_TIMEOUT)
         .build()
 }
 

@@ -77,10 +77,14 @@ impl<T: Send + 'static> Intercept for PageSlot<T> {
         _components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        // The body is still on the wire: this bounds what will be collected (I6).
+        // The body is still on the wire: this bounds what will be collected (I6). A length that was announced is a bound
+        // already, and most answers have one.
         let response = context.response_mut();
-        let body = response.take_body();
-        *response.body_mut() = SdkBody::from_body_1_x(Limited::new(body, PAGE_BYTES_MAX));
+        let announced = response.headers().get("content-length").and_then(|length| length.parse().ok());
+        if announced.is_none_or(|length: usize| length > PAGE_BYTES_MAX) {
+            let body = response.take_body();
+            *response.body_mut() = SdkBody::from_body_1_x(Limited::new(body, PAGE_BYTES_MAX));
+        }
         config.interceptor_state().store_put(SharedResponseDeserializer::new(self.clone()));
         Ok(())
     }

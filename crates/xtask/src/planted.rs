@@ -9,8 +9,11 @@ use anyhow::{Context, Result, bail, ensure};
 
 use crate::{command, workspace};
 
-/// Where the patches are. The first line of each says in words what it breaks; the name is the bug's.
+/// Where the patches are. The first line of each says in words what it breaks, the second may name the one profile of
+/// worlds that meets it (`profile: kafka`); the name is the bug's.
 const PATCHES: &str = "crates/simulation/planted";
+/// What stands before the profile of a bug.
+const PROFILE_MARK: &str = "profile: ";
 /// What the program of the worlds prints before the number of seeds that a hunt took, in the middle of several hunts.
 const FOUND_MARK: &str = "median seeds to find: ";
 
@@ -18,6 +21,8 @@ const FOUND_MARK: &str = "median seeds to find: ";
 struct Planted {
     name: String,
     words: String,
+    /// The worlds that meet it; else all.
+    profile: Option<String>,
     patch: PathBuf,
 }
 
@@ -30,7 +35,7 @@ pub fn run(names: &[String]) -> Result<()> {
     for bug in &bugs {
         tell!("\n=== {}: {}", bug.name, bug.words);
         apply(&copy, &bug.patch, false)?;
-        let found = hunt(&copy);
+        let found = hunt(&copy, bug);
         // Also after a failure: the next bug is planted alone.
         apply(&copy, &bug.patch, true)?;
         rows.push((bug, found?));
@@ -51,8 +56,10 @@ fn bugs(names: &[String]) -> Result<Vec<Planted>> {
         let patch = entry?.path();
         let name = patch.file_stem().unwrap_or_default().to_string_lossy().into_owned();
         let text = fs::read_to_string(&patch).with_context(|| format!("cannot read {}", patch.display()))?;
-        let words = text.lines().next().unwrap_or_default().to_owned();
-        bugs.push(Planted { name, words, patch });
+        let mut lines = text.lines();
+        let words = lines.next().unwrap_or_default().to_owned();
+        let profile = lines.next().and_then(|line| line.strip_prefix(PROFILE_MARK)).map(str::to_owned);
+        bugs.push(Planted { name, words, profile, patch });
     }
     bugs.sort_by(|left, right| left.name.cmp(&right.name));
     if let Some(unknown) = names.iter().find(|name| bugs.iter().all(|bug| bug.name != **name)) {
@@ -95,7 +102,7 @@ fn apply(copy: &Path, patch: &Path, reverse: bool) -> Result<()> {
 }
 
 /// Builds the worlds over the planted bug and lets them hunt it; nothing when they did not find it.
-fn hunt(copy: &Path) -> Result<Option<String>> {
+fn hunt(copy: &Path, bug: &Planted) -> Result<Option<String>> {
     let target = workspace::root().join("target");
     let program =
         ["run", "--release", "--quiet", "-p", "tailwater-simulation", "--features", "worlds", "--bin", "worlds"];
@@ -103,7 +110,11 @@ fn hunt(copy: &Path) -> Result<Option<String>> {
     // What no patch touches was built for `cargo x simulate` already.
     cargo.current_dir(copy).env("CARGO_TARGET_DIR", target).env_remove("CARGO_MANIFEST_DIR");
     let mut found = None;
-    command::run_watched(cargo.args(program).args(["--", "hunt"]), |line| {
+    cargo.args(program).args(["--", "hunt"]);
+    if let Some(profile) = &bug.profile {
+        cargo.args(["--profile", profile]);
+    }
+    command::run_watched(&mut cargo, |line| {
         found = line.strip_prefix(FOUND_MARK).map(str::to_owned).or(found.take());
     })?;
     Ok(found)

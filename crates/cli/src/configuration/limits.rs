@@ -29,21 +29,34 @@ pub const TRANSACTION_TIMEOUT: Bounds<Duration> = milliseconds(60_000, 10_000, 9
 pub const REQUEST_TIMEOUT: Bounds<Duration> = milliseconds(30_000, 1_000, 300_000);
 
 const MEMORY_BYTES: Bounds<usize> = Bounds { default: 128 * MIB, min: 16 * MIB, max: 64 * GIB };
-
-/// What a group may hold: events, and bytes of the pages that they came in.
-pub type GroupBounds = (Bounds<u32>, Bounds<usize>);
-/// Postgres is fastest with statements of about a thousand rows.
-pub const GROUP: GroupBounds =
-    (Bounds { default: 1_000, min: 1, max: 100_000 }, Bounds { default: 4 * MIB, min: 64 * KIB, max: 256 * MIB });
-/// The end of a transaction costs Kafka's brokers as much as some thousand messages: a backlog goes in large groups. A
-/// group that is not full waits no longer than any other, so what comes slowly is in small ones.
-pub const GROUP_OF_KAFKA: GroupBounds = (Bounds { default: 10_000, ..GROUP.0 }, Bounds { default: 8 * MIB, ..GROUP.1 });
-
-const GROUP_DELAY: Bounds<Duration> = milliseconds(200, 1, 60_000);
 const FETCH_SLOTS: Bounds<u32> = Bounds { default: 8, min: 1, max: 256 };
 const DEAD_LETTERS_PER_MINUTE: Bounds<u32> = Bounds { default: 100, min: 0, max: 1_000_000 };
 const GRACE_PERIOD: Bounds<Duration> = milliseconds(30_000, 100, 600_000);
 const DISCOVERY_INTERVAL: Bounds<Duration> = milliseconds(30_000, 100, 600_000);
+
+/// What a group may hold and how long it may wait.
+pub struct GroupBounds {
+    events: Bounds<u32>,
+    /// Of the pages that its events came in.
+    bytes: Bounds<usize>,
+    delay: Bounds<Duration>,
+}
+
+/// Postgres is fastest with statements of about a thousand rows. What comes slowly waits a moment for more, so little that
+/// it is not seen beside the time between two polls; what comes fast does not wait, for it fills groups.
+pub const GROUP: GroupBounds = GroupBounds {
+    events: Bounds { default: 1_000, min: 1, max: 100_000 },
+    bytes: Bounds { default: 4 * MIB, min: 64 * KIB, max: 256 * MIB },
+    delay: milliseconds(25, 1, 60_000),
+};
+/// The end of a transaction costs Kafka's brokers as much as some thousand messages: a backlog goes in large groups, and
+/// a lane has ten transactions a second at most where less comes, as Kafka Streams has by default (`commit.interval.ms`
+/// with exactly once).
+pub const GROUP_OF_KAFKA: GroupBounds = GroupBounds {
+    events: Bounds { default: 10_000, ..GROUP.events },
+    bytes: Bounds { default: 8 * MIB, ..GROUP.bytes },
+    delay: milliseconds(100, 1, 60_000),
+};
 
 const fn milliseconds(default: u64, min: u64, max: u64) -> Bounds<Duration> {
     Bounds { default: Duration::from_millis(default), min: Duration::from_millis(min), max: Duration::from_millis(max) }
@@ -51,12 +64,11 @@ const fn milliseconds(default: u64, min: u64, max: u64) -> Bounds<Duration> {
 
 /// Reads `[limits]`.
 pub fn read(mut section: Section<'_>, group: GroupBounds, report: &mut Report<'_>) -> LimitsSpec {
-    let (group_events, group_bytes) = group;
     let limits = LimitsSpec {
         memory_bytes_max: section.bytes("memory_bytes_max", MEMORY_BYTES, report),
-        group_events_max: section.number("group_events_max", group_events, report) as usize,
-        group_bytes_max: section.bytes("group_bytes_max", group_bytes, report),
-        group_delay_max: section.duration("group_delay_max", GROUP_DELAY, report),
+        group_events_max: section.number("group_events_max", group.events, report) as usize,
+        group_bytes_max: section.bytes("group_bytes_max", group.bytes, report),
+        group_delay_max: section.duration("group_delay_max", group.delay, report),
         fetch_slots: section.number("fetch_slots", FETCH_SLOTS, report) as usize,
         dead_letters_per_minute_max: section.number("dead_letters_per_minute_max", DEAD_LETTERS_PER_MINUTE, report),
         grace_period: section.duration("grace_period", GRACE_PERIOD, report),

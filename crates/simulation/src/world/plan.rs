@@ -6,10 +6,15 @@ use fastrand::Rng;
 use tailwater_pipeline::LaneSettings;
 use tailwater_source_dynamodb::{OnGap, ReaderSettings, StartAt};
 
-use super::fault::{FAULTS, Fault};
+use super::fault::{FAULTS, FAULTS_DRAWN_APART, Fault};
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
+/// One world in so many has a fault class that is drawn apart.
+const PANIC_ONE_IN: u32 = 6;
+/// Worlds that last for days take longer; those of the gaps are for that.
+const DAYS_ONE_IN: u32 = 40;
+const DAYS_ONE_IN_GAPS: u32 = 4;
 /// Records of a small world.
 const WRITES: std::ops::Range<u32> = 50..300;
 
@@ -92,6 +97,10 @@ pub enum Action {
     Start(usize),
     /// Nobody runs the pipeline for so long, in milliseconds.
     Away(i64),
+    /// All processes stand still for so long, in milliseconds.
+    Suspend(i64),
+    /// They go on.
+    Resume,
 }
 
 /// A world before it begins.
@@ -111,6 +120,8 @@ pub struct Plan {
     pub shards: usize,
     /// The call at which the first worker dies.
     pub crash_at_call: Option<u64>,
+    /// The commit at which a lane of the first worker panics.
+    pub panic_at_commit: Option<u64>,
     /// How the stream is read.
     pub reader: ReaderSettings,
     /// Bounds of the lanes.
@@ -127,12 +138,16 @@ impl Plan {
     /// Draws the world of this seed.
     pub fn draw(seed: u64, profile: Profile) -> Self {
         let mut rng = Rng::with_seed(seed ^ (profile as u64) << 56);
-        let faults = draw_faults(profile, &mut rng);
+        let mut apart = Rng::with_seed(!seed ^ (profile as u64) << 56);
+        let faults = draw_faults(profile, &mut rng, &mut apart);
         let span_ms = if rng.u32(0..4) == 0 { rng.i64(10..60) * MINUTE_MS } else { rng.i64(1..10) * MINUTE_MS };
         let has = |name: &str| faults.iter().any(|fault| fault.name == name);
         let reader = draw_reader(profile, span_ms, &mut rng);
         let mut actions = draw_actions(profile, span_ms, &has, &mut rng);
-        let heal_ms = if has("process.away") { go_away(profile, span_ms, &mut actions, &mut rng) } else { span_ms };
+        let mut heal_ms = if has("process.away") { go_away(profile, span_ms, &mut actions, &mut rng) } else { span_ms };
+        if has("process.days_frozen") {
+            heal_ms = freeze_for_days(heal_ms, &mut actions, &mut apart);
+        }
         actions.sort_by_key(|(at, _)| *at);
         Self {
             seed,
@@ -141,6 +156,7 @@ impl Plan {
             keys: 1 + rng.u32(0..200) / rng.u32(1..20),
             shards: rng.usize(1..5),
             crash_at_call: has("process.crash_at_call").then(|| 1 + rng.u64(0..400)),
+            panic_at_commit: has("process.panic").then(|| 1 + apart.u64(0..40)),
             lane: draw_lane(reader.memory_bytes_max, &mut rng),
             reader,
             faults,
@@ -157,16 +173,17 @@ impl Plan {
 }
 
 /// Swarm: of ten worlds one has no fault, two have one, two have a pair, and the others a random subset.
-fn draw_faults(profile: Profile, rng: &mut Rng) -> Vec<&'static Fault> {
+fn draw_faults(profile: Profile, rng: &mut Rng, apart: &mut Rng) -> Vec<&'static Fault> {
+    let (swarm, drawn_apart) = FAULTS.split_at(FAULTS.len() - FAULTS_DRAWN_APART);
     let count = match rng.u32(0..10) {
         0 => 0,
         1..3 => 1,
         3..5 => 2,
-        _ => rng.usize(3..FAULTS.len() / 2),
+        _ => rng.usize(3..swarm.len() / 2),
     };
     let mut chosen: Vec<&'static Fault> = Vec::new();
     for _ in 0..count {
-        let fault = &FAULTS[rng.usize(0..FAULTS.len())];
+        let fault = &swarm[rng.usize(0..swarm.len())];
         if chosen.iter().all(|other| other.name != fault.name) {
             chosen.push(fault);
         }
@@ -175,6 +192,23 @@ fn draw_faults(profile: Profile, rng: &mut Rng) -> Vec<&'static Fault> {
         if chosen.iter().all(|fault| fault.name != *name) {
             chosen.extend(FAULTS.iter().find(|fault| fault.name == *name));
         }
+    }
+    // Not into the worlds without a fault: they show that nothing else is wrong.
+    let one_in = |fault: &Fault| match (fault.name, profile) {
+        // A stream that was turned off is gone after days.
+        ("process.days_frozen", _) if chosen.iter().any(|fault| fault.name == "process.stream_disabled") => u32::MAX,
+        ("process.days_frozen", Profile::Gaps) => DAYS_ONE_IN_GAPS,
+        ("process.days_frozen", _) => DAYS_ONE_IN,
+        _ => PANIC_ONE_IN,
+    };
+    let apart: Vec<&Fault> = drawn_apart.iter().filter(|fault| apart.u32(0..one_in(fault)) == 0).collect();
+    if !chosen.is_empty() {
+        chosen.extend(apart);
+    }
+    // Who starts anew after days is told by the clock that something may be missing.
+    if chosen.iter().any(|fault| fault.name == "process.days_frozen") {
+        chosen.retain(|fault| !matches!(fault.name, "process.away" | "service.child_listed_late"));
+        chosen.extend(FAULTS.iter().find(|fault| fault.name == "service.child_listed_late"));
     }
     chosen
 }
@@ -279,4 +313,29 @@ fn go_away(profile: Profile, span_ms: i64, actions: &mut Vec<(i64, Action)>, rng
         actions.push((from + rng.i64(1..away_ms), lineage));
     }
     span_ms + away_ms
+}
+
+/// The workers stand still for longer than the stream keeps its records, as machines that are suspended do, while the
+/// lineage goes on: whole shards come and are trimmed that they never saw. They do not start anew afterwards, so nothing
+/// but the lineage tells them what is missing. Gives the new end.
+fn freeze_for_days(end_ms: i64, actions: &mut Vec<(i64, Action)>, rng: &mut Rng) -> i64 {
+    let (from, frozen_ms) = (rng.i64(0..end_ms), rng.i64(34..70) * HOUR_MS);
+    for (at, _) in actions.iter_mut().filter(|(at, _)| *at > from) {
+        *at += frozen_ms;
+    }
+    actions.push((from, Action::Suspend(frozen_ms)));
+    actions.push((from + frozen_ms, Action::Resume));
+    if rng.bool() {
+        // A generation is born when its parents are drained and it is not listed yet, and ends soon: of it nothing is left
+        // but a name, as the parent of the next one.
+        actions.push(((from - rng.i64(1..20_000)).max(0), Action::SplitAll));
+        actions.push((from + 1, Action::Write(20)));
+        actions.push((from + HOUR_MS, Action::SplitAll));
+    }
+    for _ in 0..rng.u32(2..5) {
+        actions.push((from + rng.i64(1..frozen_ms), Action::Write(rng.u32(1..20))));
+        let lineage = if rng.bool() { Action::Rotate } else { Action::Split };
+        actions.push((from + rng.i64(1..frozen_ms), lineage));
+    }
+    end_ms + frozen_ms
 }

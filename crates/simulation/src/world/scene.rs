@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep_until};
 use super::ground::{Ground, SharedWitness, SinkFaults, lock};
 use super::plan::{Action, Plan};
 use super::witness::{Manner, Violation, Witness};
-use super::worker::Worker;
+use super::worker::{PanicCountdown, Worker};
 use super::workload::Workload;
 use crate::face::{NetworkFaults, Seam, SimulatedStream, StreamNetwork, VirtualClock};
 use crate::service::{Manners, Service, StreamStatus};
@@ -58,6 +58,7 @@ pub(super) struct Scene<G> {
     halted: bool,
     healed_at: Option<Instant>,
     crash_at_call: Option<u64>,
+    panic: PanicCountdown,
     away_until: Option<Instant>,
     calls: (Instant, u64),
 }
@@ -87,6 +88,7 @@ impl<G: Ground> Scene<G> {
             halted: false,
             healed_at: None,
             crash_at_call: plan.crash_at_call,
+            panic: PanicCountdown::new(plan.panic_at_commit),
             away_until: None,
             calls: (Instant::now(), 0),
             plan,
@@ -187,6 +189,13 @@ impl<G: Ground> Scene<G> {
                 self.away_until = Some(Instant::now() + Duration::from_millis(time_ms.unsigned_abs()));
                 self.hit("process.away");
             }
+            Action::Suspend(time_ms) => {
+                self.workers.iter().flatten().for_each(|worker| worker.seam.freeze(true));
+                self.away_until = Some(Instant::now() + Duration::from_millis(time_ms.unsigned_abs()));
+                lock(&self.witness).stand_still();
+                self.hit("process.days_frozen");
+            }
+            Action::Resume => self.workers.iter().flatten().for_each(|worker| worker.seam.freeze(false)),
         }
         lock(&self.witness).stale();
     }
@@ -229,7 +238,8 @@ impl<G: Ground> Scene<G> {
         let seam = Seam::new(self.crash_at_call.take());
         let stream = SimulatedStream::new(Arc::clone(&self.service), self.clock, &self.network, seam.clone());
         let (identity, witness) = (self.identity.clone(), &self.witness);
-        self.workers[number] = Some(Worker::start(&self.plan, identity, &self.ground, stream, seam, witness));
+        self.workers[number] =
+            Some(Worker::start(&self.plan, identity, &self.ground, stream, seam, witness, self.panic.clone()));
     }
 
     async fn supervise_until(&mut self, until: Instant) {
@@ -264,6 +274,9 @@ impl<G: Ground> Scene<G> {
     /// A halt is honest: data at risk only with a gap on record, and nothing but a take-over once the faults are gone.
     fn halt(&mut self, number: usize, trouble: &Trouble) {
         self.tell(|| format!("worker {number} halts: {}: {}", trouble.code, trouble.message));
+        if trouble.code == "pipeline.panic" {
+            self.hit("process.panic");
+        }
         if trouble.kind == TroubleKind::DataAtRisk {
             if !lock(&self.witness).has_gaps() {
                 lock(&self.witness).violated("I8 a halt without a gap on record", trouble.to_string());
@@ -291,6 +304,9 @@ impl<G: Ground> Scene<G> {
             lock(&self.witness).violated("I6 busy loop", detail);
         }
         self.calls = (Instant::now(), calls);
+        if let Some(shard) = self.network.hasty() {
+            lock(&self.witness).violated("I6 retries without a wait", format!("shard {shard}, again and again"));
+        }
     }
 
     fn collect_hits(&mut self) {

@@ -48,6 +48,8 @@ pub struct Witness {
     positions: BTreeMap<String, Position>,
     epochs: BTreeMap<u32, u64>,
     gapped: BTreeSet<(Option<String>, String)>,
+    /// All workers stood still for days: a shard of which nothing was read meanwhile may have lost something.
+    stood_still: bool,
     /// Records that were trimmed before the pipeline knew the stream: nobody promised them.
     before_contact: BTreeSet<usize>,
     had_contact: bool,
@@ -80,6 +82,7 @@ impl Witness {
             positions: BTreeMap::new(),
             epochs: BTreeMap::new(),
             gapped: BTreeSet::new(),
+            stood_still: false,
             before_contact: BTreeSet::new(),
             had_contact: false,
             stale: true,
@@ -315,6 +318,11 @@ impl Witness {
     /// How its ground shows commits.
     pub fn manner(&self) -> Manner {
         self.manner
+    }
+
+    /// All workers stand still, for longer than the stream keeps its records.
+    pub fn stand_still(&mut self) {
+        self.stood_still = true;
     }
 
     /// A gap is on record.

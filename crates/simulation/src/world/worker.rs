@@ -2,7 +2,7 @@
 //! frozen, and in a task that can be killed.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tailwater_model::{
     Committed, Delivery, Failure, Group, PipelineIdentity, Position, Progress, ShardId, Sink, Source, Step, Trouble,
@@ -15,8 +15,34 @@ use super::ground::{Ground, SharedWitness, lock};
 use super::plan::Plan;
 use crate::face::{Seam, SimulatedStream};
 
-/// Bytes that a page of a small world can have.
-const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Counts the commits of all lanes until one of them panics, once. Clones count together.
+#[derive(Clone, Debug)]
+pub struct PanicCountdown(Arc<Mutex<Option<u64>>>);
+
+impl PanicCountdown {
+    /// At the commit of this number; never, if there is none.
+    pub fn new(at_commit: Option<u64>) -> Self {
+        Self(Arc::new(Mutex::new(at_commit)))
+    }
+
+    /// Nobody panics any more.
+    pub fn disarm(&self) {
+        *lock(&self.0) = None;
+    }
+
+    fn is_due(&self) -> bool {
+        let mut left = lock(&self.0);
+        *left = left.map(|left| left.saturating_sub(1));
+        left.take_if(|left| *left == 0).is_some()
+    }
+}
+
+/// By what the world holds a process.
+struct Controls {
+    seam: Seam,
+    stop: StopSignal,
+    panic: PanicCountdown,
+}
 
 /// A running worker.
 pub struct Worker {
@@ -36,9 +62,11 @@ impl Worker {
         stream: SimulatedStream,
         seam: Seam,
         witness: &SharedWitness,
+        panic: PanicCountdown,
     ) -> Self {
         let stop = StopSignal::new();
-        let run = run(plan, identity, ground.clone(), stream, seam.clone(), Arc::clone(witness), stop.clone());
+        let controls = Controls { seam: seam.clone(), stop: stop.clone(), panic };
+        let run = run(plan, identity, ground.clone(), stream, Arc::clone(witness), controls);
         let task = tokio::spawn(run);
         let (dying, abort) = (seam.clone(), task.abort_handle());
         let crash = tokio::spawn(async move {
@@ -81,11 +109,11 @@ fn run<G: Ground>(
     identity: PipelineIdentity,
     ground: G,
     stream: SimulatedStream,
-    seam: Seam,
     witness: SharedWitness,
-    stop: StopSignal,
+    controls: Controls,
 ) -> impl Future<Output = Result<Ended, Trouble>> + Send + use<G> {
     let (reader, lane) = (plan.reader.clone(), plan.lane);
+    let Controls { seam, stop, panic } = controls;
     async move {
         seam.pass().await;
         // As the program does: who is asked to stop claims nothing more.
@@ -95,11 +123,11 @@ fn run<G: Ground>(
         };
         seam.pass().await;
         let readers = open_stream(stream, identity.stream, identity.lanes, reader.clone());
-        let bytes_max = reader.memory_bytes_max + PAGE_BYTES_MAX * reader.fetch_slots;
+        let (bytes_max, of_all_lanes) = (reader.memory_bytes_max, Arc::new(Mutex::new(0)));
         let lanes = readers.into_iter().zip(sinks).map(|(source, sink)| {
-            let source =
-                WatchedSource { source, witness: Arc::clone(&witness), bytes_max, held: BTreeMap::new(), bytes: 0 };
-            (source, SeamedSink { sink, seam: seam.clone() })
+            let (witness, of_all_lanes) = (Arc::clone(&witness), Arc::clone(&of_all_lanes));
+            let source = WatchedSource { source, witness, bytes_max, held: BTreeMap::new(), bytes: 0, of_all_lanes };
+            (source, SeamedSink { sink, seam: seam.clone(), panic: panic.clone() })
         });
         Box::pin(run_pipeline(lanes.collect(), Vec::new(), lane, stop, Arc::new(PipelineStatus::new()))).await
     }
@@ -111,12 +139,39 @@ struct WatchedSource<S> {
     witness: SharedWitness,
     bytes_max: usize,
     held: BTreeMap<ShardId, (Option<Position>, Vec<usize>)>,
+    /// Handed out by this lane and not durable.
     bytes: usize,
+    /// The same of all lanes of the process.
+    of_all_lanes: Arc<Mutex<usize>>,
+}
+
+impl<S> WatchedSource<S> {
+    /// The budget holds for the whole process, and is taken before a page is read: only a page that is alone may be larger.
+    fn hold(&mut self, bytes: usize) {
+        let mut all = lock(&self.of_all_lanes);
+        if bytes > 0 && *all > 0 && *all + bytes > self.bytes_max {
+            let detail = format!("{bytes} bytes are handed out to {} others, the budget is {}", *all, self.bytes_max);
+            lock(&self.witness).violated("I6 memory", detail);
+        }
+        *all += bytes;
+        self.bytes += bytes;
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        *lock(&self.of_all_lanes) -= bytes;
+        self.bytes -= bytes;
+    }
+}
+
+impl<S> Drop for WatchedSource<S> {
+    fn drop(&mut self) {
+        self.give_back(self.bytes);
+    }
 }
 
 impl<S: Source> Source for WatchedSource<S> {
     async fn open(&mut self, progress: &Progress) -> Result<(), Failure> {
-        self.bytes = 0;
+        self.give_back(self.bytes);
         self.held = progress
             .shards
             .iter()
@@ -128,11 +183,9 @@ impl<S: Source> Source for WatchedSource<S> {
     async fn next(&mut self) -> Result<Delivery, Failure> {
         let delivery = self.source.next().await?;
         if let Delivery::Batch(batch) = &delivery {
-            self.bytes += batch.bytes;
-            if self.bytes > self.bytes_max {
-                let detail = format!("{} bytes are handed out, at most {} may be", self.bytes, self.bytes_max);
-                lock(&self.witness).violated("I6 memory", detail);
-            }
+            // A page without records needs no room.
+            let bytes = if batch.events.is_empty() && batch.dead_letters.is_empty() { 0 } else { batch.bytes };
+            self.hold(bytes);
             let (stands, sizes) = self.held.entry(batch.shard.clone()).or_default();
             let (from, to) = match &batch.step {
                 Step::Register { position, .. } => (None, position),
@@ -143,7 +196,7 @@ impl<S: Source> Source for WatchedSource<S> {
                 lock(&self.witness).violated("I2 chain of steps", detail);
             }
             *stands = Some(to.clone());
-            sizes.push(batch.bytes);
+            sizes.push(bytes);
             let told = (batch.events.len() + batch.dead_letters.len()) as u64;
             if batch.counts.read != told + batch.counts.filtered + batch.counts.suppressed {
                 lock(&self.witness).violated("I9 accounting", format!("{:?} for {told} records", batch.counts));
@@ -154,10 +207,9 @@ impl<S: Source> Source for WatchedSource<S> {
 
     fn committed(&mut self, steps: &[(ShardId, Step)]) {
         for (shard, _) in steps {
-            if let Some((_, sizes)) = self.held.get_mut(shard)
-                && !sizes.is_empty()
-            {
-                self.bytes -= sizes.remove(0);
+            let sizes = self.held.get_mut(shard).map(|(_, sizes)| sizes).filter(|sizes| !sizes.is_empty());
+            if let Some(bytes) = sizes.map(|sizes| sizes.remove(0)) {
+                self.give_back(bytes);
             }
         }
         self.source.committed(steps);
@@ -168,6 +220,7 @@ impl<S: Source> Source for WatchedSource<S> {
 struct SeamedSink<K> {
     sink: K,
     seam: Seam,
+    panic: PanicCountdown,
 }
 
 impl<K: Sink> Sink for SeamedSink<K> {
@@ -180,6 +233,10 @@ impl<K: Sink> Sink for SeamedSink<K> {
 
     async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
         self.seam.pass().await;
+        if self.panic.is_due() {
+            // Unwinds as a panic does, and says nothing on the way.
+            std::panic::resume_unwind(Box::new("a panic of the world's own"));
+        }
         let committed = self.sink.commit(group).await;
         self.seam.pass().await;
         committed

@@ -1,5 +1,7 @@
 //! The gap rules, and the steps by which registrations and gaps reach the sink.
 
+use std::time::Duration;
+
 use tailwater_model::{Gap, GapCause, Position, Progress, ShardId, Step};
 
 use super::ShardGraph;
@@ -8,7 +10,7 @@ use crate::settings::OnGap;
 
 /// Longest absence without suspicion. The stream keeps records for 24 hours; the hour between is for what was stored
 /// last before the pipeline went away, and for reading it now.
-const ABSENCE_MAX: std::time::Duration = std::time::Duration::from_secs(23 * 60 * 60);
+pub(crate) const ABSENCE_MAX: Duration = Duration::from_secs(23 * 60 * 60);
 
 /// A registration or a gap, to be handed out as a batch without events.
 #[derive(Debug)]
@@ -56,14 +58,26 @@ impl ShardGraph {
 
     /// Gap rule 1: the position to read from was trimmed.
     pub fn trimmed(&mut self, id: &ShardId) -> TrimmedMeans {
+        self.passed_by(id, GapCause::Trimmed)
+    }
+
+    /// Gap rule 5 for one shard of a process that went on: nothing was read of it for so long that its trim horizon may
+    /// have passed records. From the trim horizon the service gives what is left, and says nothing of the rest.
+    pub fn too_late(&mut self, id: &ShardId, at: Duration) {
+        self.heard(id, at);
+        self.passed_by(id, GapCause::Away);
+    }
+
+    fn passed_by(&mut self, id: &ShardId, cause: GapCause) -> TrimmedMeans {
         let Some(shard) = self.shards.get(id) else { return TrimmedMeans::Nothing };
         let parent_was_ours = shard.parent.as_ref().is_some_and(|parent| self.shards.contains_key(parent));
+        let promised = parent_was_ours || shard.polled;
         // Nothing was read yet and the shard has no beginning that was promised: the service moved its trim horizon
         // between two calls. Behind a gap that is already on record it is the same loss.
-        if shard.from_horizon || (shard.read == Position::Start && !parent_was_ours) {
+        if shard.from_horizon || (shard.read == Position::Start && !promised) {
             return TrimmedMeans::Nothing;
         }
-        self.lost(id, GapCause::Trimmed);
+        self.lost(id, cause);
         TrimmedMeans::Loss
     }
 
@@ -98,7 +112,7 @@ impl ShardGraph {
         let shard = self.shards.get_mut(id)?;
         shard.gap = None;
         let after = shard.read.clone();
-        let trimmed = cause == GapCause::Trimmed;
+        let trimmed = matches!(cause, GapCause::Trimmed | GapCause::Away);
         let to = if stop || trimmed { after.clone() } else { Position::End };
         let advance = shard.advance(to, None);
         shard.stopped = stop;
@@ -106,6 +120,9 @@ impl ShardGraph {
         shard.from_horizon = trimmed && !stop;
         let detail = match cause {
             GapCause::Trimmed => format!("shard {id}: the records after {after} were trimmed before they were read"),
+            GapCause::Away => {
+                format!("shard {id}: nothing was read for 23 hours, and the stream keeps records for 24 hours")
+            }
             GapCause::ShardGone => format!("shard {id} was read up to {after} and no longer exists"),
             _ => format!("shard {id} was read up to {after} and is absent from all complete listings"),
         };

@@ -23,7 +23,7 @@ use crate::api::IteratorStart;
 use crate::settings::{OnGap, StartAt};
 
 use gaps::StreamGap;
-pub(crate) use gaps::{GraphStep, TrimmedMeans};
+pub(crate) use gaps::{ABSENCE_MAX, GraphStep, TrimmedMeans};
 use shard::Shard;
 
 /// The state of all shards of one stream in one process.
@@ -150,6 +150,19 @@ impl ShardGraph {
         self.shards.get(id).filter(|shard| shard.readable)?.read_from()
     }
 
+    /// When this shard was last heard of. From its trim horizon it may be read only soon after: later the horizon may have
+    /// passed records that nobody read, and no answer of the service would tell.
+    pub fn heard_at(&self, id: &ShardId) -> Duration {
+        self.shards.get(id).map_or(Duration::MAX, |shard| shard.heard_at)
+    }
+
+    /// This shard was asked for at this time, and answered.
+    pub fn heard(&mut self, id: &ShardId, at: Duration) {
+        if let Some(shard) = self.shards.get_mut(id) {
+            shard.heard_at = at;
+        }
+    }
+
     /// An iterator for `start` was issued. `LATEST` is used once: whatever comes later goes on from the position.
     pub fn iterator_issued(&mut self, id: &ShardId, start: &IteratorStart) {
         if *start == IteratorStart::Latest
@@ -163,6 +176,7 @@ impl ShardGraph {
     /// when there is none, or when the shard must not be read any more and the page has to be forgotten.
     pub fn page_read(&mut self, id: &ShardId, last: Option<&SequenceNumber>, end: bool) -> Option<Advance> {
         let shard = self.shards.get_mut(id).filter(|shard| shard.readable)?;
+        shard.polled = true;
         let to = match last {
             _ if end => Position::End,
             Some(number) => Position::After(number.detached()),
@@ -261,6 +275,7 @@ impl ShardGraph {
         }
         let mut shard = Shard::new(parent, lane);
         shard.seen_at_listing = self.listings.begun;
+        shard.heard_at = self.listings.begun_at;
         shard.seen_before_known = !self.known;
         self.shards.insert(id, shard);
     }

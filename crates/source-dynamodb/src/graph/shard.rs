@@ -1,6 +1,7 @@
 //! What the graph knows about one shard.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tailwater_model::{Advance, GapCause, Position, ShardId, Step};
 
@@ -51,6 +52,10 @@ pub(super) struct Shard {
     pub gap: Option<GapCause>,
     /// A gap of this shard stopped the pipeline.
     pub stopped: bool,
+    /// A page of it was read, perhaps an empty one: from then on its beginning is ours.
+    pub polled: bool,
+    /// When it was last heard of, after the moment that listings are timed from: found, or read.
+    pub heard_at: Duration,
     /// The reader saw nothing but empty pages for a while.
     pub quiet: bool,
     /// Its children were asked for.
@@ -80,6 +85,8 @@ impl Shard {
             birth_gap: None,
             gap: None,
             stopped: false,
+            polled: false,
+            heard_at: Duration::ZERO,
             quiet: false,
             children_asked: false,
             readable: false,

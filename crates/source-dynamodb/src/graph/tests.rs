@@ -6,7 +6,7 @@ use std::time::Duration;
 use tailwater_model::{Advance, Gap, GapCause, Position, Progress, SequenceNumber, ShardId, ShardProgress, Step};
 
 use super::listing::LATE_MAX;
-use super::{ShardGraph, TrimmedMeans};
+use super::{ABSENCE_MAX, ShardGraph, TrimmedMeans};
 use crate::api::{IteratorStart, ListedShard};
 use crate::settings::{OnGap, StartAt};
 
@@ -183,6 +183,26 @@ fn the_answer_for_children_is_checked() {
     assert!(!world.graph.merge_children(&id("A"), &listed(&["A.", "X<Y"])), "DynamoDB Local answers the shard itself");
     assert!(world.graph.take_children_needed().is_empty());
     assert!(world.graph.wants_listing());
+}
+
+#[test]
+fn rule_5_of_a_shard_that_was_not_read_for_too_long() {
+    for on_gap in [OnGap::Stop, OnGap::Continue] {
+        let mut world = Fixture::fresh(on_gap);
+        world.list(&["A"]);
+        let late = ABSENCE_MAX + Duration::from_secs(1);
+        world.graph.too_late(&id("A"), late);
+        world.steps();
+        assert_eq!(world.causes(), [], "what came before the first page was not promised");
+        assert_eq!(world.graph.heard_at(&id("A")), late, "from now on it is heard of");
+        // An empty page: the shard still stands at its start, and whatever comes is ours.
+        assert!(world.graph.page_read(&id("A"), None, false).is_none());
+        world.graph.too_late(&id("A"), late * 2);
+        world.steps();
+        assert_eq!(world.causes(), [GapCause::Away]);
+        let from = (on_gap == OnGap::Continue).then_some(IteratorStart::TrimHorizon);
+        assert_eq!(world.from("A"), from);
+    }
 }
 
 #[test]

@@ -35,7 +35,6 @@ impl DiscoveryTask {
     pub fn start<A: StreamApi>(api: A, shared: Arc<Shared>) -> Self {
         let rng = fastrand::Rng::with_seed(shared.settings.seed);
         let discovery = Discovery {
-            began: Instant::now(),
             last_call: None,
             last_listing: Instant::now(),
             next_listing: Instant::now(),
@@ -73,7 +72,6 @@ struct Discovery<A> {
     api: A,
     shared: Arc<Shared>,
     _ended: EndNotice,
-    began: Instant,
     last_call: Option<Instant>,
     last_listing: Instant,
     next_listing: Instant,
@@ -150,7 +148,7 @@ impl<A: StreamApi> Discovery<A> {
     /// read while the rest is listed, which takes twenty seconds.
     async fn list(&mut self) {
         let complete_before = self.shared.graph(|graph| graph.complete_listings());
-        let number = self.shared.graph(|graph| graph.begin_listing(self.began.elapsed()));
+        let number = self.shared.graph(|graph| graph.begin_listing(self.shared.began.elapsed()));
         let (shards, disabled, end) = self.pages(number).await;
         let complete = end.is_ok();
         let (complete_after, bootstrapping, wants_listing) = self.shared.graph(|graph| {

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 
 use super::budget::{Budget, Hold};
 use crate::api::{ApiError, ApiErrorKind, Decoded, IteratorStart, RecordPage, ShardIterator, StreamApi};
+use crate::graph::ABSENCE_MAX;
 
 /// Iterators expire 15 minutes after they were issued (DynamoDB API reference, `GetShardIterator`). Older ones than this
 /// are not used: back-pressure may have held them for long.
@@ -28,6 +29,8 @@ pub(super) struct Fetch {
     pub iterator: Option<Issued>,
     /// Where a new iterator begins if the old one cannot be used.
     pub start: IteratorStart,
+    /// When the shard was last heard of.
+    pub heard_at: Instant,
 }
 
 /// What came of it.
@@ -41,30 +44,40 @@ pub(super) struct Fetched {
 /// A page with its room in the budget.
 pub(super) struct FetchedPage {
     pub page: RecordPage,
-    /// When its next iterator was issued.
-    pub at: Instant,
+    /// When it was asked for: its next iterator is no older, and the answer may have been long on its way.
+    pub asked_at: Instant,
     pub hold: Hold,
 }
 
-/// A fetch that gave no page.
-pub(super) struct FetchFailed {
-    pub call: &'static str,
-    pub error: ApiError,
-    /// The iterator that was used, if it got so far.
-    pub iterator: Option<Issued>,
+/// Why a fetch gave no page.
+pub(super) enum FetchFailed {
+    /// A call failed.
+    Call {
+        call: &'static str,
+        error: ApiError,
+        /// The iterator that was used, if it got so far.
+        iterator: Option<Issued>,
+    },
     /// The shard was not found, and neither is the stream.
-    pub stream_gone: bool,
+    StreamGone,
+    /// Nothing of the shard was read for so long that its trim horizon may have passed what is to be read next.
+    TooLate,
 }
 
 /// Fetches one page.
 pub(super) async fn fetch<A: StreamApi>(api: A, stream_arn: Arc<str>, budget: Arc<Budget>, fetch: Fetch) -> Fetched {
-    let Fetch { shard, iterator, start } = fetch;
+    let Fetch { shard, iterator, start, heard_at } = fetch;
     // First the room, then the iterator: the wait for room may be longer than an iterator lives.
     let mut hold = budget.reserve().await;
     let mut fresh_start = None;
     let young = iterator.filter(|issued| issued.at.elapsed() < ITERATOR_AGE_MAX);
     let issued = match young {
         Some(issued) => issued,
+        // The process stood still, or its sink did. The service would answer with what is left and say nothing of the rest.
+        None if start == IteratorStart::TrimHorizon && heard_at.elapsed() > ABSENCE_MAX => {
+            drop(hold);
+            return Fetched { shard, issued: None, result: Err(FetchFailed::TooLate) };
+        }
         None => match in_time(api.shard_iterator(&stream_arn, &shard, &start)).await {
             Ok(iterator) => {
                 fresh_start = Some(start);
@@ -77,10 +90,11 @@ pub(super) async fn fetch<A: StreamApi>(api: A, stream_arn: Arc<str>, budget: Ar
             }
         },
     };
+    let asked_at = Instant::now();
     let result = match in_time(api.get_records(&shard, &issued.iterator)).await {
         Ok(page) => {
             hold.resize(if page.records.is_empty() { 0 } else { page_memory(&page) });
-            Ok(FetchedPage { page, at: Instant::now(), hold })
+            Ok(FetchedPage { page, asked_at, hold })
         }
         Err(error) => {
             drop(hold);
@@ -110,12 +124,12 @@ async fn failed<A: StreamApi>(
     iterator: Option<Issued>,
 ) -> FetchFailed {
     if error.kind != ApiErrorKind::NotFound {
-        return FetchFailed { call, error, iterator, stream_gone: false };
+        return FetchFailed::Call { call, error, iterator };
     }
     match in_time(api.list_shards(stream_arn, None)).await {
-        Ok(_) => FetchFailed { call, error, iterator, stream_gone: false },
-        Err(other) if other.kind == ApiErrorKind::NotFound => FetchFailed { call, error, iterator, stream_gone: true },
-        Err(other) => FetchFailed { call: "DescribeStream", error: other, iterator, stream_gone: false },
+        Ok(_) => FetchFailed::Call { call, error, iterator },
+        Err(other) if other.kind == ApiErrorKind::NotFound => FetchFailed::StreamGone,
+        Err(other) => FetchFailed::Call { call: "DescribeStream", error: other, iterator },
     }
 }
 

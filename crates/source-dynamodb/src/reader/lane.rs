@@ -240,13 +240,14 @@ impl<A: StreamApi> LaneReader<A> {
         let now = Instant::now();
         while self.fetches_free() {
             let Some(shard) = self.schedule.take_due(now) else { return };
-            let start = self.shared.graph(|graph| graph.read_from(&shard));
+            let (start, heard_at) = self.shared.graph(|graph| (graph.read_from(&shard), graph.heard_at(&shard)));
             let (Some(start), Some(reader)) = (start, self.shards.get_mut(&shard)) else {
                 // Not readable any more; the graph says when it is again.
                 self.shards.remove(&shard);
                 continue;
             };
-            let task = Fetch { shard, iterator: reader.iterator.take(), start };
+            let heard_at = self.shared.began + heard_at;
+            let task = Fetch { shard, iterator: reader.iterator.take(), start, heard_at };
             let shared = &self.shared;
             self.fetches.spawn(fetch(
                 self.api.clone(),
@@ -275,7 +276,7 @@ impl<A: StreamApi> LaneReader<A> {
     }
 
     fn take_in_page(&mut self, shard: ShardId, fetched: FetchedPage) {
-        let FetchedPage { page, at, hold } = fetched;
+        let FetchedPage { page, asked_at, hold } = fetched;
         let Some(reader) = self.shards.get_mut(&shard) else { return };
         let size = PageSize { records: page.records.len(), bytes: page.bytes };
         let limits = PaceLimits {
@@ -296,6 +297,7 @@ impl<A: StreamApi> LaneReader<A> {
             Decoded::DeadLetter(letter) => &letter.sequence_number,
         });
         let advance = self.shared.graph(|graph| {
+            graph.heard(&shard, asked_at.duration_since(self.shared.began));
             let advance = graph.page_read(&shard, last, end);
             graph.set_quiet(&shard, quiet);
             advance
@@ -305,7 +307,7 @@ impl<A: StreamApi> LaneReader<A> {
         } else {
             // A page that the graph refused is read again from where the shard stands.
             let used = advance.is_some() || size.records == 0;
-            reader.iterator = page.next.filter(|_| used).map(|iterator| Issued { iterator, at });
+            reader.iterator = page.next.filter(|_| used).map(|iterator| Issued { iterator, at: asked_at });
             // A bounded run is done with a shard that gave younger records: under live traffic it would never be quiet.
             if !(past_tip && used) {
                 self.schedule.insert(Instant::now() + reader.interval, shard.clone(), reader.urgency);
@@ -318,12 +320,17 @@ impl<A: StreamApi> LaneReader<A> {
     }
 
     fn take_in_failure(&mut self, shard: ShardId, fresh: bool, failed: FetchFailed) -> Result<(), Failure> {
-        let FetchFailed { call, error, iterator, stream_gone: gone } = failed;
         let stream_arn = &self.shared.stream_arn;
-        if gone {
-            return Err(Failure::Halt(stream_gone(stream_arn)));
-        }
         let Some(reader) = self.shards.get_mut(&shard) else { return Ok(()) };
+        let (call, error, iterator) = match failed {
+            FetchFailed::Call { call, error, iterator } => (call, error, iterator),
+            FetchFailed::StreamGone => return Err(Failure::Halt(stream_gone(stream_arn))),
+            FetchFailed::TooLate => {
+                self.shared.graph(|graph| graph.too_late(&shard, self.shared.began.elapsed()));
+                self.schedule.insert(Instant::now(), shard, reader.urgency);
+                return Ok(());
+            }
+        };
         let throttled = error.kind == ApiErrorKind::Throttled;
         let wait = reader.retry.next(throttled, &mut self.rng);
         reader.iterator = None;

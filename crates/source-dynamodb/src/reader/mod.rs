@@ -20,6 +20,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tailwater_model::{StreamIdentity, Trouble};
+use tokio::time::Instant;
 
 use crate::api::StreamApi;
 use crate::graph::ShardGraph;
@@ -33,6 +34,8 @@ pub use lane::LaneReader;
 struct Shared {
     stream_arn: Arc<str>,
     settings: ReaderSettings,
+    /// The moment that the graph's times are counted from.
+    began: Instant,
     graph: Mutex<ShardGraph>,
     changes: Changes,
     /// The count of the graph's changes that was told last.
@@ -90,6 +93,7 @@ pub fn open_stream<A: StreamApi>(
     let lanes = lanes.max(1);
     let shared = Arc::new(Shared {
         stream_arn: stream.stream_arn.into(),
+        began: Instant::now(),
         graph: Mutex::new(ShardGraph::new(lanes, settings.start, settings.on_gap)),
         changes: Changes::default(),
         told: AtomicU64::new(0),

@@ -24,6 +24,7 @@ impl<G: Ground> Scene<G> {
         self.healed_at = Some(Instant::now());
         self.away_until = None;
         self.crash_at_call = None;
+        self.panic.disarm();
         // A listing may be under way, whose next page goes on in the order of the last.
         {
             let mut service = lock(&self.service);

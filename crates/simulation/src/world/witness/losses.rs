@@ -11,7 +11,9 @@ impl Witness {
     pub(super) fn check_gaps(&mut self, landing: &Landing) {
         for (shard, cause) in &landing.gaps {
             let lost = self.history.lost_unread(&self.settled, &self.positions);
-            let away = cause == "away" && self.clock.now_ms() - self.contact_ms >= AWAY_MIN_MS;
+            let away_long =
+                self.clock.now_ms() - self.contact_ms >= AWAY_MIN_MS || (self.stood_still && shard.is_some());
+            let away = cause == "away" && away_long;
             let unknown =
                 shard.as_ref().is_some_and(|shard| self.history.position_is_trimmed(shard, self.positions.get(shard)));
             if !lost && !away && !unknown {
