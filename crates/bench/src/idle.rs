@@ -31,7 +31,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
                 files::DEFAULT_PACE,
             )?;
             let pipeline = Pipeline::start(&bench.tailwater, &file, Stdio::null())?;
-            while server.served()?.get_records < *shards {
+            while server.served()?.get_shard_iterator < *shards {
                 ensure!(pipeline.started_at.elapsed() < ALL_WITHIN, "not all shards were polled in time");
                 std::thread::sleep(LOOK_INTERVAL);
             }

@@ -118,6 +118,8 @@ pub struct ReplayServer {
 /// What the server has answered.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Served {
+    /// One for each shard that was ever asked for, before any of them expires.
+    pub get_shard_iterator: u64,
     pub get_records: u64,
     /// Also those of answers that came too late and were asked for again.
     pub records: u64,
@@ -158,6 +160,7 @@ impl ReplayServer {
         let answer: Value = serde_json::from_str(&self.line()?).context("the replay server's answer")?;
         let number = |name: &str| answer[name].as_u64().unwrap_or_default();
         Ok(Served {
+            get_shard_iterator: number("get_shard_iterator"),
             get_records: number("get_records"),
             records: number("records"),
             bytes: number("bytes"),

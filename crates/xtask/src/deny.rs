@@ -39,7 +39,8 @@ fn installed() -> PathBuf {
 fn install() -> Result<PathBuf> {
     tell!("installing cargo-deny into {}", tools_dir().display());
     let mut install = command::cargo();
-    install.args(["install", "cargo-deny", "--locked", "--quiet", "--root"]).arg(tools_dir());
+    // Unoptimized: it runs for seconds, and its build is what a fresh machine waits for.
+    install.args(["install", "cargo-deny", "--locked", "--quiet", "--debug", "--root"]).arg(tools_dir());
     command::run_shown(&mut install).context("cannot install cargo-deny: check the network, then run again")?;
     Ok(installed())
 }

@@ -47,7 +47,7 @@ pub struct GroupBounds {
 pub const GROUP: GroupBounds = GroupBounds {
     events: Bounds { default: 1_000, min: 1, max: 100_000 },
     bytes: Bounds { default: 4 * MIB, min: 64 * KIB, max: 256 * MIB },
-    delay: milliseconds(25, 1, 60_000),
+    delay: milliseconds(15, 1, 60_000),
 };
 /// The end of a transaction costs Kafka's brokers as much as some thousand messages: a backlog goes in large groups, and
 /// a lane has ten transactions a second at most where less comes, as Kafka Streams has by default (`commit.interval.ms`

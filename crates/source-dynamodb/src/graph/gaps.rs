@@ -174,8 +174,8 @@ impl ShardGraph {
         self.on_gap == OnGap::Stop && !self.stream_gaps.is_empty()
     }
 
-    /// Gap rule 5, and another stream than the one before; both are known when the first lane is first restored. What
-    /// the lane had handed out is handed out again.
+    /// Gap rule 5: whenever the first lane is opened, because a process can be cut off for long and go on, too. And another
+    /// stream than the one before, which is known when it is first opened. What the lane had handed out is handed out again.
     pub(super) fn stream_gaps_restored(&mut self, lane: usize, first: bool, progress: &Progress) {
         for gap in &mut self.stream_gaps {
             let carrier = gap.carrier.as_ref().and_then(|carrier| self.shards.get(carrier));
@@ -183,20 +183,21 @@ impl ShardGraph {
                 gap.carrier = None;
             }
         }
-        if !first || lane != 0 {
+        if lane != 0 {
             return;
         }
+        let told = self.stream_gaps.iter().any(|gap| gap.shard.is_none() && gap.cause == GapCause::Away);
         let mut found = |cause, detail| {
             self.stream_gaps.push(StreamGap { shard: None, cause, detail, carrier: None });
         };
-        if let Some(away) = progress.since_contact.filter(|away| *away > ABSENCE_MAX) {
+        if let Some(away) = progress.since_contact.filter(|away| *away > ABSENCE_MAX && !told) {
             let hours = away.as_secs() / 3600;
             found(
                 GapCause::Away,
                 format!("nobody looked at the stream for {hours} hours, and it keeps records for 24 hours only"),
             );
         }
-        if let Some(previous) = progress.previous_stream.as_ref().filter(|_| !progress.stream_known) {
+        if let Some(previous) = progress.previous_stream.as_ref().filter(|_| first && !progress.stream_known) {
             found(
                 GapCause::StreamReplaced,
                 format!(

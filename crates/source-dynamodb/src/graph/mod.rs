@@ -128,8 +128,9 @@ impl ShardGraph {
             }
             touched.insert(row.shard.clone());
         }
+        let gaps_before = self.stream_gaps.len();
         self.stream_gaps_restored(lane, first, progress);
-        if first {
+        if first || self.stream_gaps.len() > gaps_before {
             // Opening the last lane, or learning of a gap of the whole stream, changes every answer.
             self.refresh_all();
         } else {
