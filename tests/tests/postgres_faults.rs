@@ -22,7 +22,7 @@ const SOME: i64 = 20;
 
 /// Sessions to terminate, and how often to look for them: after each the process waits a little before it connects.
 const TERMINATIONS: i64 = 20;
-const ROUNDS_MAX: u32 = 100;
+const ROUNDS_MAX: u32 = 200;
 
 /// A scene with load and a running process.
 struct Running {

@@ -74,7 +74,7 @@ async fn join_lanes(
 ) {
     let mut finished = None;
     while let Some(joined) = tasks.join_next().await {
-        match joined.unwrap_or_else(|error| Err(panic_trouble(&error))) {
+        match joined.unwrap_or_else(|error| Err(panic_trouble(error))) {
             Ok(Ended::Finished(how)) => finished = Some(how),
             Ok(Ended::Stopped) => {}
             Err(trouble) => {
@@ -90,7 +90,15 @@ async fn join_lanes(
     }
 }
 
-fn panic_trouble(error: &JoinError) -> Trouble {
-    Trouble::new(TroubleKind::Runtime, "pipeline.panic", format!("a lane broke down: {error}"))
+fn panic_trouble(error: JoinError) -> Trouble {
+    // The number of the task, which the error tells as well, says nothing to anybody.
+    let what = error.try_into_panic().map_or_else(
+        |error| error.to_string(),
+        |payload| {
+            let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref().map(String::as_str));
+            text.unwrap_or("a panic without a message").to_owned()
+        },
+    );
+    Trouble::new(TroubleKind::Runtime, "pipeline.panic", format!("a lane broke down: {what}"))
         .advise("this is a bug in Tailwater; nothing was lost: starting again goes on from the last commit")
 }

@@ -106,11 +106,10 @@ impl ShardGraph {
         parents
     }
 
-    /// Whether a complete listing soon would let something go on: a shard whose parent may be gone before the stream is
-    /// known, or an end whose children are not found.
-    pub fn wants_listing(&self) -> bool {
-        let unsettled = |leaf: &super::Leaf| !leaf.settled();
-        self.leaves.values().any(unsettled) || self.listings.complete_newest <= self.drained_at_listing
+    /// Whether a complete listing soon would let something go on: an end whose children are not found and may be listed late.
+    pub fn wants_listing(&self, at: Duration) -> bool {
+        let may_come = |leaf: &super::Leaf| !leaf.settled() || at.saturating_sub(leaf.since) < LATE_MAX;
+        self.leaves.values().any(may_come) || self.listings.complete_newest <= self.drained_at_listing
     }
 
     /// Whether the start of the pipeline waits for a listing.

@@ -78,6 +78,8 @@ struct Listings {
 /// A drained shard that may still get children.
 struct Leaf {
     drained_at_listing: u64,
+    /// When the newest listing before its drain began.
+    since: Duration,
     /// Complete listings begun after its drain that showed no child.
     listings_without_child: u32,
 }
@@ -339,7 +341,7 @@ impl ShardGraph {
         }
         if drained && childless_end {
             let drained_at_listing = self.listings.begun;
-            let leaf = Leaf { drained_at_listing, listings_without_child: 0 };
+            let leaf = Leaf { drained_at_listing, since: self.listings.begun_at, listings_without_child: 0 };
             self.leaves.entry(id.clone()).or_insert(leaf);
         } else {
             self.leaves.remove(id);

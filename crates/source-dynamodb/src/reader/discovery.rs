@@ -95,7 +95,7 @@ impl<A: StreamApi> Discovery<A> {
             if Instant::now() >= self.next_listing {
                 self.list().await;
             }
-            if self.shared.graph(|graph| graph.wants_listing()) {
+            if self.shared.graph(|graph| graph.wants_listing(self.shared.began.elapsed())) {
                 self.next_listing = self.next_listing.min(self.last_listing + self.leaf_interval);
             }
             tokio::select! {
@@ -116,6 +116,10 @@ impl<A: StreamApi> Discovery<A> {
 
     async fn ask_for_children(&mut self) {
         let parents = self.shared.graph(|graph| graph.take_children_needed());
+        if !parents.is_empty() {
+            // A new end: the waits that have grown for older ones are not its own.
+            self.leaf_interval = LEAF_LISTING_INTERVAL_MIN;
+        }
         if parents.len() > CHILD_QUESTIONS_MAX {
             self.next_listing = Instant::now();
             return;
@@ -153,7 +157,7 @@ impl<A: StreamApi> Discovery<A> {
         let complete = end.is_ok();
         let (complete_after, bootstrapping, wants_listing) = self.shared.graph(|graph| {
             graph.merge_listing(number, complete, disabled, &shards);
-            (graph.complete_listings(), graph.bootstrapping(), graph.wants_listing())
+            (graph.complete_listings(), graph.bootstrapping(), graph.wants_listing(self.shared.began.elapsed()))
         });
         if let Err(error) = &end {
             self.trouble(error);
