@@ -20,9 +20,10 @@ const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
 /// Row changes that show that data moves again.
 const SOME: i64 = 20;
 
-/// Sessions to terminate, and how often to look for them: after each the process waits a little before it connects.
+/// Sessions to terminate, and how often to look for them: after each the process waits before it connects, longer each time
+/// that no commit came between two, up to half a minute.
 const TERMINATIONS: i64 = 20;
-const ROUNDS_MAX: u32 = 200;
+const ROUNDS_MAX: u32 = 400;
 
 /// A scene with load and a running process.
 struct Running {
