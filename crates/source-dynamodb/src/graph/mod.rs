@@ -156,7 +156,7 @@ impl ShardGraph {
     /// When this shard was last heard of. From its trim horizon it may be read only soon after: later the horizon may have
     /// passed records that nobody read, and no answer of the service would tell.
     pub fn heard_at(&self, id: &ShardId) -> Duration {
-        self.shards.get(id).map_or(Duration::MAX, |shard| shard.heard_at)
+        self.shards.get(id).map_or(Duration::ZERO, |shard| shard.heard_at)
     }
 
     /// This shard was asked for at this time, and answered.
