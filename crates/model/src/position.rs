@@ -59,11 +59,6 @@ impl SequenceNumber {
         &self.0
     }
 
-    /// The digits, sharing the bytes that they were read from.
-    pub fn text(&self) -> ByteString {
-        self.0.clone()
-    }
-
     /// A copy that does not keep the page alive which this number was read from.
     pub fn detached(&self) -> Self {
         Self(ByteString::from(String::from(&*self.0)))

@@ -158,7 +158,7 @@ pub struct Outgoing<'a> {
     /// The value; nothing is a tombstone.
     pub value: Option<&'a [u8]>,
     /// The headers, in their order.
-    pub headers: &'a [Header],
+    pub headers: &'a [Header<'a>],
 }
 
 /// Why messages did not reach the broker whole.

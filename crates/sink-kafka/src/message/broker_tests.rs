@@ -49,7 +49,7 @@ async fn send(
     topic: &str,
     partitions: i32,
     message_bytes_max: usize,
-    messages: &[Message],
+    messages: &[Message<'static>],
 ) -> BTreeMap<Vec<u8>, Result<i32, RDKafkaErrorCode>> {
     let topic = format!("tailwater-{topic}-{}", std::process::id());
     let admin: AdminClient<DefaultClientContext> = config().create().expect("an admin client");
@@ -67,7 +67,7 @@ async fn send(
     sent.expect("the producer's thread")
 }
 
-fn produce(topic: &str, messages: &[Message]) -> BTreeMap<Vec<u8>, Result<i32, RDKafkaErrorCode>> {
+fn produce(topic: &str, messages: &[Message<'_>]) -> BTreeMap<Vec<u8>, Result<i32, RDKafkaErrorCode>> {
     let producer: BaseProducer<Deliveries> = config()
         .set("partitioner", "murmur2_random")
         .set("enable.idempotence", "true")
@@ -77,8 +77,8 @@ fn produce(topic: &str, messages: &[Message]) -> BTreeMap<Vec<u8>, Result<i32, R
         .create_with_context(Deliveries::default())
         .expect("a producer");
     for message in messages {
-        let record = BaseRecord::to(topic).key(&message.key).headers(owned_headers(&message.headers));
-        let record = match &message.value {
+        let record = BaseRecord::to(topic).key(message.key).headers(owned_headers(&message.headers));
+        let record = match message.value {
             Some(value) => record.payload(value),
             None => record,
         };
@@ -88,9 +88,10 @@ fn produce(topic: &str, messages: &[Message]) -> BTreeMap<Vec<u8>, Result<i32, R
     std::mem::take(&mut *producer.context().0.lock().expect("no thread panicked"))
 }
 
-fn message(key: Vec<u8>, value: usize) -> Message {
+/// What it is of lives until the tests end: a thread sends it.
+fn message(key: Vec<u8>, value: usize) -> Message<'static> {
     let headers = vec![Header::new("__op", "c"), Header::new("__event_id", "é")];
-    Message { key, value: Some(vec![b'x'; value]), headers }
+    Message { key: key.leak(), value: Some(vec![b'x'; value].leak()), headers }
 }
 
 #[tokio::test]
@@ -103,7 +104,7 @@ async fn librdkafka_chooses_the_same_partitions() {
     let messages: Vec<_> = keys.map(|key| message(key.into_bytes(), 0)).collect();
     let delivered = send("partitions", 7, 1_000_000, &messages).await;
     let expected: BTreeMap<_, _> =
-        messages.iter().map(|message| (message.key.clone(), Ok(partition_of(&message.key, 7)))).collect();
+        messages.iter().map(|message| (message.key.to_vec(), Ok(partition_of(message.key, 7)))).collect();
     assert_eq!(expected.len(), messages.len());
     assert_eq!(delivered, expected);
     for partition in 0..7 {

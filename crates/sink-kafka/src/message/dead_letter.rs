@@ -16,36 +16,34 @@ const PART_BYTES_MIN: usize = 1024;
 const PART_DIGITS: usize = 10;
 
 impl Encoder {
-    /// Pushes the record: one message, or several parts when it is larger than the broker takes. Parts have the same key
+    /// The record: one message, or several parts when it is larger than the broker takes. Parts have the same key
     /// and so the same partition, come in order, and carry `__cdc.part` (from 1) and `__cdc.parts`; their values
     /// joined are the record, and nothing is ever cut off (I5). A part ends between two characters.
-    pub(crate) fn dead_letter(&self, letter: &DeadLetter, message_bytes_max: usize, out: &mut Vec<Message>) {
-        let key = letter.event_id.as_bytes();
-        let headers = self.dead_letter_headers(letter);
-        let whole = Message { key: key.to_vec(), value: Some(letter.record.clone().into_bytes()), headers };
+    pub(crate) fn dead_letter<'a>(&'a self, letter: &'a DeadLetter, message_bytes_max: usize) -> Vec<Message<'a>> {
+        let (key, record) = (letter.event_id.as_bytes(), letter.record.as_bytes());
+        let whole = Message { key, value: Some(record), headers: self.dead_letter_headers(letter) };
         if whole.bytes() <= message_bytes_max {
-            return out.push(whole);
+            return vec![whole];
         }
-        let record_bytes = letter.record.len();
         let part_headers = |part: usize, parts: usize| {
             [Header::new("__cdc.part", part.to_string()), Header::new("__cdc.parts", parts.to_string())]
         };
-        let reserved =
-            Message { key: Vec::new(), value: None, headers: part_headers(0, 0).into() }.bytes() + 2 * PART_DIGITS;
-        let around = whole.bytes() - record_bytes + reserved;
+        let reserved = Message { key: &[], value: None, headers: part_headers(0, 0).into() }.bytes() + 2 * PART_DIGITS;
+        let around = whole.bytes() - record.len() + reserved;
         let parts = split(&letter.record, message_bytes_max.saturating_sub(around).max(PART_BYTES_MIN));
-        for (index, text) in parts.iter().enumerate() {
+        let message = |(index, text): (usize, &&'a str)| {
             let mut headers = whole.headers.clone();
             headers.extend(part_headers(index + 1, parts.len()));
-            out.push(Message { key: key.to_vec(), value: Some(text.as_bytes().to_vec()), headers });
-        }
+            Message { key, value: Some(text.as_bytes()), headers }
+        };
+        parts.iter().enumerate().map(message).collect()
     }
 
     /// Ours say all that is known. Those of Kafka Connect's dead letter queues (KIP-298,
     /// <https://cwiki.apache.org/confluence/display/KAFKA/KIP-298%3A+Error+Handling+in+Connect>) are for its tools; of
     /// them only what is true here: there is no partition, offset, task or class. No content type: a record that could
     /// not be read need not be JSON, and a part of one is not.
-    fn dead_letter_headers(&self, letter: &DeadLetter) -> Vec<Header> {
+    fn dead_letter_headers<'a>(&'a self, letter: &'a DeadLetter) -> Vec<Header<'a>> {
         vec![
             Header::new("__cdc.pipeline", &*self.pipeline),
             Header::new("__cdc.error.code", letter.code),

@@ -1,21 +1,22 @@
 //! Headers: what a consumer can filter by without reading the value. Names begin with two underscores, as those that
 //! Debezium adds to a flattened record (<https://debezium.io/documentation/reference/stable/transformations/event-flattening.html>).
 
-use bytestring::ByteString;
+use std::borrow::Cow;
+
 use rdkafka::message::{Header as SentHeader, OwnedHeaders};
 use tailwater_model::{Change, ChangeEvent};
 
 /// One header of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct Header<'a> {
     /// Its name.
     pub name: &'static str,
-    /// Text; where it is a piece of the page that the record came in, it shares the page's bytes.
-    pub value: ByteString,
+    /// Text, mostly a piece of what the message tells of.
+    pub value: Cow<'a, str>,
 }
 
-impl Header {
-    pub(crate) fn new(name: &'static str, value: impl Into<ByteString>) -> Self {
+impl<'a> Header<'a> {
+    pub(crate) fn new(name: &'static str, value: impl Into<Cow<'a, str>>) -> Self {
         Self { name, value: value.into() }
     }
 }
@@ -31,16 +32,16 @@ pub(super) const SEQUENCE_NUMBER: &str = "__seq";
 pub(super) const SHARD: &str = "__shard";
 
 /// The headers of an event's messages, tombstones too.
-pub(super) fn change_headers(event: &ChangeEvent, table: &ByteString) -> Vec<Header> {
+pub(super) fn change_headers<'a>(event: &'a ChangeEvent, table: &'a str) -> Vec<Header<'a>> {
     let source = &event.source;
     vec![
-        Header::new("__op", ByteString::from_static(operation(&event.change))),
-        Header::new(TABLE, table.clone()),
-        Header::new(EVENT_ID, source.event_id.clone()),
-        Header::new(SEQUENCE_NUMBER, source.sequence_number.text()),
-        Header::new("__snapshot", ByteString::from_static("false")),
+        Header::new("__op", operation(&event.change)),
+        Header::new(TABLE, table),
+        Header::new(EVENT_ID, &*source.event_id),
+        Header::new(SEQUENCE_NUMBER, source.sequence_number.as_str()),
+        Header::new("__snapshot", "false"),
         Header::new("__source_ts_ms", source.created_at_ms.to_string()),
-        Header::new("content-type", ByteString::from_static("application/json")),
+        Header::new("content-type", "application/json"),
     ]
 }
 
@@ -54,7 +55,7 @@ fn operation(change: &Change) -> &'static str {
 }
 
 /// In the form that librdkafka takes; it copies them.
-pub(crate) fn owned(headers: &[Header]) -> OwnedHeaders {
+pub(crate) fn owned(headers: &[Header<'_>]) -> OwnedHeaders {
     headers.iter().fold(OwnedHeaders::new_with_capacity(headers.len()), |owned, header| {
         owned.insert(SentHeader { key: header.name, value: Some(&*header.value) })
     })

@@ -5,7 +5,6 @@ mod dynamodb;
 mod headers;
 mod partition;
 
-use bytestring::ByteString;
 use tailwater_model::{
     Change, ChangeEvent, KeySchema, PipelineIdentity, Rejected, ViewType, push_event_key, push_plain_change,
 };
@@ -33,21 +32,29 @@ const HEADER_BYTES: usize = 2 * 5;
 
 /// One message, before it has a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Message {
+pub(crate) struct Message<'a> {
     /// Decides the partition, and what compaction regards as the same.
-    pub(crate) key: Vec<u8>,
+    pub(crate) key: &'a [u8],
     /// Nothing is a tombstone: compaction drops the key.
-    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) value: Option<&'a [u8]>,
     /// In the order in which they are sent.
-    pub(crate) headers: Vec<Header>,
+    pub(crate) headers: Vec<Header<'a>>,
 }
 
-impl Message {
+/// Where key and value of an event's messages are written. One is for all events of a group, one after the other: then
+/// hardly any of them has to ask for memory.
+#[derive(Debug, Default)]
+pub(crate) struct Room {
+    key: String,
+    value: String,
+}
+
+impl Message<'_> {
     /// An upper bound on what the message counts for against `max.message.bytes`, alone in its batch and not compressed.
     /// Compression makes it less; what the broker compares is the batch as it arrives.
     pub(crate) fn bytes(&self) -> usize {
         let headers = self.headers.iter().map(|header| HEADER_BYTES + header.name.len() + header.value.len());
-        let value = self.value.as_ref().map_or(0, Vec::len);
+        let value = self.value.map_or(0, <[u8]>::len);
         RECORD_BATCH_BYTES + RECORD_BYTES + self.key.len() + value + headers.sum::<usize>()
     }
 }
@@ -58,7 +65,7 @@ pub(crate) struct Encoder {
     pipeline: String,
     /// The topic of the change events.
     topic: String,
-    table: ByteString,
+    table: String,
     keys: KeySchema,
     deletes: Deletes,
     value: ValueForm,
@@ -85,64 +92,59 @@ impl Encoder {
         Self {
             pipeline: identity.name.clone(),
             topic: settings.topic.clone(),
-            table: identity.stream.table.as_str().into(),
+            table: identity.stream.table.clone(),
             keys: keys.clone(),
             deletes: settings.delete,
             value,
         }
     }
 
-    /// Pushes the messages of an event: one, or for a removal what [`Deletes`] says. They all have the event's key and
-    /// headers, so event and tombstone of one removal share their event id.
+    /// The messages of an event: one, or for a removal what [`Deletes`] says. They all have the event's key and headers,
+    /// so event and tombstone of one removal share their event id. What was in the room is gone.
     ///
     /// Refused are an item without its key (`sink.key_mismatch`), a creation time outside of the calendar
-    /// (`sink.created_at`) and a message of more than `message_bytes_max` bytes (`sink.kafka.too_large`). Then `out` is
-    /// as it was.
-    pub(crate) fn encode(
-        &self,
-        event: &ChangeEvent,
+    /// (`sink.created_at`) and a message of more than `message_bytes_max` bytes (`sink.kafka.too_large`).
+    pub(crate) fn encode<'a>(
+        &'a self,
+        event: &'a ChangeEvent,
         message_bytes_max: usize,
-        out: &mut Vec<Message>,
-    ) -> Result<(), Rejected> {
-        let mut key = String::with_capacity(event.key.typed_json().len());
-        push_event_key(event, &self.keys, &mut key)?;
+        room: &'a mut Room,
+    ) -> Result<impl Iterator<Item = Message<'a>> + use<'a>, Rejected> {
+        room.key.clear();
+        room.value.clear();
+        push_event_key(event, &self.keys, &mut room.key)?;
         let removal = matches!(event.change, Change::Remove { .. });
-        let value = match self.deletes {
-            Deletes::Tombstone if removal => None,
-            Deletes::Event | Deletes::Tombstone | Deletes::EventAndTombstone => {
-                Some(self.value(event, &key)?.into_bytes())
-            }
-        };
+        let has_value = !(removal && self.deletes == Deletes::Tombstone);
+        if has_value {
+            self.push_value(event, room)?;
+        }
+        let value = has_value.then_some(room.value.as_bytes());
         let headers = change_headers(event, &self.table);
         // A tombstone is smaller than its event: one check is for both.
-        let message = fitting(Message { key: key.into_bytes(), value, headers }, message_bytes_max)?;
-        let tombstone = (removal && self.deletes == Deletes::EventAndTombstone).then(|| Message {
-            key: message.key.clone(),
-            value: None,
-            headers: message.headers.clone(),
-        });
-        out.push(message);
-        out.extend(tombstone);
-        Ok(())
+        let message = fitting(Message { key: room.key.as_bytes(), value, headers }, message_bytes_max)?;
+        let has_tombstone = removal && self.deletes == Deletes::EventAndTombstone;
+        let tombstone = has_tombstone.then(|| Message { value: None, ..message.clone() });
+        Ok(std::iter::once(message).chain(tombstone))
     }
 
-    fn value(&self, event: &ChangeEvent, key: &str) -> Result<String, Rejected> {
-        let mut out = String::new();
+    fn push_value(&self, event: &ChangeEvent, room: &mut Room) -> Result<(), Rejected> {
         match &self.value {
-            ValueForm::Json => push_plain_change(event, &self.table, key, &mut out)?,
-            ValueForm::Dynamodb(frame) => frame.push_record(event, &mut out),
+            ValueForm::Json => push_plain_change(event, &self.table, &room.key, &mut room.value),
+            ValueForm::Dynamodb(frame) => {
+                frame.push_record(event, &mut room.value);
+                Ok(())
+            }
         }
-        Ok(out)
     }
 }
 
 /// The message, if the broker takes it.
-fn fitting(message: Message, message_bytes_max: usize) -> Result<Message, Rejected> {
+fn fitting(message: Message<'_>, message_bytes_max: usize) -> Result<Message<'_>, Rejected> {
     let bytes = message.bytes();
     if bytes <= message_bytes_max {
         return Ok(message);
     }
-    let value = message.value.as_ref().map_or(0, Vec::len);
+    let value = message.value.map_or(0, <[u8]>::len);
     let key = message.key.len();
     Err(Rejected {
         code: "sink.kafka.too_large",

@@ -3,29 +3,37 @@
 use proptest::prelude::*;
 use rdkafka::message::Headers;
 use serde_json::Value;
-use tailwater_model::{Change, Item, RemoveCause};
+use tailwater_model::{Change, ChangeEvent, Item, RemoveCause};
 
 use super::fixture::{any_event, dead_letter, encoder, event, insert, remove};
 use super::*;
 
 /// More than any message of these tests.
-const ROOM: usize = 1 << 20;
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
 
-fn encode(format: Format, delete: Deletes, change: Change) -> Vec<Message> {
-    let mut out = Vec::new();
-    encoder(format, delete).encode(&event(change), ROOM, &mut out).expect("messages");
-    out
+/// Gives a value that lives as long as the messages of it may be looked at: until the tests end.
+fn kept<T>(value: T) -> &'static mut T {
+    Box::leak(Box::new(value))
+}
+
+fn encode(format: Format, delete: Deletes, change: Change) -> Vec<Message<'static>> {
+    encode_event(format, delete, event(change))
+}
+
+fn encode_event(format: Format, delete: Deletes, event: ChangeEvent) -> Vec<Message<'static>> {
+    let encoder = kept(encoder(format, delete));
+    encoder.encode(kept(event), MESSAGE_BYTES_MAX, kept(Room::default())).expect("messages").collect()
 }
 
 fn text(bytes: &[u8]) -> &str {
     std::str::from_utf8(bytes).expect("UTF-8")
 }
 
-fn value(message: &Message) -> &str {
-    text(message.value.as_ref().expect("a value"))
+fn value<'a>(message: &Message<'a>) -> &'a str {
+    text(message.value.expect("a value"))
 }
 
-fn header<'a>(message: &'a Message, name: &str) -> Option<&'a str> {
+fn header<'a>(message: &'a Message<'_>, name: &str) -> Option<&'a str> {
     message.headers.iter().find(|header| header.name == name).map(|header| &*header.value)
 }
 
@@ -34,7 +42,7 @@ fn a_message_in_plain_json() {
     let new = r#"{"Id":{"N":"7"},"Fecha":{"S":"A"},"total":{"N":"12.50"}}"#;
     let messages = encode(Format::Json, Deletes::EventAndTombstone, insert(new));
     assert_eq!(messages.len(), 1);
-    assert_eq!(text(&messages[0].key), r#"{"Id":7,"Fecha":"A"}"#);
+    assert_eq!(text(messages[0].key), r#"{"Id":7,"Fecha":"A"}"#);
     assert_eq!(
         value(&messages[0]),
         r#"{"change":"insert","table":"Orders","key":{"Id":7,"Fecha":"A"},"new":{"Id":7,"Fecha":"A","total":12.50},"event_id":"c4ca42","sequence_number":"111000000000012345678","shard":"shardId-1","created_at":"2023-11-14T22:13:20.000Z"}"#
@@ -98,7 +106,7 @@ fn a_removal_becomes_what_was_asked_for() {
             let messages = encode(Format::Json, delete, remove(cause));
             assert_eq!(messages.iter().map(|message| message.value.is_some()).collect::<Vec<_>>(), values);
             for message in &messages {
-                assert_eq!(text(&message.key), r#"{"Id":7,"Fecha":"A"}"#);
+                assert_eq!(text(message.key), r#"{"Id":7,"Fecha":"A"}"#);
                 assert_eq!(header(message, "__op"), Some("d"));
                 assert_eq!(message.headers, messages[0].headers);
             }
@@ -107,33 +115,51 @@ fn a_removal_becomes_what_was_asked_for() {
 }
 
 #[test]
-fn what_is_refused_leaves_nothing() {
+fn what_does_not_fit_is_refused() {
     for delete in [Deletes::Event, Deletes::Tombstone, Deletes::EventAndTombstone] {
         let encoder = encoder(Format::Json, delete);
         let event = event(remove(RemoveCause::Request));
-        let mut out = Vec::new();
-        encoder.encode(&event, ROOM, &mut out).expect("messages");
-        let (bytes, before) = (out[0].bytes(), out.clone());
-        let refused = encoder.encode(&event, bytes - 1, &mut out).expect_err("too large");
-        assert_eq!((refused.code, &out), ("sink.kafka.too_large", &before));
+        let encode = |bytes_max| {
+            let messages = encoder.encode(&event, bytes_max, kept(Room::default()));
+            messages.map(Iterator::collect::<Vec<_>>)
+        };
+        let messages = encode(MESSAGE_BYTES_MAX).expect("messages");
+        let bytes = messages[0].bytes();
+        let refused = encode(bytes - 1).expect_err("too large");
+        assert_eq!(refused.code, "sink.kafka.too_large");
         assert!(refused.message.contains(&bytes.to_string()), "{}", refused.message);
         assert!(!refused.message.contains("Fecha"), "{}", refused.message);
-        encoder.encode(&event, bytes, &mut out).expect("it just fits");
-        assert_eq!(out.len(), 2 * before.len());
+        assert_eq!(encode(bytes).expect("it just fits"), messages);
     }
     let mut other = event(insert("{}"));
     other.key = fixture::item(r#"{"Id":{"S":"7"},"Fecha":{"S":"A"}}"#);
-    let mut out = Vec::new();
-    let refused = encoder(Format::Dynamodb, Deletes::Event).encode(&other, ROOM, &mut out);
-    assert_eq!((refused.map_err(|refused| refused.code), out), (Err("sink.key_mismatch"), Vec::new()));
+    let encoder = encoder(Format::Dynamodb, Deletes::Event);
+    let refused = encoder.encode(&other, MESSAGE_BYTES_MAX, &mut Room::default()).map(|_| ());
+    assert_eq!(refused.map_err(|refused| refused.code), Err("sink.key_mismatch"));
+}
+
+#[test]
+fn a_room_that_was_used_is_as_good_as_a_new_one() {
+    let encoder = encoder(Format::Json, Deletes::EventAndTombstone);
+    let events = [
+        event(insert(r#"{"Id":{"N":"7"},"Fecha":{"S":"A"},"long":{"S":"text"}}"#)),
+        event(remove(RemoveCause::Request)),
+    ];
+    let mut used = Room::default();
+    for event in events.iter().chain(events.iter().rev()) {
+        let alone = kept(Room::default());
+        let alone: Vec<_> = encoder.encode(event, MESSAGE_BYTES_MAX, alone).expect("messages").collect();
+        let messages: Vec<_> = encoder.encode(event, MESSAGE_BYTES_MAX, &mut used).expect("messages").collect();
+        assert_eq!(messages, alone);
+    }
 }
 
 #[test]
 fn a_dead_letter_says_where_and_why() {
-    let mut out = Vec::new();
-    encoder(Format::Json, Deletes::Event).dead_letter(&dead_letter("{}".into()), ROOM, &mut out);
+    let (encoder, letter) = (encoder(Format::Json, Deletes::Event), dead_letter("{}".into()));
+    let out = encoder.dead_letter(&letter, MESSAGE_BYTES_MAX);
     assert_eq!(out.len(), 1);
-    assert_eq!((text(&out[0].key), value(&out[0])), ("c4ca42", "{}"));
+    assert_eq!((text(out[0].key), value(&out[0])), ("c4ca42", "{}"));
     let headers: Vec<_> = out[0].headers.iter().map(|header| format!("{}={}", header.name, &*header.value)).collect();
     assert_eq!(
         headers,
@@ -156,20 +182,20 @@ fn a_dead_letter_says_where_and_why() {
 proptest! {
     #[test]
     fn plain_values_are_json_and_keys_are_inside(event in any_event()) {
-        let mut out = Vec::new();
-        encoder(Format::Json, Deletes::Event).encode(&event, usize::MAX, &mut out).expect("a message");
+        let (encoder, mut room) = (encoder(Format::Json, Deletes::Event), Room::default());
+        let out: Vec<_> = encoder.encode(&event, usize::MAX, &mut room).expect("a message").collect();
         let parsed: Value = serde_json::from_str(value(&out[0])).expect("JSON");
         prop_assert_eq!(&parsed["change"], event.change.name());
         prop_assert_eq!(&parsed["event_id"], &*event.source.event_id);
-        prop_assert_eq!(&parsed["key"], &serde_json::from_slice::<Value>(&out[0].key).expect("JSON"));
+        prop_assert_eq!(&parsed["key"], &serde_json::from_slice::<Value>(out[0].key).expect("JSON"));
         prop_assert_eq!(parsed.get("new").is_some(), event.change.new_image().is_some());
         prop_assert_eq!(parsed.get("old").is_some(), event.change.old_image().is_some());
     }
 
     #[test]
     fn images_in_dynamodb_s_form_are_the_bytes_that_came(event in any_event()) {
-        let mut out = Vec::new();
-        encoder(Format::Dynamodb, Deletes::Event).encode(&event, usize::MAX, &mut out).expect("a message");
+        let (encoder, mut room) = (encoder(Format::Dynamodb, Deletes::Event), Room::default());
+        let out: Vec<_> = encoder.encode(&event, usize::MAX, &mut room).expect("a message").collect();
         let record = value(&out[0]);
         let parsed: Value = serde_json::from_str(record).expect("JSON");
         prop_assert_eq!(&parsed["eventID"], &*event.source.event_id);
@@ -185,18 +211,14 @@ proptest! {
     fn parts_joined_are_the_record(
         record in "\\PC{0,3000}",
         message_bytes_max in 0_usize..6000,
-        before in 0_usize..2,
     ) {
         let letter = dead_letter(record);
         let encoder = encoder(Format::Json, Deletes::Event);
-        let mut out = Vec::new();
-        (0..before).for_each(|_| encoder.dead_letter(&dead_letter("{}".into()), ROOM, &mut out));
-        encoder.dead_letter(&letter, message_bytes_max, &mut out);
-        let parts = &out[before..];
+        let parts = encoder.dead_letter(&letter, message_bytes_max);
         prop_assert!(!parts.is_empty());
-        prop_assert_eq!(parts.iter().map(value).collect::<String>(), letter.record);
+        prop_assert_eq!(parts.iter().map(value).collect::<String>(), &*letter.record);
         for (index, part) in parts.iter().enumerate() {
-            prop_assert_eq!(text(&part.key), &*letter.event_id);
+            prop_assert_eq!(text(part.key), &*letter.event_id);
             prop_assert_eq!(header(part, "__cdc.error.code"), Some(letter.code));
             let (number, count) = ((index + 1).to_string(), parts.len().to_string());
             match (header(part, "__cdc.part"), header(part, "__cdc.parts")) {

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use super::{LaneSession, Opened, not_open};
 use crate::cluster::{Cluster, Outgoing, Producer, SendFault};
 use crate::fault::{Fault, Remedy};
-use crate::message::{Message, partition_of};
+use crate::message::{Message, Room, partition_of};
 use crate::progress::{ProgressRecord, StepRefused};
 
 /// The partition of the dead letters: they are few, and there every topic has one.
@@ -93,22 +93,25 @@ impl<C: Cluster> LaneSession<C> {
         deadline: Instant,
     ) -> Result<(), SendFault> {
         let (shared, facts) = (&self.shared, &opened.facts);
-        let mut messages = Vec::new();
+        let mut room = Room::default();
         for batch in &mut group.batches {
             let mut written = 0;
             for event in take(&mut batch.events) {
-                match shared.encoder.encode(&event, facts.message_bytes_max, &mut messages) {
-                    Ok(()) => written += 1,
-                    Err(rejected) => batch.dead_letters.push(DeadLetter::of_event(&event, rejected)),
-                }
-                for message in messages.drain(..) {
-                    let partition = partition_of(&message.key, facts.data_partitions);
+                let messages = match shared.encoder.encode(&event, facts.message_bytes_max, &mut room) {
+                    Ok(messages) => messages,
+                    Err(rejected) => {
+                        batch.dead_letters.push(DeadLetter::of_event(&event, rejected));
+                        continue;
+                    }
+                };
+                written += 1;
+                for message in messages {
+                    let partition = partition_of(message.key, facts.data_partitions);
                     producer.send(outgoing(&message, &shared.settings.topic, partition, false), deadline).await?;
                 }
             }
             for letter in &batch.dead_letters {
-                shared.encoder.dead_letter(letter, facts.message_bytes_max, &mut messages);
-                for message in messages.drain(..) {
+                for message in shared.encoder.dead_letter(letter, facts.message_bytes_max) {
                     let topic = &shared.settings.dead_letter_topic;
                     producer.send(outgoing(&message, topic, DEAD_LETTER_PARTITION, true), deadline).await?;
                 }
@@ -143,9 +146,8 @@ impl<C: Cluster> LaneSession<C> {
     }
 }
 
-fn outgoing<'a>(message: &'a Message, topic: &'a str, partition: i32, by_hand: bool) -> Outgoing<'a> {
-    let (key, value) = (&message.key, message.value.as_deref());
-    Outgoing { topic, partition, by_hand, key, value, headers: &message.headers }
+fn outgoing<'a>(message: &'a Message<'a>, topic: &'a str, partition: i32, by_hand: bool) -> Outgoing<'a> {
+    Outgoing { topic, partition, by_hand, key: message.key, value: message.value, headers: &message.headers }
 }
 
 /// Fills in what became of the batch's records.
