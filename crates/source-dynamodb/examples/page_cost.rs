@@ -12,8 +12,10 @@ mod pages;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 
-use aws_sdk_dynamodbstreams::config::{BehaviorVersion, Credentials, Region};
+use aws_config::BehaviorVersion;
 use aws_sdk_dynamodbstreams::types::AttributeValue;
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use serde_json::{Map, Value, json};
 use tailwater_model::{ShardId, push_plain_item};
 use tailwater_source_dynamodb::{
@@ -110,21 +112,18 @@ fn push_lines(records: &[Decoded], out: &mut String) -> Outcome {
     Ok(())
 }
 
-/// The SDK as it comes.
-fn textbook_client(endpoint: &str) -> aws_sdk_dynamodbstreams::Client {
-    let config = aws_sdk_dynamodbstreams::Config::builder()
-        .http_client(aws_smithy_http_client::Builder::new().build_http())
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("us-east-1"))
-        .endpoint_url(endpoint)
-        .credentials_provider(Credentials::new("local", "local", None, None, "page_cost"))
-        .build();
-    aws_sdk_dynamodbstreams::Client::from_conf(config)
+/// The SDK as its manual has it, credentials from the environment and TLS at hand. Its own HTTP client differs by the library
+/// that would encrypt.
+async fn textbook_client(endpoint: &str) -> aws_sdk_dynamodbstreams::Client {
+    let provider = Provider::Rustls(CryptoMode::Ring);
+    let http = aws_smithy_http_client::Builder::new().tls_provider(provider).build_https();
+    let config = aws_config::defaults(BehaviorVersion::latest()).http_client(http).region("us-east-1");
+    aws_sdk_dynamodbstreams::Client::new(&config.endpoint_url(endpoint).load().await)
 }
 
 /// The shard that has nothing to say, by the SDK as it comes.
 async fn textbook_idle(endpoint: &str, times: usize) -> Outcome {
-    let client = textbook_client(endpoint);
+    let client = textbook_client(endpoint).await;
     for _ in 0..times {
         if !client.get_records().shard_iterator(IDLE).send().await?.records().is_empty() {
             return Err("records where none should be".into());
@@ -135,7 +134,7 @@ async fn textbook_idle(endpoint: &str, times: usize) -> Outcome {
 
 /// What a careful team writes first: the SDK's types, a `Value` of them, bytes of that.
 async fn textbook(endpoint: &str, times: usize) -> Outcome {
-    let client = textbook_client(endpoint);
+    let client = textbook_client(endpoint).await;
     let mut out = Vec::new();
     for _ in 0..times {
         out.clear();

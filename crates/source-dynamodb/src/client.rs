@@ -68,7 +68,7 @@ impl DynamoDb {
     ) -> Result<T, ApiError> {
         let slot = PageSlot::new(shard, decode);
         let call = self.streams.get_records().shard_iterator(&iterator.0).limit(PAGE_RECORDS_MAX);
-        let answer = call.customize().interceptor(slot.clone()).send().await;
+        let answer = slot.filled_by(call.send()).await;
         answer.map_err(|error| errors::sort("GetRecords", &error))?;
         slot.take().ok_or_else(|| incomplete("GetRecords", "no page"))
     }

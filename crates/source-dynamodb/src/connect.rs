@@ -18,6 +18,8 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tailwater_model::{Trouble, TroubleKind};
 
+use crate::deserializer::PageInterceptor;
+
 /// Longest wait for a TCP and TLS connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the first byte of an answer.
@@ -94,7 +96,7 @@ fn clients(sdk: &SdkConfig, settings: &AwsSettings) -> DynamoDb {
     }
     DynamoDb {
         tables: aws_sdk_dynamodb::Client::from_conf(tables.build()),
-        streams: aws_sdk_dynamodbstreams::Client::from_conf(streams.build()),
+        streams: aws_sdk_dynamodbstreams::Client::from_conf(streams.interceptor(PageInterceptor).build()),
         place: place(sdk, settings).into(),
         unknown_event_names: Arc::default(),
     }

@@ -1,12 +1,15 @@
 //! The SDK's own deserializer of `GetRecords` builds a tree of maps, which costs more than everything else together.
-//! This one takes its place, call by call, by means of an interceptor: signing, endpoints, retries and time limits stay
-//! the SDK's, and the page stays the bytes that arrived.
+//! This one takes its place by means of an interceptor: signing, endpoints, retries and time limits stay the SDK's, and the
+//! page stays the bytes that arrived.
 //!
 //! It works because the SDK loads the deserializer from its config bag after the interceptors ran. Once installed it
 //! stays for the later attempts of the same call, so it must understand errors too. The decoded page does not fit into
-//! the SDK's output type and leaves through a slot that belongs to the call.
+//! the SDK's output type and leaves through a slot that belongs to the call. The interceptor belongs to the client and finds
+//! the slot with the task that makes the call: one that comes with each call would bring a layer of configuration, which
+//! every look into it then costs (4 % of an idle poll).
 
 use std::fmt;
+use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_sdk_dynamodbstreams::operation::get_records::{GetRecordsError, GetRecordsOutput};
@@ -32,6 +35,20 @@ use crate::page::{PAGE_BYTES_MAX, PageFault, page_text};
 /// How a page becomes what the caller wants.
 pub(crate) type Decode<T> = fn(ByteString, &ShardId) -> Result<T, PageFault>;
 
+tokio::task_local! {
+    /// Where the call that is being made puts its page.
+    static CALL: Arc<dyn DeserializeResponse>;
+}
+
+/// Has the answers of those calls of its client that are made [for a slot](PageSlot::filled_by) read into it, and leaves
+/// all others alone.
+#[derive(Debug)]
+pub(crate) struct PageInterceptor;
+
+/// The slot of a call as the SDK takes it.
+#[derive(Debug)]
+struct OfCall(Arc<dyn DeserializeResponse>);
+
 /// One call's place for its page.
 pub(crate) struct PageSlot<T>(Arc<Slot<T>>);
 
@@ -44,6 +61,14 @@ struct Slot<T> {
 impl<T> PageSlot<T> {
     pub(crate) fn new(shard: &ShardId, decode: Decode<T>) -> Self {
         Self(Arc::new(Slot { shard: shard.clone(), decode, page: Mutex::new(None) }))
+    }
+
+    /// Makes the call whose answer is the page.
+    pub(crate) async fn filled_by<F: Future>(&self, call: F) -> F::Output
+    where
+        T: Send + 'static,
+    {
+        CALL.scope(Arc::new(self.clone()), call).await
     }
 
     /// The page of the attempt that succeeded.
@@ -66,7 +91,7 @@ impl<T> fmt::Debug for PageSlot<T> {
 }
 
 #[dyn_dispatch_hint]
-impl<T: Send + 'static> Intercept for PageSlot<T> {
+impl Intercept for PageInterceptor {
     fn name(&self) -> &'static str {
         "page-deserializer"
     }
@@ -77,6 +102,7 @@ impl<T: Send + 'static> Intercept for PageSlot<T> {
         _components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
+        let Ok(slot) = CALL.try_with(Arc::clone) else { return Ok(()) };
         // The body is still on the wire: this bounds what will be collected (I6). A length that was announced is a bound
         // already, and most answers have one.
         let response = context.response_mut();
@@ -85,8 +111,18 @@ impl<T: Send + 'static> Intercept for PageSlot<T> {
             let body = response.take_body();
             *response.body_mut() = SdkBody::from_body_1_x(Limited::new(body, PAGE_BYTES_MAX));
         }
-        config.interceptor_state().store_put(SharedResponseDeserializer::new(self.clone()));
+        config.interceptor_state().store_put(SharedResponseDeserializer::new(OfCall(slot)));
         Ok(())
+    }
+}
+
+impl DeserializeResponse for OfCall {
+    fn deserialize_nonstreaming_with_config(
+        &self,
+        response: &HttpResponse,
+        config: &ConfigBag,
+    ) -> Result<Output, OrchestratorError<Error>> {
+        self.0.deserialize_nonstreaming_with_config(response, config)
     }
 }
 
