@@ -18,13 +18,14 @@ mod timeline;
 pub use image::{HOT_KEYS, Profile};
 pub use server::{Clock, serve};
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use serde_json::{Map, Value, json};
 
 use image::RecordWriter;
-use page::{Page, Values, place, sequence};
+use page::{PAGE_BYTES_MAX, PAGE_RECORDS_MAX, Page, Values, place, sequence};
 use shards::{Shard, not_found};
 use timeline::Timeline;
 
@@ -180,21 +181,19 @@ impl Replay {
         whole(&json!({"ShardIterator": iterator_text(shard, page, index)}))
     }
 
-    /// The records of one page that have arrived, from the iterator's place on.
+    /// The records that have arrived, from the iterator's place on: as many as the service gives at once.
     fn records(&self, now_us: i64, iterator: &str) -> Answer {
         let Some((shard, page, index)) = self.parse_iterator(iterator) else {
             return refusal("com.amazon.coral.validate#ValidationException", "Invalid ShardIterator");
         };
         self.calls.get_records.fetch_add(1, Relaxed);
         let end_page = self.end_page(shard);
-        let before = self.timeline.records_before(page);
-        let arrived = self.timeline.arrived(shard.lineage, now_us).saturating_sub(before);
-        let rendered = self.pages.get((page % self.timeline.pages()) as usize);
-        let Some(rendered) = rendered.filter(|_| end_page.is_none_or(|end| page < end)) else {
+        if end_page.is_some_and(|end| page >= end) {
             return whole(&json!({"Records": []}));
-        };
-        let available = index..arrived.min(rendered.count()).max(index);
-        let (next_page, next_index) = self.settle(page, available.end);
+        }
+        let pieces = self.arrived_pieces(shard, page, index, now_us);
+        let (next_page, next_index) =
+            pieces.last().map_or((page, index), |piece| self.settle(piece.page, piece.records.end));
         let mut body = Vec::with_capacity(PAGE_ANSWER_BYTES);
         body.push(b'{');
         // The last page of a closed shard carries records and no next iterator.
@@ -203,19 +202,52 @@ impl Replay {
             body.extend_from_slice(format!(r#""NextShardIterator":"{next}","#).as_bytes());
         }
         body.extend_from_slice(br#""Records":["#);
-        let values = |index: u64| Values {
-            lineage: shard.lineage,
-            sequence: sequence(page, index),
-            arrived_us: self.timeline.arrival_us(shard.lineage, before + index),
-            served_us: now_us,
-        };
-        let count = rendered.serve(available, values, &mut body);
+        let mut count = 0;
+        for Piece { page, rendered, records } in pieces {
+            if count > 0 {
+                body.push(b',');
+            }
+            let before = self.timeline.records_before(page);
+            let values = |index: u64| Values {
+                lineage: shard.lineage,
+                sequence: sequence(page, index),
+                arrived_us: self.timeline.arrival_us(shard.lineage, before + index),
+                served_us: now_us,
+            };
+            count += rendered.serve(records, values, &mut body);
+        }
         body.extend_from_slice(b"]}");
         if count > 0 {
             self.calls.records.fetch_add(count, Relaxed);
             self.calls.bytes.fetch_add(body.len() as u64, Relaxed);
         }
         Answer { status: 200, body }
+    }
+
+    /// Pieces of rendered pages, none of them empty, which together are one answer.
+    fn arrived_pieces(&self, shard: Shard, mut page: u64, mut index: u64, now_us: i64) -> Vec<Piece<'_>> {
+        let (end_page, arrived) = (self.end_page(shard), self.timeline.arrived(shard.lineage, now_us));
+        let (mut records_left, mut bytes_left) = (PAGE_RECORDS_MAX, PAGE_BYTES_MAX);
+        let mut pieces = Vec::new();
+        while end_page.is_none_or(|end| page < end) {
+            let Some(rendered) = self.pages.get((page % self.timeline.pages()) as usize) else { break };
+            let end =
+                arrived.saturating_sub(self.timeline.records_before(page)).min(index.saturating_add(records_left));
+            let (records, bytes) = rendered.fitting(index..end, bytes_left);
+            if records.is_empty() {
+                break;
+            }
+            records_left -= records.end - records.start;
+            // And the comma between two pieces.
+            bytes_left = bytes_left.saturating_sub(bytes + 1);
+            let is_whole = records.end == rendered.count();
+            pieces.push(Piece { page, rendered, records });
+            if !is_whole {
+                break;
+            }
+            (page, index) = (page.saturating_add(1), 0);
+        }
+        pieces
     }
 
     /// The same place, or the next page's begin when it is the end of a page.
@@ -230,6 +262,14 @@ impl Replay {
         let shard = Shard { lineage: next()?, generation: next()? };
         (shard.lineage < self.settings.shards).then_some((shard, next()?, next()?))
     }
+}
+
+/// Records of one rendered page.
+struct Piece<'a> {
+    /// Counted through all shards of a lineage.
+    page: u64,
+    rendered: &'a Page,
+    records: Range<u64>,
 }
 
 /// Room for a whole page, so that it is never moved while it is written.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::image::RecordWriter;
 
 /// Most bytes and most records of a page (DynamoDB API reference, `GetRecords`).
-const PAGE_BYTES_MAX: usize = 1_000_000;
+pub(super) const PAGE_BYTES_MAX: usize = 1_000_000;
 pub(super) const PAGE_RECORDS_MAX: u64 = 1_000;
 /// Sequence numbers begin here: 21 digits, the fewest.
 const SEQUENCE_FIRST: u128 = 100_000_000_000_000_000_000;
@@ -98,6 +98,17 @@ impl Page {
 
     pub(super) fn count(&self) -> u64 {
         self.begins.len() as u64 - 1
+    }
+
+    /// As many of the records from the first on as have so many bytes together, and how many they have.
+    pub(super) fn fitting(&self, records: Range<u64>, bytes_max: usize) -> (Range<u64>, usize) {
+        let first = records.start.min(self.count());
+        let last = records.end.clamp(first, self.count());
+        let begins = &self.begins[first as usize..=last as usize];
+        let bytes_to = |begin: &(usize, usize)| begin.0 - begins[0].0;
+        // The first begin is no record's end.
+        let count = begins.partition_point(|begin| bytes_to(begin) <= bytes_max) - 1;
+        (first..first + count as u64, bytes_to(&begins[count]))
     }
 
     /// Appends some of the records with what `values` says of each. Answers how many.

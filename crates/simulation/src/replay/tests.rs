@@ -121,19 +121,39 @@ fn an_open_end_has_every_number_once() {
 }
 
 #[test]
-fn a_place_inside_a_page_gives_the_rest_of_it() {
+fn an_answer_goes_on_into_the_next_page() {
     let replay = Replay::new(SETTINGS);
     let shard = id(&list(&replay, 0)[0]);
-    let (page, _) = read(&replay, 0, "0.0.0.0");
+    let (mut records, _) = read(&replay, 0, "0.0.0.0");
+    records.extend(read(&replay, 0, "0.0.1.0").0);
     for (kind, begin) in [("AT_SEQUENCE_NUMBER", 990), ("AFTER_SEQUENCE_NUMBER", 991)] {
-        let place = number(&page[990]).to_string();
-        let (rest, next) = read(&replay, 0, &iterator(&replay, 0, &shard, kind, Some(&place)));
-        assert_eq!(rest, page[begin..]);
-        assert_eq!(next.as_deref(), Some("0.0.1.0"));
+        let place = number(&records[990]).to_string();
+        let (answer, next) = read(&replay, 0, &iterator(&replay, 0, &shard, kind, Some(&place)));
+        assert_eq!(answer, records[begin..begin + 1_000]);
+        assert_eq!(next, Some(format!("0.0.1.{begin}")));
+        assert_eq!(read(&replay, 0, &next.expect("more")), (records[begin + 1_000..].to_vec(), None));
     }
     let last = number(&read(&replay, 0, "0.0.1.0").0[999]).to_string();
     let end = iterator(&replay, 0, &shard, "AFTER_SEQUENCE_NUMBER", Some(&last));
     assert_eq!(read(&replay, 0, &end), (Vec::new(), None));
+}
+
+#[test]
+fn an_answer_has_no_more_bytes_than_the_service_gives() {
+    let replay = Replay::new(ReplaySettings { profile: Profile::Mixed, pages: 5, shard_pages: Some(5), ..SETTINGS });
+    // From the second record on, no answer begins where a page does.
+    let (mut seen, mut next) = (Vec::new(), Some("0.0.0.1".to_owned()));
+    while let Some(iterator) = next {
+        let bytes = replay.calls().bytes;
+        let (records, after) = read(&replay, 0, &iterator);
+        assert!(!records.is_empty() && records.len() <= 1_000);
+        // Beside the records: the iterator and the names around them.
+        assert!(replay.calls().bytes - bytes <= PAGE_BYTES_MAX as u64 + 100);
+        seen.extend(records.iter().map(number));
+        next = after;
+    }
+    assert_eq!(Some(seen.len() as u64 + 1), replay.records_per_shard());
+    assert!(seen.is_sorted_by(|one, next| one < next));
 }
 
 #[test]
