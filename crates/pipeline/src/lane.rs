@@ -136,6 +136,8 @@ impl<S: Source, K: Sink> Lane<S, K> {
 
     /// Commits one group. Meanwhile the source may fill the next one, if `overlap` says so.
     async fn commit(&mut self, group: Group, next: &mut Collecting, overlap: bool) -> Result<(), Failure> {
+        // What the source has just begun to fetch is asked for before the sink takes this thread to encode.
+        tokio::task::yield_now().await;
         let is_check = group.is_empty();
         let steps = group.steps();
         let tally = GroupTally::of(&group);
