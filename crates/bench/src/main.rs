@@ -19,6 +19,7 @@ macro_rules! tell {
 mod clock;
 mod files;
 mod hand_over;
+mod helper;
 mod idle;
 mod kafka;
 mod latency;
@@ -49,7 +50,7 @@ type Benchmark = (&'static str, &'static str, fn(&mut Bench) -> Result<()>);
 const BENCHMARKS: [Benchmark; 11] = [
     ("e2e-null", "source to /dev/null as JSON lines, beside the SDK's types and serde_json", local::null),
     ("e2e-shards", "source to /dev/null from few and from many shards", local::shards),
-    ("e2e-kafka", "source to Kafka, beside a bare producer with the same messages", kafka::run),
+    ("e2e-kafka", "source to Kafka, beside a bare producer and the SDK's types with one future a message", kafka::run),
     ("e2e-postgres", "source to a Postgres mirror, beside bare UNNEST statements with the same rows", postgres::mirror),
     ("e2e-hot-keys", "source to a Postgres mirror with few hot keys", postgres::hot_keys),
     ("e2e-sqlite", "source to a SQLite mirror", local::sqlite),

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 
 use crate::process::{cpu_seconds, memory_mib};
+use crate::server::ReplayServer;
 
 /// Longest wait for a run to read its replay.
 const READ_WITHIN: Duration = Duration::from_secs(600);
@@ -82,6 +83,18 @@ impl Pipeline {
         self.process.stdout.take().context("a piped output is there once")
     }
 
+    /// What it takes while it carries records without end, after a time in which lanes open and queues fill.
+    pub fn meanwhile(&self, server: &mut ReplayServer, warm: Duration, length: Duration) -> Result<Meanwhile> {
+        std::thread::sleep(warm);
+        let (records, cpu_s, began) = (server.served()?.records, cpu_seconds(self.pid())?, Instant::now());
+        std::thread::sleep(length);
+        let (records, cpu_s) = (server.served()?.records - records, cpu_seconds(self.pid())? - cpu_s);
+        let wall_s = began.elapsed().as_secs_f64();
+        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        ensure!(!log.ended && records > 0, "the pipeline does not carry records\n{}", log.told());
+        Ok(Meanwhile { records: records as f64, wall_s, cpu_s })
+    }
+
     /// Waits until so many shards are drained: read to their ends, which are durable.
     pub fn until_drained(&self, shards: u64) -> Result<Taken> {
         let deadline = Instant::now() + READ_WITHIN;
@@ -97,7 +110,7 @@ impl Pipeline {
                         peak_mib: memory_mib(self.pid())?.1,
                     });
                 }
-                let lines: String = log.last_lines.iter().map(|line| format!("    {line}\n")).collect();
+                let lines = log.told();
                 ensure!(!log.ended, "the pipeline ended early\n{lines}");
                 ensure!(Instant::now() < deadline, "{} of {shards} shards drained in time\n{lines}", log.drained);
             }
@@ -106,7 +119,20 @@ impl Pipeline {
     }
 }
 
+/// What a part of a run took.
+#[derive(Clone, Copy, Debug)]
+pub struct Meanwhile {
+    /// That the source has answered.
+    pub records: f64,
+    pub wall_s: f64,
+    pub cpu_s: f64,
+}
+
 impl Log {
+    fn told(&self) -> String {
+        self.last_lines.iter().map(|line| format!("    {line}\n")).collect()
+    }
+
     fn take(&mut self, line: String, pid: u32) {
         if line.contains("\"shard drained\"") {
             self.drained += 1;

@@ -1,8 +1,6 @@
 //! The replay in a process of its own, so that the pipeline's CPU and memory are the pipeline's.
 
-use std::io::{BufRead, BufReader, Write};
 use std::net::Ipv4Addr;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
@@ -14,7 +12,7 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::clock::now_us;
-use crate::process::cpu_seconds;
+use crate::helper::Helper;
 
 /// All replays have the same records in every run.
 const SEED: u64 = 6;
@@ -109,9 +107,7 @@ pub fn serve(arguments: &ServeArguments) -> Result<()> {
 
 /// A replay server that runs for as long as this value lives.
 pub struct ReplayServer {
-    process: Child,
-    questions: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    helper: Helper,
     pub endpoint: String,
 }
 
@@ -132,32 +128,23 @@ pub struct Served {
 
 impl ReplayServer {
     pub fn start(arguments: &ServeArguments) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe().context("our own program")?);
-        command.args(["serve", "--profile", &arguments.profile]);
+        let mut command: Vec<String> = ["serve", "--profile", &arguments.profile].map(str::to_owned).into();
         let mut number = |flag: &str, value: Option<u64>| {
-            if let Some(value) = value {
-                command.args([flag, &value.to_string()]);
-            }
+            command.extend(value.into_iter().flat_map(|value| [flag.to_owned(), value.to_string()]));
         };
         number("--shards", Some(arguments.shards));
         number("--pages", Some(arguments.pages));
         number("--shard-pages", arguments.shard_pages);
         number("--generations", Some(arguments.generations));
         number("--rate", arguments.rate.map(u64::from));
-        let mut process =
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().context("cannot start the replay server")?;
-        let questions = process.stdin.take().context("a piped input is there once")?;
-        let answers = BufReader::new(process.stdout.take().context("a piped output is there once")?);
-        let mut server = Self { process, questions, answers, endpoint: String::new() };
-        let port = server.line()?;
-        server.endpoint = format!("http://127.0.0.1:{}", port.trim());
-        Ok(server)
+        let mut helper = Helper::start(&command)?;
+        let endpoint = format!("http://127.0.0.1:{}", helper.line()?);
+        Ok(Self { helper, endpoint })
     }
 
     /// What it has answered until now.
     pub fn served(&mut self) -> Result<Served> {
-        self.questions.write_all(b"\n").context("the replay server has ended")?;
-        let answer: Value = serde_json::from_str(&self.line()?).context("the replay server's answer")?;
+        let answer: Value = serde_json::from_str(&self.helper.ask()?).context("the replay server's answer")?;
         let number = |name: &str| answer[name].as_u64().unwrap_or_default();
         Ok(Served {
             get_shard_iterator: number("get_shard_iterator"),
@@ -165,20 +152,7 @@ impl ReplayServer {
             records: number("records"),
             bytes: number("bytes"),
             records_per_shard: number("records_per_shard"),
-            cpu_s: cpu_seconds(self.process.id())?,
+            cpu_s: self.helper.cpu_seconds()?,
         })
-    }
-
-    fn line(&mut self) -> Result<String> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).context("the replay server does not answer")?;
-        Ok(line)
-    }
-}
-
-impl Drop for ReplayServer {
-    fn drop(&mut self) {
-        // It may have ended already; either way nothing is left.
-        let _ended = self.process.kill().and_then(|()| self.process.wait());
     }
 }

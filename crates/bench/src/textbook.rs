@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodbstreams::config::{BehaviorVersion, Region};
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record, ShardIteratorType};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Map, Value, json};
 use tailwater_simulation::replay::STREAM_ARN;
 
@@ -21,6 +22,36 @@ pub struct Textbook {
 
 /// Reads so many pages of a replay's first shard and writes them nowhere as JSON lines.
 pub async fn read(endpoint: &str, pages: u64) -> Result<Textbook> {
+    let mut out = BufWriter::new(std::fs::File::create("/dev/null").context("/dev/null")?);
+    each_page(endpoint, pages, async |records: &[Record]| {
+        for record in records {
+            serde_json::to_writer(&mut out, &line(record)).context("a line")?;
+            out.write_all(b"\n")?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// The same into a topic of Kafka: a future for each message, all of a page awaited before the next one is asked for.
+pub async fn produce(endpoint: &str, pages: u64, producer: &FutureProducer, topic: &str) -> Result<Textbook> {
+    each_page(endpoint, pages, async |records: &[Record]| {
+        let mut deliveries = Vec::with_capacity(records.len());
+        for record in records {
+            let (key, value) = (serde_json::to_vec(&key(record))?, serde_json::to_vec(&line(record))?);
+            let sent = producer.send_result(FutureRecord::to(topic).key(&key).payload(&value));
+            deliveries.push(sent.map_err(|(error, _)| error)?);
+        }
+        for delivery in deliveries {
+            delivery.await.context("the producer is gone")?.map_err(|(error, _)| error)?;
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Reads so many pages of a replay's first shard; what is done with each belongs to the time and the CPU.
+async fn each_page(endpoint: &str, pages: u64, mut take: impl AsyncFnMut(&[Record]) -> Result<()>) -> Result<Textbook> {
     let config = aws_sdk_dynamodbstreams::Config::builder()
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .behavior_version(BehaviorVersion::latest())
@@ -29,7 +60,6 @@ pub async fn read(endpoint: &str, pages: u64) -> Result<Textbook> {
         .credentials_provider(Credentials::new("any", "any", None, None, "bench"))
         .build();
     let client = aws_sdk_dynamodbstreams::Client::from_conf(config);
-    let mut out = BufWriter::new(std::fs::File::create("/dev/null").context("/dev/null")?);
     let shards = client.describe_stream().stream_arn(STREAM_ARN).send().await?;
     let description = shards.stream_description().context("a description")?;
     let shard = description.shards().first().and_then(|shard| shard.shard_id()).context("a shard")?;
@@ -40,16 +70,16 @@ pub async fn read(endpoint: &str, pages: u64) -> Result<Textbook> {
     for _ in 0..pages {
         let Some(current) = iterator else { break };
         let page = client.get_records().shard_iterator(current).send().await?;
-        for record in page.records() {
-            serde_json::to_writer(&mut out, &line(record)).context("a line")?;
-            out.write_all(b"\n")?;
-        }
+        take(page.records()).await?;
         records += page.records().len() as u64;
         iterator = page.next_shard_iterator;
     }
-    out.flush()?;
     let cpu_s = cpu_seconds(std::process::id())? - cpu_before;
     Ok(Textbook { records, wall_s: began.elapsed().as_secs_f64(), cpu_s })
+}
+
+fn key(record: &Record) -> Value {
+    record.dynamodb().map_or(Value::Null, |change| plain_map(change.keys()))
 }
 
 fn line(record: &Record) -> Value {

@@ -1,0 +1,97 @@
+//! To Kafka, beside a bare producer that is handed the same messages, and beside what a careful team writes first.
+
+mod bare;
+mod topics;
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::Result;
+
+use crate::files;
+use crate::local::carried;
+use crate::measure::{Bench, Figures};
+use crate::pipeline::Pipeline;
+use crate::server::{LANES, ReplayServer, SHARDS_OF_LANES as SHARDS, ServeArguments};
+use crate::textbook;
+use topics::Topics;
+
+/// Pages that are rendered, and that come again and again.
+const PAGES: u64 = 8;
+/// Time in which lanes open and queues fill.
+const WARM: Duration = Duration::from_secs(3);
+/// Time that is measured.
+const LENGTH: Duration = Duration::from_secs(6);
+
+/// What is measured, and how all producers compress.
+struct Case {
+    name: &'static str,
+    delivery: &'static str,
+    compression: &'static str,
+}
+
+/// The sink's own compression is `zstd`.
+const CASES: [Case; 4] = [
+    Case { name: "zstd", delivery: "exactly-once", compression: "zstd" },
+    Case { name: "zstd, at least once", delivery: "at-least-once", compression: "zstd" },
+    Case { name: "lz4", delivery: "exactly-once", compression: "lz4" },
+    Case { name: "uncompressed", delivery: "exactly-once", compression: "none" },
+];
+
+/// Records of a kilobyte, in turn with a bare producer and with the SDK's types.
+pub fn run(bench: &mut Bench) -> Result<()> {
+    let messages = with_topics(bench, messages)?;
+    for case in CASES {
+        bench.case(case.name, |bench| with_topics(bench, |bench, topics| measure(bench, topics, &case, &messages)))?;
+    }
+    Ok(())
+}
+
+/// Does something with topics of its own, which are gone afterwards.
+fn with_topics<T>(bench: &Bench, work: impl FnOnce(&Bench, &Topics) -> Result<T>) -> Result<T> {
+    let topics = bench.runtime.block_on(Topics::make(&bench.kafka))?;
+    let done = work(bench, &topics);
+    bench.runtime.block_on(topics.remove(&bench.kafka))?;
+    done
+}
+
+/// The messages of some shards: the very bytes that the sink produces.
+fn messages(bench: &Bench, topics: &Topics) -> Result<Vec<bare::Parts>> {
+    let mut server = ReplayServer::start(&ServeArguments::finite("1k", SHARDS, PAGES, bench.pick(25, 1)))?;
+    carry(bench, &server, topics, &CASES[0])?.until_drained(SHARDS)?;
+    bare::messages(&bench.kafka, &topics.changes, SHARDS * server.served()?.records_per_shard)
+}
+
+fn carry(bench: &Bench, server: &ReplayServer, topics: &Topics, case: &Case) -> Result<Pipeline> {
+    let Topics { changes, letters, progress, .. } = topics;
+    let (brokers, delivery, compression) = (&bench.kafka, case.delivery, case.compression);
+    let sink = format!(
+        "[sink.kafka]\nbrokers = \"{brokers}\"\ntopic = \"{changes}\"\ndead_letter_topic = \"{letters}\"\n\
+         progress_topic = \"{progress}\"\ndelivery = \"{delivery}\"\n\
+         [sink.kafka.librdkafka]\n\"compression.type\" = \"{compression}\""
+    );
+    let file = files::write(bench.work.path(), &topics.run, &server.endpoint, Some(LANES), &sink, files::BACKLOG_PACE)?;
+    Pipeline::start(&bench.tailwater, &file, Stdio::null())
+}
+
+fn measure(bench: &Bench, topics: &Topics, case: &Case, messages: &[bare::Parts]) -> Result<Figures> {
+    let mut server = ReplayServer::start(&ServeArguments::endless("1k", SHARDS, None))?;
+    let pipeline = carry(bench, &server, topics, case)?;
+    let ours = pipeline.meanwhile(&mut server, WARM, bench.pick(LENGTH, WARM))?;
+    drop(pipeline);
+    let bare = bare::produce(&bench.kafka, &topics.bare, case.compression, messages.to_vec())?;
+    let producer = bare::config(&bench.kafka, case.compression).create()?;
+    let pages = bench.pick(40, 1);
+    let textbook = bench.runtime.block_on(textbook::produce(&server.endpoint, pages, &producer, &topics.textbook))?;
+    let mut figures = carried(ours.records, ours.wall_s, ours.cpu_s);
+    let messages = messages.len() as f64;
+    let textbook_cpu_us = textbook.cpu_s * 1e6 / textbook.records as f64;
+    figures.extend([
+        ("bare_records_per_s", messages / bare.wall_s),
+        ("bare_cpu_us_per_record", bare.cpu_s * 1e6 / messages),
+        ("wall_ratio", (ours.records / ours.wall_s) / (messages / bare.wall_s)),
+        ("textbook_cpu_us_per_record", textbook_cpu_us),
+        ("cpu_ratio", textbook_cpu_us / (ours.cpu_s * 1e6 / ours.records)),
+    ]);
+    Ok(figures)
+}
