@@ -39,6 +39,15 @@ impl Helper {
         self.line()
     }
 
+    /// Keeps it to one processor (taskset(1)).
+    pub fn keep_to(&self, processor: usize) -> Result<()> {
+        let mut command = Command::new("taskset");
+        let command = command.args(["-cp", &processor.to_string(), &self.process.id().to_string()]);
+        let kept = command.stdout(Stdio::null()).status().context("taskset")?;
+        ensure!(kept.success(), "taskset: {kept}");
+        Ok(())
+    }
+
     /// CPU that it has used.
     pub fn cpu_seconds(&self) -> Result<f64> {
         cpu_seconds(self.process.id())

@@ -25,12 +25,12 @@ struct Seen {
     bytes: u64,
 }
 
-/// At two loads, with the waits of a plain file and with the shortest ones. The whole load is what comes through the same
+/// At three loads, with the waits of a plain file and with the shortest ones. The whole load is what comes through the same
 /// pipe when all records were always there.
 pub fn run(bench: &mut Bench) -> Result<()> {
     let capacity = capacity(bench)?;
     for (pace_name, pace) in [("default waits", files::DEFAULT_PACE), ("shortest waits", files::FASTEST_PACE)] {
-        for percent in [10, 80] {
+        for percent in [10, 50, 80] {
             let rate = (capacity * f64::from(percent) / 100.0 / SHARDS as f64) as u32;
             bench.case(&format!("{percent} % load, {pace_name}"), |bench| {
                 let (mut server, mut pipeline) = start(bench, Some(rate), pace)?;

@@ -81,6 +81,28 @@ pub fn shards(bench: &mut Bench) -> Result<()> {
     Ok(())
 }
 
+/// Records of a kilobyte to `/dev/null`, program and replay together on one processor and on two.
+pub fn processors(bench: &mut Bench) -> Result<()> {
+    bench.case("1k", |bench| {
+        let rate = |pinned: bool| -> Result<f64> {
+            let shard_pages = bench.pick(400, 20);
+            let mut server = ReplayServer::start(&ServeArguments::finite("1k", SHARDS, PAGES, shard_pages))?;
+            let (folder, endpoint) = (bench.work.path(), &server.endpoint);
+            let file = files::write(folder, "bench-cores", endpoint, None, "[sink.stdout]", files::BACKLOG_PACE)?;
+            let pipeline = if pinned {
+                server.keep_to(0)?;
+                Pipeline::start_on(0, &bench.tailwater, &file, Stdio::null())?
+            } else {
+                Pipeline::start(&bench.tailwater, &file, Stdio::null())?
+            };
+            let taken = pipeline.until_drained(SHARDS)?;
+            Ok((SHARDS * server.served()?.records_per_shard) as f64 / taken.wall_s)
+        };
+        let (one, two) = (rate(true)?, rate(false)?);
+        Ok(vec![("one_records_per_s", one), ("two_records_per_s", two), ("ratio", two / one)])
+    })
+}
+
 /// Records of a kilobyte, each of another item, into a new SQLite file.
 pub fn sqlite(bench: &mut Bench) -> Result<()> {
     bench.case("1k", |bench| {

@@ -47,15 +47,16 @@ use crate::server::ServeArguments;
 type Benchmark = (&'static str, &'static str, fn(&mut Bench) -> Result<()>);
 
 /// All the benchmarks in the order in which they run.
-const BENCHMARKS: [Benchmark; 11] = [
+const BENCHMARKS: [Benchmark; 12] = [
     ("e2e-null", "source to /dev/null as JSON lines, beside the SDK's types and serde_json", local::null),
     ("e2e-shards", "source to /dev/null from few and from many shards", local::shards),
+    ("processors", "source to /dev/null on one processor and on two", local::processors),
     ("e2e-kafka", "source to Kafka, beside a bare producer and the SDK's types with one future a message", kafka::run),
     ("e2e-postgres", "source to a Postgres mirror, beside bare UNNEST statements with the same rows", postgres::mirror),
     ("e2e-hot-keys", "source to a Postgres mirror with few hot keys", postgres::hot_keys),
     ("e2e-sqlite", "source to a SQLite mirror", local::sqlite),
     ("idle", "what shards cost that nothing is written to", idle::run),
-    ("latency", "time that is added to records, at 10 % and 80 % load", latency::run),
+    ("latency", "time that is added to records, at 10 %, 50 % and 80 % load", latency::run),
     ("stalled", "memory while the sink stands still", stalled::run),
     ("start-up", "time from the start to the first record", start_up::run),
     ("shard-end", "a shard's last page to its child's first", hand_over::run),

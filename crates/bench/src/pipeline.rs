@@ -50,8 +50,19 @@ pub struct Taken {
 impl Pipeline {
     /// Starts the program; its output goes to `stdout`.
     pub fn start(program: &Path, file: &Path, stdout: Stdio) -> Result<Self> {
+        Self::start_by(Command::new(program), file, stdout)
+    }
+
+    /// The same on one processor only (taskset(1)).
+    pub fn start_on(processor: usize, program: &Path, file: &Path, stdout: Stdio) -> Result<Self> {
+        let mut command = Command::new("taskset");
+        command.args(["-c", &processor.to_string()]).arg(program);
+        Self::start_by(command, file, stdout)
+    }
+
+    fn start_by(mut command: Command, file: &Path, stdout: Stdio) -> Result<Self> {
         let started_at = Instant::now();
-        let mut process = Command::new(program)
+        let mut process = command
             .args(["--log-format", "json", "run"])
             .arg(file)
             .env("TAILWATER_LOG", "info")
@@ -61,7 +72,7 @@ impl Pipeline {
             .stdout(stdout)
             .stderr(Stdio::piped())
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .with_context(|| format!("cannot start {}", command.get_program().display()))?;
         let lines = BufReader::new(process.stderr.take().context("a piped output is there once")?).lines();
         let log = Arc::new(Mutex::new(Log::default()));
         let (read, pid) = (Arc::clone(&log), process.id());

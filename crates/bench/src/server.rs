@@ -142,6 +142,11 @@ impl ReplayServer {
         Ok(Self { helper, endpoint })
     }
 
+    /// Keeps the server to one processor.
+    pub fn keep_to(&self, processor: usize) -> Result<()> {
+        self.helper.keep_to(processor)
+    }
+
     /// What it has answered until now.
     pub fn served(&mut self) -> Result<Served> {
         let answer: Value = serde_json::from_str(&self.helper.ask()?).context("the replay server's answer")?;

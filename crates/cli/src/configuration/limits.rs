@@ -53,8 +53,8 @@ pub const GROUP: GroupBounds = GroupBounds {
 /// a lane has ten transactions a second at most where less comes, as Kafka Streams has by default (`commit.interval.ms`
 /// with exactly once).
 pub const GROUP_OF_KAFKA: GroupBounds = GroupBounds {
-    events: Bounds { default: 10_000, ..GROUP.events },
-    bytes: Bounds { default: 8 * MIB, ..GROUP.bytes },
+    events: Bounds { default: 20_000, ..GROUP.events },
+    bytes: Bounds { default: 16 * MIB, ..GROUP.bytes },
     delay: milliseconds(100, 1, 60_000),
 };
 
