@@ -40,6 +40,7 @@ use std::process::ExitCode;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 
+use crate::kafka::PretendBrokerArguments;
 use crate::measure::{Bench, Scale};
 use crate::server::ServeArguments;
 
@@ -75,6 +76,9 @@ enum BenchCommand {
     /// Serve a replay until the standard input ends
     #[command(hide = true)]
     Serve(ServeArguments),
+    /// Be a broker of Kafka that keeps nothing, until killed
+    #[command(hide = true)]
+    PretendBroker(PretendBrokerArguments),
 }
 
 /// Arguments of `run`.
@@ -108,6 +112,7 @@ fn main() -> ExitCode {
     let outcome = match Arguments::parse().command {
         BenchCommand::Run(arguments) => run(arguments),
         BenchCommand::Serve(arguments) => server::serve(&arguments),
+        BenchCommand::PretendBroker(arguments) => kafka::pretend_broker(&arguments),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,8 +1,7 @@
 //! A change event in plain JSON: the form that people read, in files, on the terminal and in messages.
 
-use std::fmt::Write;
-
 use jiff::Timestamp;
+use jiff::fmt::temporal::DateTimePrinter;
 
 use crate::event::{ChangeEvent, Rejected};
 use crate::item::Item;
@@ -11,6 +10,9 @@ use crate::plain_json::{push_key_of, push_plain_item, push_quoted};
 
 /// What the members beside key and images need at most in most events: sizes are for reserving memory, nothing else.
 const METADATA_BYTES: usize = 320;
+
+/// Prints times as [`rfc_3339`] gives them, without the machinery of formatting.
+static TIMES: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 
 /// Appends the key of an event's item as plain JSON: equal keys give equal bytes. An item without the key that the
 /// schema names is refused; then `out` holds a part of the key.
@@ -37,14 +39,16 @@ pub fn push_plain_change(event: &ChangeEvent, table: &str, key: &str, out: &mut 
     push_member(',', "event_id", &source.event_id, out);
     push_member(',', "sequence_number", source.sequence_number.as_str(), out);
     push_member(',', "shard", source.shard.as_str(), out);
-    // Digits and signs only: nothing to escape, and a `String` takes whatever is written.
-    let _infallible = write!(out, ",\"created_at\":\"{created_at:.3}\"}}");
+    // Digits and signs only: nothing to escape, and a `String` takes whatever is printed.
+    out.push_str(",\"created_at\":\"");
+    let _infallible = TIMES.print_timestamp(&created_at, &mut *out);
+    out.push_str("\"}");
     Ok(())
 }
 
 /// Milliseconds since 1970 as RFC 3339 in UTC, always with three decimals, so that the texts sort like the times.
 pub fn rfc_3339(ms: i64) -> Result<String, Rejected> {
-    timestamp(ms).map(|time| format!("{time:.3}"))
+    timestamp(ms).map(|time| TIMES.timestamp_to_string(&time))
 }
 
 fn timestamp(ms: i64) -> Result<Timestamp, Rejected> {

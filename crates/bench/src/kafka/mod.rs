@@ -1,6 +1,8 @@
 //! To Kafka, beside a bare producer that is handed the same messages, and beside what a careful team writes first.
 
 mod bare;
+mod broker;
+mod pretend;
 mod topics;
 
 use std::process::Stdio;
@@ -8,12 +10,15 @@ use std::time::Duration;
 
 use anyhow::Result;
 
+pub use pretend::{PretendBrokerArguments, serve as pretend_broker};
+
 use crate::files;
 use crate::local::carried;
 use crate::measure::{Bench, Figures};
 use crate::pipeline::Pipeline;
 use crate::server::{LANES, ReplayServer, SHARDS_OF_LANES as SHARDS, ServeArguments};
 use crate::textbook;
+use broker::{Broker, Kind};
 use topics::Topics;
 
 /// Pages that are rendered, and that come again and again.
@@ -26,45 +31,51 @@ const LENGTH: Duration = Duration::from_secs(6);
 /// What is measured, and how all producers compress.
 struct Case {
     name: &'static str,
+    broker: Kind,
     delivery: &'static str,
     compression: &'static str,
 }
 
 /// The sink's own compression is `zstd`.
-const CASES: [Case; 4] = [
-    Case { name: "zstd", delivery: "exactly-once", compression: "zstd" },
-    Case { name: "zstd, at least once", delivery: "at-least-once", compression: "zstd" },
-    Case { name: "lz4", delivery: "exactly-once", compression: "lz4" },
-    Case { name: "uncompressed", delivery: "exactly-once", compression: "none" },
+const CASES: [Case; 6] = [
+    Case { name: "zstd", broker: Kind::Real, delivery: "exactly-once", compression: "zstd" },
+    Case { name: "zstd, at least once", broker: Kind::Real, delivery: "at-least-once", compression: "zstd" },
+    Case { name: "lz4", broker: Kind::Real, delivery: "exactly-once", compression: "lz4" },
+    Case { name: "pretended: zstd", broker: Kind::Pretended, delivery: "exactly-once", compression: "zstd" },
+    Case { name: "pretended: lz4", broker: Kind::Pretended, delivery: "exactly-once", compression: "lz4" },
+    Case { name: "pretended: none", broker: Kind::Pretended, delivery: "exactly-once", compression: "none" },
 ];
 
 /// Records of a kilobyte, in turn with a bare producer and with the SDK's types.
 pub fn run(bench: &mut Bench) -> Result<()> {
-    let messages = with_topics(bench, messages)?;
+    let messages = with_broker(bench, Kind::Real, messages)?;
     for case in CASES {
-        bench.case(case.name, |bench| with_topics(bench, |bench, topics| measure(bench, topics, &case, &messages)))?;
+        bench.case(case.name, |bench| {
+            with_broker(bench, case.broker, |bench, broker, topics| measure(bench, broker, topics, &case, &messages))
+        })?;
     }
     Ok(())
 }
 
-/// Does something with topics of its own, which are gone afterwards.
-fn with_topics<T>(bench: &Bench, work: impl FnOnce(&Bench, &Topics) -> Result<T>) -> Result<T> {
-    let topics = bench.runtime.block_on(Topics::make(&bench.kafka))?;
-    let done = work(bench, &topics);
-    bench.runtime.block_on(topics.remove(&bench.kafka))?;
+/// Does something with a broker and topics, which are gone afterwards.
+fn with_broker<T>(bench: &Bench, kind: Kind, work: impl FnOnce(&Bench, &str, &Topics) -> Result<T>) -> Result<T> {
+    let topics = Topics::new();
+    let broker = Broker::start(bench, kind, &topics)?;
+    let done = work(bench, &broker.address, &topics);
+    broker.end(bench, &topics)?;
     done
 }
 
 /// The messages of some shards: the very bytes that the sink produces.
-fn messages(bench: &Bench, topics: &Topics) -> Result<Vec<bare::Parts>> {
+fn messages(bench: &Bench, brokers: &str, topics: &Topics) -> Result<Vec<bare::Parts>> {
     let mut server = ReplayServer::start(&ServeArguments::finite("1k", SHARDS, PAGES, bench.pick(25, 1)))?;
-    carry(bench, &server, topics, &CASES[0])?.until_drained(SHARDS)?;
-    bare::messages(&bench.kafka, &topics.changes, SHARDS * server.served()?.records_per_shard)
+    carry(bench, brokers, &server, topics, &CASES[0])?.until_drained(SHARDS)?;
+    bare::messages(brokers, &topics.changes, SHARDS * server.served()?.records_per_shard)
 }
 
-fn carry(bench: &Bench, server: &ReplayServer, topics: &Topics, case: &Case) -> Result<Pipeline> {
+fn carry(bench: &Bench, brokers: &str, server: &ReplayServer, topics: &Topics, case: &Case) -> Result<Pipeline> {
     let Topics { changes, letters, progress, .. } = topics;
-    let (brokers, delivery, compression) = (&bench.kafka, case.delivery, case.compression);
+    let (delivery, compression) = (case.delivery, case.compression);
     let sink = format!(
         "[sink.kafka]\nbrokers = \"{brokers}\"\ntopic = \"{changes}\"\ndead_letter_topic = \"{letters}\"\n\
          progress_topic = \"{progress}\"\ndelivery = \"{delivery}\"\n\
@@ -74,13 +85,13 @@ fn carry(bench: &Bench, server: &ReplayServer, topics: &Topics, case: &Case) -> 
     Pipeline::start(&bench.tailwater, &file, Stdio::null())
 }
 
-fn measure(bench: &Bench, topics: &Topics, case: &Case, messages: &[bare::Parts]) -> Result<Figures> {
+fn measure(bench: &Bench, brokers: &str, topics: &Topics, case: &Case, messages: &[bare::Parts]) -> Result<Figures> {
     let mut server = ReplayServer::start(&ServeArguments::endless("1k", SHARDS, None))?;
-    let pipeline = carry(bench, &server, topics, case)?;
+    let pipeline = carry(bench, brokers, &server, topics, case)?;
     let ours = pipeline.meanwhile(&mut server, WARM, bench.pick(LENGTH, WARM))?;
     drop(pipeline);
-    let bare = bare::produce(&bench.kafka, &topics.bare, case.compression, messages.to_vec())?;
-    let producer = bare::config(&bench.kafka, case.compression).create()?;
+    let bare = bare::produce(brokers, &topics.bare, case.compression, messages.to_vec())?;
+    let producer = bare::config(brokers, case.compression).create()?;
     let pages = bench.pick(40, 1);
     let textbook = bench.runtime.block_on(textbook::produce(&server.endpoint, pages, &producer, &topics.textbook))?;
     let mut figures = carried(ours.records, ours.wall_s, ours.cpu_s);

@@ -26,21 +26,24 @@ pub struct Topics {
 }
 
 impl Topics {
-    /// Makes them.
-    pub async fn make(brokers: &str) -> Result<Self> {
+    pub fn new() -> Self {
         let run = format!("bench-kafka-{}", now_us());
         let named = |what| format!("{run}-{what}");
-        let topics = Self {
+        Self {
             changes: named("changes"),
             bare: named("bare"),
             textbook: named("textbook"),
             letters: named("letters"),
             progress: named("progress"),
             run,
-        };
-        let made = topics.all().map(|name| {
+        }
+    }
+
+    /// Makes them on a real broker.
+    pub async fn make(&self, brokers: &str) -> Result<()> {
+        let made = self.all().map(|name| {
             // What the sink asks of the topics that hold its progress and dead letters.
-            let is_progress = name == topics.progress;
+            let is_progress = name == self.progress;
             let (key, value) = if is_progress { ("cleanup.policy", "compact") } else { ("retention.ms", "-1") };
             NewTopic::new(name, PARTITIONS, TopicReplication::Fixed(1)).set(key, value)
         });
@@ -48,18 +51,18 @@ impl Topics {
         for made in admin(brokers)?.create_topics(&made, &options).await? {
             made.map_err(|(topic, code)| anyhow::anyhow!("topic {topic}: {code}"))?;
         }
-        Ok(topics)
+        Ok(())
     }
 
-    /// Removes them.
-    pub async fn remove(self, brokers: &str) -> Result<()> {
+    /// Removes them there.
+    pub async fn remove(&self, brokers: &str) -> Result<()> {
         for removed in admin(brokers)?.delete_topics(&self.all(), &AdminOptions::new()).await? {
             removed.map_err(|(topic, code)| anyhow::anyhow!("topic {topic}: {code}"))?;
         }
         Ok(())
     }
 
-    fn all(&self) -> [&str; 5] {
+    pub fn all(&self) -> [&str; 5] {
         [&self.changes, &self.bare, &self.textbook, &self.letters, &self.progress]
     }
 }
