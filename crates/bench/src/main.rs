@@ -76,7 +76,7 @@ enum BenchCommand {
     /// Serve a replay until the standard input ends
     #[command(hide = true)]
     Serve(ServeArguments),
-    /// Be a broker of Kafka that keeps nothing, until killed
+    /// Be a broker of Kafka that only pretends, until the standard input ends
     #[command(hide = true)]
     PretendBroker(PretendBrokerArguments),
 }

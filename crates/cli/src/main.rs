@@ -30,8 +30,8 @@ use tailwater_model::{Trouble, TroubleKind};
 use crate::arguments::{Arguments, CheckpointsCommand, Command};
 use crate::output::CommandFailure;
 
-/// Messages and pages are made on one thread and freed on another, thousands at a time: the C library's own allocator takes
-/// a sixth of all CPU on the way to Kafka, this one the half of that (docs/performance.md).
+/// Messages are made and freed by the thousand: the C library's own allocator took a sixth of all CPU on the way to Kafka
+/// (docs/decisions/20261127-mimalloc-in-the-program.md).
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

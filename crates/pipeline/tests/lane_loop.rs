@@ -55,6 +55,16 @@ async fn a_group_is_bounded_by_events() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_begun_to_fetch_goes_ahead_of_the_commit() {
+    let sink = MemorySink::default();
+    // A full group: nothing is waited for between its last page and its commit.
+    let script = vec![Scripted::GiveAndFetch(batch(0, LANE_SETTINGS.group_events_max), sink.clone())];
+    let (ended, _) = run(script, &sink, StopSignal::new()).await;
+    assert!(ended.is_ok());
+    sink.read(|state| assert_eq!(state.fetches_at_commits.first(), Some(&1)));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_failed_commit_of_unknown_fate_is_resolved_by_opening_again() {
     for applied in [true, false] {
         let sink = MemorySink::default();

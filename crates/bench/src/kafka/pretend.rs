@@ -64,7 +64,11 @@ fn stand_between(client: TcpStream, broker: &str, port: u16) -> Result<()> {
         let _ended = pass_requests(&mut asking, &mut asked, &noted);
         let _closed = ends.map(|end| end.shutdown(Shutdown::Both));
     });
-    std::thread::spawn(move || pass_answers(broker, client, &expected, port));
+    std::thread::spawn(move || {
+        let (mut answering, mut answered) = (broker, client);
+        let _ended = pass_answers(&mut answering, &mut answered, &expected, port);
+        let _closed = [answering, answered].map(|end| end.shutdown(Shutdown::Both));
+    });
     Ok(())
 }
 
@@ -85,7 +89,7 @@ fn pass_requests(from: &mut TcpStream, to: &mut TcpStream, expected: &Expected) 
 }
 
 /// An answer begins with its length and the correlation id of its request.
-fn pass_answers(mut from: TcpStream, mut to: TcpStream, expected: &Expected, port: u16) -> Result<()> {
+fn pass_answers(from: &mut TcpStream, to: &mut TcpStream, expected: &Expected, port: u16) -> Result<()> {
     loop {
         let mut head = [0; 8];
         from.read_exact(&mut head)?;
@@ -100,7 +104,7 @@ fn pass_answers(mut from: TcpStream, mut to: TcpStream, expected: &Expected, por
             correct(&mut answer, port).context("an answer about the cluster is not understood")?;
             to.write_all(&answer)?;
         } else {
-            pass_rest(&mut from, &mut to, rest)?;
+            pass_rest(from, to, rest)?;
         }
     }
 }
@@ -119,8 +123,8 @@ fn pass_rest(from: &mut TcpStream, to: &mut TcpStream, mut left: usize) -> Resul
 /// In an answer about the cluster, behind its correlation id: all brokers are at our port, and the first is the controller.
 fn correct(answer: &mut [u8], port: u16) -> Option<()> {
     let mut at = 0;
-    // Tags, and the time for which the client is throttled.
-    skip_bytes(answer, &mut at, 0)?;
+    // And the time for which the client is throttled.
+    no_tags(answer, &mut at)?;
     at += 4;
     let brokers = number(answer, &mut at)?.checked_sub(1)?;
     let mut controller = None;
@@ -128,23 +132,28 @@ fn correct(answer: &mut [u8], port: u16) -> Option<()> {
         let id: [u8; 4] = answer.get(at..at + 4)?.try_into().ok()?;
         controller.get_or_insert(id);
         at += 4;
-        // The host, the port, the rack, tags.
-        skip_bytes(answer, &mut at, 1)?;
+        // The host, the port, the rack.
+        skip_text(answer, &mut at)?;
         answer.get_mut(at..at + 4)?.copy_from_slice(&u32::from(port).to_be_bytes());
         at += 4;
-        skip_bytes(answer, &mut at, 1)?;
-        skip_bytes(answer, &mut at, 0)?;
+        skip_text(answer, &mut at)?;
+        no_tags(answer, &mut at)?;
     }
     // The name of the cluster.
-    skip_bytes(answer, &mut at, 1)?;
+    skip_text(answer, &mut at)?;
     answer.get_mut(at..at + 4)?.copy_from_slice(&controller?);
     Some(())
 }
 
-/// Goes behind a text whose length is told as `more` than it is, or nothing at all.
-fn skip_bytes(answer: &[u8], at: &mut usize, more: usize) -> Option<()> {
-    *at += number(answer, at)?.saturating_sub(more);
+/// Goes behind a text: one more than its length is told, or 0 for none.
+fn skip_text(answer: &[u8], at: &mut usize) -> Option<()> {
+    *at += number(answer, at)?.saturating_sub(1);
     Some(())
+}
+
+/// Goes behind the number of tags, which the broker that pretends never has any of.
+fn no_tags(answer: &[u8], at: &mut usize) -> Option<()> {
+    (number(answer, at)? == 0).then_some(())
 }
 
 /// A number in groups of seven bits, the last group first.

@@ -67,9 +67,10 @@ pub fn stop_gap() -> Batch {
     Batch { step: Step::Advance(Advance { from: position(3), to: position(3) }), gap: Some(gap), ..batch(3, 0) }
 }
 
-#[expect(clippy::large_enum_variant, reason = "a script has few entries")]
 pub enum Scripted {
     Give(Batch),
+    /// The same, and a task is begun as for the fetch of the next page, which the sink's state counts when it runs.
+    GiveAndFetch(Batch, MemorySink),
     Fail,
     Stop(StopSignal),
     Wait,
@@ -121,6 +122,11 @@ impl Source for ScriptedSource {
                 self.unconfirmed.push_back(copy(&batch));
                 Ok(Delivery::Batch(batch))
             }
+            Some(Scripted::GiveAndFetch(batch, sink)) => {
+                tokio::spawn(async move { sink.edit(|state| state.fetches += 1) });
+                self.unconfirmed.push_back(copy(&batch));
+                Ok(Delivery::Batch(batch))
+            }
             Some(Scripted::Fail) => Err(Failure::Reopen(Trouble::new(TroubleKind::Environment, "test.fail", "fail"))),
             Some(Scripted::Stop(stop)) => {
                 stop.stop();
@@ -150,6 +156,9 @@ pub struct MemoryState {
     pub commits: usize,
     pub opens: usize,
     pub largest_group: usize,
+    /// Fetches that have run, and how many had when each commit was begun.
+    pub fetches: usize,
+    pub fetches_at_commits: Vec<usize>,
     pub commit_takes: Duration,
     /// Another session has the lane.
     pub taken_over: bool,
@@ -180,7 +189,12 @@ impl Sink for MemorySink {
     }
 
     async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
-        let takes = self.0.lock().expect("not poisoned").commit_takes;
+        let takes = {
+            let mut state = self.0.lock().expect("not poisoned");
+            let fetches = state.fetches;
+            state.fetches_at_commits.push(fetches);
+            state.commit_takes
+        };
         sleep(takes).await;
         let mut state = self.0.lock().expect("not poisoned");
         if state.taken_over {
