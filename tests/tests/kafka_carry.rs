@@ -171,6 +171,25 @@ async fn deletes_are_events_tombstones_or_both() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_file_says_which_headers_are_sent() -> Result<()> {
+    for (headers, expected) in [("[]", &[][..]), ("[\"__seq\", \"__op\"]", &["__seq", "__op"][..])] {
+        let mut scene = KafkaScene::new().await?;
+        scene.add(&format!("headers = {headers}"));
+        scene.table.put(nasty_item("goes")).await?;
+        scene.table.delete(key("goes", "nasty")).await?;
+        scene.run_to_tip().await?;
+        let messages = scene.committed().await?;
+        // An insert, a removal and its tombstone.
+        ensure!(messages.len() == 3, "{messages:?}");
+        for message in messages {
+            let names: Vec<_> = message.headers.iter().map(|(name, _)| name.as_str()).collect();
+            ensure!(names == expected, "{message:?}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn at_least_once_carries_everything_and_repeats_nothing_in_quiet() -> Result<()> {
     let mut scene = KafkaScene::new().await?;
     scene.add("delivery = \"at-least-once\"");

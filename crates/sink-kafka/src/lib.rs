@@ -32,6 +32,6 @@ pub use fault::Fault;
 pub use lane::{DirectLane, KafkaLane};
 pub use message::{Header, partition_of};
 pub use refused_property::refused_property;
-pub use settings::{CreateTopics, Credentials, Deletes, DeliveryPromise, Format, KafkaSettings};
+pub use settings::{ChangeHeader, CreateTopics, Credentials, Deletes, DeliveryPromise, Format, KafkaSettings};
 pub use settings::{OnRepartition, SaslSettings, TlsSettings};
 pub use topics::{TopicFacts, topic_name_fault};

@@ -161,7 +161,10 @@ impl Producer for LaneProducer {
     async fn send(&self, message: Outgoing<'_>, deadline: Instant) -> Result<(), KafkaError> {
         let Outgoing { topic, partition, by_hand, key, value, headers } = message;
         let opaque = usize::try_from(partition).unwrap_or_default();
-        let mut record = BaseRecord::with_opaque_to(topic, opaque).key(key).headers(owned_headers(headers));
+        let mut record = BaseRecord::with_opaque_to(topic, opaque).key(key);
+        if !headers.is_empty() {
+            record = record.headers(owned_headers(headers));
+        }
         if by_hand {
             record = record.partition(partition);
         }

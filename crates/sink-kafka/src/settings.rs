@@ -21,6 +21,8 @@ pub struct KafkaSettings {
     pub format: Format,
     /// What a removed item becomes.
     pub delete: Deletes,
+    /// The headers of change events, in the order in which they are sent. Dead letters always have all of theirs.
+    pub headers: Vec<ChangeHeader>,
     /// Whether data and progress share a transaction.
     pub delivery: DeliveryPromise,
     /// What to do when the number of the topic's partitions has changed.
@@ -61,6 +63,53 @@ pub enum Deletes {
     Tombstone,
     /// The first, then the second.
     EventAndTombstone,
+}
+
+/// A header that a change event's messages can have: what a consumer can filter by without reading the value. Names begin
+/// with two underscores, as those that Debezium adds to a flattened record
+/// (<https://debezium.io/documentation/reference/stable/transformations/event-flattening.html>).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeHeader {
+    /// Debezium's letters: `c` for create, `u` for update, `d` for delete.
+    Operation,
+    /// The name of the table.
+    Table,
+    /// DynamoDB's id of the record: the same each time it is written, so a consumer can drop what it has seen.
+    EventId,
+    /// The sequence number. As a number it grows with every change of an item; as text it does not sort.
+    SequenceNumber,
+    /// Whether the event comes from a snapshot of the table: `false`.
+    Snapshot,
+    /// When the change was made, in milliseconds since 1970.
+    SourceTime,
+    /// `application/json`.
+    ContentType,
+}
+
+impl ChangeHeader {
+    /// All of them, in the order in which they are sent by default.
+    pub const ALL: [Self; 7] = [
+        Self::Operation,
+        Self::Table,
+        Self::EventId,
+        Self::SequenceNumber,
+        Self::Snapshot,
+        Self::SourceTime,
+        Self::ContentType,
+    ];
+
+    /// Its name in messages, and in the pipeline file.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Operation => "__op",
+            Self::Table => "__table",
+            Self::EventId => "__event_id",
+            Self::SequenceNumber => "__seq",
+            Self::Snapshot => "__snapshot",
+            Self::SourceTime => "__source_ts_ms",
+            Self::ContentType => "content-type",
+        }
+    }
 }
 
 /// How data and progress belong together.
@@ -146,6 +195,7 @@ pub(crate) fn sample() -> KafkaSettings {
         progress_topic: "orders-progress".into(),
         format: Format::Json,
         delete: Deletes::EventAndTombstone,
+        headers: ChangeHeader::ALL.into(),
         delivery: DeliveryPromise::ExactlyOnce,
         on_repartition: OnRepartition::Stop,
         create_topics: None,

@@ -10,7 +10,9 @@ use fastrand::Rng;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tailwater_model::{KeyAttribute, KeyKind, KeySchema, PipelineIdentity, Position, Trouble, ViewType};
-use tailwater_sink_kafka::{Deletes, DeliveryPromise, DirectLane, Format, KafkaSettings, OnRepartition, claim_on};
+use tailwater_sink_kafka::{
+    ChangeHeader, Deletes, DeliveryPromise, DirectLane, Format, KafkaSettings, OnRepartition, claim_on,
+};
 
 use super::ground::{Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
 use crate::kafka::{Faults, Landed, LandedRecord, ModelCluster, Record};
@@ -80,6 +82,7 @@ impl KafkaGround {
             progress_topic: PROGRESS_TOPIC.into(),
             format: Format::Dynamodb,
             delete,
+            headers: ChangeHeader::ALL.into(),
             delivery: DeliveryPromise::ExactlyOnce,
             on_repartition: OnRepartition::Continue,
             create_topics: None,

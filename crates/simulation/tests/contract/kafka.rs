@@ -14,7 +14,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tailwater_model::{Change, ChangeEvent, Group, PipelineIdentity, Sink, Trouble, ViewType};
 use tailwater_simulation::contract::{Ground, Held, Interruption, Manner, Stored, Write, shard_of};
 use tailwater_sink_kafka::{
-    CreateTopics, Deletes, DeliveryPromise, Format, KafkaLane, KafkaSettings, OnRepartition, checkpoints, claim,
+    ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaLane, KafkaSettings, OnRepartition, checkpoints,
+    claim,
 };
 use tokio::time::timeout;
 
@@ -54,6 +55,7 @@ pub fn settings(prefix: &str) -> KafkaSettings {
         progress_topic: format!("{prefix}-progress"),
         format: Format::Json,
         delete: Deletes::EventAndTombstone,
+        headers: ChangeHeader::ALL.into(),
         delivery: DeliveryPromise::ExactlyOnce,
         on_repartition: OnRepartition::Stop,
         create_topics: Some(CreateTopics { partitions: 2, replication: None, config: BTreeMap::new() }),

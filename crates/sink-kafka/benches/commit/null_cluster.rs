@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use tailwater_sink_kafka::{
-    Cluster, Deletes, DeliveryPromise, DirectLane, Fault, Format, KafkaSettings, OnRepartition, Outgoing, Producer,
-    ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts, claim_on,
+    ChangeHeader, Cluster, Deletes, DeliveryPromise, DirectLane, Fault, Format, KafkaSettings, OnRepartition, Outgoing,
+    Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts, claim_on,
 };
 use tokio::time::Instant;
 
@@ -46,6 +46,7 @@ pub async fn lane(format: Format) -> DirectLane<NullCluster> {
         progress_topic: PROGRESS_TOPIC.into(),
         format,
         delete: Deletes::Event,
+        headers: ChangeHeader::ALL.into(),
         delivery: DeliveryPromise::ExactlyOnce,
         on_repartition: OnRepartition::Stop,
         create_topics: None,

@@ -5,8 +5,9 @@
 
 use tailwater_model::DeadLetter;
 
-use super::headers::{EVENT_ID, Header, SEQUENCE_NUMBER, SHARD, TABLE};
+use super::headers::{Header, SHARD};
 use super::{Encoder, Message};
+use crate::settings::ChangeHeader;
 
 /// A part is never smaller, so that a topic that takes next to nothing ends in an error of the producer and not in
 /// millions of messages.
@@ -48,10 +49,10 @@ impl Encoder {
             Header::new("__cdc.pipeline", &*self.pipeline),
             Header::new("__cdc.error.code", letter.code),
             Header::new("__cdc.error.message", &*letter.error),
-            Header::new(TABLE, &*self.table),
+            Header::new(ChangeHeader::Table.name(), &*self.table),
             Header::new(SHARD, letter.shard.as_str()),
-            Header::new(SEQUENCE_NUMBER, letter.sequence_number.as_str()),
-            Header::new(EVENT_ID, &*letter.event_id),
+            Header::new(ChangeHeader::SequenceNumber.name(), letter.sequence_number.as_str()),
+            Header::new(ChangeHeader::EventId.name(), &*letter.event_id),
             // The topic that the record belongs into: where a tool that repairs and replays sends it.
             Header::new("__connect.errors.topic", &*self.topic),
             Header::new("__connect.errors.connector.name", &*self.pipeline),

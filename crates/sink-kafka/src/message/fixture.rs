@@ -12,11 +12,15 @@ use tailwater_model::{
 };
 
 use super::Encoder;
-use crate::settings::{Deletes, DeliveryPromise, Format, KafkaSettings, OnRepartition};
+use crate::settings::{ChangeHeader, Deletes, DeliveryPromise, Format, KafkaSettings, OnRepartition};
 
 pub(super) const STREAM: &str = "arn:aws:dynamodb:eu-west-1:123456789012:table/Orders/stream/2026-11-23T00:00:00.000";
 
 pub(super) fn encoder(format: Format, delete: Deletes) -> Encoder {
+    encoder_with(format, delete, &ChangeHeader::ALL)
+}
+
+pub(super) fn encoder_with(format: Format, delete: Deletes, headers: &[ChangeHeader]) -> Encoder {
     let settings = KafkaSettings {
         brokers: "127.0.0.1:29092".into(),
         topic: "Orders".into(),
@@ -24,6 +28,7 @@ pub(super) fn encoder(format: Format, delete: Deletes) -> Encoder {
         progress_topic: "shop-progress".into(),
         format,
         delete,
+        headers: headers.into(),
         delivery: DeliveryPromise::ExactlyOnce,
         on_repartition: OnRepartition::Stop,
         create_topics: None,

@@ -1,10 +1,11 @@
-//! Headers: what a consumer can filter by without reading the value. Names begin with two underscores, as those that
-//! Debezium adds to a flattened record (<https://debezium.io/documentation/reference/stable/transformations/event-flattening.html>).
+//! Headers of messages: of change events those that the settings name, of dead letters all.
 
 use std::borrow::Cow;
 
 use rdkafka::message::{Header as SentHeader, OwnedHeaders};
 use tailwater_model::{Change, ChangeEvent};
+
+use crate::settings::ChangeHeader;
 
 /// One header of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,28 +22,25 @@ impl<'a> Header<'a> {
     }
 }
 
-/// The name of the table.
-pub(super) const TABLE: &str = "__table";
-/// DynamoDB's id of the record: the same each time it is written, so a consumer can drop what it has seen.
-pub(super) const EVENT_ID: &str = "__event_id";
-/// The sequence number. As a number it grows with every change of an item; as text it does not sort.
-pub(super) const SEQUENCE_NUMBER: &str = "__seq";
 /// The shard. Only dead letters carry it: the order of an item's messages is that of their partition, across shards
 /// too, so elsewhere nobody would read these forty bytes.
 pub(super) const SHARD: &str = "__shard";
 
-/// The headers of an event's messages, tombstones too.
-pub(super) fn change_headers<'a>(event: &'a ChangeEvent, table: &'a str) -> Vec<Header<'a>> {
-    let source = &event.source;
-    vec![
-        Header::new("__op", operation(&event.change)),
-        Header::new(TABLE, table),
-        Header::new(EVENT_ID, &*source.event_id),
-        Header::new(SEQUENCE_NUMBER, source.sequence_number.as_str()),
-        Header::new("__snapshot", "false"),
-        Header::new("__source_ts_ms", source.created_at_ms.to_string()),
-        Header::new("content-type", "application/json"),
-    ]
+impl ChangeHeader {
+    /// The header of an event's messages, tombstones too.
+    pub(super) fn of<'a>(self, event: &'a ChangeEvent, table: &'a str) -> Header<'a> {
+        let source = &event.source;
+        let value = match self {
+            Self::Operation => operation(&event.change).into(),
+            Self::Table => table.into(),
+            Self::EventId => (&*source.event_id).into(),
+            Self::SequenceNumber => source.sequence_number.as_str().into(),
+            Self::Snapshot => "false".into(),
+            Self::SourceTime => source.created_at_ms.to_string().into(),
+            Self::ContentType => "application/json".into(),
+        };
+        Header { name: self.name(), value }
+    }
 }
 
 /// Debezium's letters: create, update, delete.

@@ -9,11 +9,10 @@ use tailwater_model::{
     Change, ChangeEvent, KeySchema, PipelineIdentity, Rejected, ViewType, push_event_key, push_plain_change,
 };
 
-use crate::settings::{Deletes, Format, KafkaSettings};
+use crate::settings::{ChangeHeader, Deletes, Format, KafkaSettings};
 
 use self::dynamodb::RecordFrame;
 pub use self::headers::Header;
-use self::headers::change_headers;
 pub(crate) use self::headers::owned as owned_headers;
 pub use self::partition::partition_of;
 
@@ -68,6 +67,7 @@ pub(crate) struct Encoder {
     table: String,
     keys: KeySchema,
     deletes: Deletes,
+    headers: Vec<ChangeHeader>,
     value: ValueForm,
 }
 
@@ -95,6 +95,7 @@ impl Encoder {
             table: identity.stream.table.clone(),
             keys: keys.clone(),
             deletes: settings.delete,
+            headers: settings.headers.clone(),
             value,
         }
     }
@@ -119,7 +120,7 @@ impl Encoder {
             self.push_value(event, room)?;
         }
         let value = has_value.then_some(room.value.as_bytes());
-        let headers = change_headers(event, &self.table);
+        let headers = self.headers.iter().map(|header| header.of(event, &self.table)).collect();
         // A tombstone is smaller than its event: one check is for both.
         let message = fitting(Message { key: room.key.as_bytes(), value, headers }, message_bytes_max)?;
         let has_tombstone = removal && self.deletes == Deletes::EventAndTombstone;

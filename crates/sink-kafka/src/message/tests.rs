@@ -5,7 +5,7 @@ use rdkafka::message::Headers;
 use serde_json::Value;
 use tailwater_model::{Change, ChangeEvent, Item, RemoveCause};
 
-use super::fixture::{any_event, dead_letter, encoder, event, insert, remove};
+use super::fixture::{any_event, dead_letter, encoder, encoder_with, event, insert, remove};
 use super::*;
 
 /// More than any message of these tests.
@@ -65,6 +65,22 @@ fn a_message_in_plain_json() {
     let sent: Vec<_> =
         sent.iter().map(|header| format!("{}={}", header.key, text(header.value.expect("a value")))).collect();
     assert_eq!(sent, headers);
+}
+
+#[test]
+fn only_the_wanted_headers_are_sent() {
+    for (wanted, expected) in [
+        (&[][..], &[][..]),
+        (&[ChangeHeader::SequenceNumber, ChangeHeader::Operation], &["__seq=111000000000012345678", "__op=d"]),
+    ] {
+        let encoder = encoder_with(Format::Json, Deletes::EventAndTombstone, wanted);
+        let event = event(remove(RemoveCause::Request));
+        let mut room = Room::default();
+        for message in encoder.encode(&event, MESSAGE_BYTES_MAX, &mut room).expect("messages") {
+            let headers = message.headers.iter().map(|header| format!("{}={}", header.name, header.value));
+            assert_eq!(headers.collect::<Vec<_>>(), expected);
+        }
+    }
 }
 
 #[test]

@@ -16,7 +16,7 @@ use tailwater_model::{
     Position, RemoveCause, SequenceNumber, ShardId, Sink, SourceInfo, Step, StreamIdentity, Trouble, ViewType,
 };
 use tailwater_sink_kafka::{
-    CreateTopics, Deletes, DeliveryPromise, Format, KafkaLane, KafkaSettings, OnRepartition, claim,
+    ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaLane, KafkaSettings, OnRepartition, claim,
 };
 
 pub const SHARD: &str = "shardId-00000001734567890123-0a1b2c3d";
@@ -47,6 +47,7 @@ impl Scene {
             progress_topic: format!("{name}-progress"),
             format: Format::Json,
             delete: Deletes::EventAndTombstone,
+            headers: ChangeHeader::ALL.into(),
             delivery: DeliveryPromise::ExactlyOnce,
             on_repartition: OnRepartition::Stop,
             create_topics: Some(CreateTopics { partitions: 3, replication: None, config: BTreeMap::new() }),

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 use tailwater_sink_kafka::{
-    CreateTopics, Deletes, DeliveryPromise, Format, KafkaSettings, OnRepartition, refused_property,
+    ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaSettings, OnRepartition, refused_property,
 };
 
 use crate::configuration::limits::{REQUEST_TIMEOUT, TRANSACTION_TIMEOUT};
@@ -37,6 +37,7 @@ pub fn read(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>
     let topics = topics::read(&mut section, given, report);
     let format = section.choice("format", &FORMATS, report).unwrap_or(Format::Json);
     let delete = section.choice("delete", &DELETES, report).unwrap_or(Deletes::EventAndTombstone);
+    let headers = section.entry("headers").map_or(ChangeHeader::ALL.into(), |entry| read_headers(&entry, report));
     let delivery = section.choice("delivery", &DELIVERIES, report).unwrap_or(DeliveryPromise::ExactlyOnce);
     let on_repartition = section.choice("on_repartition", &REPARTITION_POLICIES, report).unwrap_or(OnRepartition::Stop);
     let create_topics = section.section("create_topics", report);
@@ -67,6 +68,7 @@ pub fn read(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>
         progress_topic: topics.progress,
         format,
         delete,
+        headers,
         delivery,
         on_repartition,
         create_topics: create_topics.flatten(),
@@ -77,6 +79,20 @@ pub fn read(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>
         request_timeout,
         dead_letters_per_minute_max: given.dead_letters_per_minute_max,
     })))
+}
+
+fn read_headers(entry: &Entry<'_>, report: &mut Report<'_>) -> Vec<ChangeHeader> {
+    let words = ChangeHeader::ALL.map(|header| (header.name(), header));
+    let mut headers = Vec::new();
+    for text in entry.texts(report) {
+        match text.choice(&words, report) {
+            Some(header) if headers.contains(&header) => {
+                report.fault(&text.place, "config.conflict", "this header is there already", None);
+            }
+            header => headers.extend(header),
+        }
+    }
+    headers
 }
 
 fn read_create_topics(mut section: Section<'_>, report: &mut Report<'_>) -> Option<CreateTopics> {

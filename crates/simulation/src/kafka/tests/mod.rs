@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tailwater_sink_kafka::{
-    Cluster, Deletes, DeliveryPromise, Format, KafkaSettings, OnRepartition, Outgoing, Producer, ProducerRole, Read,
-    Reader, SendFault,
+    ChangeHeader, Cluster, Deletes, DeliveryPromise, Format, KafkaSettings, OnRepartition, Outgoing, Producer,
+    ProducerRole, Read, Reader, SendFault,
 };
 use tokio::time::Instant;
 
@@ -31,6 +31,7 @@ fn settings() -> KafkaSettings {
         progress_topic: PROGRESS.into(),
         format: Format::Json,
         delete: Deletes::Event,
+        headers: ChangeHeader::ALL.into(),
         delivery: DeliveryPromise::ExactlyOnce,
         on_repartition: OnRepartition::Stop,
         create_topics: None,
