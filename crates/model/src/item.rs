@@ -41,7 +41,7 @@ impl Item {
 
     /// The value of a top-level attribute.
     pub fn get(&self, name: &str) -> Option<Value<'_>> {
-        self.attributes().find(|attribute| attribute.name.unescaped() == name).map(|attribute| attribute.value())
+        self.attributes().find(|attribute| attribute.name.means(name)).map(|attribute| attribute.value())
     }
 }
 
@@ -53,6 +53,11 @@ impl<'a> Text<'a> {
     /// As it stands between the quotes.
     pub fn escaped(self) -> &'a str {
         self.0
+    }
+
+    /// Whether this is the text that is meant.
+    pub fn means(self, text: &str) -> bool {
+        if self.0.contains('\\') { self.unescaped() == text } else { self.0 == text }
     }
 
     /// The text that is meant. Borrowed when nothing was escaped.

@@ -42,7 +42,20 @@ impl KeySchema {
 
     /// Reads the key out of an item, whatever the order of its attributes.
     pub fn read(&self, item: &Item) -> Result<Key, KeyFault> {
-        self.attributes().map(|attribute| read_value(item, attribute)).collect::<Result<_, _>>().map(Key)
+        let values = self.attributes().zip(self.find(item)).map(|(attribute, value)| attribute.read(value));
+        values.collect::<Result<_, _>>().map(Key)
+    }
+
+    /// The values of the key's attributes, as far as the item has them, in one walk over it.
+    pub(crate) fn find<'i>(&self, item: &'i Item) -> [Option<Value<'i>>; 2] {
+        let mut found = [None, None];
+        for attribute in item.attributes() {
+            let place = self.attributes().position(|of_key| attribute.name.means(&of_key.name));
+            if let Some(found) = place.map(|place| &mut found[place]) {
+                found.get_or_insert_with(|| attribute.value());
+            }
+        }
+        found
     }
 }
 
@@ -84,16 +97,18 @@ pub enum KeyFault {
     },
 }
 
-/// Reads one attribute of a key out of an item.
-pub(crate) fn read_value(item: &Item, attribute: &KeyAttribute) -> Result<KeyValue, KeyFault> {
-    let value = item.get(&attribute.name).ok_or_else(|| KeyFault::Missing(attribute.name.clone()))?;
-    let read = match (attribute.kind, value) {
-        (KeyKind::S, Value::S(text)) => Some(KeyValue::S(text.unescaped().into_owned())),
-        (KeyKind::N, Value::N(text)) => Number::parse(text).ok().map(KeyValue::N),
-        (KeyKind::B, Value::B(text)) => data_encoding::BASE64.decode(text.as_bytes()).ok().map(KeyValue::B),
-        _ => None,
-    };
-    read.ok_or_else(|| KeyFault::Type { name: attribute.name.clone(), kind: attribute.kind })
+impl KeyAttribute {
+    /// The attribute's value out of what an item has.
+    pub(crate) fn read(&self, value: Option<Value<'_>>) -> Result<KeyValue, KeyFault> {
+        let value = value.ok_or_else(|| KeyFault::Missing(self.name.clone()))?;
+        let read = match (self.kind, value) {
+            (KeyKind::S, Value::S(text)) => Some(KeyValue::S(text.unescaped().into_owned())),
+            (KeyKind::N, Value::N(text)) => Number::parse(text).ok().map(KeyValue::N),
+            (KeyKind::B, Value::B(text)) => data_encoding::BASE64.decode(text.as_bytes()).ok().map(KeyValue::B),
+            _ => None,
+        };
+        read.ok_or_else(|| KeyFault::Type { name: self.name.clone(), kind: self.kind })
+    }
 }
 
 #[cfg(test)]

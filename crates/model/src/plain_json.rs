@@ -3,7 +3,7 @@
 use crate::cursor::JsonCursor;
 use crate::descent::{Descent, Visitor, inside};
 use crate::item::{Item, Value};
-use crate::key::{Key, KeyFault, KeyKind, KeySchema, KeyValue, read_value};
+use crate::key::{Key, KeyFault, KeyKind, KeySchema, KeyValue};
 use crate::number::Number;
 use crate::scan::plain_run;
 
@@ -38,16 +38,16 @@ pub fn push_plain_key(key: &Key, schema: &KeySchema, out: &mut String) {
 /// and every event's key is written. After a fault `out` holds a part of the key.
 pub(crate) fn push_key_of(item: &Item, schema: &KeySchema, out: &mut String) -> Result<(), KeyFault> {
     let mut separator = '{';
-    for attribute in schema.attributes() {
+    for (attribute, value) in schema.attributes().zip(schema.find(item)) {
         out.push(separator);
         separator = ',';
         push_quoted(&attribute.name, out);
         out.push(':');
-        match (attribute.kind, item.get(&attribute.name)) {
+        match (attribute.kind, value) {
             (KeyKind::S, Some(Value::S(text))) if !text.escaped().contains('\\') => {
                 ["\"", text.escaped(), "\""].into_iter().for_each(|piece| out.push_str(piece));
             }
-            _ => push_key_value(&read_value(item, attribute)?, out),
+            (_, value) => push_key_value(&attribute.read(value)?, out),
         }
     }
     out.push('}');

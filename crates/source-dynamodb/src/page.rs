@@ -52,22 +52,6 @@ pub struct RawPage {
     pub next: Option<ShardIterator>,
 }
 
-/// Checks size and encoding of a body and gives it an owner. This is the one place where a page's bytes are copied and
-/// its UTF-8 is checked.
-pub fn page_text(body: &[u8]) -> Result<ByteString, PageFault> {
-    if body.len() > PAGE_BYTES_MAX {
-        return Err(PageFault::TooLarge);
-    }
-    match simdutf8::basic::from_utf8(body) {
-        // From a `String` there is no second check.
-        Ok(text) => Ok(ByteString::from(text.to_owned())),
-        Err(_) => {
-            let valid_up_to = simdutf8::compat::from_utf8(body).map_or_else(|fault| fault.valid_up_to(), str::len);
-            Err(PageFault::NotUtf8 { valid_up_to })
-        }
-    }
-}
-
 /// Decodes a page. A record that cannot become a change event becomes a dead letter; a page that cannot be understood
 /// is a fault, and asking again is the only answer to it (I5).
 pub fn decode_page(page: ByteString, shard: &ShardId) -> Result<RecordPage, PageFault> {

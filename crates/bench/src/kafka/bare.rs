@@ -9,6 +9,7 @@ use rdkafka::message::{BorrowedHeaders, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use rdkafka::{ClientConfig, Message, Offset, TopicPartitionList};
 
+use super::Case;
 use super::topics::PARTITIONS;
 use crate::process::cpu_seconds;
 
@@ -70,13 +71,16 @@ pub fn messages(brokers: &str, topic: &str, count: u64) -> Result<Vec<Parts>> {
 }
 
 /// Produces all messages.
-pub fn produce(brokers: &str, topic: &str, compression: &str, messages: Vec<Parts>) -> Result<Produced> {
-    let producer: BaseProducer = config(brokers, compression).create().context("a producer")?;
+pub fn produce(brokers: &str, topic: &str, case: &Case, messages: Vec<Parts>) -> Result<Produced> {
+    let producer: BaseProducer = config(brokers, case.compression).create().context("a producer")?;
     producer.client().fetch_metadata(Some(topic), ANSWER_WITHIN).context("the topic of the bare producer")?;
     let own = std::process::id();
     let (began, cpu_before) = (Instant::now(), cpu_seconds(own)?);
     for (key, value, headers) in messages {
-        let mut record = BaseRecord::to(topic).key(key.as_slice()).payload(value.as_slice()).headers(headers);
+        let mut record = BaseRecord::to(topic).key(key.as_slice()).payload(value.as_slice());
+        if case.headers {
+            record = record.headers(headers);
+        }
         while let Err((error, refused)) = producer.send(record) {
             ensure!(error == KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), "the bare producer: {error}");
             record = refused;

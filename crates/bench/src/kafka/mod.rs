@@ -34,17 +34,29 @@ struct Case {
     broker: Kind,
     delivery: &'static str,
     compression: &'static str,
+    /// Whether the messages have all headers or none. Those of the textbook's loop have none.
+    headers: bool,
 }
 
 /// The sink's own compression is `zstd`.
-const CASES: [Case; 6] = [
-    Case { name: "zstd", broker: Kind::Real, delivery: "exactly-once", compression: "zstd" },
-    Case { name: "zstd, at least once", broker: Kind::Real, delivery: "at-least-once", compression: "zstd" },
-    Case { name: "lz4", broker: Kind::Real, delivery: "exactly-once", compression: "lz4" },
-    Case { name: "pretended: zstd", broker: Kind::Pretended, delivery: "exactly-once", compression: "zstd" },
-    Case { name: "pretended: lz4", broker: Kind::Pretended, delivery: "exactly-once", compression: "lz4" },
-    Case { name: "pretended: none", broker: Kind::Pretended, delivery: "exactly-once", compression: "none" },
+const CASES: [Case; 8] = [
+    real("zstd", "exactly-once", "zstd"),
+    real("zstd, at least once", "at-least-once", "zstd"),
+    real("lz4", "exactly-once", "lz4"),
+    pretended("pretended: zstd", "zstd"),
+    pretended("pretended: lz4", "lz4"),
+    pretended("pretended: none", "none"),
+    Case { headers: false, ..pretended("pretended, no headers: lz4", "lz4") },
+    Case { headers: false, ..pretended("pretended, no headers: none", "none") },
 ];
+
+const fn real(name: &'static str, delivery: &'static str, compression: &'static str) -> Case {
+    Case { name, broker: Kind::Real, delivery, compression, headers: true }
+}
+
+const fn pretended(name: &'static str, compression: &'static str) -> Case {
+    Case { name, broker: Kind::Pretended, delivery: "exactly-once", compression, headers: true }
+}
 
 /// Records of a kilobyte, in turn with a bare producer and with the SDK's types.
 pub fn run(bench: &mut Bench) -> Result<()> {
@@ -76,9 +88,10 @@ fn messages(bench: &Bench, brokers: &str, topics: &Topics) -> Result<Vec<bare::P
 fn carry(bench: &Bench, brokers: &str, server: &ReplayServer, topics: &Topics, case: &Case) -> Result<Pipeline> {
     let Topics { changes, letters, progress, .. } = topics;
     let (delivery, compression) = (case.delivery, case.compression);
+    let headers = if case.headers { "" } else { "headers = []\n" };
     let sink = format!(
         "[sink.kafka]\nbrokers = \"{brokers}\"\ntopic = \"{changes}\"\ndead_letter_topic = \"{letters}\"\n\
-         progress_topic = \"{progress}\"\ndelivery = \"{delivery}\"\n\
+         progress_topic = \"{progress}\"\ndelivery = \"{delivery}\"\n{headers}\
          [sink.kafka.librdkafka]\n\"compression.type\" = \"{compression}\""
     );
     let file = files::write(bench.work.path(), &topics.run, &server.endpoint, Some(LANES), &sink, files::BACKLOG_PACE)?;
@@ -90,7 +103,7 @@ fn measure(bench: &Bench, brokers: &str, topics: &Topics, case: &Case, messages:
     let pipeline = carry(bench, brokers, &server, topics, case)?;
     let ours = pipeline.meanwhile(&mut server, WARM, bench.pick(LENGTH, WARM))?;
     drop(pipeline);
-    let bare = bare::produce(brokers, &topics.bare, case.compression, messages.to_vec())?;
+    let bare = bare::produce(brokers, &topics.bare, case, messages.to_vec())?;
     let producer = bare::config(brokers, case.compression).create()?;
     let pages = bench.pick(40, 1);
     let textbook = bench.runtime.block_on(textbook::produce(&server.endpoint, pages, &producer, &topics.textbook))?;
