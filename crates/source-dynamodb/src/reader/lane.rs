@@ -382,13 +382,15 @@ fn urgency_after(records: &[Decoded], before: Urgency) -> Urgency {
 
 fn batch_of(shard: ShardId, step: Step, records: Vec<Decoded>, bytes: usize) -> Batch {
     let counts = Counts { read: records.len() as u64, ..Counts::default() };
-    let mut events = Vec::with_capacity(records.len());
     let mut dead_letters = Vec::new();
-    for record in records {
-        match record {
-            Decoded::Event(event) => events.push(event),
-            Decoded::DeadLetter(letter) => dead_letters.push(letter),
+    // Collected in place: the events stay in the room of the records.
+    let events = records.into_iter().filter_map(|record| match record {
+        Decoded::Event(event) => Some(event),
+        Decoded::DeadLetter(letter) => {
+            dead_letters.push(letter);
+            None
         }
-    }
+    });
+    let events = events.collect();
     Batch { shard, step, events, dead_letters, gap: None, counts, bytes }
 }
