@@ -1,5 +1,6 @@
 //! `cargo x test`: everything that must hold, from a fresh machine, in one command.
 
+use std::num::NonZero;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,8 @@ use crate::{command, compose, counts, deny, interrupt, prerequisites, servers, t
 const DEMO_FOR: &str = "10s";
 /// The package of the tests that need real servers.
 const SERVER_TESTS: &str = "tailwater-tests";
+/// Tests of one program that run at once, beside one for each processor: mostly they wait for servers.
+const TESTS_BESIDE: usize = 1;
 /// What turns the composition's tests on.
 const COMPOSE_FEATURE: &str = "tailwater-tests/compose";
 
@@ -93,6 +96,8 @@ impl Report {
             });
             let mut tests = cargo();
             tests.args(["test", "--workspace", "--no-fail-fast"]);
+            let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+            tests.env("RUST_TEST_THREADS", (processors + TESTS_BESIDE).to_string());
             // Without it the tests that need it fail and say so.
             tests.envs(python.map(|python| (PYTHON_VARIABLE, python)));
             report.test("tests", &mut tests);

@@ -8,7 +8,7 @@ use tailwater_tests::audit;
 use tailwater_tests::patience::{Look, wait_until};
 use tailwater_tests::proxy::{Line, Proxy};
 use tailwater_tests::scene::{STOP_WITHIN, Scene};
-use tailwater_tests::workload::Workload;
+use tailwater_tests::workload::{Workload, nasty_item};
 use tailwater_tests::writer::Writer;
 
 const WRITE_PAUSE: Duration = Duration::from_millis(5);
@@ -81,8 +81,9 @@ async fn a_second_signal_stops_at_once() -> Result<()> {
         let process = scene.start()?;
         scene.carries(10, CARRIED_WITHIN).await.with_context(|| process.said())?;
         proxy.set_line(Line::Silent);
-        // By now a commit is under way that nobody answers.
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        // However slowly the writer writes: with this there is something to commit, and soon a commit that nobody answers.
+        scene.table.put(nasty_item("while the line is silent")).await?;
+        tokio::time::sleep(Duration::from_secs(2)).await;
         process.signal(signal)?;
         tokio::time::sleep(Duration::from_secs(1)).await;
         process.signal(signal)?;
