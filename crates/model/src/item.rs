@@ -38,11 +38,6 @@ impl Item {
     pub fn attributes(&self) -> Attributes<'_> {
         Attributes { cursor: JsonCursor::new(&self.0), begun: false }
     }
-
-    /// The value of a top-level attribute.
-    pub fn get(&self, name: &str) -> Option<Value<'_>> {
-        self.attributes().find(|attribute| attribute.name.means(name)).map(|attribute| attribute.value())
-    }
 }
 
 /// A JSON string body, still escaped.
@@ -181,10 +176,13 @@ mod tests {
     #[test]
     fn attributes_are_found_by_the_name_that_is_meant() {
         let item = parse(r#"{"a\u002eb":{"S":"x"},"m":{"M":{"n":{"N":"7"}}},"l":{"L":[{"S":"}"}]}}"#).expect("valid");
-        assert!(matches!(item.get("a.b"), Some(Value::S(text)) if text.unescaped() == "x"));
-        assert!(matches!(item.get("l"), Some(Value::Other)));
-        assert!(item.get("n").is_none());
-        let Some(Value::M(mut inside)) = item.get("m") else { panic!("m is a map") };
+        let get =
+            |name| item.attributes().find(|attribute| attribute.name.means(name)).map(|attribute| attribute.value());
+        assert!(matches!(get("a.b"), Some(Value::S(text)) if text.unescaped() == "x"));
+        assert!(matches!(get("l"), Some(Value::Other)));
+        // What stands escaped, a name inside of another value.
+        assert!(get(r"a\u002eb").is_none() && get("n").is_none());
+        let Some(Value::M(mut inside)) = get("m") else { panic!("m is a map") };
         assert_eq!(inside.next().map(|attribute| attribute.typed_json()), Some(r#"{"N":"7"}"#));
         assert!(inside.next().is_none());
     }
