@@ -1,8 +1,0 @@
-//! Pipelines into Kafka, on real servers. One program for all: most of the time these tests wait, and so they wait together.
-//! They begin in the order of their names, and the longest waits have the first names.
-
-mod another_owner;
-mod carry;
-mod harness;
-mod kill;
-mod topics;
