@@ -5,9 +5,9 @@
 //! It works because the SDK loads the deserializer from its config bag after the interceptors ran. Once installed it
 //! stays for the later attempts of the same call, so it must understand errors too. The decoded page does not fit into
 //! the SDK's output type and leaves through a slot that belongs to the call. Its body goes there too, piece by piece, and the
-//! SDK gets an empty one: it would gather it first, and each copy costs a twentieth of the whole page. The interceptor belongs to the client and finds
-//! the slot with the task that makes the call: one that comes with each call would bring a layer of configuration, which
-//! every look into it then costs (4 % of an idle poll).
+//! SDK gets an empty one: it would gather it first, which is one more copy of a megabyte. The interceptor belongs to the
+//! client and finds the slot with the task that makes the call: one that comes with each call would bring a layer of
+//! configuration, which every look into it then costs (4 % of an idle poll).
 
 use std::fmt;
 use std::future::Future;
@@ -28,12 +28,12 @@ use aws_smithy_types::config_bag::ConfigBag;
 use aws_smithy_types::error::ErrorMetadata;
 use bytes::Bytes;
 use bytestring::ByteString;
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 use tailwater_model::ShardId;
 
 use crate::errors::{bare_code, bounded};
-use crate::page::PageFault;
+use crate::page::{PAGE_BYTES_MAX, PageFault};
 use crate::page_text::PageText;
 
 /// How a page becomes what the caller wants.
@@ -125,9 +125,10 @@ impl Intercept for PageInterceptor {
         let response = context.response_mut();
         let announced = response.headers().get("content-length").and_then(|length| length.parse().ok());
         slot.begin(announced.unwrap_or_default());
+        // The body is still on the wire: this bounds what will be read of it (I6).
+        let body = Limited::new(response.take_body(), PAGE_BYTES_MAX);
         let gatherer = Arc::clone(&slot);
-        // The body is still on the wire. What is kept of it is bounded by the slot (I6), and its time by the attempt's limit.
-        let gathered = response.take_body().map_frame(move |frame| {
+        let gathered = body.map_frame(move |frame| {
             frame.map_data(|piece| {
                 gatherer.push(&piece);
                 Bytes::new()
