@@ -1,5 +1,7 @@
 //! The replaced deserializer inside the SDK's retries: what each sequence of answers comes to.
 
+use std::time::Duration;
+
 use crate::server::{Answer, ScriptedServer};
 use tailwater_model::ShardId;
 use tailwater_source_dynamodb::{
@@ -68,6 +70,15 @@ async fn answers_that_stay_keep_their_meaning() {
         assert_eq!(served, script.len(), "{name}");
         assert!(error.message.starts_with("GetRecords: ") && error.message.len() < 1100, "{name}: {error}");
     }
+}
+
+#[tokio::test]
+async fn a_body_that_stalls_is_given_up_within_a_minute() {
+    let script = [Answer::stalled(PAGE), Answer::ok(PAGE)];
+    let asked = tokio::time::timeout(Duration::from_secs(60), ask(&script)).await;
+    let (result, served) = asked.expect("the call did not end");
+    let page = result.unwrap_or_else(|error| panic!("{error}"));
+    assert_eq!((page.records.len(), served), (1, 2));
 }
 
 #[tokio::test]

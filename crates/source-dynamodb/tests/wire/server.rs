@@ -2,14 +2,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
-/// One answer, as bytes on the wire. The connection is closed behind it.
+/// As long as a client needs, by far, to see what was just sent to it.
+const SEEN: Duration = Duration::from_millis(200);
+
+/// One answer, as bytes on the wire, and what happens behind it.
 #[derive(Clone)]
-pub struct Answer(Vec<u8>);
+pub struct Answer {
+    bytes: Vec<u8>,
+    then: Then,
+}
+
+#[derive(Clone, Copy)]
+enum Then {
+    /// The connection is closed.
+    Close,
+    /// Nothing more is sent, and the clock that the server shares with its client leaps until the client gives up.
+    Stall,
+}
 
 impl Answer {
     pub fn ok(body: &str) -> Self {
@@ -23,6 +38,11 @@ impl Answer {
     /// Promises the whole body and closes the connection in its middle.
     pub fn truncated(body: &str) -> Self {
         Self::new(200, &body[..body.len() / 2], None, body.len())
+    }
+
+    /// Promises the whole body and falls silent in its middle.
+    pub fn stalled(body: &str) -> Self {
+        Self { then: Then::Stall, ..Self::truncated(body) }
     }
 
     /// Promises and sends more than any page may have.
@@ -41,13 +61,11 @@ impl Answer {
 
     fn new(status: u16, body: &str, crc: Option<u32>, promised: usize) -> Self {
         let crc = crc.map_or(String::new(), |crc| format!("x-amz-crc32: {crc}\r\n"));
-        Self(
-            format!(
-                "HTTP/1.1 {status} Scripted\r\ncontent-type: application/x-amz-json-1.0\r\n{crc}\
-                 x-amzn-requestid: REQUEST-7\r\ncontent-length: {promised}\r\nconnection: close\r\n\r\n{body}"
-            )
-            .into_bytes(),
-        )
+        let text = format!(
+            "HTTP/1.1 {status} Scripted\r\ncontent-type: application/x-amz-json-1.0\r\n{crc}\
+             x-amzn-requestid: REQUEST-7\r\ncontent-length: {promised}\r\nconnection: close\r\n\r\n{body}"
+        );
+        Self { bytes: text.into_bytes(), then: Then::Close }
     }
 }
 
@@ -93,8 +111,16 @@ async fn serve(mut connection: TcpStream, script: &[Answer], served: &AtomicUsiz
     let over = Answer::error(400, "ScriptIsOver");
     let answer = script.get(number).unwrap_or(&over);
     // A client that refuses an answer closes the connection: that is its right.
-    let sent = connection.write_all(&answer.0).await;
-    drop((sent, connection.shutdown().await));
+    let sent = connection.write_all(&answer.bytes).await;
+    match answer.then {
+        Then::Close => drop((sent, connection.shutdown().await)),
+        Then::Stall => {
+            tokio::time::sleep(SEEN).await;
+            tokio::time::pause();
+            drop((sent, connection.read_u8().await));
+            tokio::time::resume();
+        }
+    }
 }
 
 /// Reads the head and the body of a request. False when the client left without one.
