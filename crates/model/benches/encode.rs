@@ -5,7 +5,7 @@ mod orders;
 
 use divan::counter::{BytesCount, ItemsCount};
 use divan::{Bencher, black_box};
-use tailwater_model::{ChangeEvent, fold_by_key, push_event_key, push_plain_change, push_plain_item};
+use tailwater_model::{ChangeEvent, CreationTime, fold_by_key, push_event_key, push_plain_change, push_plain_item};
 
 /// Events of a round.
 const EVENTS: usize = 1_000;
@@ -62,11 +62,12 @@ fn plain_keys(bencher: Bencher<'_, '_>) {
 /// A line of the file and of `stdout`, and a JSON message of Kafka.
 #[divan::bench]
 fn plain_change(bencher: Bencher<'_, '_>) {
-    let (keys, mut key) = (orders::keys(), String::new());
+    let (keys, mut key, mut created) = (orders::keys(), String::new(), CreationTime::default());
     on_events(bencher, move |event, out| {
         key.clear();
         push_event_key(event, &keys, &mut key).expect("a key");
-        push_plain_change(event, "Orders", &key, out).expect("an event");
+        let created_at = created.of(event.source.created_at_ms).rfc_3339().expect("a time");
+        push_plain_change(event, "Orders", &key, created_at, out);
     });
 }
 

@@ -5,6 +5,7 @@
 
 mod batch;
 mod contract;
+mod creation_time;
 mod cursor;
 mod dead_letter_rate;
 mod descent;
@@ -21,11 +22,12 @@ mod scan;
 pub use batch::{Batch, Contact, Counts, DeadLetter, Delivery, Finished, Gap, GapCause, Group, Step};
 pub use contract::{Checkpoints, Committed, Failure, PipelineIdentity, Progress, Sink, Source, StreamIdentity};
 pub use contract::{ShardCheckpoint, ShardProgress, Transform, Trouble, TroubleKind};
+pub use creation_time::{CreationTime, rfc_3339};
 pub use cursor::{JsonCursor, Malformed};
 pub use dead_letter_rate::DeadLetterRate;
 pub use descent::NESTING_DEPTH_MAX;
 pub use event::{Change, ChangeEvent, Images, Rejected, RemoveCause, SourceInfo, ViewType};
-pub use event_json::{push_event_key, push_plain_change, rfc_3339};
+pub use event_json::{push_event_key, push_plain_change};
 pub use fold::{DeleteMode, Folded, fold_by_key};
 pub use item::{Attribute, Attributes, Item, Text, Value};
 pub use key::{Key, KeyAttribute, KeyFault, KeyKind, KeySchema, KeyValue};

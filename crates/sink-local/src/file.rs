@@ -22,7 +22,7 @@ use self::data_file::DataFile;
 use crate::accounting::set_refused_aside;
 use crate::blocking::{BlockingResource, ResourceLost};
 use crate::database::{Access, Fault, begin, connect, not_open};
-use crate::json_lines::{push_change, room_for};
+use crate::json_lines::JsonLines;
 use crate::progress::{Epoch, LaneClaim, Stored, claim_lanes, migrate, open_lane, read_checkpoints, store_group};
 
 /// Where to write to.
@@ -172,10 +172,11 @@ impl Sink for FileLane {
 
     async fn commit(&mut self, mut group: Group) -> Result<Committed, Failure> {
         let mut session = self.session.take().ok_or_else(not_open)?;
-        let (mut lines, mut key) = (room_for(&group), String::new());
+        let mut lines = JsonLines::of(&group, &self.table, &self.keys);
         for batch in &mut group.batches {
-            set_refused_aside(batch, |event| push_change(event, &self.table, &self.keys, &mut key, &mut lines));
+            set_refused_aside(batch, |event| lines.push_change(event));
         }
+        let lines = lines.into_text();
         let stored = store(&mut session, &self.claim, &mut self.data, &group, lines).await;
         let stored = stored.map_err(|fault| fault.into_failure(&self.progress_path))?;
         self.session = Some(session);

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use crate::accounting::{set_refused_aside, total};
 use crate::blocking::BlockingResource;
 use crate::database::not_open;
-use crate::json_lines;
+use crate::json_lines::JsonLines;
 
 /// Makes the lanes. Nothing is claimed from anybody: progress is the process's own.
 pub fn claim_stdout(identity: &PipelineIdentity, keys: &KeySchema) -> Vec<StdoutLane> {
@@ -53,15 +53,13 @@ impl StdoutLane {
 
     /// The lines of a group in the order of its batches.
     fn encode(&self, group: &mut Group) -> (String, Counts) {
-        let (mut lines, mut key) = (json_lines::room_for(group), String::new());
+        let mut lines = JsonLines::of(group, &self.table, &self.keys);
         for batch in &mut group.batches {
-            set_refused_aside(batch, |event| {
-                json_lines::push_change(event, &self.table, &self.keys, &mut key, &mut lines)
-            });
-            batch.dead_letters.iter().for_each(|letter| json_lines::push_dead_letter(letter, &mut lines));
-            batch.gap.iter().for_each(|gap| json_lines::push_gap(gap, &mut lines));
+            set_refused_aside(batch, |event| lines.push_change(event));
+            batch.dead_letters.iter().for_each(|letter| lines.push_dead_letter(letter));
+            batch.gap.iter().for_each(|gap| lines.push_gap(gap));
         }
-        (lines, total(group))
+        (lines.into_text(), total(group))
     }
 
     fn remember(&mut self, moved: BTreeMap<ShardId, Place>, contact: Option<Contact>) {

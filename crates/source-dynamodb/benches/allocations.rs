@@ -5,7 +5,9 @@
 mod pages;
 
 use divan::{AllocProfiler, Bencher, black_box};
-use tailwater_model::{KeyAttribute, KeyKind, KeySchema, ShardId, push_event_key, push_plain_change, push_plain_item};
+use tailwater_model::{
+    CreationTime, KeyAttribute, KeyKind, KeySchema, ShardId, push_event_key, push_plain_change, push_plain_item,
+};
 use tailwater_source_dynamodb::{Decoded, decode_page, page_text};
 
 use pages::{Profile, page};
@@ -53,12 +55,13 @@ fn write_lines(bencher: Bencher<'_, '_>, profile: Profile) {
     let attribute = |name: &str| KeyAttribute { name: name.into(), kind: KeyKind::S };
     let keys = KeySchema { partition: attribute("Id"), sort: Some(attribute("Fecha")) };
     bencher.bench(|| {
-        let (mut out, mut key) = (String::new(), String::new());
+        let (mut out, mut key, mut created) = (String::new(), String::new(), CreationTime::default());
         for record in black_box(&decoded.records) {
             let Decoded::Event(event) = record else { panic!("a record was not decoded") };
             key.clear();
             push_event_key(event, &keys, &mut key).expect("a key");
-            push_plain_change(event, "Orders", &key, &mut out).expect("an event");
+            let created_at = created.of(event.source.created_at_ms).rfc_3339().expect("a time");
+            push_plain_change(event, "Orders", &key, created_at, &mut out);
         }
         out
     });

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use rdkafka::message::{Header as SentHeader, OwnedHeaders};
-use tailwater_model::{Change, ChangeEvent};
+use tailwater_model::{Change, ChangeEvent, CreationTime};
 
 use crate::settings::ChangeHeader;
 
@@ -28,7 +28,7 @@ pub(super) const SHARD: &str = "__shard";
 
 impl ChangeHeader {
     /// The header of an event's messages, tombstones too.
-    pub(super) fn of<'a>(self, event: &'a ChangeEvent, table: &'a str) -> Header<'a> {
+    pub(super) fn of<'a>(self, event: &'a ChangeEvent, table: &'a str, created: &'a CreationTime) -> Header<'a> {
         let source = &event.source;
         let value = match self {
             Self::Operation => operation(&event.change).into(),
@@ -36,7 +36,7 @@ impl ChangeHeader {
             Self::EventId => (&*source.event_id).into(),
             Self::SequenceNumber => source.sequence_number.as_str().into(),
             Self::Snapshot => "false".into(),
-            Self::SourceTime => source.created_at_ms.to_string().into(),
+            Self::SourceTime => created.milliseconds().into(),
             Self::ContentType => "application/json".into(),
         };
         Header { name: self.name(), value }

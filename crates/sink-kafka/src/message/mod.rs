@@ -6,7 +6,8 @@ mod headers;
 mod partition;
 
 use tailwater_model::{
-    Change, ChangeEvent, KeySchema, PipelineIdentity, Rejected, ViewType, push_event_key, push_plain_change,
+    Change, ChangeEvent, CreationTime, KeySchema, PipelineIdentity, Rejected, ViewType, push_event_key,
+    push_plain_change,
 };
 
 use crate::settings::{ChangeHeader, Deletes, Format, KafkaSettings};
@@ -40,12 +41,13 @@ pub(crate) struct Message<'a> {
     pub(crate) headers: Vec<Header<'a>>,
 }
 
-/// Where key and value of an event's messages are written. One is for all events of a group, one after the other: then
+/// Where key, value and time of an event's messages are written. One is for all events of a group, one after the other: then
 /// hardly any of them has to ask for memory.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     key: String,
     value: String,
+    created: CreationTime,
 }
 
 impl Message<'_> {
@@ -113,6 +115,7 @@ impl Encoder {
     ) -> Result<impl Iterator<Item = Message<'a>> + use<'a>, Rejected> {
         room.key.clear();
         room.value.clear();
+        room.created.of(event.source.created_at_ms);
         push_event_key(event, &self.keys, &mut room.key)?;
         let removal = matches!(event.change, Change::Remove { .. });
         let has_value = !(removal && self.deletes == Deletes::Tombstone);
@@ -120,7 +123,7 @@ impl Encoder {
             self.push_value(event, room)?;
         }
         let value = has_value.then_some(room.value.as_bytes());
-        let headers = self.headers.iter().map(|header| header.of(event, &self.table)).collect();
+        let headers = self.headers.iter().map(|header| header.of(event, &self.table, &room.created)).collect();
         // A tombstone is smaller than its event: one check is for both.
         let message = fitting(Message { key: room.key.as_bytes(), value, headers }, message_bytes_max)?;
         let has_tombstone = removal && self.deletes == Deletes::EventAndTombstone;
@@ -130,12 +133,13 @@ impl Encoder {
 
     fn push_value(&self, event: &ChangeEvent, room: &mut Room) -> Result<(), Rejected> {
         match &self.value {
-            ValueForm::Json => push_plain_change(event, &self.table, &room.key, &mut room.value),
-            ValueForm::Dynamodb(frame) => {
-                frame.push_record(event, &mut room.value);
-                Ok(())
+            ValueForm::Json => {
+                let created_at = room.created.rfc_3339()?;
+                push_plain_change(event, &self.table, &room.key, created_at, &mut room.value);
             }
+            ValueForm::Dynamodb(frame) => frame.push_record(event, &mut room.value),
         }
+        Ok(())
     }
 }
 
