@@ -21,8 +21,6 @@ const DESCRIBE_SPACING_MIN: Duration = Duration::from_millis(200);
 const LISTING_PAGES_MAX: usize = 1_000;
 /// Tries for one page of a listing: a listing that began anew after each throttled page would never be complete.
 const PAGE_TRIES_MAX: u32 = 5;
-/// Ends whose children are asked for one by one. When more shards end at once, one complete listing is cheaper.
-const CHILD_QUESTIONS_MAX: usize = 4;
 /// First wait for children that are not listed yet; they may come up to a minute late.
 const LEAF_LISTING_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// "Not found" answers in a row that say that the stream is gone.
@@ -39,6 +37,7 @@ impl DiscoveryTask {
             last_listing: Instant::now(),
             next_listing: Instant::now(),
             leaf_interval: LEAF_LISTING_INTERVAL_MIN,
+            listing_pages: 1,
             retry: RetryDelay::new(),
             not_found: 0,
             warnings: WarnRate::default(),
@@ -76,6 +75,8 @@ struct Discovery<A> {
     last_listing: Instant,
     next_listing: Instant,
     leaf_interval: Duration,
+    /// Of the last complete listing: as many questions for children cost the same.
+    listing_pages: usize,
     retry: RetryDelay,
     not_found: u32,
     warnings: WarnRate,
@@ -114,13 +115,14 @@ impl<A: StreamApi> Discovery<A> {
         self.last_call = Some(Instant::now());
     }
 
+    /// One by one, or with a complete listing when that takes fewer calls.
     async fn ask_for_children(&mut self) {
         let parents = self.shared.graph(|graph| graph.take_children_needed());
         if !parents.is_empty() {
             // A new end: the waits that have grown for older ones are not its own.
             self.leaf_interval = LEAF_LISTING_INTERVAL_MIN;
         }
-        if parents.len() > CHILD_QUESTIONS_MAX {
+        if parents.len() > self.listing_pages {
             self.next_listing = Instant::now();
             return;
         }
@@ -189,13 +191,14 @@ impl<A: StreamApi> Discovery<A> {
         let mut shards = Vec::new();
         let mut after: Option<ShardId> = None;
         let mut disabled = false;
-        for _ in 0..LISTING_PAGES_MAX {
+        for page_number in 1..=LISTING_PAGES_MAX {
             match self.page(after.as_ref()).await {
                 Ok(mut page) => {
                     self.shared.graph(|graph| graph.merge_listing(number, false, page.disabled, &page.shards));
                     shards.append(&mut page.shards);
                     disabled |= page.disabled;
                     if page.last_evaluated.is_none() {
+                        self.listing_pages = page_number;
                         return (shards, disabled, Ok(()));
                     }
                     // An end need not wait for all the other pages.

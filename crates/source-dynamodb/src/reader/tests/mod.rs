@@ -124,6 +124,25 @@ async fn a_reopen_reads_again_what_was_not_durable() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn ends_at_once_are_one_listing_where_that_is_one_call() {
+    let fake = Fake::new(vec![("a", open(2)), ("b", open(2)), ("c", open(2))]);
+    fake.stream().page_shards = 100;
+    let follow = ReaderSettings { until_tip: None, discovery_interval: 60 * MINUTE, ..settings() };
+    let mut run = Run::open(&fake, 1, follow).await;
+    run.run(5 * MINUTE).await.expect("no trouble");
+    fake.stream().trace.clear();
+    for (parent, heir) in [("a", "d"), ("b", "e"), ("c", "f")] {
+        fake.change(parent, |shard| shard.closed = true);
+        fake.stream().shards.insert(id(heir), FakeShard { closed: false, ..child(parent, 2) });
+    }
+    run.run(MINUTE).await.expect("no trouble");
+    for heir in ["d", "e", "f"] {
+        assert_eq!(run.read(heir), until(2), "{heir}");
+    }
+    assert_eq!((fake.calls("DescribeStream"), fake.calls("ShardFilter")), (1, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_iterator_held_too_long_is_renewed_from_our_own_position() {
     let fake = Fake::new(vec![("a", open(7))]);
     let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: None, ..settings() }).await;
