@@ -119,3 +119,17 @@ fn hunt(copy: &Path, bug: &Planted) -> Result<Option<String>> {
     })?;
     Ok(found)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bug_can_be_planted() {
+        for bug in bugs(&[]).expect("the bugs") {
+            let mut git = Command::new("git");
+            git.current_dir(workspace::root()).args(["apply", "--check"]).arg(&bug.patch);
+            command::run_quietly(&mut git).unwrap_or_else(|error| panic!("{}: write it anew: {error:#}", bug.name));
+        }
+    }
+}
