@@ -7,9 +7,10 @@ use anyhow::{Context, Result};
 use aws_credential_types::Credentials;
 use aws_sdk_dynamodbstreams::config::{BehaviorVersion, Region};
 use aws_sdk_dynamodbstreams::types::{AttributeValue, Record, ShardIteratorType};
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Map, Value, json};
-use tailwater_simulation::replay::STREAM_ARN;
+use tailwater_simulation::replay::{STREAM_ARN, TABLE};
 
 use crate::process::cpu_seconds;
 
@@ -34,12 +35,22 @@ pub async fn read(endpoint: &str, pages: u64) -> Result<Textbook> {
 }
 
 /// The same into a topic of Kafka: a future for each message, all of a page awaited before the next one is asked for.
-pub async fn produce(endpoint: &str, pages: u64, producer: &FutureProducer, topic: &str) -> Result<Textbook> {
+pub async fn produce(
+    endpoint: &str,
+    pages: u64,
+    producer: &FutureProducer,
+    topic: &str,
+    with_headers: bool,
+) -> Result<Textbook> {
     each_page(endpoint, pages, async |records: &[Record]| {
         let mut deliveries = Vec::with_capacity(records.len());
         for record in records {
             let (key, value) = (serde_json::to_vec(&key(record))?, serde_json::to_vec(&line(record))?);
-            let sent = producer.send_result(FutureRecord::to(topic).key(&key).payload(&value));
+            let mut message = FutureRecord::to(topic).key(&key).payload(&value);
+            if with_headers {
+                message = message.headers(headers(record));
+            }
+            let sent = producer.send_result(message);
             deliveries.push(sent.map_err(|(error, _)| error)?);
         }
         for delivery in deliveries {
@@ -80,6 +91,24 @@ async fn each_page(endpoint: &str, pages: u64, mut take: impl AsyncFnMut(&[Recor
 
 fn key(record: &Record) -> Value {
     record.dynamodb().map_or(Value::Null, |change| plain_map(change.keys()))
+}
+
+/// The headers that our sink sends by default.
+fn headers(record: &Record) -> OwnedHeaders {
+    let change = record.dynamodb();
+    let created = change.and_then(|change| change.approximate_creation_date_time());
+    let created_ms = created.and_then(|time| time.to_millis().ok()).unwrap_or_default().to_string();
+    [
+        ("__op", record.event_name().map_or("", |name| name.as_str())),
+        ("__table", TABLE),
+        ("__event_id", record.event_id().unwrap_or_default()),
+        ("__seq", change.and_then(|change| change.sequence_number()).unwrap_or_default()),
+        ("__snapshot", "false"),
+        ("__source_ts_ms", &created_ms),
+        ("content-type", "application/json"),
+    ]
+    .into_iter()
+    .fold(OwnedHeaders::new(), |headers, (key, value)| headers.insert(Header { key, value: Some(value) }))
 }
 
 fn line(record: &Record) -> Value {

@@ -34,7 +34,7 @@ struct Case {
     broker: Kind,
     delivery: &'static str,
     compression: &'static str,
-    /// Whether the messages have all headers or none. Those of the textbook's loop have none.
+    /// Whether the messages of all producers have the sink's seven headers or none.
     headers: bool,
 }
 
@@ -106,7 +106,8 @@ fn measure(bench: &Bench, brokers: &str, topics: &Topics, case: &Case, messages:
     let bare = bare::produce(brokers, &topics.bare, case, messages.to_vec())?;
     let producer = bare::config(brokers, case.compression).create()?;
     let pages = bench.pick(40, 1);
-    let textbook = bench.runtime.block_on(textbook::produce(&server.endpoint, pages, &producer, &topics.textbook))?;
+    let produced = textbook::produce(&server.endpoint, pages, &producer, &topics.textbook, case.headers);
+    let textbook = bench.runtime.block_on(produced)?;
     let mut figures = carried(ours.records, ours.wall_s, ours.cpu_s);
     let messages = messages.len() as f64;
     let textbook_cpu_us = textbook.cpu_s * 1e6 / textbook.records as f64;
