@@ -26,7 +26,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for the first byte of an answer.
 const READ_TIMEOUT: Duration = Duration::from_secs(15);
 /// Longest duration of one attempt with its whole body (a page has about 1 MB). It takes the place of the SDK's watch on
-/// bodies that stall, which costs 4 % of an idle poll.
+/// bodies that stall, which costs 3 % of an idle poll.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The SDK tries once more for a hiccup; waiting for longer troubles is the reader's, or retries would multiply. With the
 /// longest attempt and the longest delay that bounds the whole call to a minute, and a timer for that would be one more
