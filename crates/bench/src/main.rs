@@ -1,10 +1,8 @@
-//! `tailwater-bench`: whole pipelines against a replay and real servers, beside the barest loop that does the same.
-//! `cargo x bench` builds and starts it.
+//! `tailwater-bench`: what the crates measure of themselves, and whole pipelines against a replay and real servers, beside the
+//! barest loop that does the same. `cargo x bench` builds and starts it.
 //!
 //! The replay server has a process of its own and so has the pipeline, which is the shipped program with a file that is
 //! written here: what is measured is what users run. What is compared runs in turn with it, in the same run.
-//!
-//! Deliberately absent: what one function costs; the crates' own benchmarks have that.
 #![expect(clippy::print_stderr, reason = "a command line tool tells its last error by printing it")]
 #![expect(clippy::disallowed_methods, reason = "it measures in real time")]
 
@@ -21,6 +19,7 @@ mod files;
 mod hand_over;
 mod helper;
 mod idle;
+mod inner;
 mod kafka;
 mod latency;
 mod local;
@@ -48,7 +47,8 @@ use crate::server::ServeArguments;
 type Benchmark = (&'static str, &'static str, fn(&mut Bench) -> Result<()>);
 
 /// All the benchmarks in the order in which they run.
-const BENCHMARKS: [Benchmark; 12] = [
+const BENCHMARKS: [Benchmark; 13] = [
+    ("inner", "decoding, encoders, transforms, commits, each alone", inner::run),
     ("e2e-null", "source to /dev/null as JSON lines, beside the SDK's types and serde_json", local::null),
     ("e2e-shards", "source to /dev/null from few and from many shards", local::shards),
     ("processors", "source to /dev/null on one processor and on two", local::processors),

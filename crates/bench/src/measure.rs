@@ -76,15 +76,7 @@ impl Bench {
     }
 
     fn note(&mut self, case: &str, runs: &[Figures]) {
-        let names: Vec<&'static str> =
-            runs.iter().flatten().map(|(name, _)| *name).fold(Vec::new(), |mut names, name| {
-                if !names.contains(&name) {
-                    names.push(name);
-                }
-                names
-            });
-        let of = |name| runs.iter().flatten().filter(|(figure, _)| *figure == name).map(|(_, value)| *value).collect();
-        let all: Vec<Vec<f64>> = names.iter().map(|name| of(*name)).collect();
+        let (names, all) = by_name(runs);
         if self.shown != names {
             tell!(
                 "{:<24} {}",
@@ -99,6 +91,12 @@ impl Bench {
             .map(|(name, values)| format!("{:>width$}", told(median(values)), width = width(name)))
             .collect();
         tell!("{case:<24} {}", shown.join(" "));
+        self.note_told(case, runs);
+    }
+
+    /// Notes what was already shown.
+    pub fn note_told(&mut self, case: &str, runs: &[Figures]) {
+        let (names, all) = by_name(runs);
         let figures: Map<String, Value> = names
             .iter()
             .zip(&all)
@@ -115,6 +113,19 @@ impl Bench {
         let all = json!({"machine": machine::describe(), "quick": self.scale == Scale::Quick, "rows": self.rows});
         Ok(std::fs::write(path, serde_json::to_string_pretty(&all)?)?)
     }
+}
+
+/// The names in the order in which they came first, and the values of each.
+fn by_name(runs: &[Figures]) -> (Vec<&'static str>, Vec<Vec<f64>>) {
+    let mut names: Vec<&'static str> = Vec::new();
+    for (name, _) in runs.iter().flatten() {
+        if !names.contains(name) {
+            names.push(name);
+        }
+    }
+    let of = |name| runs.iter().flatten().filter(|(figure, _)| *figure == name).map(|(_, value)| *value).collect();
+    let all = names.iter().map(|name| of(*name)).collect();
+    (names, all)
 }
 
 fn width(name: &str) -> usize {
