@@ -1,4 +1,5 @@
-//! `cargo x bench`: the instructions of the hottest paths, as `cargo x counts` holds them; then whole pipelines.
+//! `cargo x bench`: the instructions of the hottest paths, as `cargo x counts` holds them; then single functions and whole
+//! pipelines.
 
 use anyhow::Result;
 

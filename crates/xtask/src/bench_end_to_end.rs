@@ -1,4 +1,4 @@
-//! The benchmarks of whole pipelines: builds the shipped program and `tailwater-bench`, and starts servers where needed.
+//! All benchmarks but the counts: builds the shipped program and `tailwater-bench`, and starts servers where needed.
 
 use anyhow::Result;
 

@@ -101,8 +101,8 @@ enum XtaskCommand {
     },
     /// Let Tailwater and what one would take in its place read the same replay, and compare them.
     Peers,
-    /// Measure: the instructions of the hottest paths (`counts`), and whole pipelines against a replay (`e2e-kafka`, `idle`, …; an
-    /// unknown name is answered with all of them).
+    /// Measure: the instructions of the hottest paths (`counts`), single functions (`inner`), and whole pipelines against a replay
+    /// (`e2e-kafka`, `idle`, …; an unknown name is answered with all of them).
     Bench {
         /// Which benchmarks; none named means all.
         names: Vec<String>,

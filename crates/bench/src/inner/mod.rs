@@ -20,7 +20,7 @@ pub fn run(bench: &mut Bench) -> Result<()> {
     for package in PACKAGES {
         let package = format!("tailwater-{package}");
         let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-        cargo.args(["bench", "--quiet", "--package", &package, "--"]).args(bench.pick(&[][..], &QUICK));
+        cargo.args(["bench", "--package", &package, "--"]).args(bench.pick(&[][..], &QUICK));
         let mut process = cargo.stdout(Stdio::piped()).spawn().context("cargo")?;
         let output = process.stdout.take().context("a piped output is there once")?;
         let mut table = DivanTable::default();
