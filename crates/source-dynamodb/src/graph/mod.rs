@@ -276,9 +276,13 @@ impl ShardGraph {
         if let Some(parent) = &parent {
             self.children.entry(parent.clone()).or_default().insert(id.clone());
         }
+        // It began when its parent ended: a process that stood still between the two finds it long after.
+        let ended =
+            parent.as_ref().and_then(|parent| self.shards.get(parent)).filter(|parent| parent.read == Position::End);
+        let heard_at = ended.map_or(self.listings.begun_at, |parent| parent.heard_at);
         let mut shard = Shard::new(parent, lane);
         shard.seen_at_listing = self.listings.begun;
-        shard.heard_at = self.listings.begun_at;
+        shard.heard_at = heard_at;
         shard.seen_before_known = !self.known;
         self.shards.insert(id, shard);
     }

@@ -54,7 +54,8 @@ pub(super) struct Shard {
     pub stopped: bool,
     /// A page of it was read, perhaps an empty one: from then on its beginning is ours.
     pub polled: bool,
-    /// When it was last heard of, after the moment that listings are timed from: found, or read.
+    /// When it was last heard of, after the moment that listings are timed from: found, or read. Of a child of an ended shard
+    /// that is when its parent was, until it is read.
     pub heard_at: Duration,
     /// The reader saw nothing but empty pages for a while.
     pub quiet: bool,

@@ -98,6 +98,21 @@ fn rule_5_of_a_shard_that_was_not_read_for_too_long() {
 }
 
 #[test]
+fn a_child_is_heard_of_when_its_parent_ends() {
+    let mut world = Fixture::fresh(OnGap::Continue);
+    world.list(&["A"]);
+    let ended = world.now + Duration::from_secs(7);
+    world.graph.heard(&id("A"), ended);
+    world.read("A", Some(1), true);
+    // The process stands still, and then goes on.
+    world.list_after(2 * ABSENCE_MAX, &["A.", "B<A"]);
+    assert_eq!(world.graph.heard_at(&id("B")), ended, "what was trimmed meanwhile is lost");
+    world.graph.too_late(&id("B"), world.now);
+    world.steps();
+    assert_eq!(world.causes(), [GapCause::Away]);
+}
+
+#[test]
 fn rule_1_trimmed() {
     for on_gap in [OnGap::Stop, OnGap::Continue] {
         let mut world = Fixture::fresh(on_gap);
