@@ -9,7 +9,7 @@ use crate::event::Rejected;
 static TIMES: DateTimePrinter = DateTimePrinter::new().precision(Some(3));
 
 /// The creation time of an event in text, kept for the events behind it: a stream counts seconds, so most of them have the
-/// same, and printing it costs as much as a small image.
+/// same.
 #[derive(Debug, Default)]
 pub struct CreationTime {
     ms: i64,

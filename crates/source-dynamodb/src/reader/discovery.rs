@@ -134,6 +134,8 @@ impl<A: StreamApi> Discovery<A> {
                 Err(error) => {
                     debug!(%parent, %error, "children of an ended shard not answered, listing all shards instead");
                     self.next_listing = Instant::now();
+                    // The listing shows the children of the others, too: a service that is away is not asked for each.
+                    return;
                 }
             }
         }
