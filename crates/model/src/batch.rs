@@ -4,6 +4,7 @@ use bytestring::ByteString;
 
 use crate::event::{ChangeEvent, Rejected, SourceInfo};
 use crate::position::{Advance, Position, SequenceNumber, ShardId};
+use crate::service_time::ServiceTime;
 
 /// A run of change events of one shard together with the step that it stands for. Filtering, routing and
 /// dead-lettering change the events and never the step (I5).
@@ -13,6 +14,9 @@ pub struct Batch {
     pub shard: ShardId,
     /// What becomes durable together with the events.
     pub step: Step,
+    /// The moment up to which everything that was written to this shard is handed out once this batch is. Stored with the
+    /// step; nothing leaves what is stored.
+    pub read_until: Option<ServiceTime>,
     /// The events in stream order. May be empty: an empty closed shard still has a step.
     pub events: Vec<ChangeEvent>,
     /// Records that could not become or stay events.
@@ -36,8 +40,11 @@ pub enum Step {
         /// Where it stands from now on: `Start`, or `End` for a shard that the user chose to leave out.
         position: Position,
     },
-    /// The shard moves on. `from` equal to `to` is a step that only carries a gap.
+    /// The shard moves on. `from` equal to `to` is a step that carries only a gap, or how far in time the shard was read.
     Advance(Advance),
+    /// A drained shard has left the listing and its children have begun: its progress is removed. Applies only where `End`
+    /// is stored.
+    Forget,
 }
 
 /// Accounting of a batch or of a shard: `read = written + filtered + dead_lettered + suppressed` (I9).
@@ -113,6 +120,11 @@ pub struct Gap {
     pub cause: GapCause,
     /// The last position that is known to be complete: the loss begins after it.
     pub after: Position,
+    /// Everything that was created before this moment was carried: the loss begins after it. Nothing where nobody knows. With
+    /// stream, shard, cause and `after` it says which gap this is.
+    pub since: Option<ServiceTime>,
+    /// When the gap was found: what was created later is not lost.
+    pub until: ServiceTime,
     /// One sentence for the operator.
     pub detail: String,
     /// Whether the pipeline stops here (`on_gap = "stop"`) or goes on.
@@ -132,7 +144,7 @@ pub enum GapCause {
     UnknownParent,
     /// A new shard has no parent although the stream was listed completely before.
     Orphan,
-    /// The pipeline was away for longer than the stream keeps records with certainty.
+    /// The shard was not read for longer than the stream keeps records with certainty.
     Away,
     /// The table has another stream than the one that the progress belongs to.
     StreamReplaced,
@@ -153,14 +165,6 @@ impl GapCause {
     }
 }
 
-/// The source was reached and its stream listed completely. Stored by the lane that carries it, so that the next start
-/// knows how long nobody looked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Contact {
-    /// All shards of the first complete listing are stored: from now on an unknown parent is a gap.
-    pub stream_known: bool,
-}
-
 /// What a source answers when it is asked for more.
 #[derive(Debug)]
 #[expect(
@@ -170,8 +174,8 @@ pub struct Contact {
 pub enum Delivery {
     /// Events and a step.
     Batch(Batch),
-    /// Proof of contact.
-    Contact(Contact),
+    /// Every shard of the first complete listing, which began at this moment, is stored.
+    StreamKnown(ServiceTime),
     /// There is nothing more to come.
     Finished(Finished),
 }
@@ -190,14 +194,15 @@ pub enum Finished {
 pub struct Group {
     /// In the order in which the source gave them: the steps of a shard follow one another.
     pub batches: Vec<Batch>,
-    /// Proof of contact to store with them.
-    pub contact: Option<Contact>,
+    /// Every shard of the first complete listing, which began at this moment, is stored. The sink keeps it, and removes the
+    /// progress of the pipeline's earlier streams.
+    pub known_since: Option<ServiceTime>,
 }
 
 impl Group {
     /// Nothing to commit.
     pub fn is_empty(&self) -> bool {
-        self.batches.is_empty() && self.contact.is_none()
+        self.batches.is_empty() && self.known_since.is_none()
     }
 
     /// Events in all batches.

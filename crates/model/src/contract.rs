@@ -1,13 +1,14 @@
 //! The contract between source, transforms, lane loop and sink.
 
+use std::collections::BTreeSet;
 use std::future::Future;
-use std::time::Duration;
 
 use thiserror::Error;
 
 use crate::batch::{Counts, Delivery, Group, Step};
 use crate::event::{ChangeEvent, Rejected};
 use crate::position::{Position, ShardId};
+use crate::service_time::ServiceTime;
 
 /// Reads one lane of a stream.
 pub trait Source: Send {
@@ -21,6 +22,10 @@ pub trait Source: Send {
 
     /// These steps, in this order, are durable now.
     fn committed(&mut self, steps: &[(ShardId, Step)]);
+
+    /// The lane's session has ended in trouble. Everything read but not durable is forgotten, and the room that it took is
+    /// free for the other lanes, however long it takes until the lane opens again (I6).
+    fn close(&mut self);
 }
 
 /// Changes, drops or multiplies events. Pure: no I/O, no clock, no state.
@@ -57,12 +62,19 @@ pub struct Committed {
 pub struct Progress {
     /// The shards of this lane.
     pub shards: Vec<ShardProgress>,
-    /// All shards of a first complete listing were stored once.
-    pub stream_known: bool,
-    /// Time since the last stored contact with the stream, by the sink's clock; nothing when there was none.
-    pub since_contact: Option<Duration>,
-    /// The ARN of another stream of the same table that this pipeline read before and that is not this one.
-    pub previous_stream: Option<String>,
+    /// When the first complete listing began of which every shard was stored; nothing before that.
+    pub known_since: Option<ServiceTime>,
+    /// The stream of the same table that this pipeline read last and that is not this one.
+    pub previous_stream: Option<PreviousStream>,
+}
+
+/// A stream that another one has replaced.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PreviousStream {
+    /// Its ARN.
+    pub stream_arn: String,
+    /// The moment up to which it was read as a whole; nothing when nobody knows.
+    pub read_until: Option<ServiceTime>,
 }
 
 /// What is durable for one shard.
@@ -74,6 +86,18 @@ pub struct ShardProgress {
     pub parent: Option<ShardId>,
     /// How far it was carried.
     pub position: Position,
+    /// How far in time it was read. Nothing in progress that was stored before this was kept.
+    pub read_until: Option<ServiceTime>,
+}
+
+/// How far in time a stream was read as a whole: the earliest moment of its undrained shards, and of the drained ones whose
+/// children are not known. Nothing when one of them does not say, or when there is none.
+pub fn least_read_until(shards: &[ShardProgress]) -> Option<ServiceTime> {
+    let parents: BTreeSet<&ShardId> = shards.iter().filter_map(|shard| shard.parent.as_ref()).collect();
+    let counts = |shard: &&ShardProgress| shard.position != Position::End || !parents.contains(&shard.shard);
+    let mut moments = shards.iter().filter(counts).map(|shard| shard.read_until);
+    let first = moments.next()??;
+    moments.try_fold(first, |least, moment| Some(least.min(moment?)))
 }
 
 /// The stream that progress belongs to.
@@ -122,6 +146,8 @@ pub struct ShardCheckpoint {
     pub lane: u32,
     /// How far it was carried.
     pub position: Position,
+    /// How far in time it was read; nothing when nobody knows.
+    pub read_until: Option<ServiceTime>,
     /// What was read and what became of it.
     pub counts: Counts,
     /// When the row last changed, RFC 3339 by the sink's clock.

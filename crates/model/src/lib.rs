@@ -18,10 +18,11 @@ mod number;
 mod plain_json;
 mod position;
 mod scan;
+mod service_time;
 
-pub use batch::{Batch, Contact, Counts, DeadLetter, Delivery, Finished, Gap, GapCause, Group, Step};
+pub use batch::{Batch, Counts, DeadLetter, Delivery, Finished, Gap, GapCause, Group, Step};
 pub use contract::{Checkpoints, Committed, Failure, PipelineIdentity, Progress, Sink, Source, StreamIdentity};
-pub use contract::{ShardCheckpoint, ShardProgress, Transform, Trouble, TroubleKind};
+pub use contract::{PreviousStream, ShardCheckpoint, ShardProgress, Transform, Trouble, TroubleKind, least_read_until};
 pub use creation_time::{CreationTime, rfc_3339};
 pub use cursor::{JsonCursor, Malformed};
 pub use dead_letter_rate::DeadLetterRate;
@@ -34,3 +35,4 @@ pub use key::{Key, KeyAttribute, KeyFault, KeyKind, KeySchema, KeyValue};
 pub use number::{Number, NumberFault};
 pub use plain_json::{push_plain_item, push_plain_key, push_quoted};
 pub use position::{Advance, Position, PositionFault, SequenceNumber, SequenceNumberFault, ShardId};
+pub use service_time::ServiceTime;
