@@ -17,6 +17,8 @@ mod pacing;
 mod schedule;
 mod shard_reader;
 mod status;
+#[cfg(test)]
+mod tests;
 mod trouble;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
