@@ -3,11 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailwater_model::{Batch, Contact, DeadLetter, Group, Transform};
+use tailwater_model::{Batch, DeadLetter, Group, ServiceTime, Transform};
 use tokio::time::Instant;
 
 /// The transforms of a pipeline, in order.
 pub(crate) type Transforms = Arc<Vec<Box<dyn Transform>>>;
+
+/// Most batches of a group, those without events too: a step takes a row of the sink.
+const GROUP_BATCHES_MAX: usize = 1_000;
 
 /// Bounds of a group (I6).
 #[derive(Clone, Copy, Debug)]
@@ -34,7 +37,10 @@ impl Collecting {
 
     /// Whether another batch may come in. The last one may overshoot the bounds: a page is never cut.
     pub(crate) fn has_room(&self) -> bool {
-        self.events < self.limits.events_max && self.bytes < self.limits.bytes_max && !self.has_stop_gap()
+        self.events < self.limits.events_max
+            && self.bytes < self.limits.bytes_max
+            && self.group.batches.len() < GROUP_BATCHES_MAX
+            && !self.has_stop_gap()
     }
 
     /// When the group is to be committed even if it is not full; nothing while it is empty.
@@ -51,9 +57,8 @@ impl Collecting {
         self.begin_delay();
     }
 
-    pub(crate) fn contact(&mut self, contact: Contact) {
-        let known = self.group.contact.is_some_and(|before| before.stream_known);
-        self.group.contact = Some(Contact { stream_known: contact.stream_known || known });
+    pub(crate) fn stream_known(&mut self, since: ServiceTime) {
+        self.group.known_since = Some(since);
         self.begin_delay();
     }
 

@@ -61,6 +61,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
                 Err(Failure::Halt(trouble)) => return Err(trouble),
                 // I7: whatever happened, opening again is the only recovery.
                 Err(Failure::Reopen(trouble)) => {
+                    self.source.close();
                     let wait = delay.next();
                     warn!(
                         lane = self.number,
@@ -177,7 +178,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
 fn accept(delivery: Delivery, collecting: &mut Collecting) -> Option<Finished> {
     match delivery {
         Delivery::Batch(batch) => collecting.push(batch),
-        Delivery::Contact(contact) => collecting.contact(contact),
+        Delivery::StreamKnown(since) => collecting.stream_known(since),
         Delivery::Finished(finished) => return Some(finished),
     }
     None

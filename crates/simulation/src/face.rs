@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use fastrand::Rng;
-use tailwater_model::{SequenceNumber, ShardId};
-use tailwater_source_dynamodb::{ApiError, ApiErrorKind, IteratorStart, ListedShard, RecordPage};
+use tailwater_model::{SequenceNumber, ServiceTime, ShardId};
+use tailwater_source_dynamodb::{ApiError, ApiErrorKind, Dated, IteratorStart, ListedShard, RecordPage};
 use tailwater_source_dynamodb::{ShardIterator, ShardListing, StreamApi, api_error, decode_page, page_text};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
@@ -39,6 +39,11 @@ impl VirtualClock {
     /// The time now.
     pub fn now_ms(&self) -> i64 {
         self.started_ms + self.elapsed_ms()
+    }
+
+    /// What a `Date` header says now: whole seconds.
+    fn date(&self) -> ServiceTime {
+        ServiceTime::from_ms(self.now_ms().div_euclid(1000) * 1000)
     }
 
     /// Milliseconds since the world began.
@@ -267,12 +272,12 @@ impl SimulatedStream {
         answer
     }
 
-    /// One call, there and back.
+    /// One call, there and back, with the second in which it was answered.
     async fn call<T: Send>(
         &self,
         operation: &'static str,
         act: impl FnOnce(&mut Service, i64) -> Result<T, ServiceError> + Send,
-    ) -> Result<T, ApiError> {
+    ) -> Result<Dated<T>, ApiError> {
         self.seam.pass().await;
         let (there, hangs, error) = {
             let mut network = lock(&self.network);
@@ -287,6 +292,7 @@ impl SimulatedStream {
         let answer = match error {
             Some(error) => Err(error),
             None => act(&mut lock(&self.service), self.clock.now_ms())
+                .map(|answer| Dated { answer, date: self.clock.date() })
                 .map_err(|error| api_error(operation, &error.wire_type(), &error.message, error.status)),
         };
         let (back, lost) = {
@@ -303,29 +309,31 @@ impl SimulatedStream {
         if lost { Err(transient(operation, "connection reset")) } else { answer }
     }
 
-    async fn describe(&self, request: DescribeStream) -> Result<ShardListing, ApiError> {
-        let answer = self.call("DescribeStream", move |service, now| service.describe_stream(now, &request)).await?;
+    async fn describe(&self, request: DescribeStream) -> Result<Dated<ShardListing>, ApiError> {
+        let call = self.call("DescribeStream", move |service, now| service.describe_stream(now, &request));
+        let Dated { answer, date } = call.await?;
         let shards = answer.shards.into_iter().map(|shard| ListedShard {
             shard: ShardId::new(&shard.id),
             parent: shard.parent.as_deref().map(ShardId::new),
             closed: shard.ending.is_some(),
         });
-        Ok(ShardListing {
+        let listing = ShardListing {
             shards: shards.collect(),
             last_evaluated: answer.last_evaluated.as_deref().map(ShardId::new),
             disabled: answer.status == StreamStatus::Disabled,
-        })
+        };
+        Ok(Dated { answer: listing, date })
     }
 }
 
 impl StreamApi for SimulatedStream {
-    async fn list_shards(&self, stream_arn: &str, after: Option<&ShardId>) -> Result<ShardListing, ApiError> {
+    async fn list_shards(&self, stream_arn: &str, after: Option<&ShardId>) -> Result<Dated<ShardListing>, ApiError> {
         let exclusive_start = after.map(ShardId::to_string);
         let stream_arn = stream_arn.to_owned();
         self.describe(DescribeStream { stream_arn, limit: None, exclusive_start, children_of: None }).await
     }
 
-    async fn list_children(&self, stream_arn: &str, parent: &ShardId) -> Result<ShardListing, ApiError> {
+    async fn list_children(&self, stream_arn: &str, parent: &ShardId) -> Result<Dated<ShardListing>, ApiError> {
         let children_of = Some(parent.to_string());
         let stream_arn = stream_arn.to_owned();
         self.describe(DescribeStream { stream_arn, limit: None, exclusive_start: None, children_of }).await
@@ -349,16 +357,17 @@ impl StreamApi for SimulatedStream {
             sequence_number: sequence_number.map(SequenceNumber::to_string),
         };
         let call = self.call("GetShardIterator", move |service, now| service.get_shard_iterator(now, &request));
-        self.of_shard(shard, call).await.map(ShardIterator)
+        self.of_shard(shard, call).await.map(|iterator| ShardIterator(iterator.answer))
     }
 
-    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RecordPage, ApiError> {
+    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<Dated<RecordPage>, ApiError> {
         let iterator = iterator.0.clone();
         let page = async {
-            let body = self.call("GetRecords", move |service, now| service.get_records(now, &iterator, None)).await?;
+            let call = self.call("GetRecords", move |service, now| service.get_records(now, &iterator, None));
+            let Dated { answer: body, date } = call.await?;
             let body = lock(&self.network).broken_body(body);
             let page = page_text(body.as_bytes()).and_then(|text| decode_page(text, shard));
-            page.map_err(|fault| transient("GetRecords", &fault.to_string()))
+            page.map(|answer| Dated { answer, date }).map_err(|fault| transient("GetRecords", &fault.to_string()))
         };
         self.of_shard(shard, page).await
     }

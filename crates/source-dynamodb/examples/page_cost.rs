@@ -64,7 +64,7 @@ async fn tailwater(endpoint: &str, times: usize) -> Outcome {
     let mut out = String::new();
     for _ in 0..times {
         out.clear();
-        push_lines(&api.get_records(&shard, &iterator).await?.records, &mut out)?;
+        push_lines(&api.get_records(&shard, &iterator).await?.answer.records, &mut out)?;
     }
     println!("{} bytes", out.len());
     Ok(())
@@ -75,7 +75,7 @@ async fn idle(endpoint: &str, times: usize) -> Outcome {
     let api = client(endpoint).await?;
     let (shard, iterator) = (ShardId::new("shard"), ShardIterator(IDLE.into()));
     for _ in 0..times {
-        if !api.get_records(&shard, &iterator).await?.records.is_empty() {
+        if !api.get_records(&shard, &iterator).await?.answer.records.is_empty() {
             return Err("records where none should be".into());
         }
     }

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use tailwater_model::{Delivery, Progress, ShardId, Source, StreamIdentity};
+use tailwater_model::{Delivery, Progress, ServiceTime, ShardId, Source, StreamIdentity};
 use tailwater_source_dynamodb::{
-    ApiError, ApiErrorKind, IteratorStart, ListedShard, OnGap, ReaderSettings, RecordPage, ShardIterator, ShardListing,
-    StartAt, StreamApi, decode_page, open_stream, page_text,
+    ApiError, ApiErrorKind, Dated, IteratorStart, ListedShard, OnGap, ReaderSettings, RecordPage, ShardIterator,
+    ShardListing, StartAt, StreamApi, decode_page, open_stream, page_text,
 };
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -19,7 +19,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let (shards, pages) = (shards?, pages?);
     let stream = StreamIdentity { table: "Orders".into(), table_id: "id".into(), stream_arn: "arn".into() };
-    let mut reader = open_stream(InMemory { shards }, stream, 1, settings()).pop().ok_or("no reader")?;
+    let (mut readers, _) = open_stream(InMemory { shards }, stream, 1, settings());
+    let mut reader = readers.pop().ok_or("no reader")?;
     reader.open(&Progress::default()).await?;
     let mut read = 0;
     while read < pages {
@@ -34,7 +35,7 @@ fn settings() -> ReaderSettings {
     ReaderSettings {
         start: StartAt::TrimHorizon,
         on_gap: OnGap::Stop,
-        until_tip: None,
+        until_tip: false,
         poll_interval_min: Duration::from_millis(200),
         poll_interval_max: Duration::from_secs(1),
         fetch_slots: 16,
@@ -51,32 +52,37 @@ struct InMemory {
 }
 
 impl StreamApi for InMemory {
-    async fn list_shards(&self, _: &str, _: Option<&ShardId>) -> Result<ShardListing, ApiError> {
+    async fn list_shards(&self, _: &str, _: Option<&ShardId>) -> Result<Dated<ShardListing>, ApiError> {
         let listed = |number: u64| ListedShard {
             shard: ShardId::new(&format!("shardId-00000001795500000000-{number:08}")),
             parent: None,
             closed: false,
         };
-        Ok(ShardListing { shards: (0..self.shards).map(listed).collect(), ..ShardListing::default() })
+        Ok(dated(ShardListing { shards: (0..self.shards).map(listed).collect(), ..ShardListing::default() }))
     }
 
-    async fn list_children(&self, _: &str, _: &ShardId) -> Result<ShardListing, ApiError> {
-        Ok(ShardListing::default())
+    async fn list_children(&self, _: &str, _: &ShardId) -> Result<Dated<ShardListing>, ApiError> {
+        Ok(dated(ShardListing::default()))
     }
 
     async fn shard_iterator(&self, _: &str, _: &ShardId, _: &IteratorStart) -> Result<ShardIterator, ApiError> {
         Ok(ShardIterator("1".into()))
     }
 
-    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RecordPage, ApiError> {
+    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<Dated<RecordPage>, ApiError> {
         let number: u64 = iterator.0.parse().map_err(|_| broken("the iterator is no number"))?;
         let body = format!(
             r#"{{"NextShardIterator":"{}","Records":[{{"dynamodb":{{"ApproximateCreationDateTime":1795364321,"Keys":{{"Id":{{"N":"1"}}}},"SequenceNumber":"{number:021}","SizeBytes":3,"StreamViewType":"KEYS_ONLY"}},"eventID":"e","eventName":"MODIFY"}}]}}"#,
             number + 1
         );
         let page = page_text(body.as_bytes()).and_then(|page| decode_page(page, shard));
-        page.map_err(|fault| broken(&fault.to_string()))
+        page.map(dated).map_err(|fault| broken(&fault.to_string()))
     }
+}
+
+/// The records of this service are of this moment, too.
+fn dated<T>(answer: T) -> Dated<T> {
+    Dated { answer, date: ServiceTime::from_ms(1_795_364_321_000) }
 }
 
 fn broken(message: &str) -> ApiError {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use tailwater_model::{ChangeEvent, DeadLetter, SequenceNumber, ShardId};
+use tailwater_model::{ChangeEvent, DeadLetter, SequenceNumber, ServiceTime, ShardId};
 use thiserror::Error;
 
 /// DynamoDB Streams as the reader sees it. Implementations retry nothing for long: the reader owns the waiting.
@@ -13,7 +13,7 @@ pub trait StreamApi: Clone + Send + Sync + 'static {
         &self,
         stream_arn: &str,
         after: Option<&ShardId>,
-    ) -> impl Future<Output = Result<ShardListing, ApiError>> + Send;
+    ) -> impl Future<Output = Result<Dated<ShardListing>, ApiError>> + Send;
 
     /// The children of one closed shard (`DescribeStream` with `ShardFilter`). The answer is a hint: some services
     /// ignore the filter, so the caller checks each shard's parent.
@@ -21,7 +21,7 @@ pub trait StreamApi: Clone + Send + Sync + 'static {
         &self,
         stream_arn: &str,
         parent: &ShardId,
-    ) -> impl Future<Output = Result<ShardListing, ApiError>> + Send;
+    ) -> impl Future<Output = Result<Dated<ShardListing>, ApiError>> + Send;
 
     /// A place to read from (`GetShardIterator`). It expires 15 minutes after it was issued.
     fn shard_iterator(
@@ -36,7 +36,7 @@ pub trait StreamApi: Clone + Send + Sync + 'static {
         &self,
         shard: &ShardId,
         iterator: &ShardIterator,
-    ) -> impl Future<Output = Result<RecordPage, ApiError>> + Send;
+    ) -> impl Future<Output = Result<Dated<RecordPage>, ApiError>> + Send;
 }
 
 /// One page of a listing.
@@ -48,6 +48,24 @@ pub struct ShardListing {
     pub last_evaluated: Option<ShardId>,
     /// The stream is turned off: no shard will be added, those listed stay readable for 24 hours.
     pub disabled: bool,
+}
+
+/// An answer with the service's time.
+#[derive(Clone, Debug)]
+pub struct Dated<T> {
+    /// The answer.
+    pub answer: T,
+    /// The `Date` of the answer, in whole seconds: it was answered within the second that begins here.
+    pub date: ServiceTime,
+}
+
+/// When a call was asked and answered, by the service's clock, as far as its answer tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct When {
+    /// Not later than it was asked.
+    pub asked: ServiceTime,
+    /// Not earlier than it was answered.
+    pub answered: ServiceTime,
 }
 
 /// A shard as listed.

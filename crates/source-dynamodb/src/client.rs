@@ -6,9 +6,10 @@ use aws_sdk_dynamodbstreams::types::{Shard, ShardFilter, ShardFilterType, ShardI
 use tailwater_model::ShardId;
 
 use crate::api::{
-    ApiError, ApiErrorKind, IteratorStart, ListedShard, RecordPage, ShardIterator, ShardListing, StreamApi,
+    ApiError, ApiErrorKind, Dated, IteratorStart, ListedShard, RecordPage, ShardIterator, ShardListing, StreamApi,
 };
 use crate::connect::DynamoDb;
+use crate::date::DateSlot;
 use crate::deserializer::{Decode, PageSlot};
 use crate::errors;
 use crate::page::{RawPage, decode_page, split_page};
@@ -17,15 +18,17 @@ use crate::page::{RawPage, decode_page, split_page};
 const PAGE_RECORDS_MAX: i32 = 1000;
 /// Most shards that the service lists in one page (API reference, `DescribeStream`).
 const LISTING_SHARDS_MAX: i32 = 100;
+/// What an answer has that tells no time. Tailwater takes the time from the service alone, and HTTP asks for it (RFC 9110, 6.6.1).
+const NO_DATE: &str = "no `Date` header that can be read";
 /// Unknown event names that are logged, once each. Later ones are only counted.
 const UNKNOWN_NAMES_MAX: usize = 32;
 
 impl StreamApi for DynamoDb {
-    async fn list_shards(&self, stream_arn: &str, after: Option<&ShardId>) -> Result<ShardListing, ApiError> {
+    async fn list_shards(&self, stream_arn: &str, after: Option<&ShardId>) -> Result<Dated<ShardListing>, ApiError> {
         self.describe_stream(stream_arn, after, None).await
     }
 
-    async fn list_children(&self, stream_arn: &str, parent: &ShardId) -> Result<ShardListing, ApiError> {
+    async fn list_children(&self, stream_arn: &str, parent: &ShardId) -> Result<Dated<ShardListing>, ApiError> {
         let children = ShardFilter::builder().r#type(ShardFilterType::ChildShards).shard_id(parent.as_str()).build();
         self.describe_stream(stream_arn, None, Some(children)).await
     }
@@ -47,9 +50,9 @@ impl StreamApi for DynamoDb {
         answer.shard_iterator.map(ShardIterator).ok_or_else(|| incomplete("GetShardIterator", "no iterator"))
     }
 
-    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RecordPage, ApiError> {
+    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<Dated<RecordPage>, ApiError> {
         let page = self.page(shard, iterator, decode_page).await?;
-        self.report_unknown_names(&page);
+        self.report_unknown_names(&page.answer);
         Ok(page)
     }
 }
@@ -57,7 +60,7 @@ impl StreamApi for DynamoDb {
 impl DynamoDb {
     /// One page with its records as they came, for people who want to see exactly that.
     pub async fn get_raw_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RawPage, ApiError> {
-        self.page(shard, iterator, split_page).await
+        self.page(shard, iterator, split_page).await.map(|page| page.answer)
     }
 
     async fn page<T: Send + 'static>(
@@ -65,12 +68,13 @@ impl DynamoDb {
         shard: &ShardId,
         iterator: &ShardIterator,
         decode: Decode<T>,
-    ) -> Result<T, ApiError> {
-        let slot = PageSlot::new(shard, decode);
+    ) -> Result<Dated<T>, ApiError> {
+        let (slot, date) = (PageSlot::new(shard, decode), DateSlot::default());
         let call = self.streams.get_records().shard_iterator(&iterator.0).limit(PAGE_RECORDS_MAX);
-        let answer = slot.filled_by(call.send()).await;
+        let answer = date.filled_by(slot.filled_by(call.send())).await;
         answer.map_err(|error| errors::sort("GetRecords", &error))?;
-        slot.take().ok_or_else(|| incomplete("GetRecords", "no page"))
+        let answer = slot.take().ok_or_else(|| incomplete("GetRecords", "no page"))?;
+        Ok(Dated { answer, date: date.take().ok_or_else(|| incomplete("GetRecords", NO_DATE))? })
     }
 
     async fn describe_stream(
@@ -78,10 +82,12 @@ impl DynamoDb {
         stream_arn: &str,
         after: Option<&ShardId>,
         filter: Option<ShardFilter>,
-    ) -> Result<ShardListing, ApiError> {
+    ) -> Result<Dated<ShardListing>, ApiError> {
         let call = self.streams.describe_stream().stream_arn(stream_arn).limit(LISTING_SHARDS_MAX);
         let call = call.set_exclusive_start_shard_id(after.map(ShardId::to_string)).set_shard_filter(filter);
-        let answer = call.send().await.map_err(|error| errors::sort("DescribeStream", &error))?;
+        let date = DateSlot::default();
+        let answer = date.filled_by(call.send()).await.map_err(|error| errors::sort("DescribeStream", &error))?;
+        let date = date.take().ok_or_else(|| incomplete("DescribeStream", NO_DATE))?;
         let stream = answer.stream_description.ok_or_else(|| incomplete("DescribeStream", "no description"))?;
         let listed = |shard: &Shard| {
             let id = shard.shard_id().ok_or_else(|| incomplete("DescribeStream", "a shard without an id"))?;
@@ -92,11 +98,12 @@ impl DynamoDb {
                 closed: range.is_some_and(|range| range.ending_sequence_number().is_some()),
             })
         };
-        Ok(ShardListing {
+        let answer = ShardListing {
             shards: stream.shards().iter().map(listed).collect::<Result<_, ApiError>>()?,
             last_evaluated: stream.last_evaluated_shard_id().map(ShardId::new),
             disabled: stream.stream_status() == Some(&StreamStatus::Disabled),
-        })
+        };
+        Ok(Dated { answer, date })
     }
 
     fn report_unknown_names(&self, page: &RecordPage) {

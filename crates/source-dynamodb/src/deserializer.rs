@@ -32,6 +32,7 @@ use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
 use tailwater_model::ShardId;
 
+use crate::date;
 use crate::errors::{bare_code, bounded};
 use crate::page::{PAGE_BYTES_MAX, PageFault};
 use crate::page_text::PageText;
@@ -121,8 +122,9 @@ impl Intercept for PageInterceptor {
         _components: &RuntimeComponents,
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
-        let Ok(slot) = CALL.try_with(Arc::clone) else { return Ok(()) };
         let response = context.response_mut();
+        date::note(response.headers());
+        let Ok(slot) = CALL.try_with(Arc::clone) else { return Ok(()) };
         let announced = response.headers().get("content-length").and_then(|length| length.parse().ok());
         slot.begin(announced.unwrap_or_default());
         // The body is still on the wire: this bounds what will be read of it (I6).

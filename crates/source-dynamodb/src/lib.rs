@@ -5,6 +5,7 @@
 mod api;
 mod client;
 mod connect;
+mod date;
 mod describe;
 mod deserializer;
 mod errors;
@@ -17,13 +18,14 @@ mod settings;
 mod table;
 mod tolerant;
 
-pub use api::{ApiError, ApiErrorKind, Decoded, IteratorStart, ListedShard, RecordPage};
+pub use api::{ApiError, ApiErrorKind, Dated, Decoded, IteratorStart, ListedShard, RecordPage};
 pub use api::{ShardIterator, ShardListing, StreamApi};
 pub use connect::{AwsSettings, DynamoDb, connect, connect_emulator};
 pub use describe::{DescribedShard, StreamDescription};
 pub use errors::api_error;
+pub use graph::ReadFront;
 pub use page::{PAGE_BYTES_MAX, PageFault, RawPage, decode_page};
 pub use page_text::page_text;
-pub use reader::{LaneReader, open_stream};
+pub use reader::{LaneReader, LaneReading, SourceStatus, StatusReader, open_stream};
 pub use settings::{OnGap, ReaderSettings, StartAt};
 pub use table::{Table, TableStream};

@@ -29,10 +29,9 @@ pub struct ReaderSettings {
     pub start: StartAt,
     /// What to do about loss.
     pub on_gap: OnGap,
-    /// Finish once everything that was in the stream at this time (milliseconds since 1970) has been carried, in place of
-    /// following it forever. The service does not say where a shard's tip is: a shard counts as carried to it when it
-    /// gave a record created at that time or later, or when its pages stayed empty for a while.
-    pub until_tip: Option<i64>,
+    /// Finish once everything that was created before the first answer of the service is in the sink, in place of following
+    /// the stream for ever.
+    pub until_tip: bool,
     /// Wait of a shard after a page with records that was not full.
     pub poll_interval_min: Duration,
     /// Longest wait of a shard while its pages stay empty.

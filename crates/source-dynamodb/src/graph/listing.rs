@@ -1,147 +1,180 @@
-//! What listings say. One answer never proves absence, and a listing is complete only if every page of it came.
+//! What listings say. One answer never proves absence: a listing may leave shards out, or end early without a word.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tailwater_model::{Position, ShardId};
+use tailwater_model::{ServiceTime, ShardId};
 
 use super::ShardGraph;
-use crate::api::ListedShard;
+use super::read_until::PROMISED;
+use super::shard::{Origin, Shard};
+use crate::api::{ListedShard, When};
 use crate::settings::StartAt;
 
-/// Complete listings without a shard that say that it is gone: one answer alone proves nothing.
-const ABSENCES_PROVE: u32 = 2;
-/// Time between the first and the last of them, once the stream is known. A new shard may be listed a minute late, and
-/// its own child before it: what a listing does not have yet is no loss, and no end.
+/// Complete listings without a shard after which it is asked for.
+const ABSENCES_SUSPECT: u32 = 2;
+/// Time between the first and the last of them. A shard may be listed a minute late.
 pub(super) const LATE_MAX: Duration = Duration::from_secs(120);
-
-/// A shard so much older than another one has no parent that is still to be listed.
-const OLD_MS: u64 = 300_000;
 
 /// Complete listings in a row that did not have a shard.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Absence {
     listings: u32,
-    first_at: Duration,
-    last_at: Duration,
+    first_at: Option<ServiceTime>,
+    last_at: Option<ServiceTime>,
 }
 
 impl Absence {
-    fn count(&mut self, at: Duration) {
-        if self.listings == 0 {
-            self.first_at = at;
-        }
-        self.last_at = at;
+    pub fn count(&mut self, at: ServiceTime) {
+        self.first_at.get_or_insert(at);
+        self.last_at = Some(at);
         self.listings += 1;
     }
 
-    /// Enough where nothing was promised yet, or nothing can be late.
-    fn is_likely(self) -> bool {
-        self.listings >= ABSENCES_PROVE
-    }
-
-    /// The shard is gone.
-    pub fn is_proven(self) -> bool {
-        self.is_likely() && self.last_at.saturating_sub(self.first_at) >= LATE_MAX
+    /// Long enough to ask whether the shard exists.
+    pub fn is_suspicious(self) -> bool {
+        let span = self.last_at.zip(self.first_at).map(|(last, first)| last.since(first));
+        self.listings >= ABSENCES_SUSPECT && span.is_some_and(|span| span >= LATE_MAX)
     }
 }
 
+/// The history of listings. Listings are numbered from one as they begin.
+#[derive(Default)]
+pub(super) struct Listings {
+    pub begun: u64,
+    pub complete: u64,
+    pub complete_newest: u64,
+    /// When the first and the newest complete one were asked for.
+    pub first_complete_at: Option<ServiceTime>,
+    pub complete_newest_at: Option<ServiceTime>,
+    /// Shards of the first complete listing that are not stored yet.
+    pub bootstrap: BTreeSet<ShardId>,
+}
+
 impl ShardGraph {
-    /// A listing begins, so long after some fixed moment. Its number goes with its answer, because a shard that was found
-    /// meanwhile need not be in it.
-    pub fn begin_listing(&mut self, at: Duration) -> u64 {
+    /// A listing begins. Its number goes with its answer, because a shard that was found meanwhile need not be in it.
+    pub fn begin_listing(&mut self) -> u64 {
         self.listings.begun += 1;
-        self.listings.begun_at = at;
         self.listings.begun
     }
 
-    /// Takes the shards of a listing, complete or broken off.
-    pub fn merge_listing(&mut self, number: u64, complete: bool, disabled: bool, shards: &[ListedShard]) {
+    /// Takes one page of a listing: what it shows counts at once.
+    pub fn merge_page(&mut self, number: u64, when: When, disabled: bool, shards: &[ListedShard]) {
+        self.begun.get_or_insert(when.answered);
+        self.now = self.now.max(when.answered);
         if disabled {
-            self.disabled_at.get_or_insert(self.listings.begun_at);
+            self.disabled_at.get_or_insert(when.asked);
         }
-        for listed in shards {
-            self.see(listed, number);
-        }
+        shards.iter().for_each(|listed| self.see(listed, number, when));
+    }
+
+    /// All pages of a listing came, the first of them asked for and the last one answered at these moments, and showed
+    /// these shards.
+    pub fn listed_completely(&mut self, number: u64, when: When, listed: &BTreeSet<ShardId>) {
         // A stream that is on has shards: an empty answer is a stream that is being turned on, or a wrong answer.
-        if !complete || shards.is_empty() {
+        if listed.is_empty() {
             return;
         }
-        let listed: BTreeSet<&ShardId> = shards.iter().map(|listed| &listed.shard).collect();
         self.listings.complete += 1;
         self.listings.complete_newest = self.listings.complete_newest.max(number);
-        self.listings.complete_newest_at = self.listings.begun_at;
-        self.count_absences(number, &listed);
+        self.listings.complete_newest_at = Some(when.asked);
         if self.listings.complete == 1 {
-            self.listings.bootstrap = listed.into_iter().cloned().collect();
-            self.choose_latest();
+            self.listings.first_complete_at = Some(when.asked);
+            self.listings.bootstrap = listed.clone();
+            self.choose_latest(when.asked);
         }
-        self.place_unplaced();
-        for leaf in self.leaves.values_mut().filter(|leaf| leaf.drained_at_listing < number) {
-            leaf.listings_without_child += 1;
-        }
-        self.refresh_all();
+        self.count_absences(number, when.asked, listed);
+        self.count_listing_of_children(when);
+        self.settle_all();
         self.settle_bootstrap();
         self.changes += 1;
     }
 
     /// Takes the answer to a question for the children of `parent`, and says whether a child is known now. Some services
     /// answer other shards: those count for nothing.
-    pub fn merge_children(&mut self, parent: &ShardId, shards: &[ListedShard]) -> bool {
+    pub fn merge_children(&mut self, parent: &ShardId, when: When, shards: &[ListedShard]) -> bool {
         let number = self.listings.begun;
+        self.now = self.now.max(when.answered);
+        let mut are_told = false;
         for listed in shards.iter().filter(|listed| listed.parent.as_ref() == Some(parent)) {
-            self.see(listed, number);
+            self.see(listed, number, when);
+            are_told = true;
+        }
+        if are_told {
+            self.note_children_told(parent, when.asked);
+            self.settle(parent);
         }
         self.has_children(parent)
     }
 
-    /// Ended shards whose children nobody asked for yet. Each is handed out once.
+    /// Ended shards whose children are to be asked for. Each is handed out once, and again in a bounded run as long as it
+    /// is not certain that all children are known.
     pub fn take_children_needed(&mut self) -> Vec<ShardId> {
-        let parents: Vec<ShardId> = std::mem::take(&mut self.children_needed).into_iter().collect();
-        for id in &parents {
-            if let Some(shard) = self.shards.get_mut(id) {
-                shard.children_asked = true;
-            }
-        }
-        parents
+        let needed: Vec<ShardId> = std::mem::take(&mut self.children_needed).into_iter().collect();
+        self.children_asked.extend(needed.iter().cloned());
+        needed
     }
 
-    /// Whether a complete listing soon would let something go on: an end whose children are not found and may be listed late.
-    pub fn wants_listing(&self, at: Duration) -> bool {
-        let may_come = |leaf: &super::Leaf| !leaf.settled() || at.saturating_sub(leaf.since) < LATE_MAX;
-        self.leaves.values().any(may_come) || self.listings.complete_newest <= self.drained_at_listing
+    /// Ended shards of which a bounded run has to know all children.
+    pub fn children_to_confirm(&self) -> Vec<ShardId> {
+        if !self.is_bounded {
+            return Vec::new();
+        }
+        let begun = self.begun;
+        let counts =
+            |id: &&ShardId| self.shards.get(*id).is_some_and(|shard| shard.is_drained() && shard.read_until < begun);
+        self.awaiting_children.iter().filter(counts).cloned().collect()
+    }
+
+    /// Whether a complete listing soon would let something go on: an end whose children may be listed late, or a stream
+    /// that was turned off.
+    pub fn wants_listing(&self) -> bool {
+        !self.awaiting_children.is_empty() || (self.disabled_at.is_some() && !self.is_disabled_for_long())
     }
 
     /// Whether the start of the pipeline waits for a listing.
-    pub fn bootstrapping(&self) -> bool {
-        !self.known && (self.listings.complete == 0 || !self.unplaced.is_empty())
+    pub fn is_bootstrapping(&self) -> bool {
+        self.known_since.is_none() && (self.listings.complete == 0 || !self.missing_parents.is_empty())
     }
 
-    /// From now on unknown parents are gaps, once everything of the first complete listing is stored.
+    /// Complete listings so far.
+    pub fn complete_listings(&self) -> u64 {
+        self.listings.complete
+    }
+
+    /// The stream is known once everything of the first complete listing is stored.
     pub(super) fn settle_bootstrap(&mut self) {
-        if self.known || self.listings.complete == 0 || !self.all_opened() || self.frozen() {
+        if self.known_since.is_some() || self.listings.complete == 0 || !self.lanes[0].opened || self.is_frozen() {
             return;
         }
         while let Some(first) = self.listings.bootstrap.first() {
-            if self.shards.get(first).is_some_and(|shard| shard.durable.is_none()) {
+            if self.shards.get(first).is_some_and(|shard| !shard.is_stored()) {
                 return;
             }
             self.listings.bootstrap.pop_first();
         }
-        self.known = true;
+        self.known_since = self.listings.first_complete_at;
+        self.settle_all();
         self.changes += 1;
     }
 
-    fn see(&mut self, listed: &ListedShard, number: u64) {
+    fn see(&mut self, listed: &ListedShard, number: u64, when: When) {
         let id = &listed.shard;
-        let parent = listed.parent.clone().filter(|parent| !self.is_descendant(parent, id));
-        let new = !self.shards.contains_key(id);
-        if new {
-            self.insert(id.clone(), parent.clone());
+        if self.forgotten.contains(id) {
+            return;
         }
-        let known = self.known;
+        let parent = listed.parent.clone().filter(|parent| !self.is_descendant(parent, id));
+        let is_new = !self.shards.contains_key(id);
+        if is_new {
+            self.insert(id.clone(), parent.clone());
+            self.changes += 1;
+            self.place_late_parent(id, when);
+        }
         let Some(shard) = self.shards.get_mut(id) else { return };
-        shard.closed |= listed.closed;
+        if listed.closed && !shard.closed {
+            shard.closed = true;
+            shard.closed_by = Some(shard.closed_by.unwrap_or(when.answered).min(when.answered));
+        }
         shard.seen_at_listing = shard.seen_at_listing.max(number);
         shard.absence = Absence::default();
         if shard.parent.is_none()
@@ -150,16 +183,8 @@ impl ShardGraph {
             shard.parent = Some(parent.clone());
             self.children.entry(parent.clone()).or_default().insert(id.clone());
         }
-        // Before the stream is known a shard without parent is where its lineage begins.
-        let unregistered = shard.durable.is_none() && !shard.registering;
-        shard.root |= unregistered && shard.parent.is_none() && !known;
-        if new {
-            self.changes += 1;
-        }
-        self.refresh_family(id);
-        if let Some(parent) = parent {
-            self.refresh(&parent);
-        }
+        self.place(id, when);
+        self.settle_family(id);
     }
 
     /// Whether `id` is `ancestor` or comes from it: such a parent would close a circle, and nothing in it could ever be
@@ -180,79 +205,39 @@ impl ShardGraph {
         true
     }
 
-    fn count_absences(&mut self, number: u64, listed: &BTreeSet<&ShardId>) {
-        let mut vanished = Vec::new();
-        for id in &self.undrained {
-            let Some(shard) = self.shards.get_mut(id) else { continue };
-            if listed.contains(id) || shard.seen_at_listing >= number {
-                continue;
-            }
-            shard.absence.count(self.listings.begun_at);
-            let never_ours = shard.durable.is_none() && !shard.registering && shard.seen_before_known;
-            if never_ours && shard.absence.is_likely() {
-                vanished.push(id.clone());
+    fn count_absences(&mut self, number: u64, at: ServiceTime, listed: &BTreeSet<ShardId>) {
+        for (id, shard) in &mut self.shards {
+            if !listed.contains(id) && shard.seen_at_listing < number {
+                shard.absence.count(at);
             }
         }
-        // Trimmed before the pipeline had it: the oldest record that the stream still has is younger.
-        for id in vanished {
-            self.remove(&id);
-        }
-    }
-
-    fn remove(&mut self, id: &ShardId) {
-        let Some(shard) = self.shards.remove(id) else { return };
-        if let Some(children) = shard.parent.as_ref().and_then(|parent| self.children.get_mut(parent)) {
-            children.remove(id);
-        }
-        let lane = &mut self.lanes[shard.lane];
-        lane.steps_due.remove(id);
-        lane.woken.remove(id);
-        for set in [&mut self.unplaced, &mut self.undrained, &mut self.busy, &mut self.children_needed] {
-            set.remove(id);
-        }
-        // Its children have an unknown parent now, which needs its own proof.
-        self.refresh_family(id);
     }
 
     /// Shards of a pipeline without any progress, by the first complete listing: what is closed is left out, what is
-    /// open is first read from LATEST, unless its parent will be read.
-    fn choose_latest(&mut self) {
-        let fresh = !self.known && self.shards.values().all(|shard| shard.durable.is_none());
-        if self.start != StartAt::Latest || !fresh {
+    /// open is first read from `LATEST`, unless its parent will be read.
+    fn choose_latest(&mut self, now: ServiceTime) {
+        let is_fresh = self.known_since.is_none() && self.shards.values().all(Shard::is_unregistered);
+        if self.start != StartAt::Latest || self.follows_another || !is_fresh {
             return;
         }
-        let closed: BTreeSet<ShardId> =
-            self.shards.iter().filter(|(_, shard)| shard.closed).map(|(id, _)| id.clone()).collect();
-        let open: BTreeSet<ShardId> = self.shards.keys().filter(|id| !closed.contains(*id)).cloned().collect();
-        for (id, shard) in &mut self.shards {
+        self.latest_since = Some(now);
+        let open: BTreeSet<ShardId> =
+            self.shards.iter().filter(|(_, shard)| !shard.closed).map(|(id, _)| id.clone()).collect();
+        for shard in self.shards.values_mut() {
             let parent_is_read = shard.parent.as_ref().is_some_and(|parent| open.contains(parent));
-            if closed.contains(id) {
-                shard.register_at = Position::End;
-            } else {
-                shard.from_latest = !parent_is_read;
-            }
+            shard.read_until = Some(now);
+            shard.origin = match shard.origin {
+                _ if shard.closed => Origin::LeftOut,
+                origin if parent_is_read => origin,
+                _ => Origin::Latest,
+            };
         }
+        let is_wanted = |child: &ShardId| self.shards.get(child).is_some_and(|one| one.origin == Origin::Unplaced);
+        self.missing_parents.retain(|parent, _| self.children.get(parent).into_iter().flatten().any(is_wanted));
     }
 
-    /// Counts complete listings without the parent, until it is clear that the parent is gone.
-    fn place_unplaced(&mut self) {
-        let newest = self.shards.keys().filter_map(made_at_ms).max();
-        let mut orphaned = Vec::new();
-        for id in &self.unplaced {
-            let Some(shard) = self.shards.get_mut(id) else { continue };
-            shard.absence_of_parent.count(self.listings.begun_at);
-            let absence = shard.absence_of_parent;
-            let is_old = newest.zip(made_at_ms(id)).is_some_and(|(newest, made)| newest.saturating_sub(made) >= OLD_MS);
-            if absence.is_proven() || (shard.seen_before_known && is_old && absence.is_likely()) {
-                orphaned.push(id.clone());
-            }
-        }
-        orphaned.iter().for_each(|id| self.parent_is_gone(id));
+    /// What the beginning of a lineage that was never ours is read from: nothing older was promised.
+    pub(super) fn promised_from(&self, now: ServiceTime) -> ServiceTime {
+        self.latest_since.unwrap_or(now.minus(PROMISED))
     }
-}
-
-/// When a shard was made, in milliseconds since 1970, as its id says: `shardId-00000001790000016600-1e8ca6f2` (observed, not
-/// documented). It is only compared with the ids of other shards, and only saves a wait.
-fn made_at_ms(id: &ShardId) -> Option<u64> {
-    id.as_str().strip_prefix("shardId-")?.split('-').next()?.parse().ok()
 }

@@ -1,156 +1,301 @@
-//! What the graph knows about one shard.
+//! What the graph knows about one shard, and the stages it goes through.
 
 use std::collections::VecDeque;
-use std::time::Duration;
 
-use tailwater_model::{Advance, GapCause, Position, ShardId, Step};
+use tailwater_model::{Advance, GapCause, Position, ServiceTime, ShardId, Step};
 
 use super::listing::Absence;
+use super::read_until::EmptyRun;
 use crate::api::IteratorStart;
 
-/// A step that was handed out and is not durable yet.
-pub(super) struct Pending {
-    pub step: Step,
-    /// The gap of the whole stream that it carries.
-    pub stream_gap: Option<GapCause>,
-}
-
-/// One shard: where it stands durably, where reading stands, and what was heard about it.
+/// One shard.
 pub(super) struct Shard {
     pub parent: Option<ShardId>,
     pub lane: usize,
     /// Listed with an ending sequence number at least once. A closed shard never opens again.
     pub closed: bool,
-    /// First seen when the stream was not known yet: an unknown parent is no loss then.
-    pub seen_before_known: bool,
-    /// It may be registered although its parent is not in the graph: complete listings did not have the parent.
-    pub root: bool,
-    /// Complete listings since it was seen that did not have its parent.
-    pub absence_of_parent: Absence,
-    /// Complete listings in a row, begun after it was last seen, that did not have it.
-    pub absence: Absence,
+    /// It was closed by this moment at the latest.
+    pub closed_by: Option<ServiceTime>,
     /// The newest listing begun when it was last seen.
     pub seen_at_listing: u64,
+    /// Complete listings since then that did not have it.
+    pub absence: Absence,
+    /// How its registration is decided.
+    pub origin: Origin,
+    /// Everything that was written to it before this moment was handed out. Nothing while nobody knows.
+    pub read_until: Option<ServiceTime>,
+    pub stage: Stage,
+}
 
-    /// Where it will be registered.
-    pub register_at: Position,
-    /// Its registration was handed out.
-    pub registering: bool,
-    /// The stored position; nothing while it is not registered.
+/// Why a shard that is not stored may be registered, and where it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    /// Its parent is not in the graph, and it is not clear yet whether the parent exists.
+    Unplaced,
+    /// It follows its parent.
+    Child,
+    /// Nothing before it was ever ours.
+    Root,
+    /// Nothing before it is wanted: its first read is from `LATEST`.
+    Latest,
+    /// The user left it out: it is registered as drained.
+    LeftOut,
+    /// Shards before it came and went unseen: its registration carries the gap.
+    Lost(GapCause),
+    /// Its children were begun because it was said not to exist. It is registered as drained, with a gap.
+    Passed,
+}
+
+/// Where a shard is on its way. What has no place in a stage does not exist in it.
+pub(super) enum Stage {
+    /// Listed, and not stored.
+    Unregistered,
+    /// Handed out for registration or stored; its parent's end is not durable.
+    Blocked(Chain),
+    /// It may be read.
+    Readable(Chain, Reading),
+    /// Its end was handed out and is not durable.
+    Exhausted(Chain),
+    /// Its end is durable.
+    Drained(Chain, Ended),
+    /// A gap of it stops the pipeline.
+    Stopped(Chain),
+}
+
+/// What was handed out of a shard, chained step to step (I2).
+#[derive(Default)]
+pub(super) struct Chain {
+    /// The stored position; nothing while the registration is under way.
     pub durable: Option<Position>,
     /// Where the next step begins: the stored position with all pending steps applied.
-    pub read: Position,
+    pub read: Option<Position>,
     pub pending: VecDeque<Pending>,
-
-    /// The very first read is from `LATEST`.
-    pub from_latest: bool,
-    /// Behind a gap: reading goes on from the trim horizon although the position is older.
-    pub from_horizon: bool,
-    /// Loss that its registration will carry: shards before it came and went unseen.
-    pub birth_gap: Option<GapCause>,
+    /// How far in time it was read as of the stored position.
+    pub durable_until: Option<ServiceTime>,
     /// Loss that waits to be handed out.
-    pub gap: Option<GapCause>,
-    /// A gap of this shard stopped the pipeline.
-    pub stopped: bool,
-    /// A page of it was read, perhaps an empty one: from then on its beginning is ours.
-    pub polled: bool,
-    /// When it was last heard of, after the moment that listings are timed from: found, or read. Of a child of an ended shard
-    /// that is when its parent was, until it is read.
-    pub heard_at: Duration,
-    /// The reader saw nothing but empty pages for a while.
-    pub quiet: bool,
-    /// Its children were asked for.
-    pub children_asked: bool,
-    /// Whether the lane was told that this shard may be read. Kept by `ShardGraph::refresh`.
-    pub readable: bool,
+    pub lost: Option<GapCause>,
+}
+
+/// A step that was handed out and is not durable yet.
+pub(super) struct Pending {
+    pub step: Step,
+    pub read_until: Option<ServiceTime>,
+    /// The gap of the whole stream that it carries.
+    pub stream_gap: Option<GapCause>,
+}
+
+/// How a readable shard is being read.
+#[derive(Default)]
+pub(super) struct Reading {
+    pub from: ReadFrom,
+    /// Answers in a row, each of its own iterator, that called it ended although no listing says that it is closed.
+    pub ends_told: u32,
+    /// The empty pages since the last record.
+    pub empty: Option<EmptyRun>,
+    /// It was not found when it was to be read.
+    pub is_suspected: bool,
+}
+
+/// Where a new iterator begins.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum ReadFrom {
+    /// At the position.
+    #[default]
+    Position,
+    /// With what is written from now on; used once.
+    Latest,
+    /// Behind a gap: at the trim horizon, although the position is older.
+    Horizon,
+}
+
+/// What is left to know about a drained shard.
+#[derive(Default)]
+pub(super) struct Ended {
+    /// Complete listings, begun late enough, in which all its children must have been.
+    pub listings_with_children: u32,
+    /// Its children were asked for late enough, and some were told.
+    pub children_told: bool,
+    /// It does not exist any more.
+    pub gone: bool,
 }
 
 impl Shard {
-    pub fn new(parent: Option<ShardId>, lane: usize) -> Self {
+    pub fn new(parent: Option<ShardId>, lane: usize, origin: Origin) -> Self {
         Self {
             parent,
             lane,
             closed: false,
-            seen_before_known: false,
-            root: false,
-            absence_of_parent: Absence::default(),
-            absence: Absence::default(),
+            closed_by: None,
             seen_at_listing: 0,
-            register_at: Position::Start,
-            registering: false,
-            durable: None,
-            read: Position::Start,
-            pending: VecDeque::new(),
-            from_latest: false,
-            from_horizon: false,
-            birth_gap: None,
-            gap: None,
-            stopped: false,
-            polled: false,
-            heard_at: Duration::ZERO,
-            quiet: false,
-            children_asked: false,
-            readable: false,
+            absence: Absence::default(),
+            origin,
+            read_until: None,
+            stage: Stage::Unregistered,
         }
     }
 
-    /// Its end is durable.
-    pub fn drained(&self) -> bool {
-        self.durable == Some(Position::End)
+    pub fn chain(&self) -> Option<&Chain> {
+        match &self.stage {
+            Stage::Unregistered => None,
+            Stage::Blocked(chain)
+            | Stage::Readable(chain, _)
+            | Stage::Exhausted(chain)
+            | Stage::Drained(chain, _)
+            | Stage::Stopped(chain) => Some(chain),
+        }
     }
 
-    /// Its end was read (or its loss declared), durable or not.
-    pub fn exhausted(&self) -> bool {
-        (self.durable.is_some() || self.registering) && self.read == Position::End
+    pub fn chain_mut(&mut self) -> Option<&mut Chain> {
+        match &mut self.stage {
+            Stage::Unregistered => None,
+            Stage::Blocked(chain)
+            | Stage::Readable(chain, _)
+            | Stage::Exhausted(chain)
+            | Stage::Drained(chain, _)
+            | Stage::Stopped(chain) => Some(chain),
+        }
     }
 
-    /// Forgets everything that is not durable; the stored position is set afterwards if there is one.
-    pub fn forget(&mut self) {
-        self.durable = None;
-        self.registering = false;
-        self.read = Position::Start;
-        self.pending.clear();
-        self.from_horizon = false;
-        self.gap = None;
-        self.stopped = false;
-        self.quiet = false;
-        self.children_asked = false;
-        self.readable = false;
+    /// Its row is in the sink.
+    pub fn is_stored(&self) -> bool {
+        self.chain().is_some_and(|chain| chain.durable.is_some())
     }
 
-    /// Takes what the sink holds.
-    pub fn restore(&mut self, position: &Position) {
-        self.durable = Some(position.clone());
-        self.read = position.clone();
-        // Whatever was written between the registration and now would be skipped: never LATEST again.
-        self.from_latest = false;
+    pub fn is_unregistered(&self) -> bool {
+        matches!(self.stage, Stage::Unregistered)
+    }
+
+    pub fn is_drained(&self) -> bool {
+        matches!(self.stage, Stage::Drained(..))
+    }
+
+    /// Its end was handed out, durable or not.
+    pub fn is_exhausted(&self) -> bool {
+        matches!(self.stage, Stage::Exhausted(_) | Stage::Drained(..))
+    }
+
+    /// Where it stands with all that was handed out.
+    pub fn position(&self) -> Position {
+        self.chain().and_then(|chain| chain.read.clone()).unwrap_or(Position::Start)
+    }
+
+    /// How far in time its records are in the sink.
+    pub fn durable_until(&self) -> Option<ServiceTime> {
+        match self.chain() {
+            Some(chain) if !chain.pending.is_empty() => chain.durable_until,
+            _ => self.read_until,
+        }
+    }
+
+    /// Read this far, never back.
+    pub fn read_until_at_least(&mut self, moment: ServiceTime) {
+        self.read_until = self.read_until.max(Some(moment));
     }
 
     /// Moves on, chained to what was handed out before (I2).
-    pub fn advance(&mut self, to: Position, stream_gap: Option<GapCause>) -> Advance {
-        let from = std::mem::replace(&mut self.read, to.clone());
+    pub fn advance(&mut self, to: Position, stream_gap: Option<GapCause>) -> Option<Advance> {
+        let read_until = self.read_until;
+        let chain = self.chain_mut()?;
+        let from = chain.read.replace(to.clone())?;
         let advance = Advance { from, to };
-        self.pending.push_back(Pending { step: Step::Advance(advance.clone()), stream_gap });
-        advance
+        chain.pending.push_back(Pending { step: Step::Advance(advance.clone()), read_until, stream_gap });
+        Some(advance)
     }
 
-    /// The registration step.
+    /// Hands its registration out.
     pub fn register(&mut self, stream_gap: Option<GapCause>) -> Step {
-        self.registering = true;
-        self.read = self.register_at.clone();
-        let step = Step::Register { parent: self.parent.clone(), position: self.register_at.clone() };
-        self.pending.push_back(Pending { step: step.clone(), stream_gap });
+        let is_left_out = matches!(self.origin, Origin::LeftOut | Origin::Passed);
+        let position = if is_left_out { Position::End } else { Position::Start };
+        let step = Step::Register { parent: self.parent.clone(), position: position.clone() };
+        let pending = Pending { step: step.clone(), read_until: self.read_until, stream_gap };
+        let chain = Chain { read: Some(position), pending: VecDeque::from([pending]), ..Chain::default() };
+        self.stage = if is_left_out { Stage::Exhausted(chain) } else { Stage::Blocked(chain) };
         step
     }
 
-    /// Where reading begins or goes on.
+    /// Hands out that its progress is to be removed.
+    pub fn forget(&mut self) -> Option<Step> {
+        let chain = self.chain_mut()?;
+        chain.pending.push_back(Pending { step: Step::Forget, read_until: None, stream_gap: None });
+        Some(Step::Forget)
+    }
+
+    /// Takes what the sink holds; nothing when it holds nothing. Everything that is not durable is forgotten (I7).
+    pub fn restore(&mut self, stored: Option<(&Position, Option<ServiceTime>)>) {
+        let Some((position, read_until)) = stored else {
+            self.stage = Stage::Unregistered;
+            return;
+        };
+        let chain = Chain {
+            durable: Some(position.clone()),
+            read: Some(position.clone()),
+            durable_until: read_until,
+            ..Chain::default()
+        };
+        self.read_until = read_until;
+        // Whatever was written between the registration and now would be skipped: never LATEST again.
+        self.origin = if self.origin == Origin::Latest { Origin::Root } else { self.origin };
+        self.stage = match position {
+            Position::End => Stage::Drained(chain, Ended::default()),
+            Position::Start | Position::After(_) => Stage::Blocked(chain),
+        };
+    }
+
+    /// A stored shard whose parent does not stand in its way may be read.
+    pub fn unblock(&mut self) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Unregistered) {
+            Stage::Blocked(chain) if chain.durable.is_some() => {
+                let is_new = chain.durable == Some(Position::Start);
+                let from = if self.origin == Origin::Latest && is_new { ReadFrom::Latest } else { ReadFrom::Position };
+                Stage::Readable(chain, Reading { from, ..Reading::default() })
+            }
+            other => other,
+        };
+    }
+
+    /// Its end was handed out.
+    pub fn exhaust(&mut self) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Unregistered) {
+            Stage::Blocked(chain) | Stage::Readable(chain, _) => Stage::Exhausted(chain),
+            other => other,
+        };
+    }
+
+    /// A gap of it stops the pipeline.
+    pub fn stop(&mut self) {
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Unregistered) {
+            Stage::Blocked(chain) | Stage::Readable(chain, _) => Stage::Stopped(chain),
+            other => other,
+        };
+    }
+
+    /// The oldest step that was handed out is durable.
+    pub fn committed(&mut self, step: &Step) -> Option<Pending> {
+        let chain = self.chain_mut()?;
+        let pending = chain.pending.pop_front();
+        debug_assert_eq!(pending.as_ref().map(|pending| &pending.step), Some(step), "steps out of order");
+        chain.durable_until = pending.as_ref().and_then(|pending| pending.read_until).or(chain.durable_until);
+        chain.durable = match step {
+            Step::Register { position, .. } => Some(position.clone()),
+            Step::Advance(advance) => Some(advance.to.clone()),
+            Step::Forget => None,
+        };
+        self.stage = match std::mem::replace(&mut self.stage, Stage::Unregistered) {
+            Stage::Exhausted(chain) if chain.durable == Some(Position::End) => Stage::Drained(chain, Ended::default()),
+            other => other,
+        };
+        pending
+    }
+
+    /// Where a new iterator begins.
     pub fn read_from(&self) -> Option<IteratorStart> {
-        match &self.read {
-            _ if self.from_horizon => Some(IteratorStart::TrimHorizon),
-            Position::Start if self.from_latest => Some(IteratorStart::Latest),
-            Position::Start => Some(IteratorStart::TrimHorizon),
-            Position::After(number) => Some(IteratorStart::After(number.clone())),
-            Position::End => None,
+        let Stage::Readable(chain, reading) = &self.stage else { return None };
+        match (reading.from, chain.read.as_ref()?) {
+            (_, Position::End) => None,
+            (ReadFrom::Horizon, _) => Some(IteratorStart::TrimHorizon),
+            (ReadFrom::Latest, Position::Start) => Some(IteratorStart::Latest),
+            (_, Position::Start) => Some(IteratorStart::TrimHorizon),
+            (_, Position::After(number)) => Some(IteratorStart::After(number.clone())),
         }
     }
 }

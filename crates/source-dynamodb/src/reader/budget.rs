@@ -32,7 +32,7 @@ impl Budget {
     }
 
     /// Waits until there is room for a page. Whoever holds room gives it back without waiting for more: a lane commits
-    /// what it has after its delay, so this always ends.
+    /// what it has after its delay, and one whose session ended holds nothing, so this always ends.
     pub async fn reserve(self: &Arc<Self>) -> Hold {
         let units = self.reserve_units;
         let many = u32::try_from(units).unwrap_or(u32::MAX);

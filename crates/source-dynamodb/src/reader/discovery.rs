@@ -1,5 +1,6 @@
 //! The one task that lists shards: complete listings now and then, and the children of a shard as soon as it ends.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,9 +11,10 @@ use tracing::{debug, info, warn};
 
 use super::Shared;
 use super::delay::RetryDelay;
+use super::doubt;
 use super::fetch::in_time;
-use super::trouble::{WarnRate, advice, hopeless, stream_gone};
-use crate::api::{ApiError, ApiErrorKind, ListedShard, ShardListing, StreamApi};
+use super::trouble::{HOPELESS_AFTER, WarnRate, advice, hopeless, stream_gone};
+use crate::api::{ApiError, ApiErrorKind, Dated, ListedShard, ShardListing, StreamApi, When};
 
 /// Shortest time between two `DescribeStream` calls. The limit is ten a second for the whole account (DynamoDB developer
 /// guide, quotas), and we are not alone there.
@@ -40,6 +42,7 @@ impl DiscoveryTask {
             listing_pages: 1,
             retry: RetryDelay::new(),
             not_found: 0,
+            refused_since: None,
             warnings: WarnRate::default(),
             rng,
             _ended: EndNotice(Arc::clone(&shared)),
@@ -79,6 +82,8 @@ struct Discovery<A> {
     listing_pages: usize,
     retry: RetryDelay,
     not_found: u32,
+    /// Since when nothing but refusals came that waiting may not heal.
+    refused_since: Option<Instant>,
     warnings: WarnRate,
     rng: fastrand::Rng,
 }
@@ -86,17 +91,18 @@ struct Discovery<A> {
 impl<A: StreamApi> Discovery<A> {
     async fn run(mut self) {
         let mut changes = self.shared.changes.subscribe();
-        // A parent may be in any lane: what one lane has stored must be known before anything is concluded.
-        while !self.shared.graph(|graph| graph.all_opened()) {
+        // The first lane holds what is known of the stream as a whole.
+        while !self.shared.graph(|graph| graph.may_list()) {
             changes.changed().await;
         }
         self.next_listing = Instant::now();
         loop {
             self.ask_for_children().await;
+            self.settle_doubts().await;
             if Instant::now() >= self.next_listing {
                 self.list().await;
             }
-            if self.shared.graph(|graph| graph.wants_listing(self.shared.began.elapsed())) {
+            if self.shared.graph(|graph| graph.wants_listing()) {
                 self.next_listing = self.next_listing.min(self.last_listing + self.leaf_interval);
             }
             tokio::select! {
@@ -127,10 +133,9 @@ impl<A: StreamApi> Discovery<A> {
             return;
         }
         for parent in parents {
-            self.spaced().await;
-            match in_time(self.api.list_children(&self.shared.stream_arn, &parent)).await {
-                Ok(listing) if self.merge_children(&parent, &listing) => {}
-                Ok(_) => self.next_listing = Instant::now(),
+            match self.children_of(&parent).await {
+                Ok(true) => {}
+                Ok(false) => self.next_listing = Instant::now(),
                 Err(error) => {
                     debug!(%parent, %error, "children of an ended shard not answered, listing all shards instead");
                     self.next_listing = Instant::now();
@@ -141,89 +146,134 @@ impl<A: StreamApi> Discovery<A> {
         }
     }
 
-    fn merge_children(&self, parent: &ShardId, listing: &ShardListing) -> bool {
-        let found = self.shared.graph(|graph| graph.merge_children(parent, &listing.shards));
-        let children = listing.shards.iter().filter(|listed| listed.parent.as_ref() == Some(parent)).count();
-        match children {
-            0 => {}
-            1 => info!(%parent, child = %listing.shards[0].shard, "shard rotated"),
-            _ => info!(%parent, children, "shard split"),
+    /// Asks for the children of a shard and answers whether one is known now.
+    async fn children_of(&mut self, parent: &ShardId) -> Result<bool, ApiError> {
+        self.spaced().await;
+        let asked_at = Instant::now();
+        let Dated { answer, date } = in_time(self.api.list_children(&self.shared.stream_arn, parent)).await?;
+        let when = self.shared.answered(date, asked_at, Instant::now());
+        let (was_known, is_known) = self.shared.graph(|graph| {
+            let was_known = graph.has_children(parent);
+            (was_known, graph.merge_children(parent, when, &answer.shards))
+        });
+        let children: Vec<&ShardId> = answer
+            .shards
+            .iter()
+            .filter(|listed| listed.parent.as_ref() == Some(parent))
+            .map(|one| &one.shard)
+            .collect();
+        match children.as_slice() {
+            _ if was_known => {}
+            [] => {}
+            [child] => info!(%parent, %child, "shard rotated"),
+            _ => info!(%parent, children = children.len(), "shard split"),
         }
-        found
+        Ok(is_known)
+    }
+
+    /// Finds out about shards that listings do not show, or that were not found.
+    async fn settle_doubts(&mut self) {
+        let doubtful = self.shared.graph(|graph| graph.take_doubtful());
+        if doubtful.is_empty() {
+            return;
+        }
+        let absent = doubt::ask(&self.api, &self.shared, doubtful).await;
+        if absent.is_empty() {
+            return;
+        }
+        // "Not found" is said of a shard and of the whole stream alike.
+        match self.page(None).await {
+            Ok((_, when)) => {
+                self.not_found = 0;
+                self.shared.graph(|graph| absent.iter().for_each(|shard| graph.does_not_exist(shard, when)));
+            }
+            Err(error) => self.trouble(&error),
+        }
     }
 
     /// One listing: all pages, or as many as came. What a page shows counts at once: of ten thousand shards the first are
     /// read while the rest is listed, which takes twenty seconds.
     async fn list(&mut self) {
         let complete_before = self.shared.graph(|graph| graph.complete_listings());
-        let number = self.shared.graph(|graph| graph.begin_listing(self.shared.began.elapsed()));
-        let (shards, disabled, end) = self.pages(number).await;
-        let complete = end.is_ok();
-        let (complete_after, bootstrapping, wants_listing) = self.shared.graph(|graph| {
-            graph.merge_listing(number, complete, disabled, &shards);
-            (graph.complete_listings(), graph.bootstrapping(), graph.wants_listing(self.shared.began.elapsed()))
+        let number = self.shared.graph(|graph| graph.begin_listing());
+        let listed = self.pages(number).await;
+        let (complete_after, is_bootstrapping, wants_listing, to_confirm) = self.shared.graph(|graph| {
+            if let Ok((shards, when)) = &listed {
+                graph.listed_completely(number, *when, shards);
+            }
+            let to_confirm = graph.children_to_confirm();
+            (graph.complete_listings(), graph.is_bootstrapping(), graph.wants_listing(), to_confirm)
         });
-        if let Err(error) = &end {
+        if let Err(error) = &listed {
             self.trouble(error);
         }
         self.last_listing = Instant::now();
         let interval = self.shared.settings.discovery_interval;
         let wait = if complete_after == complete_before {
-            let throttled = end.as_ref().is_err_and(|error| error.kind == ApiErrorKind::Throttled);
+            let throttled = listed.as_ref().is_err_and(|error| error.kind == ApiErrorKind::Throttled);
             self.retry.next(throttled, &mut self.rng)
         } else {
             self.retry.succeeded();
             self.not_found = 0;
+            self.refused_since = None;
             if complete_before == 0 {
-                info!(shards = shards.len(), "stream listed for the first time");
+                info!(
+                    shards = listed.as_ref().map_or(0, |(shards, _)| shards.len()),
+                    "stream listed for the first time"
+                );
             }
-            match complete_after {
-                // What the second one does not have either may begin, mostly.
-                1 if bootstrapping => Duration::ZERO,
-                _ if bootstrapping => LEAF_LISTING_INTERVAL_MIN,
-                _ => interval,
-            }
+            if is_bootstrapping { LEAF_LISTING_INTERVAL_MIN } else { interval }
         };
         self.leaf_interval =
             if wants_listing { (self.leaf_interval * 2).min(interval) } else { LEAF_LISTING_INTERVAL_MIN };
         self.next_listing = self.last_listing + wait;
-    }
-
-    async fn pages(&mut self, number: u64) -> (Vec<ListedShard>, bool, Result<(), ApiError>) {
-        let mut shards = Vec::new();
-        let mut after: Option<ShardId> = None;
-        let mut disabled = false;
-        for page_number in 1..=LISTING_PAGES_MAX {
-            match self.page(after.as_ref()).await {
-                Ok(mut page) => {
-                    self.shared.graph(|graph| graph.merge_listing(number, false, page.disabled, &page.shards));
-                    shards.append(&mut page.shards);
-                    disabled |= page.disabled;
-                    if page.last_evaluated.is_none() {
-                        self.listing_pages = page_number;
-                        return (shards, disabled, Ok(()));
-                    }
-                    // An end need not wait for all the other pages.
-                    self.ask_for_children().await;
-                    if page.last_evaluated == after {
-                        break;
-                    }
-                    after = page.last_evaluated;
-                }
-                Err(error) => return (shards, disabled, Err(error)),
+        for parent in to_confirm {
+            // What is not answered is asked again after the next listing.
+            if self.children_of(&parent).await.is_err() {
+                return;
             }
         }
+    }
+
+    /// All pages of a listing, and when it was asked for and answered.
+    async fn pages(&mut self, number: u64) -> Result<(BTreeSet<ShardId>, When), ApiError> {
+        let mut shards = BTreeSet::new();
+        let mut after: Option<ShardId> = None;
+        let mut begun: Option<When> = None;
+        let mut repeated = 0;
+        for page_number in 1..=LISTING_PAGES_MAX {
+            let (page, when) = self.page(after.as_ref()).await?;
+            self.shared.graph(|graph| graph.merge_page(number, when, page.disabled, &page.shards));
+            shards.extend(page.shards.into_iter().map(|listed: ListedShard| listed.shard));
+            let whole = When { asked: begun.unwrap_or(when).asked, answered: when.answered };
+            begun = Some(whole);
+            if page.last_evaluated.is_none() {
+                self.listing_pages = page_number;
+                return Ok((shards, whole));
+            }
+            // An end need not wait for all the other pages.
+            Box::pin(self.ask_for_children()).await;
+            // A page that names its own beginning is asked for again.
+            repeated = if page.last_evaluated == after { repeated + 1 } else { 0 };
+            if repeated >= PAGE_TRIES_MAX {
+                break;
+            }
+            after = page.last_evaluated;
+        }
         let message = "the listing of shards goes round in circles".to_owned();
-        (shards, disabled, Err(ApiError { kind: ApiErrorKind::Transient, message }))
+        Err(ApiError { kind: ApiErrorKind::Transient, message })
     }
 
     /// One page, waiting out what may pass.
-    async fn page(&mut self, after: Option<&ShardId>) -> Result<ShardListing, ApiError> {
+    async fn page(&mut self, after: Option<&ShardId>) -> Result<(ShardListing, When), ApiError> {
         let mut delay = RetryDelay::new();
         loop {
             self.spaced().await;
+            let asked_at = Instant::now();
             let error = match in_time(self.api.list_shards(&self.shared.stream_arn, after)).await {
-                Ok(page) => return Ok(page),
+                Ok(Dated { answer, date }) => {
+                    return Ok((answer, self.shared.answered(date, asked_at, Instant::now())));
+                }
                 Err(error) => error,
             };
             let throttled = error.kind == ApiErrorKind::Throttled;
@@ -246,7 +296,13 @@ impl<A: StreamApi> Discovery<A> {
         } else {
             self.not_found = 0;
         }
-        if let Some(trouble) = hopeless(error, "DescribeStream", stream_arn) {
+        let hopeless = hopeless(error, "DescribeStream", stream_arn);
+        if hopeless.is_none() {
+            self.refused_since = None;
+        }
+        if let Some(trouble) = hopeless
+            && self.refused_since.get_or_insert_with(Instant::now).elapsed() >= HOPELESS_AFTER
+        {
             self.shared.halt(trouble);
         } else if let Some(suppressed) = self.warnings.admit() {
             warn!(%stream_arn, %error, suppressed, advice = advice(error), "shards could not be listed");

@@ -3,12 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailwater_model::ShardId;
+use tailwater_model::{ServiceTime, ShardId};
 use tokio::time::Instant;
 
 use super::budget::{Budget, Hold};
-use crate::api::{ApiError, ApiErrorKind, Decoded, IteratorStart, RecordPage, ShardIterator, StreamApi};
-use crate::graph::ABSENCE_MAX;
+use crate::api::{ApiError, ApiErrorKind, Dated, Decoded, IteratorStart, RecordPage, ShardIterator, StreamApi};
 
 /// Iterators expire 15 minutes after they were issued (DynamoDB API reference, `GetShardIterator`). Older ones than this
 /// are not used: back-pressure may have held them for long.
@@ -29,8 +28,6 @@ pub(super) struct Fetch {
     pub iterator: Option<Issued>,
     /// Where a new iterator begins if the old one cannot be used.
     pub start: IteratorStart,
-    /// When the shard was last heard of.
-    pub heard_at: Instant,
 }
 
 /// What came of it.
@@ -44,40 +41,31 @@ pub(super) struct Fetched {
 /// A page with its room in the budget.
 pub(super) struct FetchedPage {
     pub page: RecordPage,
+    /// The date of the answer.
+    pub date: ServiceTime,
     /// When it was asked for: its next iterator is no older, and the answer may have been long on its way.
     pub asked_at: Instant,
+    pub answered_at: Instant,
     pub hold: Hold,
 }
 
 /// Why a fetch gave no page.
-pub(super) enum FetchFailed {
-    /// A call failed.
-    Call {
-        call: &'static str,
-        error: ApiError,
-        /// The iterator that was used, if it got so far.
-        iterator: Option<Issued>,
-    },
-    /// The shard was not found, and neither is the stream.
-    StreamGone,
-    /// Nothing of the shard was read for so long that its trim horizon may have passed what is to be read next.
-    TooLate,
+pub(super) struct FetchFailed {
+    pub call: &'static str,
+    pub error: ApiError,
+    /// The iterator that was used, if it got so far.
+    pub iterator: Option<Issued>,
 }
 
 /// Fetches one page.
 pub(super) async fn fetch<A: StreamApi>(api: A, stream_arn: Arc<str>, budget: Arc<Budget>, fetch: Fetch) -> Fetched {
-    let Fetch { shard, iterator, start, heard_at } = fetch;
+    let Fetch { shard, iterator, start } = fetch;
     // First the room, then the iterator: the wait for room may be longer than an iterator lives.
     let mut hold = budget.reserve().await;
     let mut fresh_start = None;
     let young = iterator.filter(|issued| issued.at.elapsed() < ITERATOR_AGE_MAX);
     let issued = match young {
         Some(issued) => issued,
-        // The process stood still, or its sink did. The service would answer with what is left and say nothing of the rest.
-        None if start == IteratorStart::TrimHorizon && heard_at.elapsed() > ABSENCE_MAX => {
-            drop(hold);
-            return Fetched { shard, issued: None, result: Err(FetchFailed::TooLate) };
-        }
         None => match in_time(api.shard_iterator(&stream_arn, &shard, &start)).await {
             Ok(iterator) => {
                 fresh_start = Some(start);
@@ -85,20 +73,20 @@ pub(super) async fn fetch<A: StreamApi>(api: A, stream_arn: Arc<str>, budget: Ar
             }
             Err(error) => {
                 drop(hold);
-                let result = Err(failed(&api, &stream_arn, "GetShardIterator", error, None).await);
-                return Fetched { shard, issued: None, result };
+                let failed = FetchFailed { call: "GetShardIterator", error, iterator: None };
+                return Fetched { shard, issued: None, result: Err(failed) };
             }
         },
     };
     let asked_at = Instant::now();
     let result = match in_time(api.get_records(&shard, &issued.iterator)).await {
-        Ok(page) => {
+        Ok(Dated { answer: page, date }) => {
             hold.resize(if page.records.is_empty() { 0 } else { page_memory(&page) });
-            Ok(FetchedPage { page, asked_at, hold })
+            Ok(FetchedPage { page, date, asked_at, answered_at: Instant::now(), hold })
         }
         Err(error) => {
             drop(hold);
-            Err(failed(&api, &stream_arn, "GetRecords", error, Some(issued)).await)
+            Err(FetchFailed { call: "GetRecords", error, iterator: Some(issued) })
         }
     };
     Fetched { shard, issued: fresh_start, result }
@@ -112,24 +100,6 @@ pub(super) async fn in_time<T>(call: impl Future<Output = Result<T, ApiError>>) 
             kind: ApiErrorKind::Transient,
             message: format!("no answer within {} seconds", REQUEST_TIMEOUT.as_secs()),
         }),
-    }
-}
-
-/// "Not found" is said of a shard and of the whole stream alike: ask for the stream before thinking that a shard is lost.
-async fn failed<A: StreamApi>(
-    api: &A,
-    stream_arn: &str,
-    call: &'static str,
-    error: ApiError,
-    iterator: Option<Issued>,
-) -> FetchFailed {
-    if error.kind != ApiErrorKind::NotFound {
-        return FetchFailed::Call { call, error, iterator };
-    }
-    match in_time(api.list_shards(stream_arn, None)).await {
-        Ok(_) => FetchFailed::Call { call, error, iterator },
-        Err(other) if other.kind == ApiErrorKind::NotFound => FetchFailed::StreamGone,
-        Err(other) => FetchFailed::Call { call: "DescribeStream", error: other, iterator },
     }
 }
 

@@ -6,37 +6,44 @@
 
 mod budget;
 mod changes;
+mod clock;
 mod delay;
 mod discovery;
+mod doubt;
 mod fetch;
+mod intake;
 mod lane;
 mod pacing;
 mod schedule;
+mod shard_reader;
+mod status;
 #[cfg(test)]
 mod tests;
 mod trouble;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tailwater_model::{StreamIdentity, Trouble};
+use tailwater_model::{ServiceTime, StreamIdentity, Trouble};
 use tokio::time::Instant;
 
-use crate::api::StreamApi;
+use crate::api::{StreamApi, When};
 use crate::graph::ShardGraph;
 use crate::settings::ReaderSettings;
 use budget::Budget;
 use changes::Changes;
+use clock::ServiceClock;
 use discovery::DiscoveryTask;
 pub use lane::LaneReader;
+use status::LaneNotes;
+pub use status::{LaneReading, SourceStatus, StatusReader};
 
 /// What the lanes of one process and their discovery share.
 struct Shared {
     stream_arn: Arc<str>,
     settings: ReaderSettings,
-    /// The moment that the graph's times are counted from.
-    began: Instant,
     graph: Mutex<ShardGraph>,
+    clock: Mutex<ServiceClock>,
     changes: Changes,
     /// The count of the graph's changes that was told last.
     told: AtomicU64,
@@ -45,12 +52,13 @@ struct Shared {
     halt: Mutex<Option<Trouble>>,
     /// The tip was reached once: lanes that still had something to carry finish as well.
     tip: AtomicBool,
+    lanes: Mutex<Vec<LaneNotes>>,
 }
 
 impl Shared {
     /// Asks or tells the graph, and wakes whoever may have something new to do.
     fn graph<T>(&self, act: impl FnOnce(&mut ShardGraph) -> T) -> T {
-        let mut graph = self.graph.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut graph = lock(&self.graph);
         let answer = act(&mut graph);
         let now = graph.changes();
         if self.told.swap(now, Ordering::SeqCst) != now {
@@ -59,18 +67,44 @@ impl Shared {
         answer
     }
 
+    /// Takes the date of an answer that came just now.
+    fn answered(&self, date: ServiceTime, asked_at: Instant, answered_at: Instant) -> When {
+        lock(&self.clock).answered(date, asked_at, answered_at)
+    }
+
+    /// The service's time, as far as it is known.
+    fn now(&self) -> Option<ServiceTime> {
+        lock(&self.clock).at(Instant::now())
+    }
+
+    /// The service's time where something was answered already.
+    fn time(&self) -> ServiceTime {
+        self.now().unwrap_or(ServiceTime::EPOCH)
+    }
+
     fn halt(&self, trouble: Trouble) {
-        self.halt.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(trouble);
+        lock(&self.halt).get_or_insert(trouble);
         self.changes.add();
     }
 
     fn halted(&self) -> Option<Trouble> {
-        self.halt.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        lock(&self.halt).clone()
+    }
+
+    fn notes(&self) -> Vec<LaneNotes> {
+        lock(&self.lanes).clone()
+    }
+
+    /// A lane tells of itself.
+    fn note(&self, lane: usize, tell: impl FnOnce(&mut LaneNotes)) {
+        if let Some(notes) = lock(&self.lanes).get_mut(lane) {
+            tell(notes);
+        }
     }
 
     /// Whether a bounded run is at its end.
     fn at_tip(&self) -> bool {
-        if self.settings.until_tip.is_none() {
+        if !self.settings.until_tip {
             return false;
         }
         if !self.tip.load(Ordering::SeqCst) && self.graph(|graph| graph.at_tip()) {
@@ -81,27 +115,34 @@ impl Shared {
     }
 }
 
-/// Opens a stream for reading by `lanes` lanes (at least one) of this process. Must be called inside a tokio runtime: it
-/// starts the discovery task, which ends when the last reader is dropped. Nothing is asked of the service before each
-/// lane was opened once.
+fn lock<T>(state: &Mutex<T>) -> MutexGuard<'_, T> {
+    state.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Opens a stream for reading by `lanes` lanes (at least one) of this process, and gives what tells of it. Must be called
+/// inside a tokio runtime: it starts the discovery task, which ends when the last reader is dropped. Nothing is asked of
+/// the service before the first lane was opened once.
 pub fn open_stream<A: StreamApi>(
     api: A,
     stream: StreamIdentity,
     lanes: u32,
     settings: ReaderSettings,
-) -> Vec<LaneReader<A>> {
+) -> (Vec<LaneReader<A>>, StatusReader) {
     let lanes = lanes.max(1);
+    let graph = ShardGraph::new(lanes, settings.start, settings.on_gap, settings.until_tip);
     let shared = Arc::new(Shared {
         stream_arn: stream.stream_arn.into(),
-        began: Instant::now(),
-        graph: Mutex::new(ShardGraph::new(lanes, settings.start, settings.on_gap)),
+        graph: Mutex::new(graph),
+        clock: Mutex::default(),
         changes: Changes::default(),
         told: AtomicU64::new(0),
         budget: Budget::new(settings.memory_bytes_max),
         halt: Mutex::new(None),
         tip: AtomicBool::new(false),
+        lanes: Mutex::new((0..lanes).map(|_| LaneNotes::default()).collect()),
         settings,
     });
     let discovery = Arc::new(DiscoveryTask::start(api.clone(), Arc::clone(&shared)));
-    (0..lanes).map(|lane| LaneReader::new(lane, api.clone(), Arc::clone(&shared), Arc::clone(&discovery))).collect()
+    let reader = |lane| LaneReader::new(lane, api.clone(), Arc::clone(&shared), Arc::clone(&discovery));
+    ((0..lanes).map(reader).collect(), StatusReader::of(&shared))
 }

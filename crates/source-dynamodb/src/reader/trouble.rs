@@ -10,6 +10,10 @@ use crate::api::{ApiError, ApiErrorKind};
 /// Shortest time between two warnings of one place.
 const WARN_INTERVAL: Duration = Duration::from_secs(30);
 
+/// A refusal that waiting may not heal is believed after so long: rights that are being changed, and everything that is only
+/// consistent in the end, deny for a while.
+pub(super) const HOPELESS_AFTER: Duration = Duration::from_secs(120);
+
 /// Lets a warning through now and then.
 #[derive(Default)]
 pub(super) struct WarnRate {

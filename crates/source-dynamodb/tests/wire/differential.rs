@@ -22,7 +22,7 @@ async fn our_decoder_says_what_the_sdk_says() {
     let (shard, iterator) = (ShardId::new("shardId-1"), ShardIterator("i".into()));
     let mut compared = 0;
     for page in &pages {
-        let our_page = ours.get_records(&shard, &iterator).await.expect(page);
+        let our_page = ours.get_records(&shard, &iterator).await.expect(page).answer;
         let their_page = theirs.get_records().shard_iterator("i").send().await.expect(page);
         assert_eq!(our_page.bytes, page.len());
         assert_eq!(our_page.next.as_ref().map(|next| next.0.as_str()), their_page.next_shard_iterator(), "{page}");

@@ -58,7 +58,7 @@ async fn read(api: &DynamoDb, arn: &str, shard: &ShardId, start: &IteratorStart,
     let mut pages: Vec<RecordPage> = Vec::new();
     for _ in 0..100 {
         let Some(iterator) = next else { break };
-        let page = api.get_records(shard, &iterator).await.expect("a page");
+        let page = api.get_records(shard, &iterator).await.expect("a page").answer;
         next = page.next.clone();
         pages.push(page);
         if pages.iter().map(|page| page.records.len()).sum::<usize>() >= records {
@@ -102,7 +102,7 @@ async fn a_stream_is_turned_on_read_and_turned_off() {
     let delete = writer.delete_item().table_name(&table).key("Id", key("Id").expect("the key"));
     delete.key("Fecha", AttributeValue::S("2026-11-23".into())).send().await.expect("a delete");
 
-    let listing = api.list_shards(&stream.arn, None).await.expect("a listing");
+    let listing = api.list_shards(&stream.arn, None).await.expect("a listing").answer;
     let [shard] = &listing.shards[..] else { panic!("{listing:?}") };
     assert!(!shard.closed && !listing.disabled && listing.last_evaluated.is_none());
     let pages = read(&api, &stream.arn, &shard.shard, &IteratorStart::TrimHorizon, 3).await;
@@ -117,7 +117,7 @@ async fn a_stream_is_turned_on_read_and_turned_off() {
     api.disable_stream(&table).await.expect("still off");
     let off = api.describe_table(&table).await.expect("the table").stream.expect("readable for 24 hours");
     assert_eq!((off.enabled, off.arn.as_str(), off.view_type), (false, stream.arn.as_str(), stream.view_type));
-    let listing = api.list_shards(&stream.arn, None).await.expect("a listing");
+    let listing = api.list_shards(&stream.arn, None).await.expect("a listing").answer;
     assert!(listing.disabled && listing.shards.iter().all(|shard| shard.closed), "{listing:?}");
     let pages = read(&api, &stream.arn, &shard.shard, &IteratorStart::TrimHorizon, 99).await;
     assert_eq!(names(&pages), ["insert", "modify", "remove"]);
@@ -134,7 +134,7 @@ async fn raw_records_are_the_service_s_own_text() {
     let table = create_table(&writer, "raw").await;
     let stream = api.enable_stream(&table, ViewType::NewImage).await.expect("a stream");
     put(&writer, &table, 7, "raw").await;
-    let listing = api.list_shards(&stream.arn, None).await.expect("a listing");
+    let listing = api.list_shards(&stream.arn, None).await.expect("a listing").answer;
     let shard = &listing.shards[0].shard;
     let iterator = api.shard_iterator(&stream.arn, shard, &IteratorStart::TrimHorizon).await.expect("an iterator");
     let page = api.get_raw_records(shard, &iterator).await.expect("a page");

@@ -2,16 +2,16 @@
 
 use std::time::Duration;
 
-use crate::server::{Answer, ScriptedServer};
+use crate::server::{self, Answer, ScriptedServer};
 use tailwater_model::ShardId;
 use tailwater_source_dynamodb::{
-    ApiError, ApiErrorKind, PAGE_BYTES_MAX, RecordPage, ShardIterator, StreamApi, connect_emulator,
+    ApiError, ApiErrorKind, Dated, PAGE_BYTES_MAX, RecordPage, ShardIterator, StreamApi, connect_emulator,
 };
 
 const PAGE: &str = r#"{"Records":[{"eventID":"e1","eventName":"REMOVE","dynamodb":{"ApproximateCreationDateTime":1734567890,"Keys":{"Id":{"S":"7"}},"SequenceNumber":"111","SizeBytes":3,"StreamViewType":"KEYS_ONLY"}}],"NextShardIterator":"next"}"#;
 
 /// Asks once for a page of a server with this script.
-async fn ask(script: &[Answer]) -> (Result<RecordPage, ApiError>, usize) {
+async fn ask(script: &[Answer]) -> (Result<Dated<RecordPage>, ApiError>, usize) {
     let server = ScriptedServer::start(script.to_vec()).await;
     let api = connect_emulator(&server.url);
     let result = api.get_records(&ShardId::new("shardId-1"), &ShardIterator("iterator".into())).await;
@@ -30,6 +30,8 @@ async fn answers_that_pass_end_in_the_page() {
     ] {
         let (result, served) = ask(&script).await;
         let page = result.unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(page.date, server::DATE, "{name}");
+        let page = page.answer;
         assert_eq!(page.records.len(), 1, "{name}");
         assert_eq!(page.next, Some(ShardIterator("next".into())), "{name}");
         assert_eq!(served, script.len(), "{name}");
@@ -78,7 +80,7 @@ async fn a_body_that_stalls_is_given_up_within_a_minute() {
     let asked = tokio::time::timeout(Duration::from_secs(60), ask(&script)).await;
     let (result, served) = asked.expect("the call did not end");
     let page = result.unwrap_or_else(|error| panic!("{error}"));
-    assert_eq!((page.records.len(), served), (1, 2));
+    assert_eq!((page.answer.records.len(), served), (1, 2));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tailwater_model::ServiceTime;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -62,12 +63,16 @@ impl Answer {
     fn new(status: u16, body: &str, crc: Option<u32>, promised: usize) -> Self {
         let crc = crc.map_or(String::new(), |crc| format!("x-amz-crc32: {crc}\r\n"));
         let text = format!(
-            "HTTP/1.1 {status} Scripted\r\ncontent-type: application/x-amz-json-1.0\r\n{crc}\
+            "HTTP/1.1 {status} Scripted\r\ncontent-type: application/x-amz-json-1.0\r\n{crc}date: {DATE_TEXT}\r\n\
              x-amzn-requestid: REQUEST-7\r\ncontent-length: {promised}\r\nconnection: close\r\n\r\n{body}"
         );
         Self { bytes: text.into_bytes(), then: Then::Close }
     }
 }
+
+/// The date of all answers.
+pub const DATE: ServiceTime = ServiceTime::from_ms(1_795_902_829_000);
+const DATE_TEXT: &str = "Sat, 28 Nov 2026 21:53:49 GMT";
 
 /// Serves a script from a loopback port until it is dropped.
 pub struct ScriptedServer {

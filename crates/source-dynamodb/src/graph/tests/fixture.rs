@@ -1,13 +1,19 @@
-//! A graph with the least that is around one: a lane, a sink, a clock.
+//! A graph with the least that is around one: a lane, a sink, the service's clock.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tailwater_model::{Advance, Gap, GapCause, Position, Progress, SequenceNumber, ShardId, ShardProgress, Step};
+use tailwater_model::{
+    Advance, Gap, GapCause, Position, Progress, SequenceNumber, ServiceTime, ShardId, ShardProgress, Step,
+};
 
-use crate::api::{IteratorStart, ListedShard};
-use crate::graph::ShardGraph;
+use crate::api::{IteratorStart, ListedShard, When};
+use crate::graph::{PageFacts, PageMeans, ShardGraph};
 use crate::settings::{OnGap, StartAt};
+
+pub const START: ServiceTime = ServiceTime::from_ms(1_700_000_000_000);
+/// Steps that are taken at once.
+const STEPS_MAX: usize = 1_000;
 
 pub fn id(name: &str) -> ShardId {
     ShardId::new(name)
@@ -34,76 +40,146 @@ pub fn listed(shards: &[&str]) -> Vec<ListedShard> {
     shards.iter().map(one).collect()
 }
 
+pub fn row(shard: &str, parent: Option<&str>, position: Position, read_until: ServiceTime) -> ShardProgress {
+    ShardProgress { shard: id(shard), parent: parent.map(id), position, read_until: Some(read_until) }
+}
+
+/// What a sink holds of a shard.
+type Row = (Option<ShardId>, Position, Option<ServiceTime>);
+
 /// One lane with a sink that stores every step at once.
 pub struct Fixture {
     pub graph: ShardGraph,
-    pub now: Duration,
-    pub stored: BTreeMap<ShardId, (Option<ShardId>, Position)>,
+    pub now: ServiceTime,
+    pub stored: BTreeMap<ShardId, Row>,
     pub gaps: Vec<Gap>,
-    pub contact: Progress,
+    pub progress: Progress,
 }
 
 impl Fixture {
-    pub fn new(start: StartAt, on_gap: OnGap, contact: Progress) -> Self {
-        let mut graph = ShardGraph::new(1, start, on_gap);
-        graph.restore(0, &contact);
-        let stored =
-            contact.shards.iter().map(|row| (row.shard.clone(), (row.parent.clone(), row.position.clone()))).collect();
-        Self { graph, now: Duration::ZERO, stored, gaps: Vec::new(), contact }
+    pub fn new(start: StartAt, on_gap: OnGap, bounded: bool, progress: Progress) -> Self {
+        let mut graph = ShardGraph::new(1, start, on_gap, bounded);
+        graph.restore(0, &progress);
+        let stored = progress.shards.iter().cloned();
+        let stored = stored.map(|row| (row.shard, (row.parent, row.position, row.read_until))).collect();
+        Self { graph, now: START, stored, gaps: Vec::new(), progress }
     }
 
     pub fn fresh(on_gap: OnGap) -> Self {
-        Self::new(StartAt::TrimHorizon, on_gap, Progress::default())
+        Self::new(StartAt::TrimHorizon, on_gap, false, Progress::default())
     }
 
-    /// A complete listing, long enough after the one before that two of them prove an absence.
+    /// A call that was answered at once, now.
+    pub fn when(&self) -> When {
+        When { asked: self.now, answered: self.now }
+    }
+
+    /// A complete listing, two minutes after what came before.
     pub fn list(&mut self, shards: &[&str]) {
         self.list_after(Duration::from_secs(120), shards);
     }
 
     pub fn list_after(&mut self, pause: Duration, shards: &[&str]) {
-        self.now += pause;
-        let listing = self.graph.begin_listing(self.now);
-        self.graph.merge_listing(listing, true, false, &listed(shards));
+        self.now = self.now.plus(pause);
+        self.list_now(false, shards);
+    }
+
+    pub fn list_now(&mut self, disabled: bool, shards: &[&str]) {
+        let number = self.graph.begin_listing();
+        let shards = listed(shards);
+        self.graph.merge_page(number, self.when(), disabled, &shards);
+        let ids: BTreeSet<ShardId> = shards.into_iter().map(|listed| listed.shard).collect();
+        self.graph.listed_completely(number, self.when(), &ids);
         self.steps();
     }
 
+    /// The service is asked for everything that is in doubt, and has iterators for these shards only.
+    pub fn ask(&mut self, existing: &[&str]) -> Vec<ShardId> {
+        let doubtful = self.graph.take_doubtful();
+        for shard in &doubtful {
+            if existing.contains(&shard.as_str()) {
+                self.graph.exists(shard, self.when());
+            } else {
+                self.graph.does_not_exist(shard, self.when());
+            }
+        }
+        self.steps();
+        doubtful
+    }
+
     pub fn steps(&mut self) {
-        for step in self.graph.take_steps(0) {
+        for step in self.graph.take_steps(0, STEPS_MAX) {
             self.gaps.extend(step.gap);
-            self.store(&step.shard, &step.step);
+            self.store(&step.shard, &step.step, step.read_until);
         }
     }
 
-    pub fn store(&mut self, shard: &ShardId, step: &Step) {
+    pub fn store(&mut self, shard: &ShardId, step: &Step, read_until: Option<ServiceTime>) {
         match step {
             Step::Register { parent, position } => {
-                let before = self.stored.insert(shard.clone(), (parent.clone(), position.clone()));
+                let before = self.stored.insert(shard.clone(), (parent.clone(), position.clone(), read_until));
                 assert!(before.is_none(), "{shard} registered twice");
             }
             Step::Advance(Advance { from, to }) => {
                 let row = self.stored.get_mut(shard).expect("registered first");
                 assert_eq!(row.1, *from);
-                row.1 = to.clone();
+                *row = (row.0.clone(), to.clone(), read_until.or(row.2));
+            }
+            Step::Forget => {
+                let row = self.stored.remove(shard).expect("registered first");
+                assert_eq!(row.1, Position::End);
             }
         }
         self.graph.committed(shard, step);
     }
 
+    /// A page with a new iterator, created now.
+    pub fn page(&mut self, shard: &str, last: Option<u64>, end: bool) -> PageMeans {
+        let from = self.from(shard);
+        let last = last.map(number);
+        let facts = PageFacts {
+            when: self.when(),
+            last: last.as_ref(),
+            created: last.as_ref().map(|_| self.now),
+            is_end: end,
+            issued: from.as_ref(),
+        };
+        self.graph.page_read(&id(shard), &facts)
+    }
+
+    /// The same, stored.
     pub fn read(&mut self, shard: &str, last: Option<u64>, end: bool) {
-        let advance = self.graph.page_read(&id(shard), last.map(number).as_ref(), end).expect("readable");
-        self.store(&id(shard), &Step::Advance(advance));
+        match self.page(shard, last, end) {
+            PageMeans::Step { advance: Some(advance), read_until, .. } => {
+                self.store(&id(shard), &Step::Advance(advance), read_until);
+            }
+            PageMeans::Step { advance: None, .. } | PageMeans::Nothing => {}
+        }
         self.steps();
     }
 
+    /// So many empty pages, a second apart.
+    pub fn read_empty(&mut self, shard: &str, pages: u32) {
+        for _ in 0..pages {
+            self.now = self.now.plus(Duration::from_secs(1));
+            self.read(shard, None, false);
+        }
+    }
+
+    /// Another process, at once.
     pub fn restart(&self) -> Self {
-        let row = |(shard, (parent, position)): (&ShardId, &(Option<ShardId>, Position))| ShardProgress {
+        let row = |(shard, (parent, position, read_until)): (&ShardId, &Row)| ShardProgress {
             shard: shard.clone(),
             parent: parent.clone(),
             position: position.clone(),
+            read_until: *read_until,
         };
         let shards = self.stored.iter().map(row).collect();
-        Self::new(self.graph.start, self.graph.on_gap, Progress { shards, ..self.contact.clone() })
+        let known_since = self.graph.known_since();
+        let progress = Progress { shards, known_since, ..self.progress.clone() };
+        let mut again = Self::new(self.graph.start, self.graph.on_gap, self.graph.is_bounded, progress);
+        again.now = self.now;
+        again
     }
 
     pub fn from(&self, shard: &str) -> Option<IteratorStart> {
@@ -113,8 +189,8 @@ impl Fixture {
     pub fn causes(&self) -> Vec<GapCause> {
         self.gaps.iter().map(|gap| gap.cause).collect()
     }
-}
 
-pub fn known() -> Progress {
-    Progress { stream_known: true, since_contact: Some(Duration::from_secs(60)), ..Progress::default() }
+    pub fn read_until(&self, shard: &str) -> Option<ServiceTime> {
+        self.graph.shards.get(&id(shard)).and_then(|shard| shard.read_until)
+    }
 }

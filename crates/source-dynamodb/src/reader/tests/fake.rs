@@ -4,13 +4,13 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tailwater_model::{Change, ChangeEvent, Contact, Delivery, Failure, Finished, Gap, Item, Position, Progress};
+use tailwater_model::{Change, ChangeEvent, Delivery, Failure, Finished, Gap, Item, Position, Progress, ServiceTime};
 use tailwater_model::{SequenceNumber, ShardId, ShardProgress, Source, SourceInfo, Step, StreamIdentity, Trouble};
 use tokio::time::Instant;
 
-use crate::api::{ApiError, ApiErrorKind, Decoded, IteratorStart, ListedShard, RecordPage};
+use crate::api::{ApiError, ApiErrorKind, Dated, Decoded, IteratorStart, ListedShard, RecordPage};
 use crate::api::{ShardIterator, ShardListing, StreamApi};
-use crate::reader::{LaneReader, open_stream};
+use crate::reader::{LaneReader, StatusReader, open_stream};
 use crate::settings::{OnGap, ReaderSettings, StartAt};
 
 const LATENCY: Duration = Duration::from_millis(5);
@@ -26,8 +26,8 @@ pub struct FakeShard {
     pub closed: bool,
     /// Records 1 to this number.
     pub records: u64,
-    /// Records up to this number were there before the first read.
-    pub written_before: Option<u64>,
+    /// When the records were created, in milliseconds after the beginning, where that is not an hour before it.
+    pub created_ms: BTreeMap<u64, i64>,
     /// Records up to this number are trimmed.
     pub trimmed: u64,
     pub gone: bool,
@@ -57,6 +57,8 @@ pub struct Stream {
     /// Each page read makes this many more records in the open shards, created when they are made.
     pub writes_per_page: u64,
     pub listings: u32,
+    /// How far the service's clock has leapt ahead of ours.
+    pub leap: Duration,
     pub trace: Vec<String>,
 }
 
@@ -100,6 +102,22 @@ impl Fake {
     }
 }
 
+/// The service's time at the beginning.
+pub const BEGINNING: ServiceTime = ServiceTime::from_ms(1_790_000_000_000);
+/// What was there at the beginning was created so long before.
+const BEFORE: Duration = Duration::from_secs(3600);
+
+impl Fake {
+    fn now_ms(&self, stream: &Stream) -> i64 {
+        i64::try_from((self.start.elapsed() + stream.leap).as_millis()).expect("days")
+    }
+
+    fn dated<T>(&self, stream: &Stream, answer: T) -> Dated<T> {
+        let seconds = self.now_ms(stream) / 1000;
+        Dated { answer, date: ServiceTime::from_ms(BEGINNING.ms() + seconds * 1000) }
+    }
+}
+
 fn error(kind: ApiErrorKind) -> ApiError {
     ApiError { kind, message: "said the service".into() }
 }
@@ -109,7 +127,7 @@ fn listed((shard, state): (&ShardId, &FakeShard)) -> ListedShard {
 }
 
 impl StreamApi for Fake {
-    async fn list_shards(&self, _: &str, after: Option<&ShardId>) -> Result<ShardListing, ApiError> {
+    async fn list_shards(&self, _: &str, after: Option<&ShardId>) -> Result<Dated<ShardListing>, ApiError> {
         let mut stream = self.called("DescribeStream", format!("after {after:?}")).await?;
         stream.listings += u32::from(after.is_none());
         let listings = stream.listings;
@@ -119,10 +137,11 @@ impl StreamApi for Fake {
         let more = rest.len() > stream.page_shards;
         rest.truncate(stream.page_shards);
         let last_evaluated = rest.last().filter(|_| more).map(|last| last.shard.clone());
-        Ok(ShardListing { shards: rest, last_evaluated, disabled: stream.disabled })
+        let listing = ShardListing { shards: rest, last_evaluated, disabled: stream.disabled };
+        Ok(self.dated(&stream, listing))
     }
 
-    async fn list_children(&self, _: &str, parent: &ShardId) -> Result<ShardListing, ApiError> {
+    async fn list_children(&self, _: &str, parent: &ShardId) -> Result<Dated<ShardListing>, ApiError> {
         let stream = self.called("ShardFilter", parent).await?;
         let children = stream.shards.iter().filter(|(shard, state)| {
             if stream.filter_ignored {
@@ -131,12 +150,13 @@ impl StreamApi for Fake {
                 state.parent.as_ref() == Some(parent) && state.listed_from == 0
             }
         });
-        Ok(ShardListing { shards: children.map(listed).collect(), last_evaluated: None, disabled: stream.disabled })
+        let shards = children.map(listed).collect();
+        Ok(self.dated(&stream, ShardListing { shards, last_evaluated: None, disabled: stream.disabled }))
     }
 
     async fn shard_iterator(&self, _: &str, shard: &ShardId, start: &IteratorStart) -> Result<ShardIterator, ApiError> {
         let stream = self.called("GetShardIterator", format!("{shard} {start:?}")).await?;
-        let state = &stream.shards[shard];
+        let Some(state) = stream.shards.get(shard) else { return Err(error(ApiErrorKind::NotFound)) };
         let read = match start {
             _ if state.gone => return Err(error(ApiErrorKind::NotFound)),
             IteratorStart::TrimHorizon => state.trimmed,
@@ -149,7 +169,7 @@ impl StreamApi for Fake {
         Ok(ShardIterator(format!("{} {read}", self.start.elapsed().as_millis())))
     }
 
-    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RecordPage, ApiError> {
+    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<Dated<RecordPage>, ApiError> {
         let mut stream = self.called("GetRecords", shard).await?;
         let (issued, read) = iterator.0.split_once(' ').expect("our iterator");
         let (issued, read): (u64, u64) = (issued.parse().expect("time"), read.parse().expect("place"));
@@ -160,9 +180,12 @@ impl StreamApi for Fake {
             return Err(error(ApiErrorKind::IteratorExpired));
         }
         let (page_records, bytes, writes) = (stream.page_records as u64, stream.page_bytes, stream.writes_per_page);
+        let now_ms = self.now_ms(&stream);
         let state = stream.shards.get_mut(shard).expect("a shard");
-        let written_before = *state.written_before.get_or_insert(state.records);
-        state.records += if state.closed { 0 } else { writes };
+        for _ in 0..if state.closed { 0 } else { writes } {
+            state.records += 1;
+            state.created_ms.insert(state.records, now_ms);
+        }
         if state.gone {
             return Err(error(ApiErrorKind::NotFound));
         }
@@ -172,16 +195,23 @@ impl StreamApi for Fake {
         let next = |read: u64| Some(ShardIterator(format!("{} {read}", self.start.elapsed().as_millis())));
         if state.empty_pages > 0 {
             state.empty_pages -= 1;
-            return Ok(RecordPage { records: Vec::new(), next: next(read), bytes: 60, ..RecordPage::default() });
+            let page = RecordPage { records: Vec::new(), next: next(read), bytes: 60, ..RecordPage::default() };
+            return Ok(self.dated(&stream, page));
         }
         let to = state.records.min(read + page_records);
-        let records: Vec<Decoded> = (read + 1..=to)
-            .map(|record| Decoded::Event(event(shard, record, i64::from(record > written_before))))
-            .collect();
+        let records: Vec<Decoded> =
+            (read + 1..=to).map(|record| Decoded::Event(event(shard, record, created(state, record)))).collect();
         let end = state.closed && to == state.records && (records.is_empty() || !state.end_apart);
         let bytes = if records.is_empty() { 60 } else { bytes };
-        Ok(RecordPage { records, next: if end { None } else { next(to) }, bytes, ..RecordPage::default() })
+        let page = RecordPage { records, next: if end { None } else { next(to) }, bytes, ..RecordPage::default() };
+        Ok(self.dated(&stream, page))
     }
+}
+
+fn created(shard: &FakeShard, record: u64) -> i64 {
+    let after_ms = shard.created_ms.get(&record).copied();
+    let created = after_ms.map_or(BEGINNING.minus(BEFORE).ms(), |after_ms| BEGINNING.ms() + after_ms);
+    created / 1000 * 1000
 }
 
 fn event(shard: &ShardId, record: u64, created_at_ms: i64) -> ChangeEvent {
@@ -200,7 +230,7 @@ pub fn settings() -> ReaderSettings {
     ReaderSettings {
         start: StartAt::TrimHorizon,
         on_gap: OnGap::Stop,
-        until_tip: Some(i64::MAX),
+        until_tip: true,
         poll_interval_min: Duration::from_millis(100),
         poll_interval_max: Duration::from_secs(1),
         fetch_slots: 4,
@@ -211,32 +241,33 @@ pub fn settings() -> ReaderSettings {
 }
 
 /// What a lane handed out and nobody stored yet.
-type Uncommitted = Vec<(ShardId, Step, Vec<u64>)>;
+type Uncommitted = Vec<(ShardId, Step, Option<ServiceTime>, Vec<u64>)>;
 
 /// Lanes over a naive sink. Each `next` is dropped after a moment, so being cancelled is part of every test.
 pub struct Run {
     pub lanes: Vec<LaneReader<Fake>>,
-    pub stored: BTreeMap<ShardId, (Option<ShardId>, Position)>,
+    pub stored: BTreeMap<ShardId, (Option<ShardId>, Position, Option<ServiceTime>)>,
     pub records: BTreeMap<ShardId, Vec<u64>>,
     pub gaps: Vec<Gap>,
-    pub contacts: Vec<(Duration, Contact)>,
+    pub known_since: Option<ServiceTime>,
+    pub status: StatusReader,
     pub uncommitted: Vec<Uncommitted>,
     pub group_max: usize,
-    start: Instant,
 }
 
 impl Run {
     pub async fn open(fake: &Fake, lanes: u32, settings: ReaderSettings) -> Self {
         let stream = StreamIdentity { table: "t".into(), table_id: "id".into(), stream_arn: "arn".into() };
+        let (readers, status) = open_stream(fake.clone(), stream, lanes, settings);
         let mut run = Self {
-            lanes: open_stream(fake.clone(), stream, lanes, settings),
+            lanes: readers,
+            status,
             stored: BTreeMap::new(),
             records: BTreeMap::new(),
             gaps: Vec::new(),
-            contacts: Vec::new(),
+            known_since: None,
             uncommitted: (0..lanes).map(|_| Vec::new()).collect(),
             group_max: 3,
-            start: Instant::now(),
         };
         for lane in 0..lanes as usize {
             run.reopen(lane).await;
@@ -248,32 +279,34 @@ impl Run {
         self.uncommitted[lane].clear();
         let lanes = self.lanes.len() as u32;
         let mine = self.stored.iter().filter(|(shard, _)| shard.lane(lanes) as usize == lane);
-        let shards = mine.map(|(shard, (parent, position))| ShardProgress {
+        let shards = mine.map(|(shard, (parent, position, read_until))| ShardProgress {
             shard: shard.clone(),
             parent: parent.clone(),
             position: position.clone(),
+            read_until: *read_until,
         });
-        let progress = Progress { shards: shards.collect(), ..Progress::default() };
+        let progress = Progress { shards: shards.collect(), known_since: self.known_since, ..Progress::default() };
         self.lanes[lane].open(&progress).await.expect("opening asks nobody");
     }
 
     pub fn commit(&mut self, lane: usize) {
         let group = std::mem::take(&mut self.uncommitted[lane]);
-        for (shard, step, records) in &group {
+        for (shard, step, read_until, records) in &group {
             match step {
                 Step::Register { parent, position } => {
-                    let before = self.stored.insert(shard.clone(), (parent.clone(), position.clone()));
+                    let before = self.stored.insert(shard.clone(), (parent.clone(), position.clone(), *read_until));
                     assert!(before.is_none(), "{shard} registered twice");
                 }
                 Step::Advance(advance) => {
                     let row = self.stored.get_mut(shard).expect("registered first");
                     assert_eq!(row.1, advance.from);
-                    row.1 = advance.to.clone();
+                    *row = (row.0.clone(), advance.to.clone(), read_until.or(row.2));
                 }
+                Step::Forget => drop(self.stored.remove(shard)),
             }
             self.records.entry(shard.clone()).or_default().extend(records);
         }
-        let steps: Vec<(ShardId, Step)> = group.into_iter().map(|(shard, step, _)| (shard, step)).collect();
+        let steps: Vec<(ShardId, Step)> = group.into_iter().map(|(shard, step, ..)| (shard, step)).collect();
         self.lanes[lane].committed(&steps);
     }
 
@@ -286,12 +319,12 @@ impl Run {
                 assert_eq!(batch.counts.read, batch.events.len() as u64);
                 let number = |event: &ChangeEvent| event.source.sequence_number.as_str().parse().expect("digits");
                 let records = batch.events.iter().map(number).collect();
-                self.uncommitted[lane].push((batch.shard, batch.step, records));
+                self.uncommitted[lane].push((batch.shard, batch.step, batch.read_until, records));
                 if self.uncommitted[lane].len() >= self.group_max {
                     self.commit(lane);
                 }
             }
-            Ok(Ok(Delivery::Contact(contact))) => self.contacts.push((self.start.elapsed(), contact)),
+            Ok(Ok(Delivery::StreamKnown(since))) => self.known_since = Some(since),
             Ok(Ok(Delivery::Finished(finished))) => return Ok(Some(finished)),
             Ok(Err(Failure::Halt(trouble) | Failure::Reopen(trouble))) => return Err(trouble),
         }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use tailwater_model::{Finished, GapCause, Position, TroubleKind};
 
 use crate::api::ApiErrorKind;
+use crate::reader::LaneReading;
 use crate::settings::{OnGap, ReaderSettings, StartAt};
-use fake::{Fake, FakeShard, Run, id, settings};
+use fake::{BEGINNING, Fake, FakeShard, Run, id, settings};
 
 const MINUTE: Duration = Duration::from_secs(60);
 
@@ -64,8 +65,7 @@ async fn a_bounded_run_carries_everything_once() {
 async fn a_bounded_run_ends_under_live_traffic() {
     let fake = Fake::new(vec![("a", open(10)), ("b", open(4))]);
     fake.stream().writes_per_page = 2;
-    // Whatever is created from the first read on is younger than the start.
-    let mut run = Run::open(&fake, 2, ReaderSettings { until_tip: Some(1), ..settings() }).await;
+    let mut run = Run::open(&fake, 2, settings()).await;
     let finished = run.run(5 * MINUTE).await.expect("no trouble");
     assert_eq!(finished, vec![Finished::Tip; 2]);
     assert!(run.read("a").len() >= 10 && run.read("b").len() >= 4, "what was there is carried");
@@ -101,7 +101,7 @@ async fn the_same_seed_gives_the_same_trace() {
 async fn a_stream_that_was_turned_off_ends() {
     let fake = Fake::new(vec![("a", root(5)), ("b", child("a", 2))]);
     fake.stream().disabled = true;
-    let mut run = Run::open(&fake, 2, ReaderSettings { until_tip: None, ..settings() }).await;
+    let mut run = Run::open(&fake, 2, ReaderSettings { until_tip: false, ..settings() }).await;
     assert_eq!(run.run(5 * MINUTE).await, Ok(vec![Finished::StreamEnded; 2]));
     assert_eq!((run.read("a"), run.read("b")), (until(5), until(2)));
 }
@@ -127,7 +127,7 @@ async fn a_reopen_reads_again_what_was_not_durable() {
 async fn ends_at_once_are_one_listing_where_that_is_one_call() {
     let fake = Fake::new(vec![("a", open(2)), ("b", open(2)), ("c", open(2))]);
     fake.stream().page_shards = 100;
-    let follow = ReaderSettings { until_tip: None, discovery_interval: 60 * MINUTE, ..settings() };
+    let follow = ReaderSettings { until_tip: false, discovery_interval: 60 * MINUTE, ..settings() };
     let mut run = Run::open(&fake, 1, follow).await;
     run.run(5 * MINUTE).await.expect("no trouble");
     fake.stream().trace.clear();
@@ -145,7 +145,7 @@ async fn ends_at_once_are_one_listing_where_that_is_one_call() {
 #[tokio::test(start_paused = true)]
 async fn an_iterator_held_too_long_is_renewed_from_our_own_position() {
     let fake = Fake::new(vec![("a", open(7))]);
-    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: None, ..settings() }).await;
+    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
     run.run(MINUTE).await.expect("no trouble");
     // Nobody asks for twenty minutes; meanwhile more is written.
     tokio::time::advance(20 * MINUTE).await;
@@ -169,7 +169,7 @@ async fn an_iterator_that_expires_at_once_makes_no_hot_loop() {
 #[tokio::test(start_paused = true)]
 async fn idle_shards_are_polled_slowly() {
     let fake = Fake::new(vec![("a", open(1))]);
-    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: None, ..settings() }).await;
+    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
     run.run(10 * MINUTE).await.expect("no trouble");
     let (polls, listings) = (fake.calls("GetRecords"), fake.calls("DescribeStream"));
     assert!((590..=620).contains(&polls), "{polls} polls in ten minutes");
@@ -180,7 +180,7 @@ async fn idle_shards_are_polled_slowly() {
 async fn trimmed_records_are_a_gap() {
     for on_gap in [OnGap::Stop, OnGap::Continue] {
         let fake = Fake::new(vec![("a", open(4))]);
-        let mut run = Run::open(&fake, 1, ReaderSettings { on_gap, until_tip: None, ..settings() }).await;
+        let mut run = Run::open(&fake, 1, ReaderSettings { on_gap, until_tip: false, ..settings() }).await;
         run.run(MINUTE).await.expect("no trouble");
         fake.change("a", |shard| (shard.records, shard.trimmed) = (20, 15));
         run.run(MINUTE).await.expect("no trouble");
@@ -199,7 +199,7 @@ async fn trimmed_records_are_a_gap() {
 #[tokio::test(start_paused = true)]
 async fn a_shard_that_is_gone_is_a_gap_and_a_stream_that_is_gone_halts() {
     let fake = Fake::new(vec![("a", open(4)), ("b", child("a", 2)), ("c", open(1))]);
-    let mut run = Run::open(&fake, 2, ReaderSettings { on_gap: OnGap::Continue, until_tip: None, ..settings() }).await;
+    let mut run = Run::open(&fake, 2, ReaderSettings { on_gap: OnGap::Continue, until_tip: false, ..settings() }).await;
     run.run(Duration::from_secs(5)).await.expect("no trouble");
     assert!(run.read("b").is_empty());
     fake.change("a", |shard| shard.gone = true);
@@ -218,13 +218,16 @@ async fn what_waiting_does_not_heal_halts() {
     {
         let fake = Fake::new(vec![("a", open(4))]);
         fake.stream().faults = vec![kind; 3].into();
-        let mut run = Run::open(&fake, 1, settings()).await;
-        let trouble = run.run(MINUTE).await.expect_err("hopeless");
+        let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
+        run.run(MINUTE).await.expect("rights that vanish for a while come back");
+        assert_eq!(run.read("a"), until(4));
+        fake.stream().faults = vec![kind; 1_000].into();
+        let trouble = run.run(10 * MINUTE).await.expect_err("hopeless");
         assert_eq!(trouble.kind, expected);
         assert!(trouble.advice.is_some());
     }
     let fake = Fake::new(vec![("a", open(4))]);
-    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: None, ..settings() }).await;
+    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
     run.run(Duration::from_secs(5)).await.expect("no trouble");
     fake.stream().faults = vec![ApiErrorKind::Invalid].into();
     run.run(MINUTE).await.expect("an iterator that the service forgot is renewed");
@@ -234,7 +237,7 @@ async fn what_waiting_does_not_heal_halts() {
 #[tokio::test(start_paused = true)]
 async fn latest_skips_what_is_there() {
     let fake = Fake::new(vec![("a", root(5)), ("b", FakeShard { closed: false, ..child("a", 4) })]);
-    let latest = ReaderSettings { start: StartAt::Latest, until_tip: None, ..settings() };
+    let latest = ReaderSettings { start: StartAt::Latest, until_tip: false, ..settings() };
     let mut run = Run::open(&fake, 2, latest).await;
     run.run(Duration::from_secs(5)).await.expect("no trouble");
     fake.change("b", |shard| (shard.records, shard.closed) = (6, true));
@@ -249,7 +252,7 @@ async fn pages_that_are_not_durable_hold_the_budget() {
     let fake = Fake::new(vec![("a", open(1_000)), ("b", open(1_000))]);
     fake.stream().page_bytes = 1 << 20;
     let memory_bytes_max = 5 << 20;
-    let mut run = Run::open(&fake, 2, ReaderSettings { memory_bytes_max, until_tip: None, ..settings() }).await;
+    let mut run = Run::open(&fake, 2, ReaderSettings { memory_bytes_max, until_tip: false, ..settings() }).await;
     // Registered, and then nobody commits any more.
     run.run(Duration::from_secs(2)).await.expect("no trouble");
     (0..2).for_each(|lane| run.commit(lane));
@@ -261,7 +264,7 @@ async fn pages_that_are_not_durable_hold_the_budget() {
             tokio::time::timeout(Duration::from_millis(50), tailwater_model::Source::next(&mut run.lanes[turn % 2]));
         if let Ok(Ok(tailwater_model::Delivery::Batch(batch))) = next.await {
             held += batch.bytes;
-            run.uncommitted[turn % 2].push((batch.shard, batch.step, vec![]));
+            run.uncommitted[turn % 2].push((batch.shard, batch.step, batch.read_until, vec![]));
         }
     }
     assert!((3 << 20..=memory_bytes_max).contains(&held), "{held} bytes held");
@@ -276,14 +279,76 @@ async fn pages_that_are_not_durable_hold_the_budget() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn contact_is_told_after_the_start_and_then_every_ten_minutes() {
-    let fake = Fake::new(vec![("a", open(1)), ("b", open(1)), ("c", open(1))]);
-    let mut run = Run::open(&fake, 3, ReaderSettings { until_tip: None, ..settings() }).await;
-    run.run(25 * MINUTE).await.expect("no trouble");
-    let minutes: Vec<u64> = run.contacts.iter().map(|(at, _)| at.as_secs() / 60).collect();
-    assert_eq!(minutes, [0, 10, 20]);
-    assert!(run.contacts.iter().all(|(_, contact)| contact.stream_known));
-    fake.stream().throttle_every = 1;
-    run.run(60 * MINUTE).await.expect("no trouble");
-    assert_eq!(run.contacts.len(), 4, "one more for the listings before the trouble; no listing, no contact");
+async fn that_the_stream_is_known_is_told_before_anything_else() {
+    let fake = Fake::new(vec![("a", open(1_000)), ("b", open(1_000)), ("c", open(1_000))]);
+    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
+    // A lane that is bound by its sink always has a page ready.
+    for _ in 0..60 {
+        run.turn(0).await.expect("no trouble");
+    }
+    assert_eq!(run.known_since, Some(BEGINNING.minus(Duration::from_millis(5))), "the listing's date, less its way");
+}
+
+/// What a machine that stood still does not notice: its own clock stood still, too.
+#[tokio::test(start_paused = true)]
+async fn a_machine_that_stood_still_for_a_day_is_a_gap() {
+    let fake = Fake::new(vec![("a", open(0)), ("b", open(3))]);
+    let settings = ReaderSettings { until_tip: false, on_gap: OnGap::Continue, ..settings() };
+    let mut run = Run::open(&fake, 1, settings).await;
+    run.run(10 * MINUTE).await.expect("no trouble");
+    fake.stream().leap = 30 * 60 * MINUTE;
+    fake.stream().faults = vec![ApiErrorKind::IteratorExpired].into();
+    fake.stream().faults.extend([ApiErrorKind::IteratorExpired]);
+    fake.change("a", |shard| (shard.records, shard.trimmed) = (9, 5));
+    run.run(MINUTE).await.expect("no trouble");
+    let causes: Vec<_> = run.gaps.iter().map(|gap| (gap.cause, gap.shard.clone())).collect();
+    assert_eq!(causes, [(GapCause::Away, Some(id("a")))]);
+    assert_eq!(run.read("a"), [6, 7, 8, 9]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_room_of_a_lane_that_is_closed_is_free() {
+    let fake = Fake::new(vec![("a", open(1_000)), ("d", open(1_000))]);
+    fake.stream().page_bytes = 1 << 20;
+    let memory_bytes_max = 2 << 20;
+    let mut run = Run::open(&fake, 2, ReaderSettings { memory_bytes_max, until_tip: false, ..settings() }).await;
+    let (mine, other) = (id("a").lane(2) as usize, id("d").lane(2) as usize);
+    assert_ne!(mine, other, "one shard a lane");
+    // One lane reads on without a commit until it holds everything, and then its sink is away.
+    run.run(Duration::from_secs(1)).await.expect("no trouble");
+    run.commit(mine);
+    run.commit(other);
+    run.group_max = usize::MAX;
+    for _ in 0..10 {
+        run.turn(mine).await.expect("no trouble");
+    }
+    tailwater_model::Source::close(&mut run.lanes[mine]);
+    run.uncommitted[mine].clear();
+    run.group_max = 3;
+    let before = run.read("d").len();
+    for _ in 0..60 {
+        run.turn(other).await.expect("no trouble");
+    }
+    assert!(run.read("d").len() > before, "the other lane goes on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_status_tells_stuck_from_idle() {
+    let fake = Fake::new(vec![("a", open(3)), ("b", child("trimmed-long-ago", 0))]);
+    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
+    run.run(5 * MINUTE).await.expect("no trouble");
+    let status = run.status.status();
+    assert_eq!(status.lanes, [LaneReading::Idle]);
+    assert_eq!(status.furthest_unread, None, "nothing is known to be unread");
+    let behind = status.furthest_behind.expect("an open shard");
+    let now = status.now.expect("answered");
+    let age = behind.read_until.map(|moment| now.since(moment));
+    assert_eq!(behind.shard, id("a"));
+    assert!(age.is_some_and(|age| age < 3 * MINUTE), "{age:?}");
+
+    fake.stream().faults = vec![ApiErrorKind::Credentials; 1_000].into();
+    run.run(5 * MINUTE).await.expect("waited out");
+    let [LaneReading::Trouble { seconds, why }] = &run.status.status().lanes[..] else { panic!("in trouble") };
+    assert!((240..=300).contains(seconds), "{seconds}");
+    assert!(why.contains("GetRecords of shard a") && why.contains("Credentials"), "{why}");
 }

@@ -1,0 +1,98 @@
+//! What pages say.
+
+use tailwater_model::{Advance, GapCause, Position, SequenceNumber, ServiceTime, ShardId};
+
+use super::ShardGraph;
+use super::read_until::EmptyRun;
+use super::shard::{ReadFrom, Stage};
+use crate::api::{IteratorStart, When};
+
+/// Answers in a row that must say that a shard has ended when no listing says that it is closed.
+const ENDS_PROVE: u32 = 2;
+
+/// What matters of a page.
+#[derive(Debug)]
+pub(crate) struct PageFacts<'a> {
+    pub when: When,
+    /// The place of its last record; nothing when it is empty.
+    pub last: Option<&'a SequenceNumber>,
+    /// The newest creation time of its records.
+    pub created: Option<ServiceTime>,
+    /// It names no next iterator.
+    pub is_end: bool,
+    /// Its iterator was issued for it, and began here.
+    pub issued: Option<&'a IteratorStart>,
+}
+
+/// What a page means.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum PageMeans {
+    /// The shard must not be read any more, or not from there: the page is to be forgotten.
+    Nothing,
+    /// It goes into the sink with this step; nothing when it was empty.
+    Step { advance: Option<Advance>, read_until: Option<ServiceTime>, is_end: bool },
+}
+
+impl ShardGraph {
+    /// Where to read this shard, or nothing while it must not be read (I3).
+    pub fn read_from(&self, id: &ShardId) -> Option<IteratorStart> {
+        if self.is_frozen() { None } else { self.shards.get(id)?.read_from() }
+    }
+
+    /// An iterator for `start` was issued. `LATEST` is used once: whatever comes later goes on from the position.
+    pub fn iterator_issued(&mut self, id: &ShardId, start: &IteratorStart) {
+        if *start == IteratorStart::Latest
+            && let Some(shard) = self.shards.get_mut(id)
+            && let Stage::Readable(_, reading) = &mut shard.stage
+        {
+            reading.from = ReadFrom::Position;
+        }
+    }
+
+    /// A page was read.
+    pub fn page_read(&mut self, id: &ShardId, page: &PageFacts<'_>) -> PageMeans {
+        let when = page.when;
+        self.now = self.now.max(when.answered);
+        if self.read_from(id).is_none() {
+            return PageMeans::Nothing;
+        }
+        // Gap rule 5. Only the answer knows the time: the clock of this machine may have stood still with it.
+        let is_from_horizon = page.issued == Some(&IteratorStart::TrimHorizon);
+        let Some(shard) = self.shards.get(id) else { return PageMeans::Nothing };
+        if is_from_horizon && self.is_unread_for_too_long(shard, when.answered) {
+            self.lost(id, GapCause::Away, when.answered);
+            return PageMeans::Nothing;
+        }
+        let Some(shard) = self.shards.get_mut(id) else { return PageMeans::Nothing };
+        shard.absence = super::Absence::default();
+        let is_closed = shard.closed;
+        let Stage::Readable(_, reading) = &mut shard.stage else { return PageMeans::Nothing };
+        reading.ends_told = if page.is_end { reading.ends_told + 1 } else { 0 };
+        let is_end = page.is_end && (is_closed || reading.ends_told >= ENDS_PROVE);
+        let mut proved = None;
+        if page.last.is_some() {
+            reading.empty = None;
+            reading.from = ReadFrom::Position;
+            // A record from the future says nothing.
+            proved = page.created.map(|created| created.min(when.answered));
+        } else if !page.is_end {
+            proved = EmptyRun::count(&mut reading.empty, when);
+        }
+        if let Some(moment) = proved {
+            shard.read_until_at_least(moment);
+        }
+        let to = match page.last {
+            _ if is_end => Some(Position::End),
+            Some(number) => Some(Position::After(number.detached())),
+            None => None,
+        };
+        let advance = to.and_then(|to| shard.advance(to, None));
+        let read_until = shard.read_until;
+        if is_end {
+            shard.closed_by = Some(shard.closed_by.unwrap_or(when.answered).min(when.answered));
+            shard.exhaust();
+        }
+        self.settle(id);
+        PageMeans::Step { advance, read_until, is_end }
+    }
+}

@@ -1,0 +1,226 @@
+//! Where a new shard belongs, and what does not exist any more. Listings only make suspicious: a shard is gone when the
+//! service has no iterator for it.
+
+use tailwater_model::{GapCause, ShardId};
+
+use super::ShardGraph;
+use super::gaps::StreamGap;
+use super::listing::Absence;
+use super::shard::{Origin, Shard, Stage};
+use crate::api::When;
+use crate::settings::{OnGap, StartAt};
+
+impl ShardGraph {
+    /// A shard that was not seen before.
+    pub(super) fn insert(&mut self, id: ShardId, parent: Option<ShardId>) {
+        let lane = self.lane_number(&id);
+        if let Some(parent) = &parent {
+            self.children.entry(parent.clone()).or_default().insert(id.clone());
+        }
+        let mut shard = Shard::new(parent, lane, Origin::Unplaced);
+        shard.seen_at_listing = self.listings.begun;
+        self.shards.insert(id, shard);
+    }
+
+    /// Decides about a new shard as far as that is possible.
+    pub(super) fn place(&mut self, id: &ShardId, when: When) {
+        let Some(shard) = self.shards.get(id).filter(|shard| shard.is_unregistered()) else { return };
+        match shard.parent.clone() {
+            None if shard.origin == Origin::Unplaced => self.begin_lineage(id, when, GapCause::Orphan),
+            Some(parent) if self.shards.contains_key(&parent) => {
+                self.missing_parents.remove(&parent);
+                let origin = if shard.origin == Origin::Unplaced { Origin::Child } else { shard.origin };
+                self.set_origin(id, origin);
+            }
+            Some(parent) if shard.origin == Origin::Unplaced => {
+                self.missing_parents.entry(parent).or_default();
+            }
+            _ => {}
+        }
+    }
+
+    /// A new shard may be the parent of shards that are there already.
+    pub(super) fn place_late_parent(&mut self, id: &ShardId, when: When) {
+        let children: Vec<ShardId> = self.children.get(id).into_iter().flatten().cloned().collect();
+        if children.is_empty() {
+            return;
+        }
+        self.missing_parents.remove(id);
+        let is_begun = children.iter().any(|child| self.shards.get(child).is_some_and(|one| !one.is_unregistered()));
+        if is_begun {
+            // Its children go on without it: read now, it would turn the order around.
+            let is_left_out = self.start == StartAt::Latest && !self.follows_another;
+            self.set_origin(id, if is_left_out { Origin::LeftOut } else { Origin::Passed });
+            if let Some(shard) = self.shards.get_mut(id) {
+                shard.read_until_at_least(when.asked);
+            }
+            return;
+        }
+        for child in children {
+            self.set_origin(&child, Origin::Child);
+        }
+    }
+
+    /// Shards that may not exist any more, to be asked for.
+    pub fn take_doubtful(&mut self) -> Vec<ShardId> {
+        let is_listed_through = self.listings.complete > 0;
+        let missing = self.missing_parents.keys().filter(|parent| {
+            // What another lane has stored is not known yet.
+            is_listed_through && self.lanes[self.lane_number(parent)].opened
+        });
+        let absent = self.shards.iter().filter(|(id, shard)| {
+            let counts = match &shard.stage {
+                Stage::Drained(_, ended) => !ended.gone && self.has_begun_children(id, shard),
+                Stage::Readable(_, reading) if reading.is_suspected => return true,
+                Stage::Blocked(chain) | Stage::Readable(chain, _) => chain.lost.is_none(),
+                Stage::Unregistered => true,
+                Stage::Exhausted(_) | Stage::Stopped(_) => false,
+            };
+            counts && shard.absence.is_suspicious()
+        });
+        missing.cloned().chain(absent.map(|(id, _)| id.clone())).collect()
+    }
+
+    /// This shard was not found when it was to be read.
+    pub fn suspect(&mut self, id: &ShardId) {
+        if let Some(Stage::Readable(_, reading)) = self.shards.get_mut(id).map(|shard| &mut shard.stage) {
+            self.changes += u64::from(!reading.is_suspected);
+            reading.is_suspected = true;
+        }
+    }
+
+    /// The service has an iterator for this shard: it exists, whatever listings say.
+    pub fn exists(&mut self, id: &ShardId, when: When) {
+        if let Some(shard) = self.shards.get_mut(id) {
+            shard.absence = Absence::default();
+            if let Stage::Readable(_, reading) = &mut shard.stage {
+                reading.is_suspected = false;
+            }
+            return;
+        }
+        let Some(absence) = self.missing_parents.get_mut(id) else { return };
+        absence.count(when.asked);
+        if absence.is_suspicious() {
+            // No listing shows it. Nothing is known of what came before it, and nothing can be.
+            tracing::warn!(shard = %id, "a shard exists that no listing shows; it is read from its beginning");
+            self.insert(id.clone(), None);
+            self.place_late_parent(id, when);
+            self.begin_lineage(id, when, GapCause::Orphan);
+            self.settle_family(id);
+            self.changes += 1;
+        }
+    }
+
+    /// The service has no iterator for this shard, asked several times.
+    pub fn does_not_exist(&mut self, id: &ShardId, when: When) {
+        if self.missing_parents.remove(id).is_some() {
+            let children: Vec<ShardId> = self.children.get(id).into_iter().flatten().cloned().collect();
+            for child in children {
+                if self
+                    .shards
+                    .get(&child)
+                    .is_some_and(|shard| shard.is_unregistered() && shard.origin == Origin::Unplaced)
+                {
+                    self.begin_lineage(&child, when, GapCause::UnknownParent);
+                    self.settle_family(&child);
+                }
+            }
+            self.settle_bootstrap();
+            self.changes += 1;
+            return;
+        }
+        let is_known = self.known_since.is_some();
+        self.now = self.now.max(when.answered);
+        match self.shards.get_mut(id).map(|shard| &mut shard.stage) {
+            Some(Stage::Drained(_, ended)) => ended.gone = true,
+            // Gap rule 1.
+            Some(Stage::Readable(chain, reading)) if reading.is_suspected => {
+                reading.is_suspected = false;
+                chain.lost = Some(GapCause::ShardGone);
+            }
+            // Gap rule 2.
+            Some(Stage::Blocked(chain) | Stage::Readable(chain, _)) => chain.lost = Some(GapCause::ShardUnlisted),
+            // Trimmed before the pipeline had it: the oldest record that the stream still has is younger.
+            Some(Stage::Unregistered) if !is_known => self.remove(id),
+            // What is lost with it is found when it is read.
+            Some(Stage::Unregistered | Stage::Exhausted(_) | Stage::Stopped(_)) | None => {}
+        }
+        self.settle_family(id);
+        self.settle_bootstrap();
+    }
+
+    /// Nothing before this shard was ever read by this pipeline. That is a loss where shards can have come and gone while
+    /// nobody looked (gap rules 3 and 4): a shard stays for 24 hours after its end, so whoever looked in between has seen it.
+    fn begin_lineage(&mut self, id: &ShardId, when: When, cause: GapCause) {
+        let is_lost = self.was_unwatched(when.answered);
+        let from = self.promised_from(when.asked);
+        let Some(shard) = self.shards.get_mut(id) else { return };
+        shard.read_until_at_least(from);
+        if !is_lost {
+            shard.origin = Origin::Root;
+        } else if self.on_gap == OnGap::Continue {
+            shard.origin = Origin::Lost(cause);
+        } else if !self.stream_gaps.iter().any(|gap| gap.shard.as_ref() == Some(id)) {
+            // Not registered: the next start finds it again, and stops again.
+            let detail = super::gaps::new_root_detail(id, shard.parent.as_ref());
+            let found = StreamGap::new(Some(id.clone()), cause, detail, when.answered);
+            self.stream_gaps.push(found);
+        }
+    }
+
+    fn set_origin(&mut self, id: &ShardId, origin: Origin) {
+        if let Some(shard) = self.shards.get_mut(id).filter(|shard| shard.is_unregistered()) {
+            shard.origin = origin;
+        }
+    }
+
+    /// All its children have begun: what it was read to is stored with them.
+    fn has_begun_children(&self, id: &ShardId, shard: &Shard) -> bool {
+        let has_begun = |child: &Shard| {
+            let stored = child.chain().and_then(|chain| chain.durable_until);
+            child.is_drained() || (child.is_stored() && stored >= shard.read_until)
+        };
+        self.children.get(id).into_iter().flatten().filter_map(|child| self.shards.get(child)).all(has_begun)
+    }
+
+    /// Its progress can be removed: it does not exist any more, its children have begun, and its parent went before it.
+    pub(super) fn is_forgettable(&self, id: &ShardId, shard: &Shard) -> bool {
+        matches!(&shard.stage, Stage::Drained(chain, ended) if ended.gone && chain.pending.is_empty())
+            && self.parent_of(shard).is_none()
+            && self.has_begun_children(id, shard)
+    }
+
+    pub(super) fn remove(&mut self, id: &ShardId) {
+        let Some(shard) = self.shards.remove(id) else { return };
+        if let Some(parent) = &shard.parent
+            && let Some(siblings) = self.children.get_mut(parent)
+        {
+            siblings.remove(id);
+            if siblings.is_empty() {
+                self.children.remove(parent);
+            }
+        }
+        let lane = &mut self.lanes[shard.lane];
+        lane.steps_due.remove(id);
+        lane.woken.remove(id);
+        for set in [&mut self.awaiting_children, &mut self.children_needed, &mut self.children_asked] {
+            set.remove(id);
+        }
+        self.place_front(id);
+        let children: Vec<ShardId> = self.children.get(id).into_iter().flatten().cloned().collect();
+        for child in children {
+            // Its children need their own proof that there is nothing before them.
+            if self.shards.get(&child).is_some_and(|one| one.is_unregistered() && one.origin == Origin::Child) {
+                self.set_origin(&child, Origin::Unplaced);
+                self.missing_parents.entry(id.clone()).or_default();
+            }
+            self.settle(&child);
+        }
+    }
+
+    /// A drained shard was forgotten: its children know that it was read.
+    pub(super) fn remove_forgotten(&mut self, id: &ShardId) {
+        self.remove(id);
+        self.forgotten.push(id.clone());
+    }
+}

@@ -1,0 +1,219 @@
+//! How far in time shards, lineages and the stream were read: the one clock of lag, of the tip, and of gap rule 5.
+//!
+//! A page with records says so by the creation time of its last one: whatever was created before that has been handed
+//! out. An empty page says nothing: the service may answer several of them although there is something to read. A run of
+//! them does.
+
+use std::time::Duration;
+
+use tailwater_model::{ServiceTime, ShardId};
+
+use super::ShardGraph;
+use super::shard::{Shard, Stage};
+use crate::api::When;
+
+/// Empty pages in a row that say that there was nothing to read. DynamoDB documents that it may take multiple calls; up to
+/// fifty empty pages before a record were observed.
+pub(crate) const EMPTY_PAGES_PROVE: u32 = 51;
+/// Records may be read this long after their write at the latest; mostly it takes some hundred milliseconds. A record that
+/// comes later than that is carried all the same, but a bounded run may have ended before, and a shard is thought to be
+/// read further than it is by as much. Gap rule 5 has an hour of room for that.
+pub(crate) const VISIBLE_WITHIN: Duration = Duration::from_secs(5);
+/// Longest time that a shard may be unread without suspicion. The stream keeps records for 24 hours.
+pub(crate) const UNREAD_MAX: Duration = Duration::from_secs(23 * 60 * 60);
+/// A first start promises records that are no older than this; older ones are carried as far as they are still there. The
+/// hour up to [`UNREAD_MAX`] is for reading them.
+pub(super) const PROMISED: Duration = Duration::from_secs(22 * 60 * 60);
+/// The children of a closed shard are listed after this time. A minute was observed at most.
+pub(super) const CHILDREN_LISTED_WITHIN: Duration = Duration::from_secs(65);
+/// The stored moment of a shard may be this much older than what is known: so often an idle shard writes to the sink.
+const STORED_EVERY: Duration = Duration::from_secs(10 * 60);
+
+/// Complete listings that must have had all children of a shard: one alone may leave a shard out.
+const LISTINGS_WITH_CHILDREN: u32 = 3;
+
+/// Empty pages since the last record of a shard.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct EmptyRun {
+    /// When the first of them was asked for.
+    asked: ServiceTime,
+    pages: u32,
+}
+
+impl EmptyRun {
+    /// Counts an empty page. Answers the moment that the run proves to be read, and goes on with a new one.
+    pub fn count(run: &mut Option<Self>, when: When) -> Option<ServiceTime> {
+        let counted = run.get_or_insert(Self { asked: when.asked, pages: 0 });
+        counted.pages += 1;
+        if counted.pages < EMPTY_PAGES_PROVE {
+            return None;
+        }
+        let asked = std::mem::replace(counted, Self { asked: when.asked, pages: 1 }).asked;
+        Some(asked.minus(VISIBLE_WITHIN))
+    }
+}
+
+/// What one lineage is known to be read to, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadFront {
+    /// The shard that is furthest behind.
+    pub shard: ShardId,
+    /// Everything that was written to it before this moment is in the sink. Nothing while nobody knows.
+    pub read_until: Option<ServiceTime>,
+}
+
+impl ShardGraph {
+    /// The shard that is furthest behind, of all that have something to be read or may get it.
+    pub fn furthest_behind(&self) -> Option<ReadFront> {
+        let (read_until, shard) = self.fronts.first()?;
+        Some(ReadFront { shard: shard.clone(), read_until: *read_until })
+    }
+
+    /// The same without the shards whose last page was empty: they are not behind, as far as anybody knows.
+    pub fn furthest_unread(&self) -> Option<ReadFront> {
+        let is_idle = |id: &ShardId| self.shards.get(id).is_some_and(Shard::is_idle);
+        let (read_until, shard) = self.fronts.iter().find(|(_, id)| !is_idle(id))?;
+        Some(ReadFront { shard: shard.clone(), read_until: *read_until })
+    }
+
+    /// Everything that was created before this process first asked the stream is in the sink.
+    pub fn at_tip(&self) -> bool {
+        let reached = |begun: ServiceTime| {
+            let passed = |(read_until, _): &(Option<ServiceTime>, ShardId)| *read_until >= Some(begun);
+            self.fronts.first().is_none_or(passed)
+        };
+        self.known_since.is_some() && self.stream_gaps.is_empty() && self.begun.is_some_and(reached)
+    }
+
+    /// When the stream was first heard of: the moment that a bounded run reads up to.
+    pub fn begun(&self) -> Option<ServiceTime> {
+        self.begun
+    }
+
+    /// Whether a lineage stands at this shard: whatever comes next in it comes from here.
+    fn is_front(&self, id: &ShardId, shard: &Shard) -> bool {
+        match &shard.stage {
+            Stage::Drained(..) => self.awaits_children(id, shard),
+            Stage::Readable(..) | Stage::Exhausted(_) | Stage::Stopped(_) => true,
+            // Its parent stands before it, or nobody does.
+            Stage::Unregistered | Stage::Blocked(_) => self.parent_of(shard).is_none_or(Shard::is_drained),
+        }
+    }
+
+    /// Whether this ended shard may have children that are not listed yet. To know that all are there takes a minute after
+    /// the end: a bounded run waits for it, others go on with the first child.
+    pub(super) fn awaits_children(&self, id: &ShardId, shard: &Shard) -> bool {
+        let has_all = match &shard.stage {
+            Stage::Exhausted(_) => self.has_children(id),
+            Stage::Drained(_, ended) if ended.gone => true,
+            Stage::Drained(_, ended) => self.has_children(id) && (ended.has_all_children() || !self.is_bounded),
+            _ => return false,
+        };
+        !has_all && !self.is_disabled_for_long()
+    }
+
+    /// Moves a shard among those that a lineage stands at.
+    pub(super) fn place_front(&mut self, id: &ShardId) {
+        let wanted = self.shards.get(id).filter(|shard| self.is_front(id, shard)).map(Shard::durable_until);
+        let placed = self.front_of.get(id).copied();
+        if wanted == placed {
+            return;
+        }
+        if let Some(read_until) = placed {
+            self.fronts.remove(&(read_until, id.clone()));
+            self.front_of.remove(id);
+        }
+        if let Some(read_until) = wanted {
+            self.fronts.insert((read_until, id.clone()));
+            self.front_of.insert(id.clone(), read_until);
+        }
+        if self.is_bounded {
+            self.changes += 1;
+        }
+    }
+
+    /// What a child begins with: everything before its parent's end was read as far as the parent was.
+    pub(super) fn inherit(&mut self, id: &ShardId) {
+        let Some(shard) = self.shards.get(id) else { return };
+        let inherited = self.parent_of(shard).and_then(|parent| parent.read_until);
+        if let (Some(moment), Some(shard)) = (inherited, self.shards.get_mut(id)) {
+            shard.read_until_at_least(moment);
+        }
+    }
+
+    /// Gap rule 5: the trim horizon may have passed records of this shard that nobody read, and no answer of the service
+    /// would tell.
+    pub(super) fn is_unread_for_too_long(&self, shard: &Shard, now: ServiceTime) -> bool {
+        let promised = self.known_since.or(self.listings.first_complete_at).map(|since| since.minus(PROMISED));
+        shard
+            .read_until
+            .is_some_and(|read_until| now.since(read_until.max(promised.unwrap_or(read_until))) > UNREAD_MAX)
+    }
+
+    /// Whether shards can have come and gone unseen: for that, nobody must have looked for a day.
+    pub(super) fn was_unwatched(&self, now: ServiceTime) -> bool {
+        let Some(known_since) = self.known_since else { return false };
+        // A shard that was found just now says nothing of that.
+        let is_old = |id: &ShardId| self.shards.get(id).is_some_and(|shard| !shard.is_unregistered());
+        let watched = self.fronts.iter().find(|(_, id)| is_old(id)).and_then(|(read_until, _)| *read_until);
+        now.since(known_since) > UNREAD_MAX && watched.is_none_or(|watched| now.since(watched) > UNREAD_MAX)
+    }
+
+    /// The stored moment of this shard is old.
+    pub(super) fn is_read_until_due(shard: &Shard) -> bool {
+        let (Stage::Readable(chain, _), Some(read_until)) = (&shard.stage, shard.read_until) else { return false };
+        chain.pending.is_empty() && chain.durable_until.is_none_or(|stored| read_until.since(stored) >= STORED_EVERY)
+    }
+
+    /// A complete listing that was asked for at this moment showed the children of all shards that had ended long enough
+    /// before it.
+    pub(super) fn count_listing_of_children(&mut self, when: When) {
+        let awaiting: Vec<ShardId> = self.awaiting_children.iter().cloned().collect();
+        for id in awaiting {
+            self.note_closed(&id, when.answered);
+            let is_late = self.is_late_enough_for_children(&id, when.asked);
+            if let Some(Stage::Drained(_, ended)) = self.shards.get_mut(&id).map(|shard| &mut shard.stage) {
+                ended.listings_with_children += u32::from(is_late);
+            }
+            self.settle(&id);
+        }
+    }
+
+    /// An answer that was asked for at this moment named children of this shard.
+    pub(super) fn note_children_told(&mut self, id: &ShardId, asked: ServiceTime) {
+        let is_late = self.is_late_enough_for_children(id, asked);
+        if let Some(Stage::Drained(_, ended)) = self.shards.get_mut(id).map(|shard| &mut shard.stage) {
+            ended.children_told |= is_late;
+        }
+    }
+
+    fn is_late_enough_for_children(&self, id: &ShardId, asked: ServiceTime) -> bool {
+        let closed_by = self.shards.get(id).and_then(|shard| shard.closed_by);
+        closed_by.is_some_and(|by| asked.since(by) >= CHILDREN_LISTED_WITHIN)
+    }
+
+    /// This shard was closed by this moment at the latest; and earlier, where a child was read further than it.
+    fn note_closed(&mut self, id: &ShardId, moment: ServiceTime) {
+        let Some(own) = self.shards.get(id).map(|shard| shard.read_until) else { return };
+        let of_children = self.children.get(id).into_iter().flatten().filter_map(|child| self.shards.get(child));
+        let begun = of_children.filter_map(|child| child.read_until).filter(|read_until| Some(*read_until) > own).min();
+        if let Some(shard) = self.shards.get_mut(id) {
+            let known = shard.closed_by.unwrap_or(moment).min(moment);
+            shard.closed_by = Some(begun.map_or(known, |begun| known.min(begun)));
+        }
+    }
+}
+
+impl super::shard::Ended {
+    /// All children are known.
+    pub fn has_all_children(&self) -> bool {
+        self.children_told || self.listings_with_children >= LISTINGS_WITH_CHILDREN
+    }
+}
+
+impl Shard {
+    /// Its last page was empty, and nothing of it is on its way.
+    fn is_idle(&self) -> bool {
+        matches!(&self.stage, Stage::Readable(chain, reading) if reading.empty.is_some() && chain.pending.is_empty())
+    }
+}

@@ -1,0 +1,104 @@
+//! What does not exist, and what is forgotten.
+
+use tailwater_model::{GapCause, Position};
+
+use super::fixture::{Fixture, id};
+use crate::api::IteratorStart;
+use crate::settings::OnGap;
+
+#[test]
+fn an_unknown_parent_is_asked_for() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["B<A"]);
+    assert!(world.graph.is_bootstrapping());
+    assert_eq!(world.from("B"), None);
+    world.ask(&[]);
+    assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon));
+    assert!(world.gaps.is_empty() && !world.graph.is_bootstrapping());
+}
+
+#[test]
+fn a_parent_that_no_listing_shows_is_read_all_the_same() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    for _ in 0..3 {
+        world.list(&["B<A"]);
+        world.ask(&["A"]);
+    }
+    assert_eq!((world.from("A"), world.from("B")), (Some(IteratorStart::TrimHorizon), None));
+}
+
+/// Found by a simulated world (profile storm, seed 6): a shard that had split twice was listed after its grandchildren.
+#[test]
+fn a_parent_that_is_listed_a_minute_late_is_no_gap() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    let second = std::time::Duration::from_secs(1);
+    world.list(&["A"]);
+    for _ in 0..60 {
+        world.list_after(second, &["A.", "C<B"]);
+        world.ask(&["A", "B", "C"]);
+    }
+    world.list_after(second, &["A.", "B<A.", "C<B"]);
+    assert!(world.stored.contains_key(&id("B")) && world.stored.contains_key(&id("C")));
+    assert!(world.gaps.is_empty());
+}
+
+#[test]
+fn a_shard_that_was_said_not_to_exist_is_a_gap_when_it_does() {
+    for on_gap in [OnGap::Stop, OnGap::Continue] {
+        let mut world = Fixture::fresh(on_gap);
+        world.list(&["B<A"]);
+        world.ask(&[]);
+        world.read("B", Some(4), false);
+        world.list(&["A.", "B<A"]);
+        assert_eq!(world.causes(), [GapCause::ShardGone]);
+        assert_eq!(world.stored[&id("A")].1, Position::End);
+    }
+}
+
+#[test]
+fn a_drained_shard_is_forgotten_when_the_service_has_forgotten_it() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A.", "B<A"]);
+    world.read("A", Some(1), true);
+    assert_eq!(world.stored[&id("B")].2, world.stored[&id("A")].2, "what A was read to is stored with its child");
+    for _ in 0..3 {
+        world.list(&["B<A"]);
+    }
+    assert_eq!(world.ask(&["A"]), [id("A")]);
+    for _ in 0..3 {
+        world.list(&["B<A"]);
+    }
+    assert_eq!(world.ask(&[]), [id("A")]);
+    assert!(!world.stored.contains_key(&id("A")));
+    world.list(&["A.", "B<A"]);
+    assert!(!world.stored.contains_key(&id("A")), "a listing from before is not believed");
+    let mut again = world.restart();
+    assert!(again.from("B").is_some());
+    again.list(&["B<A"]);
+    assert!(again.ask(&[]).is_empty() && again.gaps.is_empty());
+}
+
+/// I6: what is kept does not grow with the age of the stream.
+#[test]
+fn ten_thousand_rotations_leave_what_is_listed() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    let shards: Vec<String> = (0..10_001).map(|number| format!("s{number:05}")).collect();
+    world.list(&[&shards[0]]);
+    let mut kept_max = 0;
+    for pair in shards.windows(2) {
+        let (parent, child) = (format!("{}.", pair[0]), format!("{}<{}", pair[1], pair[0]));
+        world.list(&[&parent, &child]);
+        world.read(&pair[0], Some(1), true);
+        world.read(&pair[1], Some(1), false);
+        for _ in 0..2 {
+            world.list(&[&pair[1]]);
+            world.ask(&[&pair[1]]);
+        }
+        kept_max = kept_max.max(world.graph.shards.len()).max(world.stored.len());
+    }
+    assert!(world.gaps.is_empty());
+    assert!(kept_max <= 4, "{kept_max} kept");
+    let graph = &world.graph;
+    let sizes = [graph.children.len(), graph.fronts.len(), graph.front_of.len(), graph.children_asked.len()];
+    assert!(sizes.iter().all(|size| *size <= 4), "{sizes:?}");
+}

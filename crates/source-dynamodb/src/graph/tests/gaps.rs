@@ -1,0 +1,206 @@
+//! The gap rules.
+
+use std::time::Duration;
+
+use tailwater_model::{GapCause, Position, PreviousStream, Progress, ServiceTime};
+
+use super::fixture::{Fixture, START, after, id, row};
+use crate::api::IteratorStart;
+use crate::graph::TrimmedMeans;
+use crate::graph::read_until::{EMPTY_PAGES_PROVE, UNREAD_MAX};
+use crate::settings::{OnGap, StartAt};
+
+const BOTH: [OnGap; 2] = [OnGap::Stop, OnGap::Continue];
+const HOUR: Duration = Duration::from_secs(3600);
+/// A pipeline that has run for a week.
+const WEEK_AGO: ServiceTime = ServiceTime::from_ms(START.ms() - 7 * 24 * 3_600_000);
+
+fn known(shards: Vec<tailwater_model::ShardProgress>, on_gap: OnGap) -> Fixture {
+    let progress = Progress { shards, known_since: Some(WEEK_AGO), ..Progress::default() };
+    Fixture::new(StartAt::TrimHorizon, on_gap, false, progress)
+}
+
+#[test]
+fn rule_1_trimmed() {
+    for on_gap in BOTH {
+        let mut world = Fixture::fresh(on_gap);
+        world.list(&["A"]);
+        let now = world.now;
+        assert_eq!(world.graph.trimmed(&id("A"), now), TrimmedMeans::Nothing, "no position was trimmed");
+        world.read("A", Some(5), false);
+        let read_until = world.read_until("A");
+        assert_eq!(world.graph.trimmed(&id("A"), now), TrimmedMeans::Loss);
+        world.steps();
+        assert_eq!(world.causes(), [GapCause::Trimmed]);
+        assert_eq!((world.gaps[0].after.clone(), world.gaps[0].since), (after(5), read_until));
+        assert_eq!(world.stored[&id("A")].1, after(5), "the gap is found again at the next start");
+        if on_gap == OnGap::Stop {
+            assert_eq!(world.from("A"), None);
+        } else {
+            assert_eq!(world.from("A"), Some(IteratorStart::TrimHorizon));
+            assert_eq!(world.graph.trimmed(&id("A"), now), TrimmedMeans::Nothing, "the same loss");
+            world.read("A", Some(70), false);
+            assert_eq!(world.from("A"), Some(IteratorStart::After(super::number(70))));
+        }
+    }
+}
+
+#[test]
+fn rules_1_and_2_need_an_answer_of_the_service() {
+    for (on_gap, is_suspected) in
+        [(OnGap::Stop, true), (OnGap::Continue, true), (OnGap::Stop, false), (OnGap::Continue, false)]
+    {
+        let mut world = Fixture::fresh(on_gap);
+        world.list(&["A.", "B<A", "C"]);
+        world.read("A", Some(5), false);
+        if is_suspected {
+            world.graph.suspect(&id("A"));
+        } else {
+            world.list(&["B<A", "C"]);
+            assert!(world.ask(&[]).is_empty(), "one listing is not even suspicious");
+            world.list(&["B<A", "C"]);
+        }
+        assert_eq!(world.ask(&["A"]), [id("A")]);
+        assert!(world.gaps.is_empty(), "it is there");
+        if is_suspected {
+            world.graph.suspect(&id("A"));
+        } else {
+            world.list(&["B<A", "C"]);
+            world.list(&["B<A", "C"]);
+        }
+        world.ask(&[]);
+        assert_eq!(world.causes(), [if is_suspected { GapCause::ShardGone } else { GapCause::ShardUnlisted }]);
+        let goes_on = on_gap == OnGap::Continue;
+        assert_eq!(world.gaps[0].stop, !goes_on);
+        assert_eq!(world.stored[&id("A")].1, if goes_on { Position::End } else { after(5) });
+        assert_eq!(world.from("B").is_some(), goes_on);
+    }
+}
+
+/// A page that arrived after the listings proves that the shard is there.
+#[test]
+fn a_shard_that_delivers_is_not_unlisted() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A", "B"]);
+    for last in 1..5 {
+        world.list(&["B"]);
+        world.read("A", Some(last), false);
+    }
+    assert!(world.ask(&[]).is_empty());
+}
+
+#[test]
+fn rules_3_and_4_need_a_day_without_anybody() {
+    for on_gap in BOTH {
+        for (new, cause) in [("Z<Y", GapCause::UnknownParent), ("Z", GapCause::Orphan)] {
+            for (away, is_lost) in [(Duration::from_secs(60), false), (UNREAD_MAX + HOUR, true)] {
+                let mut world = known(vec![row("A", None, after(4), START)], on_gap);
+                world.now = START.plus(away);
+                world.list_now(false, &["A", new]);
+                world.ask(&[]);
+                let causes = if is_lost { vec![cause] } else { Vec::new() };
+                assert_eq!(world.causes(), causes, "{new} after {away:?}");
+                let is_stopped = is_lost && on_gap == OnGap::Stop;
+                assert_eq!(world.from("Z").is_some(), !is_stopped);
+                assert_eq!(world.stored.contains_key(&id("Z")), !is_stopped, "registered it would look harmless");
+                assert_eq!(world.from("A").is_some(), !is_stopped, "nothing goes on behind a stop");
+                if is_stopped {
+                    let mut again = world.restart();
+                    again.progress.known_since = Some(WEEK_AGO);
+                    again = Fixture::new(StartAt::TrimHorizon, on_gap, false, again.progress);
+                    again.now = world.now;
+                    again.list_now(false, &["A", new]);
+                    again.ask(&[]);
+                    assert_eq!(again.gaps, world.gaps, "found again, and it is the same record");
+                }
+            }
+        }
+    }
+}
+
+/// Seeds 510000200, 184246642: a shard that some listings leave out, with a parent that went before it was seen.
+#[test]
+fn a_shard_that_the_first_listing_missed_is_no_gap() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A"]);
+    world.list(&["A", "Z<Y"]);
+    world.ask(&[]);
+    assert!(world.gaps.is_empty());
+    assert_eq!(world.from("Z"), Some(IteratorStart::TrimHorizon));
+}
+
+/// Gap rule 5, whichever way the time went by: each is a child whose parent was read up to some moment.
+#[test]
+fn rule_5_a_shard_that_was_not_read_for_too_long() {
+    for on_gap in BOTH {
+        for (unread, is_lost) in [(UNREAD_MAX, false), (UNREAD_MAX + Duration::from_secs(1), true)] {
+            // Lag and absence add up: the parent was read up to START, whenever that was.
+            let rows = vec![row("A", None, Position::End, START), row("B", Some("A"), Position::Start, START)];
+            let mut world = known(rows, on_gap);
+            world.now = START.plus(unread);
+            world.read("B", Some(7), false);
+            assert_eq!(world.causes(), if is_lost { vec![GapCause::Away] } else { Vec::new() });
+            if is_lost {
+                assert_eq!((world.gaps[0].since, world.gaps[0].until), (Some(START), world.now));
+                assert_eq!(world.from("B").is_some(), on_gap == OnGap::Continue);
+                world.read("B", Some(8), false);
+                assert_eq!(world.gaps.len(), 1, "reading goes on at what is left");
+                assert_eq!(world.stored[&id("B")].1 == after(8), on_gap == OnGap::Continue);
+            }
+        }
+    }
+}
+
+#[test]
+fn rule_5_of_a_machine_that_stood_still() {
+    let mut world = Fixture::fresh(OnGap::Continue);
+    world.list(&["A"]);
+    world.read_empty("A", EMPTY_PAGES_PROVE);
+    world.now = world.now.plus(30 * HOUR);
+    world.read("A", Some(1), false);
+    assert_eq!(world.causes(), [GapCause::Away], "its clock may have stood still, too: only the answer knows");
+}
+
+#[test]
+fn rule_5_of_a_first_start_promises_the_last_hours_only() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A.", "B<A"]);
+    // The oldest record that is left is a day old, and the next shard of the lineage is read soon.
+    let facts_created = world.now.minus(Duration::from_secs(24 * 3600));
+    let facts = crate::graph::PageFacts {
+        when: world.when(),
+        last: Some(&super::number(1)),
+        created: Some(facts_created),
+        is_end: true,
+        issued: Some(&IteratorStart::TrimHorizon),
+    };
+    let crate::graph::PageMeans::Step { advance: Some(advance), read_until, .. } =
+        world.graph.page_read(&id("A"), &facts)
+    else {
+        panic!("a page")
+    };
+    world.store(&id("A"), &tailwater_model::Step::Advance(advance), read_until);
+    world.now = world.now.plus(HOUR / 2);
+    world.read("B", Some(5), false);
+    assert!(world.gaps.is_empty(), "{:?}", world.gaps);
+}
+
+#[test]
+fn a_replaced_stream_is_a_gap() {
+    for on_gap in BOTH {
+        let previous = Some(PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) });
+        let progress = Progress { previous_stream: previous, ..Progress::default() };
+        let mut world = Fixture::new(StartAt::TrimHorizon, on_gap, false, progress);
+        world.list(&["A", "B"]);
+        assert_eq!(world.causes(), [GapCause::StreamReplaced]);
+        assert_eq!((world.gaps[0].since, world.gaps[0].until), (Some(START), world.now));
+        let goes_on = on_gap == OnGap::Continue;
+        assert_eq!(world.stored.len(), if goes_on { 2 } else { 1 });
+        assert_eq!((world.from("A").is_some(), world.from("B").is_some()), (goes_on, goes_on));
+        assert_eq!(world.graph.known_since().is_some(), goes_on);
+        let mut again = world.restart();
+        again.list(&["A", "B"]);
+        let causes = if goes_on { Vec::new() } else { vec![GapCause::StreamReplaced] };
+        assert_eq!(again.causes(), causes, "found again until the stream is known");
+    }
+}

@@ -1,0 +1,104 @@
+//! Where a bounded run ends, and how far in time a stream was read.
+
+use std::time::Duration;
+
+use tailwater_model::Progress;
+
+use super::fixture::{Fixture, id, listed};
+use crate::graph::listing::LATE_MAX;
+use crate::graph::read_until::{CHILDREN_LISTED_WITHIN, EMPTY_PAGES_PROVE};
+use crate::settings::{OnGap, StartAt};
+
+fn bounded() -> Fixture {
+    Fixture::new(StartAt::TrimHorizon, OnGap::Stop, true, Progress::default())
+}
+
+#[test]
+fn empty_pages_are_no_tip_until_there_are_many() {
+    let mut world = bounded();
+    world.list(&["A"]);
+    world.now = world.now.plus(Duration::from_secs(10));
+    world.read_empty("A", EMPTY_PAGES_PROVE - 1);
+    assert!(!world.graph.at_tip());
+    world.read("A", Some(1), false);
+    assert!(world.graph.at_tip(), "its last record is younger than the beginning");
+}
+
+#[test]
+fn many_empty_pages_are_the_tip() {
+    let mut world = bounded();
+    world.list(&["A"]);
+    world.read_empty("A", 3 * EMPTY_PAGES_PROVE);
+    assert!(world.graph.at_tip());
+}
+
+#[test]
+fn the_tip_waits_for_all_children_of_what_ended() {
+    let mut world = bounded();
+    world.list(&["A.", "B"]);
+    world.read_empty("B", 3 * EMPTY_PAGES_PROVE);
+    // A ended before the run began: read again with its records' own time.
+    let begun = world.graph.begun().expect("listed");
+    world.now = begun.minus(Duration::from_secs(60));
+    world.read("A", Some(1), true);
+    world.now = begun.plus(Duration::from_secs(1));
+    assert!(!world.graph.at_tip(), "A may have a child");
+    let when = world.when();
+    world.graph.merge_children(&id("A"), when, &listed(&["C<A"]));
+    world.steps();
+    world.now = begun.plus(CHILDREN_LISTED_WITHIN * 3);
+    world.read("C", Some(9), false);
+    assert!(!world.graph.at_tip(), "it may have another");
+    assert_eq!(world.graph.children_to_confirm(), [id("A")]);
+    let when = world.when();
+    world.graph.merge_children(&id("A"), when, &listed(&["C<A", "D<A"]));
+    world.steps();
+    assert!(!world.graph.at_tip(), "and had");
+    world.read("D", Some(1), false);
+    assert!(world.graph.at_tip());
+}
+
+/// A bounded run under rotation: shards that are past the tip may rotate as they like.
+#[test]
+fn what_is_past_the_tip_may_end_without_a_known_child() {
+    let mut world = bounded();
+    world.list(&["A"]);
+    world.read("A", Some(1), false);
+    world.now = world.now.plus(Duration::from_secs(5));
+    world.read("A", Some(2), false);
+    assert!(world.graph.at_tip());
+    world.read("A", Some(3), true);
+    world.read("A", None, true);
+    assert!(world.graph.at_tip(), "whatever its child holds is younger");
+}
+
+#[test]
+fn a_stream_that_was_turned_off_ends_when_no_child_can_be_late() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A"]);
+    world.read("A", Some(8), false);
+    world.list_now(true, &["A."]);
+    world.read("A", None, true);
+    assert!(world.graph.all_drained() && !world.graph.ended());
+    world.now = world.now.plus(LATE_MAX);
+    world.list_now(true, &["A."]);
+    assert!(world.graph.ended());
+}
+
+#[test]
+fn a_leaf_holds_its_lineage_back() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A", "B"]);
+    let early = world.now;
+    world.read("A", Some(1), true);
+    world.read("A", None, true);
+    world.now = world.now.plus(Duration::from_secs(600));
+    world.read("B", Some(1), false);
+    let front = world.graph.furthest_behind().expect("two lineages");
+    assert_eq!((front.shard, front.read_until), (id("A"), Some(early)));
+    let when = world.when();
+    world.graph.merge_children(&id("A"), when, &listed(&["C<A"]));
+    world.steps();
+    let front = world.graph.furthest_behind().expect("two lineages");
+    assert_eq!((front.shard, front.read_until), (id("C"), Some(early)), "the child begins where its parent ended");
+}

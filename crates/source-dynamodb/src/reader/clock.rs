@@ -1,0 +1,98 @@
+//! The service's clock as its answers tell it, carried on between them by this machine's.
+
+use std::time::Duration;
+
+use tailwater_model::ServiceTime;
+use tokio::time::Instant;
+
+use crate::api::When;
+
+/// A `Date` tells whole seconds.
+const DATE_UNIT: Duration = Duration::from_secs(1);
+/// How far a `Date` may be from what the ones before it let expect, and be believed at once. The service has many machines,
+/// whose clocks differ by less than that.
+const LEAP_MAX: Duration = Duration::from_secs(60);
+/// So many leaping dates in a row are believed: this machine's clock stood still, or was it that jumped.
+const LEAPS_PROVE: u32 = 3;
+
+/// What is known of the service's clock. One date alone can be wrong: until others agree it is believed only where that is
+/// the careful thing to do.
+#[derive(Debug, Default)]
+pub(super) struct ServiceClock {
+    told: Option<(ServiceTime, Instant)>,
+    leaps: u32,
+}
+
+impl ServiceClock {
+    /// Takes the date of an answer. The moment of asking is never told too late, and that of the answer never too early.
+    pub fn answered(&mut self, date: ServiceTime, asked_at: Instant, answered_at: Instant) -> When {
+        let told =
+            When { asked: date.minus(answered_at.saturating_duration_since(asked_at)), answered: date.plus(DATE_UNIT) };
+        let Some(expected) = self.at(asked_at) else {
+            self.told = Some((told.asked, asked_at));
+            return told;
+        };
+        let leap = told.asked.since(expected).max(expected.since(told.asked));
+        self.leaps = if leap > LEAP_MAX { self.leaps + 1 } else { 0 };
+        if self.leaps == 0 || self.leaps >= LEAPS_PROVE {
+            self.told = Some((told.asked, asked_at));
+            return told;
+        }
+        let expected_answer = expected.plus(answered_at.saturating_duration_since(asked_at)).plus(DATE_UNIT);
+        When { asked: told.asked.min(expected), answered: told.answered.max(expected_answer) }
+    }
+
+    /// The service's time at this moment of ours; nothing before the first answer.
+    pub fn at(&self, moment: Instant) -> Option<ServiceTime> {
+        let (told, at) = self.told?;
+        let later = moment.saturating_duration_since(at);
+        let earlier = at.saturating_duration_since(moment);
+        Some(told.plus(later).minus(earlier))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: ServiceTime = ServiceTime::from_ms(1_700_000_000_000);
+
+    #[tokio::test(start_paused = true)]
+    async fn bounds_hold_the_truth() {
+        let mut clock = ServiceClock::default();
+        let now = Instant::now();
+        assert_eq!(clock.at(now), None);
+        let rtt = Duration::from_millis(300);
+        let when = clock.answered(START, now, now + rtt);
+        assert_eq!((when.asked, when.answered), (START.minus(rtt), START.plus(DATE_UNIT)));
+        assert_eq!(clock.at(now + Duration::from_secs(10)), Some(START.minus(rtt).plus(Duration::from_secs(10))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_date_that_leaps_is_believed_only_where_that_is_careful() {
+        let mut clock = ServiceClock::default();
+        let now = Instant::now();
+        clock.answered(START, now, now);
+        let day = Duration::from_secs(86_400);
+        for (leap, asked, answered) in [
+            (START.plus(day), START, START.plus(day).plus(DATE_UNIT)),
+            (START.minus(day), START.minus(day), START.plus(DATE_UNIT)),
+        ] {
+            let when = clock.answered(leap, now, now);
+            assert_eq!((when.asked, when.answered), (asked, answered));
+        }
+        assert_eq!(clock.answered(START, now, now).asked, START, "and the next one is as if nothing had been");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_clock_that_stood_still_is_set_by_dates_that_agree() {
+        let mut clock = ServiceClock::default();
+        let now = Instant::now();
+        clock.answered(START, now, now);
+        let later = START.plus(Duration::from_secs(30 * 3600));
+        assert_eq!(clock.answered(later, now, now).asked, START);
+        assert_eq!(clock.answered(later, now, now).asked, START);
+        assert_eq!(clock.answered(later, now, now).asked, later);
+        assert_eq!(clock.at(now), Some(later));
+    }
+}

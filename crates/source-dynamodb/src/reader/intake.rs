@@ -1,0 +1,167 @@
+//! What a lane does with what it fetched.
+
+use tailwater_model::{Batch, Counts, Failure, ServiceTime, ShardId, Step, Trouble, TroubleKind};
+use tokio::task::JoinError;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::fetch::{FetchFailed, Fetched, FetchedPage, Issued};
+use super::lane::LaneReader;
+use super::pacing::{PaceLimits, PageSize, next_interval};
+use super::schedule::Urgency;
+use super::trouble::advice;
+use crate::api::{ApiErrorKind, Decoded, IteratorStart, StreamApi};
+use crate::graph::{PageFacts, PageMeans, TrimmedMeans};
+
+/// "Not found" answers in a row after which discovery is to find out whether the shard, or the stream, is gone.
+const NOT_FOUND_SUSPECT: u32 = 2;
+
+impl<A: StreamApi> LaneReader<A> {
+    pub(super) fn take_in(&mut self, fetched: Result<Fetched, JoinError>) -> Result<(), Failure> {
+        let Fetched { shard, issued, result } = fetched.map_err(|error| {
+            let message = format!("a fetch of lane {} broke down: {error}", self.lane);
+            Failure::Reopen(Trouble::new(TroubleKind::Runtime, "source.fetch_broke_down", message))
+        })?;
+        if let Some(start) = &issued {
+            self.shared.graph(|graph| graph.iterator_issued(&shard, start));
+        }
+        match result {
+            Ok(page) => {
+                self.take_in_page(shard, page, issued.as_ref());
+                Ok(())
+            }
+            Err(failed) => self.take_in_failure(shard, issued.is_some(), failed),
+        }
+    }
+
+    fn take_in_page(&mut self, shard: ShardId, fetched: FetchedPage, issued: Option<&IteratorStart>) {
+        let FetchedPage { page, date, asked_at, answered_at, hold } = fetched;
+        let Some(reader) = self.shards.get_mut(&shard) else { return };
+        let size = PageSize { records: page.records.len(), bytes: page.bytes };
+        let settings = &self.shared.settings;
+        let limits = PaceLimits { interval_min: settings.poll_interval_min, interval_max: settings.poll_interval_max };
+        reader.succeeded();
+        reader.interval = next_interval(reader.interval, size, limits);
+        if settings.until_tip {
+            // Empty pages are what a bounded run waits for.
+            reader.interval = reader.interval.min(settings.poll_interval_min);
+        }
+        reader.urgency = urgency_after(&page.records, reader.urgency);
+        let facts = PageFacts {
+            when: self.shared.answered(date, asked_at, answered_at),
+            last: page.records.last().map(|record| match record {
+                Decoded::Event(event) => &event.source.sequence_number,
+                Decoded::DeadLetter(letter) => &letter.sequence_number,
+            }),
+            created: newest_creation(&page.records),
+            // The last page of a closed shard may hold records and no next iterator: both go into one step.
+            is_end: page.next.is_none(),
+            issued,
+        };
+        let means = self.shared.graph(|graph| graph.page_read(&shard, &facts));
+        self.shared.note(self.lane, |notes| {
+            notes.is_reading = size.records > 0;
+            notes.trouble = None;
+        });
+        let (advance, read_until, is_end, is_used) = match means {
+            PageMeans::Step { advance, read_until, is_end } => (advance, read_until, is_end, true),
+            PageMeans::Nothing => (None, None, false, false),
+        };
+        if is_end {
+            self.shards.remove(&shard);
+        } else {
+            // A page that the graph refused is read again from where the shard stands.
+            reader.iterator = page.next.filter(|_| is_used).map(|iterator| Issued { iterator, at: asked_at });
+            self.schedule.insert(Instant::now() + reader.interval, shard.clone(), reader.urgency);
+        }
+        if let Some(advance) = advance {
+            let step = Step::Advance(advance);
+            let batch = batch_of(shard, step, read_until, page.records, page.bytes);
+            self.ready.push_back((batch, Some(hold)));
+            self.pages_ready += 1;
+        }
+    }
+
+    fn take_in_failure(&mut self, shard: ShardId, is_fresh: bool, failed: FetchFailed) -> Result<(), Failure> {
+        let stream_arn = &self.shared.stream_arn;
+        let Some(reader) = self.shards.get_mut(&shard) else { return Ok(()) };
+        let FetchFailed { call, error, iterator } = failed;
+        let is_throttled = error.kind == ApiErrorKind::Throttled;
+        let wait = reader.retry.next(is_throttled, &mut self.rng);
+        reader.iterator = None;
+        // An iterator that we kept for too long, or that the service forgot: a new one at once, from our own position. The
+        // same answer to a new iterator is waited out.
+        let is_stale = matches!(error.kind, ApiErrorKind::IteratorExpired | ApiErrorKind::Invalid);
+        if is_stale && iterator.is_some() && !is_fresh {
+            self.schedule.insert(Instant::now(), shard, reader.urgency);
+            return Ok(());
+        }
+        let now = self.shared.time();
+        match error.kind {
+            ApiErrorKind::Trimmed => {
+                let means = self.shared.graph(|graph| graph.trimmed(&shard, now));
+                if means == TrimmedMeans::Nothing {
+                    info!(%shard, "the beginning of a shard was trimmed before the first read");
+                }
+            }
+            ApiErrorKind::NotFound => {
+                reader.not_found += 1;
+                if reader.not_found >= NOT_FOUND_SUSPECT {
+                    self.shared.graph(|graph| graph.suspect(&shard));
+                }
+            }
+            // Iterators can be used again: nothing was consumed.
+            ApiErrorKind::Transient | ApiErrorKind::Throttled | ApiErrorKind::Credentials => reader.iterator = iterator,
+            _ => {}
+        }
+        if error.kind != ApiErrorKind::NotFound {
+            reader.not_found = 0;
+        }
+        if let Some(trouble) = reader.refused(&error, call, stream_arn) {
+            return Err(Failure::Halt(trouble));
+        }
+        if !reader.tell_long_trouble(&shard, call, &error)
+            && let Some(suppressed) = self.warnings.admit()
+        {
+            let attempts = reader.retry.failures();
+            warn!(%shard, call, %error, attempts, suppressed, advice = advice(&error), "shard could not be read");
+        }
+        self.shared.note(self.lane, |notes| {
+            let since = notes.trouble.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+            notes.trouble = Some((since, format!("{call} of shard {shard}: {error}")));
+        });
+        self.schedule.insert(Instant::now() + wait, shard, reader.urgency);
+        Ok(())
+    }
+}
+
+fn urgency_after(records: &[Decoded], before: Urgency) -> Urgency {
+    match records.last() {
+        None => Urgency::CaughtUp,
+        Some(Decoded::Event(event)) => Urgency::Behind(event.source.created_at_ms),
+        Some(Decoded::DeadLetter(_)) => before,
+    }
+}
+
+/// Of the last record that tells it: they come in the order of their writes.
+fn newest_creation(records: &[Decoded]) -> Option<ServiceTime> {
+    records.iter().rev().find_map(|record| match record {
+        Decoded::Event(event) => Some(ServiceTime::from_ms(event.source.created_at_ms)),
+        Decoded::DeadLetter(_) => None,
+    })
+}
+
+fn batch_of(shard: ShardId, step: Step, read_until: Option<ServiceTime>, records: Vec<Decoded>, bytes: usize) -> Batch {
+    let counts = Counts { read: records.len() as u64, ..Counts::default() };
+    let mut dead_letters = Vec::new();
+    // Collected in place: the events stay in the room of the records.
+    let events = records.into_iter().filter_map(|record| match record {
+        Decoded::Event(event) => Some(event),
+        Decoded::DeadLetter(letter) => {
+            dead_letters.push(letter);
+            None
+        }
+    });
+    let events = events.collect();
+    Batch { shard, step, read_until, events, dead_letters, gap: None, counts, bytes }
+}
