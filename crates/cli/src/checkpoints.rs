@@ -69,6 +69,7 @@ fn shard_json(row: &ShardCheckpoint) -> Value {
         "parent": row.parent.as_ref().map(|parent| parent.as_str()),
         "lane": row.lane,
         "position": row.position.to_string(),
+        "read_until": row.read_until.map(|moment| moment.to_string()),
         "read": row.counts.read,
         "written": row.counts.written,
         "filtered": row.counts.filtered,
@@ -78,8 +79,8 @@ fn shard_json(row: &ShardCheckpoint) -> Value {
     })
 }
 
-const HEADINGS: [&str; 9] =
-    ["shard", "lane", "position", "read", "written", "filtered", "dead", "suppressed", "updated"];
+const HEADINGS: [&str; 10] =
+    ["shard", "lane", "position", "read until", "read", "written", "filtered", "dead", "suppressed", "updated"];
 
 /// One table per stream, the summary last.
 fn as_table(checkpoints: &Checkpoints, summary: &str) -> String {
@@ -95,12 +96,13 @@ fn as_table(checkpoints: &Checkpoints, summary: &str) -> String {
     out
 }
 
-fn cells(row: &ShardCheckpoint) -> [String; 9] {
+fn cells(row: &ShardCheckpoint) -> [String; 10] {
     let counts = row.counts;
     [
         row.shard.to_string(),
         row.lane.to_string(),
         row.position.to_string(),
+        row.read_until.map_or_else(|| "-".to_owned(), |moment| moment.to_string()),
         counts.read.to_string(),
         counts.written.to_string(),
         counts.filtered.to_string(),
@@ -122,35 +124,41 @@ fn push_aligned<const COLUMNS: usize>(lines: &[[String; COLUMNS]], out: &mut Str
 
 #[cfg(test)]
 mod tests {
-    use tailwater_model::{Counts, Position, ShardId};
+    use tailwater_model::{Counts, Position, ServiceTime, ShardId};
 
     use super::*;
 
     #[test]
     fn every_stream_has_its_table() {
-        let row = |stream: &str, shard: &str, position| ShardCheckpoint {
+        let row = |stream: &str, shard: &str, position, read_until| ShardCheckpoint {
             stream_arn: stream.into(),
             shard: ShardId::new(shard),
             parent: None,
             lane: 3,
             position,
+            read_until,
             counts: Counts { read: 12, written: 10, filtered: 2, ..Counts::default() },
             updated_at: "2026-11-23T10:00:00Z".into(),
         };
+        let moment = Some(ServiceTime::from_ms(1_700_000_000_000));
         let checkpoints = Checkpoints {
-            shards: vec![row("arn:old", "s1", Position::End), row("arn:new", "shardId-2", Position::Start)],
+            shards: vec![row("arn:old", "s1", Position::End, None), row("arn:new", "shardId-2", Position::Start, moment)],
             gaps: 1,
             dead_letters: 0,
         };
         assert_eq!(
             as_table(&checkpoints, &summary("shop", &checkpoints)),
             "stream arn:old\n\
-             shard  lane  position  read  written  filtered  dead  suppressed  updated\n\
-             s1     3     end       12    10       2         0     0           2026-11-23T10:00:00Z\n\n\
+             shard  lane  position  read until  read  written  filtered  dead  suppressed  updated\n\
+             s1     3     end       -           12    10       2         0     0           2026-11-23T10:00:00Z\n\n\
              stream arn:new\n\
-             shard      lane  position  read  written  filtered  dead  suppressed  updated\n\
-             shardId-2  3     start     12    10       2         0     0           2026-11-23T10:00:00Z\n\n\
+             shard      lane  position  read until                read  written  filtered  dead  suppressed  updated\n\
+             shardId-2  3     start     2023-11-14T22:13:20.000Z  12    10       2         0     0           \
+             2026-11-23T10:00:00Z\n\n\
              pipeline shop · shards: 2 · gaps: 1 · dead letters: 0"
         );
+        let json = as_json("shop", &checkpoints);
+        assert_eq!(json["shards"][0]["read_until"], Value::Null);
+        assert_eq!(json["shards"][1]["read_until"], "2023-11-14T22:13:20.000Z");
     }
 }

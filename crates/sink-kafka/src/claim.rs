@@ -4,7 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use tailwater_model::{Checkpoints, KeySchema, PipelineIdentity, Progress, Trouble, TroubleKind, ViewType};
+use tailwater_model::{
+    Checkpoints, KeySchema, PipelineIdentity, PreviousStream, Progress, StreamIdentity, Trouble, TroubleKind, ViewType,
+    least_read_until,
+};
 
 use crate::brokers::Brokers;
 use crate::client_config::reader_config;
@@ -13,7 +16,7 @@ use crate::context::KafkaContext;
 use crate::fault::{Fault, Remedy};
 use crate::home::Home;
 use crate::lane::{DirectLane, KafkaLane, Lane};
-use crate::progress::{LaneProgress, read_lanes};
+use crate::progress::{LaneProgress, StreamFacts, read_lanes};
 use crate::session::{Claim, LaneSession, Shared};
 use crate::settings::KafkaSettings;
 use crate::thread::wait_for;
@@ -76,11 +79,7 @@ async fn claim_lanes<H: Home>(
     };
     let mut first = house(0)?;
     let stored = first.read_lanes().await.map_err(told)?;
-    let previous_stream = stored
-        .iter()
-        .flat_map(|lane| lane.other_streams(&identity.stream))
-        .max()
-        .map(|(_, stream_arn)| stream_arn.to_owned());
+    let previous_stream = previous_stream(&stored, &identity.stream);
     let (claim, progress) = take(&mut first, facts, &mut chance).await?;
     let lane = |number, progress, home| {
         Lane::new(number, Arc::clone(&shared), Claim::clone(&claim), progress, home, previous_stream.clone())
@@ -90,6 +89,19 @@ async fn claim_lanes<H: Home>(
         lanes.push(lane(number, None, house(number)?));
     }
     Ok(lanes)
+}
+
+/// The stream of the table that was read last before this one, with how far it was read by all lanes.
+fn previous_stream(stored: &[LaneProgress], stream: &StreamIdentity) -> Option<PreviousStream> {
+    let (_, stream_arn) = stored.iter().flat_map(|lane| lane.other_streams(stream)).max()?;
+    let facts = stream_facts(stored, stream_arn);
+    let shards: Vec<_> = stored.iter().flat_map(|lane| lane.shards_of(stream_arn, facts)).collect();
+    Some(PreviousStream { stream_arn: stream_arn.to_owned(), read_until: least_read_until(&shards) })
+}
+
+/// What is known of a stream, in whichever lane's partition it stands.
+fn stream_facts(stored: &[LaneProgress], stream_arn: &str) -> StreamFacts {
+    stored.iter().find_map(|lane| lane.stream_facts(stream_arn)).unwrap_or_default()
 }
 
 /// Opens the first lane by a new claim.
@@ -153,12 +165,13 @@ async fn read_checkpoints<C: Cluster>(
     if !stored.iter().any(is_of_pipeline) {
         return Ok(None);
     }
+    let facts = |stream_arn: &str| stream_facts(&stored, stream_arn);
     let mut shards: Vec<_> =
-        (0..lanes).zip(&stored).flat_map(|(lane, stored)| stored.checkpoints(lane, time)).collect();
+        (0..lanes).zip(&stored).flat_map(|(lane, stored)| stored.checkpoints(lane, facts, time)).collect();
     shards.sort_by(|left, right| (&left.stream_arn, &left.shard).cmp(&(&right.stream_arn, &right.shard)));
     Ok(Some(Checkpoints {
         gaps: stored.iter().map(LaneProgress::gap_count).sum(),
-        dead_letters: shards.iter().map(|shard| shard.counts.dead_lettered).sum(),
+        dead_letters: stored.iter().map(LaneProgress::dead_letter_count).sum(),
         shards,
     }))
 }

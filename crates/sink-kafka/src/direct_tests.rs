@@ -25,7 +25,7 @@ use crate::{
 struct Kept {
     partition: i32,
     key: Vec<u8>,
-    value: Vec<u8>,
+    value: Option<Vec<u8>>,
 }
 
 #[derive(Default)]
@@ -110,7 +110,7 @@ impl Producer for Client {
 
     async fn send(&self, message: Outgoing<'_>, _deadline: Instant) -> Result<(), KafkaError> {
         assert_eq!(message.topic, sample().progress_topic);
-        let value = message.value.expect("no tombstones there").to_vec();
+        let value = message.value.map(<[u8]>::to_vec);
         let kept = Kept { partition: message.partition, key: message.key.to_vec(), value };
         self.inner.lock().expect("no test panicked here").1.push(kept);
         Ok(())
@@ -170,7 +170,7 @@ impl Reader for Cursor {
             return Ok(Read::Nothing);
         }
         let offset = i64::try_from(self.next).expect("few records");
-        let stored = StoredRecord { partition, offset, at_ms: 0, key: &key, value: Some(&value) };
+        let stored = StoredRecord { partition, offset, at_ms: 0, key: &key, value: value.as_deref() };
         Ok(Read::Record(decode(stored)))
     }
 
@@ -182,7 +182,8 @@ impl Reader for Cursor {
 fn group(step: Step) -> Group {
     let counts = Counts::default();
     let (shard, events, dead_letters) = (ShardId::new("shardId-1"), Vec::new(), Vec::new());
-    Group { batches: vec![Batch { shard, step, events, dead_letters, gap: None, counts, bytes: 0 }], contact: None }
+    let batch = Batch { shard, step, read_until: None, events, dead_letters, gap: None, counts, bytes: 0 };
+    Group { batches: vec![batch], known_since: None }
 }
 
 fn registration() -> Group {

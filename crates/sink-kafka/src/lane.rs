@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use tailwater_model::{Committed, Failure, Group, Progress, Sink};
+use tailwater_model::{Committed, Failure, Group, PreviousStream, Progress, Sink};
 
 use crate::cluster::Cluster;
 use crate::fault::Fault;
@@ -30,7 +30,7 @@ pub(crate) struct Lane<H: Home> {
     /// What the claim found, for the first opening of the lane by which the pipeline was claimed.
     claimed: Option<Progress>,
     /// Another stream of the same table that the pipeline read before.
-    previous_stream: Option<String>,
+    previous_stream: Option<PreviousStream>,
 }
 
 impl<H: Home> Lane<H> {
@@ -40,14 +40,17 @@ impl<H: Home> Lane<H> {
         claim: Claim,
         claimed: Option<Progress>,
         home: H,
-        previous_stream: Option<String>,
+        previous_stream: Option<PreviousStream>,
     ) -> Self {
         Self { number, shared, home, claim, claimed, previous_stream }
     }
 
     async fn open(&mut self) -> Result<Progress, Failure> {
         let mut progress = Box::pin(self.open_anew()).await.map_err(Fault::into_failure)?;
-        progress.previous_stream = self.previous_stream.clone();
+        // Once the stream is known nothing of another one is kept.
+        if progress.known_since.is_none() {
+            progress.previous_stream = self.previous_stream.clone();
+        }
         Ok(progress)
     }
 

@@ -100,11 +100,12 @@ fn batch(from: u64, to: u64) -> Batch {
     let events: Vec<_> = (from + 1..=to).map(event).collect();
     let counts = Counts { read: events.len() as u64, ..Counts::default() };
     let step = Step::Advance(Advance { from: after(from), to: after(to) });
-    Batch { shard: ShardId::new("shardId-1"), step, events, dead_letters: Vec::new(), gap: None, counts, bytes: 0 }
+    let (shard, dead_letters) = (ShardId::new("shardId-1"), Vec::new());
+    Batch { shard, step, read_until: None, events, dead_letters, gap: None, counts, bytes: 0 }
 }
 
 fn group(batch: Batch) -> Group {
-    Group { batches: vec![batch], contact: None }
+    Group { batches: vec![batch], known_since: None }
 }
 
 /// What a lane makes of an error.

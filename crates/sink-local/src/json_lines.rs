@@ -59,6 +59,10 @@ impl<'a> JsonLines<'a> {
             push_member(',', "shard", shard.as_str(), out);
         }
         push_member(',', "after", &gap.after.to_string(), out);
+        if let Some(since) = gap.since {
+            push_member(',', "since", &since.to_string(), out);
+        }
+        push_member(',', "until", &gap.until.to_string(), out);
         push_member(',', "detail", &gap.detail, out);
         out.push_str("}\n");
     }

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
-use tailwater_model::{Committed, Contact, Counts, Failure, Group, KeySchema, PipelineIdentity, Position, Progress};
+use tailwater_model::{
+    Committed, Counts, Failure, Group, KeySchema, PipelineIdentity, Position, Progress, ServiceTime,
+};
 use tailwater_model::{ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind};
-use tokio::time::Instant;
 
 use crate::accounting::{set_refused_aside, total};
 use crate::blocking::BlockingResource;
@@ -27,8 +28,7 @@ pub struct StdoutLane {
     keys: Arc<KeySchema>,
     open: bool,
     shards: BTreeMap<ShardId, Place>,
-    stream_known: bool,
-    last_contact: Option<Instant>,
+    known_since: Option<ServiceTime>,
 }
 
 /// Where a shard stands.
@@ -36,7 +36,11 @@ pub struct StdoutLane {
 struct Place {
     parent: Option<ShardId>,
     position: Position,
+    read_until: Option<ServiceTime>,
 }
+
+/// Where shards stand after a group; nothing for one that is forgotten.
+type Moved = BTreeMap<ShardId, Option<Place>>;
 
 impl StdoutLane {
     fn new(writer: Box<dyn Write + Send>, identity: &PipelineIdentity, keys: &KeySchema) -> Self {
@@ -46,8 +50,7 @@ impl StdoutLane {
             keys: Arc::new(keys.clone()),
             open: false,
             shards: BTreeMap::new(),
-            stream_known: false,
-            last_contact: None,
+            known_since: None,
         }
     }
 
@@ -62,12 +65,14 @@ impl StdoutLane {
         (lines.into_text(), total(group))
     }
 
-    fn remember(&mut self, moved: BTreeMap<ShardId, Place>, contact: Option<Contact>) {
-        self.shards.extend(moved);
-        if let Some(contact) = contact {
-            self.stream_known |= contact.stream_known;
-            self.last_contact = Some(Instant::now());
+    fn remember(&mut self, moved: Moved, known_since: Option<ServiceTime>) {
+        for (shard, place) in moved {
+            match place {
+                Some(place) => self.shards.insert(shard, place),
+                None => self.shards.remove(&shard),
+            };
         }
+        self.known_since = self.known_since.or(known_since);
     }
 }
 
@@ -76,17 +81,13 @@ impl Sink for StdoutLane {
         // Waits for the writing of a commit that was cancelled.
         self.writer.run(|_| ()).await.map_err(|_| writing_panicked())?;
         self.open = true;
-        let shards = self.shards.iter().map(|(shard, Place { parent, position })| ShardProgress {
+        let shards = self.shards.iter().map(|(shard, Place { parent, position, read_until })| ShardProgress {
             shard: shard.clone(),
             parent: parent.clone(),
             position: position.clone(),
+            read_until: *read_until,
         });
-        Ok(Progress {
-            shards: shards.collect(),
-            stream_known: self.stream_known,
-            since_contact: self.last_contact.map(|instant| instant.elapsed()),
-            previous_stream: None,
-        })
+        Ok(Progress { shards: shards.collect(), known_since: self.known_since, previous_stream: None })
     }
 
     async fn commit(&mut self, mut group: Group) -> Result<Committed, Failure> {
@@ -104,21 +105,27 @@ impl Sink for StdoutLane {
             written.await.map_err(|_| writing_panicked())?.map_err(|error| write_failure(&error))?;
         }
         // I1: the steps count as stored only now.
-        self.remember(moved, group.contact);
+        self.remember(moved, group.known_since);
         self.open = true;
         Ok(Committed { written: counts.written, dead_lettered: counts.dead_lettered })
     }
 }
 
-/// The places that the steps of the group lead to, if every step fits (I2).
-fn moved(shards: &BTreeMap<ShardId, Place>, group: &Group) -> Result<BTreeMap<ShardId, Place>, Failure> {
-    let mut moved: BTreeMap<ShardId, Place> = BTreeMap::new();
+/// Where the steps of the group lead to, if every step fits (I2).
+fn moved(shards: &BTreeMap<ShardId, Place>, group: &Group) -> Result<Moved, Failure> {
+    let mut moved = Moved::new();
     for batch in &group.batches {
-        let place = match (&batch.step, moved.get(&batch.shard).or_else(|| shards.get(&batch.shard))) {
-            (Step::Register { parent, position }, None) => Place { parent: parent.clone(), position: position.clone() },
-            (Step::Advance(advance), Some(place)) if place.position == advance.from => {
-                Place { parent: place.parent.clone(), position: advance.to.clone() }
+        let before = moved.get(&batch.shard).map_or_else(|| shards.get(&batch.shard), Option::as_ref);
+        let place = match (&batch.step, before) {
+            (Step::Register { parent, position }, None) => {
+                Some(Place { parent: parent.clone(), position: position.clone(), read_until: batch.read_until })
             }
+            (Step::Advance(advance), Some(place)) if place.position == advance.from => Some(Place {
+                parent: place.parent.clone(),
+                position: advance.to.clone(),
+                read_until: batch.read_until.or(place.read_until),
+            }),
+            (Step::Forget, Some(place)) if place.position == Position::End => None,
             _ => {
                 let message = format!("shard {} does not stand where the step begins", batch.shard);
                 return Err(Failure::Reopen(Trouble::new(TroubleKind::Runtime, "sink.step_refused", message)));
@@ -146,7 +153,6 @@ fn writing_panicked() -> Failure {
 #[cfg(test)]
 mod tests {
     use std::sync::Mutex;
-    use std::time::Duration;
 
     use super::*;
     use tailwater_model::{Advance, Batch, Change, ChangeEvent, Gap, GapCause, Item, KeyAttribute, KeyKind};
@@ -191,12 +197,20 @@ mod tests {
         };
         let change = Change::Modify { old: None, new: None };
         let event = ChangeEvent { key: Item::parse(key.to_owned().into()).expect("valid"), change, source };
-        let gap =
-            Gap { shard: None, cause: GapCause::Away, after: Position::Start, detail: "\"away\"".into(), stop: false };
+        let gap = Gap {
+            shard: None,
+            cause: GapCause::Away,
+            after: Position::Start,
+            since: Some(ServiceTime::EPOCH),
+            until: ServiceTime::from_ms(1000),
+            detail: "\"away\"".into(),
+            stop: false,
+        };
         let counts = Counts { read: 1, ..Counts::default() };
-        let (shard, dead_letters) = (ShardId::new("s"), Vec::new());
-        let batch = Batch { shard, step, events: vec![event], dead_letters, gap: Some(gap), counts, bytes: 1 };
-        Group { batches: vec![batch], contact: Some(Contact { stream_known: true }) }
+        let (shard, read_until, dead_letters) = (ShardId::new("s"), Some(ServiceTime::EPOCH), Vec::new());
+        let batch =
+            Batch { shard, step, read_until, events: vec![event], dead_letters, gap: Some(gap), counts, bytes: 1 };
+        Group { batches: vec![batch], known_since: Some(ServiceTime::EPOCH) }
     }
 
     fn register() -> Step {
@@ -215,7 +229,7 @@ mod tests {
         assert_eq!(committed, Committed { written: 1, dead_lettered: 0 });
         let committed = lane.commit(group(drained(), r#"{"id":{"S":"x"}}"#)).await.expect("fits");
         assert_eq!(committed, Committed { written: 0, dead_lettered: 1 });
-        let gap = r#"{"gap":"away","after":"start","detail":"\"away\""}"#;
+        let gap = r#"{"gap":"away","after":"start","since":"1970-01-01T00:00:00.000Z","until":"1970-01-01T00:00:01.000Z","detail":"\"away\""}"#;
         let lines = [
             r#"{"change":"modify","table":"T","key":{"id":1},"event_id":"e","sequence_number":"7","shard":"s","created_at":"1970-01-01T00:00:00.000Z"}"#,
             gap,
@@ -225,8 +239,25 @@ mod tests {
         assert_eq!(page.0.lock().expect("no panic").0, lines.map(|line| format!("{line}\n")).concat());
         let progress = lane.open().await.expect("opens");
         assert_eq!(progress.shards[0].position, Position::End);
-        assert!(progress.stream_known);
-        assert!(progress.since_contact.is_some_and(|age| age < Duration::from_secs(60)));
+        assert_eq!(
+            (progress.shards[0].read_until, progress.known_since),
+            (Some(ServiceTime::EPOCH), Some(ServiceTime::EPOCH))
+        );
+    }
+
+    #[tokio::test]
+    async fn a_drained_shard_is_forgotten_and_no_other() {
+        let (mut lane, _) = lane();
+        lane.open().await.expect("opens");
+        let key = r#"{"id":{"N":"1"}}"#;
+        lane.commit(group(register(), key)).await.expect("fits");
+        let refused = lane.commit(group(Step::Forget, key)).await.expect_err("it is not drained");
+        assert_eq!(refused.trouble().code, "sink.step_refused");
+        lane.open().await.expect("opens");
+        let mut last = group(drained(), key);
+        last.batches.extend(group(Step::Forget, key).batches);
+        lane.commit(last).await.expect("fits");
+        assert_eq!(lane.open().await.expect("opens").shards, []);
     }
 
     #[tokio::test]

@@ -8,11 +8,17 @@ use crate::connect::{Address, address};
 use crate::fence::read_position;
 use crate::session::SqlFault;
 use crate::settings::PostgresSettings;
+use crate::sql::moment;
 
+/// The column `read_until` is missing as long as no version that knows it has claimed a pipeline there: so it is looked for
+/// in the row.
 const SHARDS_SQL: &str = "
 select stream_arn, shard, parent, lane, position, read, written, filtered, dead_lettered, suppressed,
+    (extract(epoch from coalesce((to_jsonb(shards) ->> 'read_until')::timestamptz, last_contact_at)) * 1000)::int8
+        as read_until_ms,
     to_char(updated_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') as updated_at
-from tailwater.shards where pipeline = $1
+from tailwater.shards left join tailwater.streams using (pipeline, stream_arn)
+where pipeline = $1
 order by stream_arn collate \"C\", shard collate \"C\"";
 
 const TOTALS_SQL: &str = "
@@ -73,6 +79,7 @@ fn read_checkpoint(row: &PgRow) -> Result<Result<ShardCheckpoint, Trouble>, SqlF
         parent: parent.map(ShardId::new),
         lane: u32::try_from(lane).unwrap_or_default(),
         position,
+        read_until: moment(row, "read_until_ms")?,
         counts: Counts {
             read: count(row, "read")?,
             written: count(row, "written")?,

@@ -33,15 +33,18 @@ pub(crate) async fn fence<S: Statements>(
     if session.hold_lane(lane, epoch).await? != 1 {
         return Err(CommitFault::Fenced); // I2: another epoch or owner.
     }
-    let (mut new, mut moves) = (Vec::new(), Vec::new());
+    let (mut new, mut moves, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
     for (shard, step) in &work.steps {
-        let (to, counts) = (&step.to, step.counts);
+        let (to, read_until, counts) = (&step.to, step.read_until, step.counts);
         if !counts.balance() {
             tracing::error!(%shard, ?counts, "records read are not all accounted for (I9): please report this");
         }
         match &step.begin {
-            Begin::Unknown { parent } => new.push(NewShard { shard, parent: parent.as_ref(), to, counts }),
-            Begin::At(from) => moves.push(Move { shard, from, to, counts }),
+            Begin::Unknown { parent } => new.push(NewShard { shard, parent: parent.as_ref(), to, read_until, counts }),
+            Begin::At(from) => moves.push(Move { shard, from, to, read_until, counts }),
+        }
+        if step.is_forgotten {
+            forgotten.push(shard);
         }
     }
     // I2: a shard that is there already, or stands elsewhere, makes the count smaller.
@@ -49,6 +52,9 @@ pub(crate) async fn fence<S: Statements>(
         return Err(CommitFault::Fenced);
     }
     if !moves.is_empty() && session.advance(lane, &moves).await? != moves.len() as u64 {
+        return Err(CommitFault::Fenced);
+    }
+    if !forgotten.is_empty() && session.forget(lane, &forgotten).await? != forgotten.len() as u64 {
         return Err(CommitFault::Fenced);
     }
     Ok(())

@@ -230,8 +230,9 @@ impl<S: Server> MirrorLane<S> {
             // I8: loss is durable with the step that met it.
             session.store_gaps(lane, &work.gaps).await?;
         }
-        if let Some(contact) = work.contact {
-            session.store_contact(lane, contact).await?;
+        if let Some(known_since) = work.known_since {
+            session.store_known_since(lane, known_since).await?;
+            session.forget_other_streams(lane).await?;
         }
         session.commit().await?;
         Ok(())

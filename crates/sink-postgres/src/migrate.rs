@@ -10,7 +10,8 @@ use tailwater_model::{Trouble, TroubleKind};
 use crate::session::{Session, SqlFault};
 
 /// In order; a migration that was released never changes.
-const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_progress.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../migrations/0001_progress.sql"), include_str!("../migrations/0002_read_until.sql")];
 
 /// Serializes everybody who claims or migrates, until the end of the transaction. Any constant does; this is
 /// "tailwatr" in ASCII.
@@ -52,7 +53,7 @@ impl MigrateFault {
                 }
                 trouble.advise(
                     "give the role the right once: `grant create on database … to …`, or have an administrator run \
-                     `create schema tailwater authorization …`",
+                     `create schema tailwater authorization …`; after an update start once with the role that owns its tables",
                 )
             }
             Self::Newer(version) => Trouble::new(

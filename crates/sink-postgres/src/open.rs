@@ -1,7 +1,7 @@
 //! Opening a lane: the epoch is bumped first, which waits for a commit that is still in flight, and only then is the
 //! progress read. So the answer is the truth, whatever became of the last commit (I7).
 
-use tailwater_model::{Failure, Progress, Trouble, TroubleKind};
+use tailwater_model::{Failure, PreviousStream, Progress, Trouble, TroubleKind, least_read_until};
 
 use crate::fence::fenced;
 use crate::lane::LaneIdentity;
@@ -61,15 +61,17 @@ async fn try_open<S: Statements>(session: &mut S, lane: &LaneIdentity) -> Result
 }
 
 async fn read_progress<S: Statements>(session: &mut S, lane: &LaneIdentity) -> Result<Progress, OpenFault> {
-    let shards = session.stored_shards(lane).await?;
-    let shards = shards.map_err(|trouble| OpenFault::Failure(Failure::Halt(trouble)))?;
+    let unreadable = |trouble| OpenFault::Failure(Failure::Halt(trouble));
+    let shards = session.stored_shards(lane).await?.map_err(unreadable)?;
     let Some(stream) = session.stored_stream(lane).await? else {
         return Ok(Progress { shards, ..Progress::default() });
     };
-    Ok(Progress {
-        shards,
-        stream_known: stream.stream_known,
-        since_contact: stream.since_contact,
-        previous_stream: stream.previous_stream,
-    })
+    let previous_stream = match stream.previous_stream {
+        Some(stream_arn) => {
+            let shards = session.stored_shards_of(&lane.pipeline.name, &stream_arn).await?.map_err(unreadable)?;
+            Some(PreviousStream { stream_arn, read_until: least_read_until(&shards) })
+        }
+        None => None,
+    };
+    Ok(Progress { shards, known_since: stream.known_since, previous_stream })
 }

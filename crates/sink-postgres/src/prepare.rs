@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use tailwater_model::{
-    Change, ChangeEvent, Contact, Counts, DeadLetter, DeleteMode, Gap, Group, Key, KeySchema, KeyValue, Position,
-    Rejected, ShardId, Step, fold_by_key, push_plain_item, push_plain_key,
+    Change, ChangeEvent, Counts, DeadLetter, DeleteMode, Gap, Group, Key, KeySchema, KeyValue, Position, Rejected,
+    ServiceTime, ShardId, Step, fold_by_key, push_plain_item, push_plain_key,
 };
 
 use crate::document::has_escaped_nul;
@@ -18,7 +18,7 @@ pub(crate) struct Work {
     pub(crate) rows: Vec<Row>,
     pub(crate) dead_letters: Vec<DeadLetter>,
     pub(crate) gaps: Vec<Gap>,
-    pub(crate) contact: Option<Contact>,
+    pub(crate) known_since: Option<ServiceTime>,
     /// The shard of each event that was refused since somebody asked.
     refused: Vec<ShardId>,
 }
@@ -28,7 +28,11 @@ pub(crate) struct Work {
 pub(crate) struct ShardStep {
     pub(crate) begin: Begin,
     pub(crate) to: Position,
+    /// How far in time it was read; nothing leaves what is stored.
+    pub(crate) read_until: Option<ServiceTime>,
     pub(crate) counts: Counts,
+    /// Its row goes, after all of that.
+    pub(crate) is_forgotten: bool,
 }
 
 /// What must be true of a shard before its step.
@@ -142,14 +146,14 @@ pub(crate) fn prepare(group: Group, keys: &KeySchema, delete: DeleteMode) -> Res
             dead_lettered: batch.dead_letters.len() as u64,
             ..batch.counts
         };
-        join(&mut steps, batch.shard, batch.step, counts)?;
+        join(&mut steps, batch.shard, batch.step, batch.read_until, counts)?;
         dead_letters.extend(batch.dead_letters);
         gaps.extend(batch.gap);
         events.extend(batch.events);
     }
     let mut folded = fold_by_key(events, keys);
     let rows = Vec::with_capacity(folded.latest.len());
-    let mut work = Work { steps, rows, dead_letters, gaps, contact: group.contact, refused: Vec::new() };
+    let mut work = Work { steps, rows, dead_letters, gaps, known_since: group.known_since, refused: Vec::new() };
     for (event, rejected) in folded.rejected {
         work.refuse(&event, rejected);
     }
@@ -168,20 +172,25 @@ fn join(
     steps: &mut BTreeMap<ShardId, ShardStep>,
     shard: ShardId,
     step: Step,
+    read_until: Option<ServiceTime>,
     counts: Counts,
 ) -> Result<(), BrokenSteps> {
+    let is_forgotten = step == Step::Forget;
     let (begin, to) = match step {
         Step::Register { parent, position } => (Begin::Unknown { parent }, position),
         Step::Advance(advance) => (Begin::At(advance.from), advance.to),
+        Step::Forget => (Begin::At(Position::End), Position::End),
     };
     match steps.get_mut(&shard) {
         None => {
-            steps.insert(shard, ShardStep { begin, to, counts });
+            steps.insert(shard, ShardStep { begin, to, read_until, counts, is_forgotten });
             Ok(())
         }
         // I2: the steps of a shard follow one another within a group, too.
-        Some(before) if begin == Begin::At(before.to.clone()) => {
+        Some(before) if !before.is_forgotten && begin == Begin::At(before.to.clone()) => {
             before.to = to;
+            before.read_until = read_until.or(before.read_until);
+            before.is_forgotten = is_forgotten;
             before.counts += counts;
             Ok(())
         }

@@ -2,9 +2,10 @@
 //! order is not said here but where the protocol stands: opening, fencing, committing, claiming.
 
 use std::future::Future;
-use std::time::Duration;
 
-use tailwater_model::{Contact, Counts, DeadLetter, Gap, PipelineIdentity, Position, ShardId, ShardProgress, Trouble};
+use tailwater_model::{
+    Counts, DeadLetter, Gap, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress, Trouble,
+};
 
 use crate::fence::Holder;
 use crate::lane::LaneIdentity;
@@ -40,10 +41,8 @@ pub enum WriteAccess {
 /// What is stored about a stream as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredStream {
-    /// All shards of a first complete listing were stored once.
-    pub stream_known: bool,
-    /// Time since the last stored contact by the server's clock; nothing when there was none.
-    pub since_contact: Option<Duration>,
+    /// When the first complete listing began of which every shard was stored.
+    pub known_since: Option<ServiceTime>,
     /// The stream of the same table that was read last before this one.
     pub previous_stream: Option<String>,
 }
@@ -57,6 +56,8 @@ pub struct NewShard<'a> {
     pub parent: Option<&'a ShardId>,
     /// Where it stands from now on.
     pub to: &'a Position,
+    /// How far in time it was read.
+    pub read_until: Option<ServiceTime>,
     /// What it accounts for.
     pub counts: Counts,
 }
@@ -70,6 +71,8 @@ pub struct Move<'a> {
     pub from: &'a Position,
     /// Where it stands then.
     pub to: &'a Position,
+    /// How far in time it was read then; nothing leaves what is stored.
+    pub read_until: Option<ServiceTime>,
     /// What the move adds to its accounting.
     pub counts: Counts,
 }
@@ -111,6 +114,12 @@ pub trait Statements: Send + Sync {
         &mut self,
         lane: &LaneIdentity,
     ) -> impl Future<Output = Answer<Result<Vec<ShardProgress>, Trouble>>> + Send;
+    /// The shards of a stream in all lanes, by id.
+    fn stored_shards_of(
+        &mut self,
+        pipeline: &str,
+        stream_arn: &str,
+    ) -> impl Future<Output = Answer<Result<Vec<ShardProgress>, Trouble>>> + Send;
     /// The lane's stream, if it is stored.
     fn stored_stream(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<Option<StoredStream>>> + Send;
 
@@ -120,6 +129,8 @@ pub trait Statements: Send + Sync {
     fn register(&mut self, lane: &LaneIdentity, shards: &[NewShard<'_>]) -> impl Future<Output = Answer<u64>> + Send;
     /// Moves shards that stand where they have to and gives how many did. I2
     fn advance(&mut self, lane: &LaneIdentity, moves: &[Move<'_>]) -> impl Future<Output = Answer<u64>> + Send;
+    /// Removes shards that stand at their end and gives how many did. I2
+    fn forget(&mut self, lane: &LaneIdentity, shards: &[&ShardId]) -> impl Future<Output = Answer<u64>> + Send;
     /// Moves one event per mention of a shard from the written ones to the dead letters. I9
     fn recount(&mut self, lane: &LaneIdentity, refused: &[&ShardId]) -> impl Future<Output = Answer<()>> + Send;
 
@@ -138,8 +149,14 @@ pub trait Statements: Send + Sync {
     ) -> impl Future<Output = Answer<()>> + Send;
     /// Records gaps; one that is there already stays as it is. I8
     fn store_gaps(&mut self, lane: &LaneIdentity, gaps: &[Gap]) -> impl Future<Output = Answer<()>> + Send;
-    /// Notes that the stream was reached.
-    fn store_contact(&mut self, lane: &LaneIdentity, contact: Contact) -> impl Future<Output = Answer<()>> + Send;
+    /// Notes since when the stream is known, unless that is stored.
+    fn store_known_since(
+        &mut self,
+        lane: &LaneIdentity,
+        known_since: ServiceTime,
+    ) -> impl Future<Output = Answer<()>> + Send;
+    /// Removes the pipeline's other streams of the same table, and their shards.
+    fn forget_other_streams(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<()>> + Send;
 
     /// Makes schema and mirror table ready within the transaction, one claim after the other (advisory lock).
     fn prepare(&mut self, identity: &PipelineIdentity) -> impl Future<Output = Result<(), Unready>> + Send;

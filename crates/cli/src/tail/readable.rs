@@ -48,7 +48,7 @@ pub fn push_gap(gap: &Gap, out: &mut String) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tailwater_model::{Change, GapCause, Item, KeyAttribute, KeyKind, Position};
+    use tailwater_model::{Change, GapCause, Item, KeyAttribute, KeyKind, Position, ServiceTime};
     use tailwater_model::{RemoveCause, SequenceNumber, ShardId, SourceInfo};
 
     fn item(json: &str) -> Item {
@@ -93,6 +93,8 @@ mod tests {
             shard: Some(ShardId::new("s1")),
             cause: GapCause::Trimmed,
             after: Position::Start,
+            since: None,
+            until: ServiceTime::EPOCH,
             detail: "gone".into(),
             stop: false,
         };

@@ -63,16 +63,17 @@ pub fn shard() -> ShardId {
 /// A group of one batch that makes the shard known.
 pub fn registration() -> Group {
     let step = Step::Register { parent: None, position: Position::Start };
-    Group { batches: vec![batch(step, Vec::new())], contact: None }
+    Group { batches: vec![batch(step, Vec::new())], known_since: None }
 }
 
 /// A group of one batch. It moves the shard from the start to the start: so it fits as often as one likes.
 pub fn group(events: &[ChangeEvent]) -> Group {
     let step = Step::Advance(Advance { from: Position::Start, to: Position::Start });
-    Group { batches: vec![batch(step, events.to_vec())], contact: None }
+    Group { batches: vec![batch(step, events.to_vec())], known_since: None }
 }
 
 fn batch(step: Step, events: Vec<ChangeEvent>) -> Batch {
     let counts = Counts { read: events.len() as u64, ..Counts::default() };
-    Batch { shard: shard(), step, events, dead_letters: Vec::new(), gap: None, counts, bytes: 0 }
+    let (read_until, dead_letters) = (None, Vec::new());
+    Batch { shard: shard(), step, read_until, events, dead_letters, gap: None, counts, bytes: 0 }
 }

@@ -9,4 +9,4 @@ mod state;
 
 pub(crate) use reader::{ProgressReader, Until, read_lanes};
 pub(crate) use records::{ProgressRecord, SessionMark};
-pub(crate) use state::{LaneProgress, StepRefused};
+pub(crate) use state::{LaneProgress, StepRefused, StreamFacts};

@@ -95,7 +95,7 @@ impl<R: Reader> ProgressReader<R> {
 
     fn add(&mut self, read: Decoded) -> Result<(), Trouble> {
         let Decoded { partition, offset, at_ms, record } = read;
-        // Without a value it is a tombstone of somebody who tidied up.
+        // Without a record it is a tombstone of somebody who tidied up.
         let Some(record) = record else { return Ok(()) };
         let record = record.map_err(|malformed| malformed.trouble(&self.topic, partition, offset))?;
         let lane = u32::try_from(partition).ok().and_then(|lane| lane.checked_sub(self.first_lane));
@@ -132,11 +132,15 @@ struct Decoded {
     partition: i32,
     offset: i64,
     at_ms: i64,
-    /// Nothing for a tombstone.
+    /// Nothing for a tombstone that says nothing.
     record: Option<Result<ProgressRecord, Malformed>>,
 }
 
 fn decoded(stored: StoredRecord<'_>) -> Decoded {
     let StoredRecord { partition, offset, at_ms, key, value } = stored;
-    Decoded { partition, offset, at_ms, record: value.map(|value| ProgressRecord::decode(key, value)) }
+    let record = match value {
+        Some(value) => Some(ProgressRecord::decode(key, value)),
+        None => ProgressRecord::decode_gone(key).map(Ok),
+    };
+    Decoded { partition, offset, at_ms, record }
 }

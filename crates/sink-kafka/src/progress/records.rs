@@ -1,15 +1,20 @@
 //! The records of the progress topic: the key is a JSON array that begins with the kind, the value a JSON object.
 //!
 //! ```text
-//! ["session"]                          {"v":1,"pipeline":"orders","claim":7,"owner":"9f…","epoch":12}
-//! ["shard",ARN,SHARD]                  {"v":1,"parent":SHARD,"position":"after:4000…","read":12,"written":12,…}
-//! ["stream",ARN]                       {"v":1,"table":"orders","table_id":"…","known":true}
-//! ["topic",NAME]                       {"v":1,"partitions":12}
-//! ["gap",ARN,SHARD,CAUSE,POSITION]     {"v":1,"detail":"…"}
+//! ["session"]                              {"v":1,"pipeline":"orders","claim":7,"owner":"9f…","epoch":12}
+//! ["shard",ARN,SHARD]                      {"v":1,"parent":SHARD,"position":"after:4000…","read_until_ms":17…,"read":12,…}
+//! ["stream",ARN]                           {"v":1,"table":"orders","table_id":"…","known":true,"known_since_ms":17…}
+//! ["forgotten"]                            {"v":1,"read":12,"written":12,…}
+//! ["topic",NAME]                           {"v":1,"partitions":12}
+//! ["gap",ARN,SHARD,CAUSE,POSITION,SINCE]   {"v":1,"detail":"…","until_ms":17…}
 //! ```
+//!
+//! Moments are of DynamoDB's clock, in milliseconds since 1970. Members and parts that are not known are left out, as in
+//! records from before they were there. A shard or a stream without a value is gone, and compaction removes what was said of
+//! it before.
 
 use serde::{Deserialize, Serialize};
-use tailwater_model::{Counts, Gap, Position, ShardId, Trouble, TroubleKind};
+use tailwater_model::{Counts, Gap, Position, ServiceTime, ShardId, Trouble, TroubleKind};
 
 /// The form of the values. Whoever reads a newer one stops, for it may mean what this program cannot know.
 const VERSION: u32 = 1;
@@ -21,12 +26,18 @@ pub(crate) enum ProgressRecord {
     Session(SessionMark),
     /// How far a shard was carried.
     Shard { stream_arn: String, shard: ShardId, stored: StoredShard },
-    /// A stream was read. The time of the record is the time of the last contact with it.
+    /// A shard is not stored any more.
+    ShardGone { stream_arn: String, shard: ShardId },
+    /// What is known of a stream as a whole.
     Stream { stream_arn: String, stored: StoredStream },
+    /// A stream is not stored any more.
+    StreamGone { stream_arn: String },
+    /// What all shards accounted for that are not stored any more (I9).
+    Forgotten(Counts),
     /// The partitions that a topic of change events had.
     Topic { name: String, partitions: i32 },
     /// A gap (I8).
-    Gap(GapKey, String),
+    Gap(GapKey, StoredGap),
 }
 
 /// One opening of a lane. The newest claim owns the lane; the epoch tells its openings apart.
@@ -47,6 +58,7 @@ pub(crate) struct SessionMark {
 pub(crate) struct StoredShard {
     pub(crate) parent: Option<ShardId>,
     pub(crate) position: Position,
+    pub(crate) read_until: Option<ServiceTime>,
     pub(crate) counts: Counts,
 }
 
@@ -57,6 +69,10 @@ pub(crate) struct StoredStream {
     pub(crate) table_id: String,
     /// All shards of a first complete listing were stored once.
     pub(crate) known: bool,
+    /// When that listing began. Records from before this was kept have none, and were written at each contact with the
+    /// stream.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) known_since_ms: Option<i64>,
 }
 
 /// What makes a gap the same gap when it is found again.
@@ -66,6 +82,21 @@ pub(crate) struct GapKey {
     shard: Option<ShardId>,
     cause: String,
     after: String,
+    since_ms: Option<i64>,
+}
+
+/// What is stored for a gap.
+#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
+pub(crate) struct StoredGap {
+    detail: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    until_ms: Option<i64>,
+}
+
+impl StoredGap {
+    pub(crate) fn of(gap: &Gap) -> Self {
+        Self { detail: gap.detail.clone(), until_ms: Some(gap.until.ms()) }
+    }
 }
 
 impl GapKey {
@@ -75,7 +106,33 @@ impl GapKey {
             shard: gap.shard.clone(),
             cause: gap.cause.as_str().to_owned(),
             after: gap.after.to_string(),
+            since_ms: gap.since.map(ServiceTime::ms),
         }
+    }
+
+    fn encode(&self) -> String {
+        let shard = self.shard.as_ref().map_or("", |shard| shard.as_str());
+        let since = self.since_ms.map(|ms| ms.to_string());
+        let parts = ["gap", &self.stream_arn, shard, &self.cause, &self.after];
+        let parts: Vec<&str> = parts.into_iter().chain(since.as_deref()).collect();
+        key(&parts)
+    }
+
+    /// The parts after the kind.
+    fn decode(parts: &[&str]) -> Result<Self, Malformed> {
+        let [stream_arn, shard, cause, after, since @ ..] = parts else { return Err(Malformed) };
+        let since_ms = match since {
+            [] => None,
+            [since] => Some(since.parse().map_err(|_| Malformed)?),
+            _ => return Err(Malformed),
+        };
+        Ok(Self {
+            stream_arn: (*stream_arn).to_owned(),
+            shard: (!shard.is_empty()).then(|| ShardId::new(shard)),
+            cause: (*cause).to_owned(),
+            after: (*after).to_owned(),
+            since_ms,
+        })
     }
 }
 
@@ -90,6 +147,14 @@ struct Versioned<T> {
 struct ShardValue {
     parent: Option<String>,
     position: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    read_until_ms: Option<i64>,
+    #[serde(flatten)]
+    counts: CountsValue,
+}
+
+#[derive(Deserialize, Serialize)]
+struct CountsValue {
     read: u64,
     written: u64,
     filtered: u64,
@@ -102,26 +167,22 @@ struct TopicValue {
     partitions: i32,
 }
 
-#[derive(Deserialize, Serialize)]
-struct GapValue {
-    detail: String,
-}
-
 impl ProgressRecord {
-    /// Key and value as they stand in the topic.
-    pub(crate) fn encode(&self) -> (String, String) {
+    /// Key and value as they stand in the topic. What is gone has no value.
+    pub(crate) fn encode(&self) -> (String, Option<String>) {
         match self {
-            Self::Session(mark) => (key(&["session"]), value(mark)),
+            Self::Session(mark) => (key(&["session"]), Some(value(mark))),
             Self::Shard { stream_arn, shard, stored } => {
-                (key(&["shard", stream_arn, shard.as_str()]), value(&shard_value(stored)))
+                (key(&["shard", stream_arn, shard.as_str()]), Some(value(&shard_value(stored))))
             }
-            Self::Stream { stream_arn, stored } => (key(&["stream", stream_arn]), value(stored)),
-            Self::Topic { name, partitions } => (key(&["topic", name]), value(&TopicValue { partitions: *partitions })),
-            Self::Gap(gap, detail) => {
-                let shard = gap.shard.as_ref().map_or("", |shard| shard.as_str());
-                let key = key(&["gap", &gap.stream_arn, shard, &gap.cause, &gap.after]);
-                (key, value(&GapValue { detail: detail.clone() }))
+            Self::ShardGone { stream_arn, shard } => (key(&["shard", stream_arn, shard.as_str()]), None),
+            Self::Stream { stream_arn, stored } => (key(&["stream", stream_arn]), Some(value(stored))),
+            Self::StreamGone { stream_arn } => (key(&["stream", stream_arn]), None),
+            Self::Forgotten(counts) => (key(&["forgotten"]), Some(value(&counts_value(*counts)))),
+            Self::Topic { name, partitions } => {
+                (key(&["topic", name]), Some(value(&TopicValue { partitions: *partitions })))
             }
+            Self::Gap(gap, stored) => (gap.encode(), Some(value(stored))),
         }
     }
 
@@ -136,21 +197,28 @@ impl ProgressRecord {
                 Self::Shard { stream_arn: (*stream_arn).to_owned(), shard: ShardId::new(shard), stored }
             }
             ["stream", stream_arn] => Self::Stream { stream_arn: (*stream_arn).to_owned(), stored: read(value)? },
+            ["forgotten"] => Self::Forgotten(counts(read(value)?)),
             ["topic", name] => {
                 let TopicValue { partitions } = read(value)?;
                 Self::Topic { name: (*name).to_owned(), partitions }
             }
-            ["gap", stream_arn, shard, cause, after] => {
-                let key = GapKey {
-                    stream_arn: (*stream_arn).to_owned(),
-                    shard: (!shard.is_empty()).then(|| ShardId::new(shard)),
-                    cause: (*cause).to_owned(),
-                    after: (*after).to_owned(),
-                };
-                Self::Gap(key, read::<GapValue>(value)?.detail)
-            }
+            ["gap", gap @ ..] => Self::Gap(GapKey::decode(gap)?, read(value)?),
             _ => return Err(Malformed),
         })
+    }
+
+    /// What a record without a value says: nothing when the key is of a kind that is never taken back, as somebody who
+    /// tidied up may have written it.
+    pub(crate) fn decode_gone(key: &[u8]) -> Option<Self> {
+        let parts: Vec<String> = serde_json::from_slice(key).ok()?;
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        match parts.as_slice() {
+            ["shard", stream_arn, shard] => {
+                Some(Self::ShardGone { stream_arn: (*stream_arn).to_owned(), shard: ShardId::new(shard) })
+            }
+            ["stream", stream_arn] => Some(Self::StreamGone { stream_arn: (*stream_arn).to_owned() }),
+            _ => None,
+        }
     }
 }
 
@@ -185,91 +253,32 @@ fn read<T: for<'de> Deserialize<'de>>(bytes: &[u8]) -> Result<T, Malformed> {
 }
 
 fn shard_value(stored: &StoredShard) -> ShardValue {
-    let Counts { read, written, filtered, dead_lettered, suppressed } = stored.counts;
     ShardValue {
         parent: stored.parent.as_ref().map(ToString::to_string),
         position: stored.position.to_string(),
-        read,
-        written,
-        filtered,
-        dead_lettered,
-        suppressed,
+        read_until_ms: stored.read_until.map(ServiceTime::ms),
+        counts: counts_value(stored.counts),
     }
 }
 
 fn stored_shard(value: ShardValue) -> Result<StoredShard, Malformed> {
-    let ShardValue { parent, position, read, written, filtered, dead_lettered, suppressed } = value;
     Ok(StoredShard {
-        parent: parent.as_deref().map(ShardId::new),
-        position: Position::parse(&position).map_err(|_| Malformed)?,
-        counts: Counts { read, written, filtered, dead_lettered, suppressed },
+        parent: value.parent.as_deref().map(ShardId::new),
+        position: Position::parse(&value.position).map_err(|_| Malformed)?,
+        read_until: value.read_until_ms.map(ServiceTime::from_ms),
+        counts: counts(value.counts),
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use tailwater_model::GapCause;
-
-    fn every_kind() -> Vec<ProgressRecord> {
-        let gap = |shard: Option<&str>| Gap {
-            shard: shard.map(ShardId::new),
-            cause: GapCause::Trimmed,
-            after: Position::Start,
-            detail: "trimmed \"before\" it was read".into(),
-            stop: true,
-        };
-        let counts = Counts { read: 5, written: 2, filtered: 1, dead_lettered: 1, suppressed: 1 };
-        let stored = StoredShard { parent: Some(ShardId::new("shardId-1")), position: Position::End, counts };
-        vec![
-            ProgressRecord::Session(SessionMark { pipeline: "p".into(), claim: 3, owner: "9f".into(), epoch: 17 }),
-            ProgressRecord::Shard { stream_arn: "arn:a".into(), shard: ShardId::new("shardId-2"), stored },
-            ProgressRecord::Stream {
-                stream_arn: "arn:a".into(),
-                stored: StoredStream { table: "orders".into(), table_id: "id".into(), known: true },
-            },
-            ProgressRecord::Topic { name: "orders".into(), partitions: 12 },
-            ProgressRecord::Gap(GapKey::of(&gap(Some("shardId-2")), "arn:a"), "detail".into()),
-            ProgressRecord::Gap(GapKey::of(&gap(None), "arn:a"), "detail".into()),
-        ]
-    }
-
-    #[test]
-    fn every_kind_comes_back() {
-        for record in every_kind() {
-            let (key, value) = record.encode();
-            assert_eq!(ProgressRecord::decode(key.as_bytes(), value.as_bytes()), Ok(record));
-        }
-    }
-
-    #[test]
-    fn keys_and_values_are_the_documented_ones() {
-        let encoded: Vec<_> = every_kind().iter().map(ProgressRecord::encode).collect();
-        assert_eq!(encoded[0].0, r#"["session"]"#);
-        assert_eq!(encoded[0].1, r#"{"v":1,"pipeline":"p","claim":3,"owner":"9f","epoch":17}"#);
-        assert_eq!(encoded[1].0, r#"["shard","arn:a","shardId-2"]"#);
-        assert_eq!(
-            encoded[1].1,
-            r#"{"v":1,"parent":"shardId-1","position":"end","read":5,"written":2,"filtered":1,"dead_lettered":1,"suppressed":1}"#
-        );
-        assert_eq!(encoded[3], (r#"["topic","orders"]"#.into(), r#"{"v":1,"partitions":12}"#.into()));
-        assert_eq!(encoded[5].0, r#"["gap","arn:a","","trimmed","start"]"#);
-    }
-
-    #[test]
-    fn what_is_not_ours_is_refused() {
-        for (key, value) in [
-            ("", "{}"),
-            ("order-17", r#"{"v":1}"#),
-            (r#"["session"]"#, r#"{"v":2,"pipeline":"p","claim":3,"owner":"9f","epoch":17}"#),
-            (r#"["session"]"#, "null"),
-            (r#"["lease","a"]"#, r#"{"v":1}"#),
-            (
-                r#"["shard","a","b"]"#,
-                r#"{"v":1,"parent":null,"position":"middle","read":0,"written":0,"filtered":0,"dead_lettered":0,"suppressed":0}"#,
-            ),
-        ] {
-            assert_eq!(ProgressRecord::decode(key.as_bytes(), value.as_bytes()), Err(Malformed), "{key} {value}");
-        }
-    }
+fn counts_value(counts: Counts) -> CountsValue {
+    let Counts { read, written, filtered, dead_lettered, suppressed } = counts;
+    CountsValue { read, written, filtered, dead_lettered, suppressed }
 }
+
+fn counts(value: CountsValue) -> Counts {
+    let CountsValue { read, written, filtered, dead_lettered, suppressed } = value;
+    Counts { read, written, filtered, dead_lettered, suppressed }
+}
+
+#[cfg(test)]
+mod tests;

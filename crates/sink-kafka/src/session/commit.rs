@@ -34,7 +34,8 @@ impl<C: Cluster> LaneSession<C> {
         let Some(mut opened) = self.opened.take() else {
             return Err(Failure::Reopen(not_open(&self.shared.pipeline.name, self.lane)));
         };
-        let written = if group.is_empty() { self.check(&opened).await } else { self.write(&mut opened, group).await };
+        let written =
+            if group.is_empty() { self.check(&mut opened).await } else { self.write(&mut opened, group).await };
         match written {
             Ok(committed) => {
                 self.shared.add_dead_letters(committed.dead_lettered);
@@ -46,11 +47,30 @@ impl<C: Cluster> LaneSession<C> {
     }
 
     /// Writes the session's record once more: only the lane's owner can.
-    async fn check(&self, opened: &Opened<C::Producer>) -> Result<Committed, CommitFault> {
-        let record = ProgressRecord::Session(opened.mark.clone());
-        let stored = self.store(&opened.transactional, &[record]).await;
+    async fn check(&self, opened: &mut Opened<C::Producer>) -> Result<Committed, CommitFault> {
+        let mut records = vec![ProgressRecord::Session(opened.mark.clone())];
+        records.extend(self.without_earlier_streams(opened, &Group::default()));
+        let stored = self.store(&opened.transactional, &records).await;
         stored.map_err(|fault| CommitFault::Ending(self.send_fault(&opened.transactional, fault)))?;
+        self.add(opened, records);
         Ok(Committed::default())
+    }
+
+    /// What takes the table's earlier streams out of this lane's partition, once the stream is known: by this group, or by
+    /// what a lane has stored before.
+    fn without_earlier_streams(&self, opened: &Opened<C::Producer>, group: &Group) -> Vec<ProgressRecord> {
+        let known_at_ms = self.shared.note_stream(None).known_at_ms;
+        let known_at_ms = known_at_ms.or_else(|| group.known_since.map(|_| opened.at_ms()));
+        known_at_ms
+            .map(|at_ms| opened.progress.without_earlier_streams(&self.shared.pipeline.stream, at_ms))
+            .unwrap_or_default()
+    }
+
+    /// Takes durable records into what is known of the lane.
+    fn add(&self, opened: &mut Opened<C::Producer>, records: Vec<ProgressRecord>) {
+        let at_ms = opened.at_ms();
+        records.into_iter().for_each(|record| opened.progress.add(record, at_ms));
+        self.shared.note_stream(opened.progress.stream_facts(&self.shared.pipeline.stream.stream_arn));
     }
 
     async fn write(&self, opened: &mut Opened<C::Producer>, mut group: Group) -> Result<Committed, CommitFault> {
@@ -73,13 +93,13 @@ impl<C: Cluster> LaneSession<C> {
         if opened.plain.is_none() {
             self.send_group(transactional, opened, &mut group, deadline).await.map_err(inside)?;
         }
-        let records = opened.progress.records_of(&group, stream).map_err(refused)?;
+        let mut records = opened.progress.records_of(&group, stream).map_err(refused)?;
+        records.extend(self.without_earlier_streams(opened, &group));
         self.send_records(transactional, &records, deadline).await.map_err(inside)?;
         transactional.wait_delivered(deadline).await.map_err(inside)?;
         let ended = transactional.commit(self.end_deadline(deadline)).await;
         ended.map_err(|error| CommitFault::Ending(self.send_fault(transactional, error.into())))?;
-        let at_ms = opened.progress.session.as_ref().map_or(0, |session| session.at_ms);
-        records.into_iter().for_each(|record| opened.progress.add(record, at_ms));
+        self.add(opened, records);
         Ok(committed(&group))
     }
 

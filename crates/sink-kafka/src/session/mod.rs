@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::cluster::Cluster;
 use crate::fault::Fault;
 use crate::message::Encoder;
-use crate::progress::{LaneProgress, ProgressReader, SessionMark, Until, read_lanes};
+use crate::progress::{LaneProgress, ProgressReader, SessionMark, StreamFacts, Until, read_lanes};
 use crate::settings::KafkaSettings;
 use crate::topics::TopicFacts;
 
@@ -25,6 +25,8 @@ pub(crate) struct Shared<C> {
     pub(crate) settings: KafkaSettings,
     pub(crate) pipeline: PipelineIdentity,
     pub(crate) encoder: Encoder,
+    /// What the first lane's partition says of the stream: it is opened before all others.
+    stream: Mutex<StreamFacts>,
     dead_letters: Mutex<DeadLetterRate>,
     started: Instant,
 }
@@ -42,9 +44,18 @@ impl<C> Shared<C> {
             settings: settings.clone(),
             pipeline: pipeline.clone(),
             encoder: Encoder::new(settings, pipeline, keys, view_type),
+            stream: Mutex::default(),
             dead_letters: Mutex::new(DeadLetterRate::new(settings.dead_letters_per_minute_max)),
             started: Instant::now(),
         }
+    }
+
+    /// Takes note of what a lane found durable of the stream, and gives what is known of it.
+    fn note_stream(&self, found: Option<StreamFacts>) -> StreamFacts {
+        // Another lane that panicked leaves facts that are whole.
+        let mut facts = self.stream.lock().unwrap_or_else(PoisonError::into_inner);
+        *facts = found.unwrap_or(*facts);
+        *facts
     }
 
     /// Another lane that panicked while counting leaves a usable count.
@@ -95,6 +106,14 @@ struct Opened<P> {
     mark: SessionMark,
     progress: LaneProgress,
     facts: TopicFacts,
+}
+
+impl<P> Opened<P> {
+    /// The time of the opening by the broker's clock: what was stored before is older, and what is committed later counts as
+    /// stored then.
+    fn at_ms(&self) -> i64 {
+        self.progress.session.as_ref().map_or(0, |session| session.at_ms)
+    }
 }
 
 impl<C: Cluster> LaneSession<C> {

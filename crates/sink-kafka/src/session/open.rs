@@ -44,7 +44,9 @@ impl<C: Cluster> LaneSession<C> {
         // The log up to our own record is the whole truth: nobody else can write to it any more.
         reader.read(&Until::Session(&mark), self.wait_max()).await?;
         let progress = reader.into_lane()?;
-        let told = progress.progress(&self.shared.pipeline.stream);
+        let stream = &self.shared.pipeline.stream;
+        let known = self.shared.note_stream(progress.stream_facts(&stream.stream_arn));
+        let told = progress.progress(stream, known);
         let plain = self.plain_producer(&facts)?;
         let number = mark.claim;
         self.last_epoch = Some(mark.epoch);
@@ -152,7 +154,7 @@ impl<C: Cluster> LaneSession<C> {
                 partition: self.partition(),
                 by_hand: true,
                 key: key.as_bytes(),
-                value: Some(value.as_bytes()),
+                value: value.as_deref().map(str::as_bytes),
                 headers: &[],
             };
             producer.send(message, deadline).await?;

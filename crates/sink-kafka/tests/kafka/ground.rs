@@ -223,7 +223,8 @@ pub fn registration(shard: &str) -> Batch {
 pub fn batch(from: Position, to: Position, events: Vec<ChangeEvent>) -> Batch {
     let counts = Counts { read: events.len() as u64, ..Counts::default() };
     let step = Step::Advance(Advance { from, to });
-    Batch { shard: ShardId::new(SHARD), step, events, dead_letters: Vec::new(), gap: None, counts, bytes: 0 }
+    let (shard, dead_letters) = (ShardId::new(SHARD), Vec::new());
+    Batch { shard, step, read_until: None, events, dead_letters, gap: None, counts, bytes: 0 }
 }
 
 /// The events `from + 1 ..= to`, each of a key of its own.
@@ -238,5 +239,5 @@ pub fn ids(to: u64) -> Vec<String> {
 }
 
 pub fn group(batches: impl IntoIterator<Item = Batch>) -> Group {
-    Group { batches: batches.into_iter().collect(), contact: None }
+    Group { batches: batches.into_iter().collect(), known_since: None }
 }

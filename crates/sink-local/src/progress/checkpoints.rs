@@ -4,9 +4,10 @@ use std::path::Path;
 
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use sqlx::{Connection, Row};
-use tailwater_model::{Checkpoints, Counts, ShardCheckpoint, ShardId, Trouble};
+use tailwater_model::{Checkpoints, Counts, ServiceTime, ShardCheckpoint, ShardId, Trouble};
 
 use super::parse_position;
+use super::stream::last_contact_ms;
 use crate::database::{Access, Fault, connect};
 
 /// Nothing when the file is missing or the pipeline was never run there.
@@ -51,10 +52,15 @@ async fn count(connection: &mut SqliteConnection, sql: &'static str, name: &str)
 }
 
 async fn shards(connection: &mut SqliteConnection, pipeline: &str) -> Result<Vec<ShardCheckpoint>, Fault> {
-    let rows = sqlx::query("select * from tailwater_shards where pipeline = ? order by stream_arn, shard")
-        .bind(pipeline)
-        .fetch_all(connection)
-        .await?;
+    let rows = sqlx::query(concat!(
+        "select tailwater_shards.*, ",
+        last_contact_ms!(),
+        " as last_contact_ms from tailwater_shards join tailwater_streams using (pipeline, stream_arn) \
+         where pipeline = ? order by stream_arn, shard"
+    ))
+    .bind(pipeline)
+    .fetch_all(connection)
+    .await?;
     rows.iter().map(checkpoint).collect()
 }
 
@@ -66,6 +72,7 @@ fn checkpoint(row: &SqliteRow) -> Result<ShardCheckpoint, Fault> {
         parent: row.try_get::<Option<&str>, _>("parent")?.map(ShardId::new),
         lane: row.try_get("lane")?,
         position: parse_position(row.try_get("position")?)?,
+        read_until: read_until(row)?,
         counts: Counts {
             read: number("read")?,
             written: number("written")?,
@@ -75,4 +82,14 @@ fn checkpoint(row: &SqliteRow) -> Result<ShardCheckpoint, Fault> {
         },
         updated_at: row.try_get("updated_at")?,
     })
+}
+
+/// The column is missing as long as no program that knows it has claimed a pipeline there.
+fn read_until(row: &SqliteRow) -> Result<Option<ServiceTime>, sqlx::Error> {
+    let stored: Option<i64> = match row.try_get("read_until_ms") {
+        Err(sqlx::Error::ColumnNotFound(_)) => None,
+        stored => stored?,
+    };
+    let last_contact: Option<i64> = row.try_get("last_contact_ms")?;
+    Ok(stored.or(last_contact).map(ServiceTime::from_ms))
 }

@@ -1,9 +1,10 @@
-//! What a commit stores beside the data: the fence, the steps, gaps, dead letters, and the contact.
+//! What a commit stores beside the data: the fence, the steps, gaps, dead letters, and that the stream is known.
 
 use sqlx::sqlite::SqliteConnection;
-use tailwater_model::{Advance, Batch, Committed, Contact, DeadLetter, Failure, Gap, Group, Position};
-use tailwater_model::{ShardId, Step, Trouble, TroubleKind};
+use tailwater_model::{Committed, DeadLetter, Failure, Gap, Group, ServiceTime, ShardId, Trouble, TroubleKind};
 
+use super::steps::store_step;
+use super::stream::store_known_since;
 use super::{Epoch, LaneClaim, now, taken_over};
 use crate::accounting;
 use crate::database::Fault;
@@ -51,8 +52,8 @@ pub(crate) async fn store_group(
             store_dead_letter(connection, claim, letter).await?;
         }
     }
-    if let Some(contact) = group.contact {
-        store_contact(connection, claim, contact).await?;
+    if let Some(known_since) = group.known_since {
+        store_known_since(connection, claim, known_since).await?;
     }
     let counts = accounting::total(group);
     let committed = Committed { written: counts.written, dead_lettered: counts.dead_lettered };
@@ -79,99 +80,25 @@ async fn fence(connection: &mut SqliteConnection, claim: &LaneClaim, epoch: Epoc
     }
 }
 
-async fn store_step(connection: &mut SqliteConnection, claim: &LaneClaim, batch: &Batch) -> Result<(), Fault> {
-    let stored = match &batch.step {
-        Step::Register { parent, position } => register(connection, claim, batch, parent.as_ref(), position).await?,
-        Step::Advance(advance) => self::advance(connection, claim, batch, advance).await?,
-    };
-    if stored == 1 {
-        return Ok(());
-    }
-    // I2: what is durable differs from what the lane believes, so the lane has to look again.
-    let step = match &batch.step {
-        Step::Register { .. } => "is stored already".to_owned(),
-        Step::Advance(advance) => format!("is not stored at position {}", advance.from),
-    };
-    let message = format!("shard {} {step}: the step does not fit", batch.shard);
-    Err(Failure::Reopen(Trouble::new(TroubleKind::Runtime, "sink.step_refused", message)).into())
-}
-
-async fn register(
-    connection: &mut SqliteConnection,
-    claim: &LaneClaim,
-    batch: &Batch,
-    parent: Option<&ShardId>,
-    position: &Position,
-) -> Result<u64, sqlx::Error> {
-    let counts = &batch.counts;
-    let inserted = sqlx::query(concat!(
-        "insert into tailwater_shards values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ",
+async fn store_gap(connection: &mut SqliteConnection, claim: &LaneClaim, gap: &Gap) -> Result<(), sqlx::Error> {
+    // The same gap may be found again after each restart: it is one gap.
+    sqlx::query(concat!(
+        "insert into tailwater_gaps values (?, ?, ?, ?, ?, ?, ?, ?, ?, ",
         now!(),
         ") on conflict do nothing"
     ))
     .bind(&claim.pipeline.name)
     .bind(&claim.pipeline.stream.stream_arn)
-    .bind(batch.shard.as_str())
-    .bind(parent.map(ShardId::as_str))
-    .bind(claim.lane)
-    .bind(position.to_string())
-    .bind(integer(counts.read))
-    .bind(integer(counts.written))
-    .bind(integer(counts.filtered))
-    .bind(integer(counts.dead_lettered))
-    .bind(integer(counts.suppressed))
+    .bind(gap.shard.as_ref().map_or("", ShardId::as_str))
+    .bind(gap.cause.as_str())
+    .bind(gap.after.to_string())
+    .bind(gap.since.map(ServiceTime::ms))
+    .bind(gap.until.ms())
+    .bind(&gap.detail)
+    .bind(gap.stop)
     .execute(connection)
-    .await?;
-    Ok(inserted.rows_affected())
-}
-
-async fn advance(
-    connection: &mut SqliteConnection,
-    claim: &LaneClaim,
-    batch: &Batch,
-    advance: &Advance,
-) -> Result<u64, sqlx::Error> {
-    let counts = &batch.counts;
-    let updated = sqlx::query(concat!(
-        "update tailwater_shards set position = ?, read = read + ?, written = written + ?, filtered = filtered + ?, \
-         dead_lettered = dead_lettered + ?, suppressed = suppressed + ?, updated_at = ",
-        now!(),
-        " where pipeline = ? and stream_arn = ? and shard = ? and lane = ? and position = ?"
-    ))
-    .bind(advance.to.to_string())
-    .bind(integer(counts.read))
-    .bind(integer(counts.written))
-    .bind(integer(counts.filtered))
-    .bind(integer(counts.dead_lettered))
-    .bind(integer(counts.suppressed))
-    .bind(&claim.pipeline.name)
-    .bind(&claim.pipeline.stream.stream_arn)
-    .bind(batch.shard.as_str())
-    .bind(claim.lane)
-    .bind(advance.from.to_string())
-    .execute(connection)
-    .await?;
-    Ok(updated.rows_affected())
-}
-
-/// SQLite's integers end at 2^63 - 1, which no count of records reaches.
-fn integer(count: u64) -> i64 {
-    i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-async fn store_gap(connection: &mut SqliteConnection, claim: &LaneClaim, gap: &Gap) -> Result<(), sqlx::Error> {
-    // The same gap may be found again after each restart: it is one gap.
-    sqlx::query(concat!("insert into tailwater_gaps values (?, ?, ?, ?, ?, ?, ?, ", now!(), ") on conflict do nothing"))
-        .bind(&claim.pipeline.name)
-        .bind(&claim.pipeline.stream.stream_arn)
-        .bind(gap.shard.as_ref().map_or("", ShardId::as_str))
-        .bind(gap.cause.as_str())
-        .bind(gap.after.to_string())
-        .bind(&gap.detail)
-        .bind(gap.stop)
-        .execute(connection)
-        .await
-        .map(drop)
+    .await
+    .map(drop)
 }
 
 async fn store_dead_letter(
@@ -191,24 +118,6 @@ async fn store_dead_letter(
         .execute(connection)
         .await
         .map(drop)
-}
-
-async fn store_contact(
-    connection: &mut SqliteConnection,
-    claim: &LaneClaim,
-    contact: Contact,
-) -> Result<(), sqlx::Error> {
-    sqlx::query(concat!(
-        "update tailwater_streams set stream_known = max(stream_known, ?), last_contact = ",
-        now!(),
-        " where pipeline = ? and stream_arn = ?"
-    ))
-    .bind(contact.stream_known)
-    .bind(&claim.pipeline.name)
-    .bind(&claim.pipeline.stream.stream_arn)
-    .execute(connection)
-    .await
-    .map(drop)
 }
 
 async fn dead_letters_last_minute(connection: &mut SqliteConnection, claim: &LaneClaim) -> Result<u32, sqlx::Error> {

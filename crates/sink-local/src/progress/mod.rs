@@ -3,15 +3,17 @@
 
 mod checkpoints;
 mod commit;
+mod steps;
+mod stream;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use sqlx::sqlite::SqliteConnection;
-use tailwater_model::{Failure, PipelineIdentity, Position, Progress, ShardId, ShardProgress, Trouble, TroubleKind};
+use tailwater_model::{Failure, PipelineIdentity, Position, Progress, Trouble, TroubleKind};
 
 pub(crate) use self::checkpoints::read_checkpoints;
 pub(crate) use self::commit::{Stored, store_group};
+use self::stream::read_progress;
 use crate::database::Fault;
 
 /// The present moment by the database's clock, in the one form in which times are stored.
@@ -23,7 +25,8 @@ macro_rules! now {
 pub(crate) use now;
 
 /// The schema, one entry per version. Entries are only ever added.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_progress.sql")];
+const MIGRATIONS: [&str; 2] =
+    [include_str!("../../migrations/0001_progress.sql"), include_str!("../../migrations/0002_read_until.sql")];
 
 /// Brings the schema to this program's version.
 pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Fault> {
@@ -138,51 +141,6 @@ fn taken_over(claim: &LaneClaim) -> Trouble {
     let name = &claim.pipeline.name;
     let message = format!("another process took over pipeline {name:?}; this one can write no more");
     Trouble::new(TroubleKind::Runtime, "sink.taken_over", message).advise("run each pipeline once")
-}
-
-async fn read_progress(connection: &mut SqliteConnection, claim: &LaneClaim) -> Result<Progress, Fault> {
-    let PipelineIdentity { name, stream, .. } = &*claim.pipeline;
-    let rows: Vec<(String, Option<String>, String)> = sqlx::query_as(
-        "select shard, parent, position from tailwater_shards \
-         where pipeline = ? and stream_arn = ? and lane = ? order by shard",
-    )
-    .bind(name)
-    .bind(&stream.stream_arn)
-    .bind(claim.lane)
-    .fetch_all(&mut *connection)
-    .await?;
-    let shards = rows.into_iter().map(|(shard, parent, position)| {
-        Ok(ShardProgress {
-            shard: ShardId::new(&shard),
-            parent: parent.as_deref().map(ShardId::new),
-            position: parse_position(&position)?,
-        })
-    });
-    let shards = shards.collect::<Result<_, Fault>>()?;
-    let (stream_known, since_contact_s): (bool, Option<f64>) = sqlx::query_as(
-        "select stream_known, unixepoch('now', 'subsec') - unixepoch(last_contact, 'subsec') from tailwater_streams \
-         where pipeline = ? and stream_arn = ?",
-    )
-    .bind(name)
-    .bind(&stream.stream_arn)
-    .fetch_one(&mut *connection)
-    .await?;
-    let previous: Option<(String,)> = sqlx::query_as(
-        "select stream_arn from tailwater_streams where pipeline = ? and table_name = ? and stream_arn <> ? \
-         order by coalesce(last_contact, claimed_at) desc limit 1",
-    )
-    .bind(name)
-    .bind(&stream.table)
-    .bind(&stream.stream_arn)
-    .fetch_optional(&mut *connection)
-    .await?;
-    Ok(Progress {
-        shards,
-        stream_known,
-        // A clock that was set back must not make the answer unusable.
-        since_contact: since_contact_s.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()),
-        previous_stream: previous.map(|(arn,)| arn),
-    })
 }
 
 fn parse_position(text: &str) -> Result<Position, Fault> {

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use tailwater_model::{Committed, Contact, Counts, DeadLetter, Gap, GapCause, Position, ShardId, Sink, TroubleKind};
+use tailwater_model::{
+    Committed, Counts, DeadLetter, Gap, GapCause, Position, ServiceTime, ShardId, Sink, TroubleKind,
+};
 
 use crate::fixture::{Place, SHARD, advance, after, event, group, identity, insert, number, refused, register, told};
 
@@ -26,23 +28,23 @@ async fn what_was_committed_is_there_after_opening() {
         let first =
             group(vec![register(), advance(Position::Start, after(2), vec![insert(1, "a", "1"), insert(2, "b", "2")])]);
         assert_eq!(lane.commit(first).await.expect("fits"), Committed { written: 2, dead_lettered: 0 });
+        let (moment, later) = (ServiceTime::from_ms(1_700_000_000_123), ServiceTime::from_ms(1_800_000_000_000));
         let mut last = group(vec![advance(after(2), Position::End, vec![])]);
-        last.contact = Some(Contact { stream_known: true });
+        last.batches[0].read_until = Some(moment);
+        last.known_since = Some(moment);
         assert_eq!(lane.commit(last).await.expect("fits"), Committed::default());
 
         for again in 0..2 {
             let progress = lane.open().await.expect("opens");
             assert_eq!(progress.shards.len(), 1, "{again}");
             assert_eq!((progress.shards[0].shard.as_str(), &progress.shards[0].position), (SHARD, &Position::End));
-            assert!(progress.stream_known);
-            assert!(progress.since_contact.is_some_and(|age| age < Duration::from_secs(60)));
+            assert_eq!((progress.shards[0].read_until, progress.known_since), (Some(moment), Some(moment)));
         }
-        // Contact by a lane that has not seen a complete listing takes nothing back.
-        let contact = tailwater_model::Group { contact: Some(Contact { stream_known: false }), ..Default::default() };
-        lane.commit(contact).await.expect("fits");
+        let again = tailwater_model::Group { known_since: Some(later), ..Default::default() };
+        lane.commit(again).await.expect("fits");
         drop(lane);
         let (_lane, progress) = place.opened().await;
-        assert!(progress.stream_known);
+        assert_eq!(progress.known_since, Some(moment), "the first one stays");
         assert_eq!(place.rows().await, 2);
     }
 }
@@ -130,6 +132,8 @@ async fn gaps_are_unique_and_dead_letters_whole() {
             shard: Some(ShardId::new(SHARD)),
             cause,
             after: Position::Start,
+            since: None,
+            until: ServiceTime::from_ms(1_700_000_000_000),
             detail: "it was trimmed".into(),
             stop: false,
         };
@@ -219,7 +223,8 @@ async fn progress_belongs_to_pipeline_stream_and_lane() {
     let mut lanes = place.claim_as(&next_stream).await.expect("claimed");
     let progress = lanes[1].open().await.expect("opens");
     assert_eq!(progress.shards, []);
-    assert_eq!(progress.previous_stream.as_deref(), Some(identity().stream.stream_arn.as_str()));
+    let previous = progress.previous_stream.expect("it was read");
+    assert_eq!((previous.stream_arn, previous.read_until), (identity().stream.stream_arn, None));
     assert_eq!(place.checkpoints("shop").await.expect("readable").expect("was run").shards.len(), 1);
     assert_eq!(place.checkpoints("other").await.expect("readable"), None);
 }

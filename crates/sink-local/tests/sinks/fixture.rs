@@ -77,7 +77,8 @@ pub(crate) fn remove(sequence: u64, customer: &str, order: &str, old: Option<Ite
 
 pub(crate) fn batch(step: Step, events: Vec<ChangeEvent>) -> Batch {
     let counts = Counts { read: events.len() as u64, ..Counts::default() };
-    Batch { shard: ShardId::new(SHARD), step, events, dead_letters: Vec::new(), gap: None, counts, bytes: 100 }
+    let (shard, dead_letters) = (ShardId::new(SHARD), Vec::new());
+    Batch { shard, step, read_until: None, events, dead_letters, gap: None, counts, bytes: 100 }
 }
 
 pub(crate) fn register() -> Batch {
@@ -89,7 +90,7 @@ pub(crate) fn advance(from: Position, to: Position, events: Vec<ChangeEvent>) ->
 }
 
 pub(crate) fn group(batches: Vec<Batch>) -> Group {
-    Group { batches, contact: None }
+    Group { batches, known_since: None }
 }
 
 /// Where a sink of this crate writes to.

@@ -5,4 +5,5 @@ mod file;
 mod fixture;
 mod kill;
 mod mirror;
+mod older_schema;
 mod trouble;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tailwater_model::{Contact, DeadLetter, DeleteMode, Gap, PipelineIdentity, ShardId, ShardProgress, Trouble};
+use tailwater_model::{DeadLetter, DeleteMode, Gap, PipelineIdentity, ServiceTime, ShardId, ShardProgress, Trouble};
 use tailwater_sink_postgres::{
     Answer, Holder, LaneIdentity, MirrorLane, Move, NewShard, PostgresSettings, Row, Server, Statements, StoredStream,
     TlsSettings, Unready, WriteAccess, claim_on,
@@ -80,6 +80,9 @@ impl Statements for NullSession {
     async fn stored_shards(&mut self, _: &LaneIdentity) -> Answer<Result<Vec<ShardProgress>, Trouble>> {
         Ok(Ok(Vec::new()))
     }
+    async fn stored_shards_of(&mut self, _: &str, _: &str) -> Answer<Result<Vec<ShardProgress>, Trouble>> {
+        Ok(Ok(Vec::new()))
+    }
     async fn stored_stream(&mut self, _: &LaneIdentity) -> Answer<Option<StoredStream>> {
         Ok(None)
     }
@@ -91,6 +94,9 @@ impl Statements for NullSession {
     }
     async fn advance(&mut self, _: &LaneIdentity, moves: &[Move<'_>]) -> Answer<u64> {
         Ok(moves.len() as u64)
+    }
+    async fn forget(&mut self, _: &LaneIdentity, shards: &[&ShardId]) -> Answer<u64> {
+        Ok(shards.len() as u64)
     }
     async fn recount(&mut self, _: &LaneIdentity, _: &[&ShardId]) -> Answer<()> {
         Ok(())
@@ -110,7 +116,10 @@ impl Statements for NullSession {
     async fn store_gaps(&mut self, _: &LaneIdentity, _: &[Gap]) -> Answer<()> {
         Ok(())
     }
-    async fn store_contact(&mut self, _: &LaneIdentity, _: Contact) -> Answer<()> {
+    async fn store_known_since(&mut self, _: &LaneIdentity, _: ServiceTime) -> Answer<()> {
+        Ok(())
+    }
+    async fn forget_other_streams(&mut self, _: &LaneIdentity) -> Answer<()> {
         Ok(())
     }
     async fn prepare(&mut self, _: &PipelineIdentity) -> Result<(), Unready> {

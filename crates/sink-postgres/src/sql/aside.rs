@@ -1,7 +1,8 @@
-//! Statements about dead letters, gaps, and proof of contact.
+//! Statements about dead letters and gaps.
 
-use tailwater_model::{Contact, DeadLetter, Gap, ShardId};
+use tailwater_model::{DeadLetter, Gap, ShardId};
 
+use super::moment::stored;
 use crate::document::storable;
 use crate::lane::LaneIdentity;
 use crate::session::{Session, SqlFault};
@@ -12,13 +13,12 @@ select $1, $2, letter.* from unnest($3::text[], $4::text[], $5::text[], $6::text
 
 /// A gap that is found again, after a restart, is the same gap.
 const GAPS_SQL: &str = "
-insert into tailwater.gaps (pipeline, stream_arn, shard, cause, after, detail, stopped)
-select $1, $2, gap.* from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::bool[]) as gap
+insert into tailwater.gaps (pipeline, stream_arn, shard, cause, after, since, until, detail, stopped)
+select $1, $2, shard, cause, after, timestamptz 'epoch' + since_ms * interval '1 millisecond',
+    timestamptz 'epoch' + until_ms * interval '1 millisecond', detail, stopped
+from unnest($3::text[], $4::text[], $5::text[], $6::int8[], $7::int8[], $8::text[], $9::bool[])
+    as gap (shard, cause, after, since_ms, until_ms, detail, stopped)
 on conflict do nothing";
-
-const CONTACT_SQL: &str = "
-update tailwater.streams set last_contact_at = now(), stream_known = stream_known or $3
-where pipeline = $1 and stream_arn = $2";
 
 pub(super) async fn store_dead_letters(
     session: &mut Session,
@@ -46,19 +46,9 @@ pub(super) async fn store_gaps(session: &mut Session, lane: &LaneIdentity, gaps:
         .bind(shards)
         .bind(gaps.iter().map(|gap| gap.cause.as_str()).collect::<Vec<_>>())
         .bind(gaps.iter().map(|gap| gap.after.to_string()).collect::<Vec<_>>())
+        .bind(gaps.iter().map(|gap| gap.since.map(stored)).collect::<Vec<_>>())
+        .bind(gaps.iter().map(|gap| stored(gap.until)).collect::<Vec<_>>())
         .bind(gaps.iter().map(|gap| storable(&gap.detail)).collect::<Vec<_>>())
         .bind(gaps.iter().map(|gap| gap.stop).collect::<Vec<_>>());
-    session.execute(query).await.map(drop)
-}
-
-pub(super) async fn store_contact(
-    session: &mut Session,
-    lane: &LaneIdentity,
-    contact: Contact,
-) -> Result<(), SqlFault> {
-    let query = sqlx::query(CONTACT_SQL)
-        .bind(&lane.pipeline.name)
-        .bind(&lane.pipeline.stream.stream_arn)
-        .bind(contact.stream_known);
     session.execute(query).await.map(drop)
 }

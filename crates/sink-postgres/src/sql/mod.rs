@@ -2,14 +2,17 @@
 
 mod aside;
 mod lanes;
+mod moment;
 mod ready;
 mod rows;
 mod shards;
+mod streams;
 
 use std::sync::Arc;
 
-use tailwater_model::{Contact, DeadLetter, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress, Trouble};
+use tailwater_model::{DeadLetter, Gap, KeySchema, PipelineIdentity, ServiceTime, ShardId, ShardProgress, Trouble};
 
+pub(crate) use self::moment::moment;
 use crate::connect::{Address, address};
 use crate::fence::Holder;
 use crate::lane::LaneIdentity;
@@ -98,11 +101,20 @@ impl Statements for PostgresSession {
     }
 
     async fn stored_shards(&mut self, lane: &LaneIdentity) -> Answer<Result<Vec<ShardProgress>, Trouble>> {
-        shards::stored_shards(&mut self.session, lane).await
+        let (pipeline, stream) = (&lane.pipeline.name, &lane.pipeline.stream.stream_arn);
+        shards::stored_shards(&mut self.session, pipeline, stream, Some(lane.number)).await
+    }
+
+    async fn stored_shards_of(
+        &mut self,
+        pipeline: &str,
+        stream_arn: &str,
+    ) -> Answer<Result<Vec<ShardProgress>, Trouble>> {
+        shards::stored_shards(&mut self.session, pipeline, stream_arn, None).await
     }
 
     async fn stored_stream(&mut self, lane: &LaneIdentity) -> Answer<Option<StoredStream>> {
-        shards::stored_stream(&mut self.session, lane).await
+        streams::stored_stream(&mut self.session, lane).await
     }
 
     async fn hold_lane(&mut self, lane: &LaneIdentity, epoch: i64) -> Answer<u64> {
@@ -115,6 +127,10 @@ impl Statements for PostgresSession {
 
     async fn advance(&mut self, lane: &LaneIdentity, moves: &[Move<'_>]) -> Answer<u64> {
         shards::advance(&mut self.session, lane, moves).await
+    }
+
+    async fn forget(&mut self, lane: &LaneIdentity, shards: &[&ShardId]) -> Answer<u64> {
+        shards::forget(&mut self.session, lane, shards).await
     }
 
     async fn recount(&mut self, lane: &LaneIdentity, refused: &[&ShardId]) -> Answer<()> {
@@ -141,8 +157,12 @@ impl Statements for PostgresSession {
         aside::store_gaps(&mut self.session, lane, gaps).await
     }
 
-    async fn store_contact(&mut self, lane: &LaneIdentity, contact: Contact) -> Answer<()> {
-        aside::store_contact(&mut self.session, lane, contact).await
+    async fn store_known_since(&mut self, lane: &LaneIdentity, known_since: ServiceTime) -> Answer<()> {
+        streams::store_known_since(&mut self.session, lane, known_since).await
+    }
+
+    async fn forget_other_streams(&mut self, lane: &LaneIdentity) -> Answer<()> {
+        streams::forget_other_streams(&mut self.session, lane).await
     }
 
     async fn lane_count(&mut self, pipeline: &str) -> Answer<i64> {
@@ -158,7 +178,7 @@ impl Statements for PostgresSession {
     }
 
     async fn add_stream(&mut self, identity: &PipelineIdentity) -> Answer<()> {
-        shards::add_stream(&mut self.session, identity).await
+        streams::add_stream(&mut self.session, identity).await
     }
 
     async fn prepare(&mut self, identity: &PipelineIdentity) -> Result<(), Unready> {

@@ -1,60 +1,57 @@
-//! Statements about streams and shards.
-
-use std::time::Duration;
+//! Statements about shards.
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use tailwater_model::{Counts, PipelineIdentity, ShardId, ShardProgress, Trouble};
+use tailwater_model::{Counts, Position, ServiceTime, ShardId, ShardProgress, Trouble};
 
+use super::moment::{moment, stored};
 use crate::fence::read_position;
 use crate::lane::LaneIdentity;
 use crate::session::{Session, SqlFault};
-use crate::statements::{Answer, Move, NewShard, StoredStream};
+use crate::statements::{Answer, Move, NewShard};
 
 const SHARDS_SQL: &str = "
-select shard, parent, position from tailwater.shards
-where pipeline = $1 and stream_arn = $2 and lane = $3
+select shard, parent, position,
+    (extract(epoch from coalesce(read_until, last_contact_at)) * 1000)::int8 as read_until_ms
+from tailwater.shards left join tailwater.streams using (pipeline, stream_arn)
+where pipeline = $1 and stream_arn = $2 and lane = coalesce($3, lane)
 order by shard";
-
-const STREAM_SQL: &str = "
-select stream_known, extract(epoch from clock_timestamp() - last_contact_at)::float8 as since_contact,
-    (select other.stream_arn from tailwater.streams as other
-     where other.pipeline = $1 and other.stream_arn <> $2 and other.table_name = mine.table_name
-        and (other.last_contact_at is not null or exists (
-            select from tailwater.shards as shard
-            where shard.pipeline = $1 and shard.stream_arn = other.stream_arn))
-     order by other.last_contact_at desc nulls last, other.first_seen_at desc
-     limit 1) as previous_stream
-from tailwater.streams as mine
-where pipeline = $1 and stream_arn = $2";
 
 const REGISTER_SQL: &str = "
 insert into tailwater.shards
-    (pipeline, stream_arn, lane, shard, parent, position, read, written, filtered, dead_lettered, suppressed)
-select $1, $2, $3, step.*
-from unnest($4::text[], $5::text[], $6::text[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::int8[]) as step
+    (pipeline, stream_arn, lane, shard, parent, position, read_until,
+    read, written, filtered, dead_lettered, suppressed)
+select $1, $2, $3, shard, parent, position, timestamptz 'epoch' + read_until_ms * interval '1 millisecond',
+    read, written, filtered, dead_lettered, suppressed
+from unnest($4::text[], $5::text[], $6::text[], $7::int8[],
+        $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[])
+    as step (shard, parent, position, read_until_ms, read, written, filtered, dead_lettered, suppressed)
 on conflict do nothing";
 
 const ADVANCE_SQL: &str = "
 update tailwater.shards as stored set position = step.ends, updated_at = now(),
+    read_until = coalesce(timestamptz 'epoch' + step.read_until_ms * interval '1 millisecond', stored.read_until),
     read = stored.read + step.read, written = stored.written + step.written,
     filtered = stored.filtered + step.filtered, dead_lettered = stored.dead_lettered + step.dead_lettered,
     suppressed = stored.suppressed + step.suppressed
-from unnest($4::text[], $5::text[], $6::text[], $7::int8[], $8::int8[], $9::int8[], $10::int8[], $11::int8[])
-    as step (shard, begins, ends, read, written, filtered, dead_lettered, suppressed)
+from unnest($4::text[], $5::text[], $6::text[], $7::int8[],
+        $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[])
+    as step (shard, begins, ends, read_until_ms, read, written, filtered, dead_lettered, suppressed)
 where stored.pipeline = $1 and stored.stream_arn = $2 and stored.lane = $3
     and stored.shard = step.shard and stored.position = step.begins";
 
-const ADD_STREAM_SQL: &str = "
-insert into tailwater.streams (pipeline, stream_arn, table_name, table_id) values ($1, $2, $3, $4)
-on conflict do nothing";
+const FORGET_SQL: &str = "
+delete from tailwater.shards
+where pipeline = $1 and stream_arn = $2 and lane = $3 and shard = any($4) and position = $5";
 
+/// The shards of a stream that belong to this lane, or to any.
 pub(super) async fn stored_shards(
     session: &mut Session,
-    lane: &LaneIdentity,
+    pipeline: &str,
+    stream_arn: &str,
+    lane: Option<i32>,
 ) -> Answer<Result<Vec<ShardProgress>, Trouble>> {
-    let (pipeline, stream) = (&lane.pipeline.name, &lane.pipeline.stream.stream_arn);
-    let query = sqlx::query(SHARDS_SQL).bind(pipeline).bind(stream).bind(lane.number);
+    let query = sqlx::query(SHARDS_SQL).bind(pipeline).bind(stream_arn).bind(lane);
     session.rows(query).await?.iter().map(read_shard).collect()
 }
 
@@ -62,35 +59,15 @@ fn read_shard(row: &PgRow) -> Answer<Result<ShardProgress, Trouble>> {
     let parent: Option<&str> = row.try_get("parent")?;
     let shard = ShardId::new(row.try_get("shard")?);
     let position = read_position(row.try_get("position")?);
-    Ok(position.map(|position| ShardProgress { shard, parent: parent.map(ShardId::new), position }))
-}
-
-pub(super) async fn stored_stream(session: &mut Session, lane: &LaneIdentity) -> Answer<Option<StoredStream>> {
-    let (pipeline, stream) = (&lane.pipeline.name, &lane.pipeline.stream.stream_arn);
-    let Some(row) = session.row(sqlx::query(STREAM_SQL).bind(pipeline).bind(stream)).await? else { return Ok(None) };
-    let since_contact: Option<f64> = row.try_get("since_contact")?;
-    Ok(Some(StoredStream {
-        stream_known: row.try_get("stream_known")?,
-        // A clock that was set back makes the time negative: then the contact was just now.
-        since_contact: since_contact.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or_default()),
-        previous_stream: row.try_get("previous_stream")?,
-    }))
-}
-
-pub(super) async fn add_stream(session: &mut Session, identity: &PipelineIdentity) -> Answer<()> {
-    let stream = &identity.stream;
-    let query = sqlx::query(ADD_STREAM_SQL)
-        .bind(&identity.name)
-        .bind(&stream.stream_arn)
-        .bind(&stream.table)
-        .bind(&stream.table_id);
-    session.execute(query).await.map(drop)
+    let read_until = moment(row, "read_until_ms")?;
+    Ok(position.map(|position| ShardProgress { shard, parent: parent.map(ShardId::new), position, read_until }))
 }
 
 pub(super) async fn register(session: &mut Session, lane: &LaneIdentity, shards: &[NewShard<'_>]) -> Answer<u64> {
     let mut steps = Steps::default();
     for new in shards {
-        steps.push(new.shard, new.parent.map(|parent| parent.as_str().to_owned()), new.to.to_string(), new.counts);
+        let parent = new.parent.map(|parent| parent.as_str().to_owned());
+        steps.push(new.shard, parent, new.to, new.read_until, new.counts);
     }
     steps.apply(session, lane, REGISTER_SQL).await
 }
@@ -98,9 +75,19 @@ pub(super) async fn register(session: &mut Session, lane: &LaneIdentity, shards:
 pub(super) async fn advance(session: &mut Session, lane: &LaneIdentity, moves: &[Move<'_>]) -> Answer<u64> {
     let mut steps = Steps::default();
     for one in moves {
-        steps.push(one.shard, Some(one.from.to_string()), one.to.to_string(), one.counts);
+        steps.push(one.shard, Some(one.from.to_string()), one.to, one.read_until, one.counts);
     }
     steps.apply(session, lane, ADVANCE_SQL).await
+}
+
+pub(super) async fn forget(session: &mut Session, lane: &LaneIdentity, shards: &[&ShardId]) -> Answer<u64> {
+    let query = sqlx::query(FORGET_SQL)
+        .bind(&lane.pipeline.name)
+        .bind(&lane.pipeline.stream.stream_arn)
+        .bind(lane.number)
+        .bind(shards.iter().map(|shard| shard.as_str()).collect::<Vec<_>>())
+        .bind(Position::End.to_string());
+    session.execute(query).await
 }
 
 pub(super) async fn recount(session: &mut Session, lane: &LaneIdentity, refused: &[&ShardId]) -> Answer<()> {
@@ -125,14 +112,23 @@ struct Steps {
     /// The parent of a registration, the expected position of a move.
     begins: Vec<Option<String>>,
     ends: Vec<String>,
+    read_until_ms: Vec<Option<i64>>,
     counts: [Vec<i64>; 5],
 }
 
 impl Steps {
-    fn push(&mut self, shard: &ShardId, begins: Option<String>, ends: String, counts: Counts) {
+    fn push(
+        &mut self,
+        shard: &ShardId,
+        begins: Option<String>,
+        ends: &Position,
+        read_until: Option<ServiceTime>,
+        counts: Counts,
+    ) {
         self.shards.push(shard.as_str().to_owned());
         self.begins.push(begins);
-        self.ends.push(ends);
+        self.ends.push(ends.to_string());
+        self.read_until_ms.push(read_until.map(stored));
         let figures = [counts.read, counts.written, counts.filtered, counts.dead_lettered, counts.suppressed];
         for (column, figure) in self.counts.iter_mut().zip(figures) {
             column.push(i64::try_from(figure).unwrap_or(i64::MAX));
@@ -147,7 +143,8 @@ impl Steps {
             .bind(lane.number)
             .bind(self.shards)
             .bind(self.begins)
-            .bind(self.ends);
+            .bind(self.ends)
+            .bind(self.read_until_ms);
         let query = self.counts.into_iter().fold(query, |query, column| query.bind(column));
         session.execute(query).await
     }

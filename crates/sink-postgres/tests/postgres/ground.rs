@@ -207,6 +207,7 @@ pub fn batch(from: Position, to: Position, events: Vec<ChangeEvent>) -> Batch {
     Batch {
         shard: ShardId::new(SHARD),
         step: Step::Advance(Advance { from, to }),
+        read_until: None,
         events,
         dead_letters: Vec::new(),
         gap: None,
@@ -227,5 +228,5 @@ impl OnShard for Batch {
 }
 
 pub fn group(batches: impl IntoIterator<Item = Batch>) -> Group {
-    Group { batches: batches.into_iter().collect(), contact: None }
+    Group { batches: batches.into_iter().collect(), known_since: None }
 }

@@ -5,6 +5,7 @@ mod commits;
 mod dead_letters;
 mod fences;
 mod ground;
+mod older_schema;
 mod progress;
 mod recoveries;
 mod refusals;

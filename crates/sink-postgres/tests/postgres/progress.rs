@@ -1,8 +1,6 @@
-//! What is stored beside rows and positions: gaps, contact, other streams.
+//! What is stored beside rows and positions: gaps, moments, other streams.
 
-use std::time::Duration;
-
-use tailwater_model::{Contact, DeadLetter, Failure, Gap, GapCause, Group, Position, ShardId, Sink, Step};
+use tailwater_model::{DeadLetter, Failure, Gap, GapCause, Group, Position, ServiceTime, ShardId, Sink, Step};
 use tailwater_sink_postgres::{checkpoints, claim};
 
 use crate::ground::sequence_number;
@@ -16,6 +14,8 @@ async fn gaps_are_stored_once_with_the_step_that_met_them() {
             shard: shard.map(ShardId::new),
             cause,
             after: Position::Start,
+            since: Some(ServiceTime::from_ms(1_700_000_000_123)),
+            until: ServiceTime::from_ms(1_700_000_001_000),
             detail: "records were trimmed\0".into(),
             stop: true,
         };
@@ -26,14 +26,10 @@ async fn gaps_are_stored_once_with_the_step_that_met_them() {
             second.gap = Some(gap(None, GapCause::Away));
             lane.commit(group([first, second])).await.expect("commits");
         }
-        let gaps = "select concat_ws('|', coalesce(shard, '-'), cause, after, detail, stopped) from tailwater.gaps order by id";
-        assert_eq!(
-            database.texts(gaps).await,
-            [
-                format!("{SHARD}|trimmed|start|records were trimmed\\u0000|t"),
-                "-|away|start|records were trimmed\\u0000|t".to_owned()
-            ]
-        );
+        let gaps = "select concat_ws('|', coalesce(shard, '-'), cause, after, extract(epoch from since)::text,
+            extract(epoch from until)::text, detail, stopped) from tailwater.gaps order by id";
+        let rest = "start|1700000000.123000|1700000001.000000|records were trimmed\\u0000|t";
+        assert_eq!(database.texts(gaps).await, [format!("{SHARD}|trimmed|{rest}"), format!("-|away|{rest}")]);
         let listed = checkpoints(&database.settings(), "orders to postgres").await.expect("lists").expect("is there");
         assert_eq!(listed.gaps, 2);
     })
@@ -41,23 +37,32 @@ async fn gaps_are_stored_once_with_the_step_that_met_them() {
 }
 
 #[tokio::test]
-async fn contact_is_remembered_and_a_known_stream_stays_known() {
+async fn moments_are_stored_as_people_read_them() {
     in_database(|database| async move {
-        let mut lane = database.lane(&database.settings(), &id_key()).await;
+        let mut lane = database.ready_lane(&database.settings(), &id_key()).await;
         let progress = lane.open().await.expect("opens");
-        assert_eq!((progress.stream_known, progress.since_contact), (false, None));
-        for stream_known in [true, false] {
-            let contact = Some(Contact { stream_known });
-            lane.commit(Group { batches: Vec::new(), contact }).await.expect("commits");
+        assert_eq!((progress.known_since, progress.shards[0].read_until), (None, None));
+        let moment = ServiceTime::from_ms(1_700_000_000_123);
+        for known_since in [moment, ServiceTime::from_ms(1_800_000_000_000)] {
+            let mut step = batch(Position::Start, Position::Start, Vec::new());
+            step.read_until = Some(known_since);
+            let batches = vec![step, batch(Position::Start, Position::Start, Vec::new())];
+            lane.commit(Group { batches, known_since: Some(known_since) }).await.expect("commits");
         }
         let progress = lane.open().await.expect("opens");
-        assert!(progress.stream_known);
-        assert!(progress.since_contact.is_some_and(|since| since < Duration::from_secs(60)));
-        database.run("update tailwater.streams set last_contact_at = now() - interval '25 h'").await;
-        let since = lane.open().await.expect("opens").since_contact.expect("a time");
-        assert!((since.as_secs() / 3600) == 25, "{since:?}");
-        database.run("update tailwater.streams set last_contact_at = now() + interval '1 h'").await;
-        assert_eq!(lane.open().await.expect("opens").since_contact, Some(Duration::ZERO));
+        assert_eq!(progress.known_since, Some(moment), "the first one stays");
+        assert_eq!(progress.shards[0].read_until, Some(ServiceTime::from_ms(1_800_000_000_000)));
+        let stored = "select concat_ws('|', known_since at time zone 'UTC', stream_known) from tailwater.streams";
+        assert_eq!(database.text(stored).await, "2023-11-14 22:13:20.123|t");
+        let stored = "select (read_until at time zone 'UTC')::text from tailwater.shards";
+        assert_eq!(database.text(stored).await, "2027-01-15 08:00:00");
+
+        // What no calendar has takes nothing else along.
+        let mut step = batch(Position::Start, after(1), vec![put(1, "a", 1)]);
+        step.read_until = Some(ServiceTime::from_ms(i64::MAX));
+        lane.commit(group([step])).await.expect("commits");
+        let last = ServiceTime::from_ms(253_402_300_799_999);
+        assert_eq!(lane.open().await.expect("opens").shards[0].read_until, Some(last), "the end of the year 9999");
     })
     .await;
 }
@@ -78,10 +83,11 @@ async fn another_stream_of_the_table_is_named() {
         let mut lane = database.ready_lane(&database.settings(), &id_key()).await;
         lane.commit(group([batch(Position::Start, after(1), vec![put(1, "a", 1)])])).await.expect("commits");
         let progress = reopen(&second).await;
-        assert_eq!(progress.previous_stream.as_deref(), Some(STREAM));
+        assert_eq!(progress.previous_stream.expect("it was read").stream_arn, STREAM);
         assert!(progress.shards.is_empty(), "progress belongs to its stream");
         second.stream.table_id = "id-2".into();
-        assert_eq!(reopen(&second).await.previous_stream.as_deref(), Some(STREAM), "the table was made anew");
+        let previous = reopen(&second).await.previous_stream.expect("it was read");
+        assert_eq!(previous.stream_arn, STREAM, "the table was made anew");
         second.stream.table = "Other".into();
         second.stream.stream_arn = STREAM.replace("Orders", "Other");
         assert_eq!(reopen(&second).await.previous_stream, None);

@@ -1,0 +1,115 @@
+//! What is stored of the stream as a whole, and of the one before it.
+
+use sqlx::sqlite::SqliteConnection;
+use tailwater_model::{
+    PipelineIdentity, PreviousStream, Progress, ServiceTime, ShardId, ShardProgress, least_read_until,
+};
+
+use super::{LaneClaim, parse_position};
+use crate::database::Fault;
+
+/// `last_contact` in milliseconds since 1970. Programs before 0002_read_until wrote it.
+macro_rules! last_contact_ms {
+    () => {
+        "cast(round(1000 * unixepoch(last_contact, 'subsec')) as integer)"
+    };
+}
+pub(super) use last_contact_ms;
+
+pub(super) async fn read_progress(connection: &mut SqliteConnection, claim: &LaneClaim) -> Result<Progress, Fault> {
+    let PipelineIdentity { name, stream, .. } = &*claim.pipeline;
+    let (known_since_ms, is_known, contact_ms): (Option<i64>, bool, Option<i64>) = sqlx::query_as(concat!(
+        "select known_since_ms, stream_known, ",
+        last_contact_ms!(),
+        " from tailwater_streams where pipeline = ? and stream_arn = ?"
+    ))
+    .bind(name)
+    .bind(&stream.stream_arn)
+    .fetch_one(&mut *connection)
+    .await?;
+    let known_since_ms = known_since_ms.or_else(|| is_known.then(|| contact_ms.unwrap_or(ServiceTime::EPOCH.ms())));
+    Ok(Progress {
+        shards: shards(connection, name, &stream.stream_arn, Some(claim.lane)).await?,
+        known_since: known_since_ms.map(ServiceTime::from_ms),
+        previous_stream: previous_stream(connection, &claim.pipeline).await?,
+    })
+}
+
+/// The shards of a lane, or of all.
+async fn shards(
+    connection: &mut SqliteConnection,
+    pipeline: &str,
+    stream_arn: &str,
+    lane: Option<u32>,
+) -> Result<Vec<ShardProgress>, Fault> {
+    let rows: Vec<(String, Option<String>, String, Option<i64>)> = sqlx::query_as(concat!(
+        "select shard, parent, position, coalesce(read_until_ms, ",
+        last_contact_ms!(),
+        ") from tailwater_shards join tailwater_streams using (pipeline, stream_arn) \
+         where pipeline = ? and stream_arn = ? and lane = coalesce(?, lane) order by shard",
+    ))
+    .bind(pipeline)
+    .bind(stream_arn)
+    .bind(lane)
+    .fetch_all(connection)
+    .await?;
+    let shards = rows.into_iter().map(|(shard, parent, position, read_until_ms)| {
+        Ok(ShardProgress {
+            shard: ShardId::new(&shard),
+            parent: parent.as_deref().map(ShardId::new),
+            position: parse_position(&position)?,
+            read_until: read_until_ms.map(ServiceTime::from_ms),
+        })
+    });
+    shards.collect()
+}
+
+/// A stream that was claimed and never read is none.
+async fn previous_stream(
+    connection: &mut SqliteConnection,
+    pipeline: &PipelineIdentity,
+) -> Result<Option<PreviousStream>, Fault> {
+    let PipelineIdentity { name, stream, .. } = pipeline;
+    let found: Option<(String,)> = sqlx::query_as(
+        "select stream_arn from tailwater_streams as other \
+         where pipeline = ? and table_name = ? and stream_arn <> ? and (stream_known or exists (\
+             select 1 from tailwater_shards as shard \
+             where shard.pipeline = other.pipeline and shard.stream_arn = other.stream_arn)) \
+         order by claimed_at desc limit 1",
+    )
+    .bind(name)
+    .bind(&stream.table)
+    .bind(&stream.stream_arn)
+    .fetch_optional(&mut *connection)
+    .await?;
+    let Some((stream_arn,)) = found else { return Ok(None) };
+    let read_until = least_read_until(&shards(connection, name, &stream_arn, None).await?);
+    Ok(Some(PreviousStream { stream_arn, read_until }))
+}
+
+/// Stores since when the stream is known, unless it is, and removes the progress of the table's other streams: nobody asks
+/// for it any more. Their gaps and dead letters stay.
+pub(super) async fn store_known_since(
+    connection: &mut SqliteConnection,
+    claim: &LaneClaim,
+    known_since: ServiceTime,
+) -> Result<(), Fault> {
+    let PipelineIdentity { name, stream, .. } = &*claim.pipeline;
+    sqlx::query(
+        "update tailwater_streams set stream_known = 1, known_since_ms = ? \
+         where pipeline = ? and stream_arn = ? and not stream_known",
+    )
+    .bind(known_since.ms())
+    .bind(name)
+    .bind(&stream.stream_arn)
+    .execute(&mut *connection)
+    .await?;
+    for removal in [
+        "delete from tailwater_shards where pipeline = ?1 and stream_arn in (select stream_arn from tailwater_streams \
+         where pipeline = ?1 and table_name = ?2 and stream_arn <> ?3)",
+        "delete from tailwater_streams where pipeline = ?1 and table_name = ?2 and stream_arn <> ?3",
+    ] {
+        sqlx::query(removal).bind(name).bind(&stream.table).bind(&stream.stream_arn).execute(&mut *connection).await?;
+    }
+    Ok(())
+}
