@@ -1,17 +1,19 @@
 //! From a spec to an assembled pipeline: connects to both sides, checks that they fit, and claims the lanes. Nothing is
 //! read yet, and nothing is written but the claim.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tailwater_model::{KeySchema, PipelineIdentity, Sink, StreamIdentity, Transform, Trouble, TroubleKind, ViewType};
+use tailwater_model::{Finished, KeySchema, PipelineIdentity, Sink, Transform, Trouble, TroubleKind};
 use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pipeline};
 use tailwater_sink_kafka::KafkaLane;
 use tailwater_sink_local::{FileLane, SqliteLane, StdoutLane, claim_file, claim_sqlite, claim_stdout};
 use tailwater_sink_postgres::{PostgresLane, claim};
-use tailwater_source_dynamodb::{AwsSettings, DynamoDb, ReaderSettings, Table, connect, open_stream};
+use tailwater_source_dynamodb::{DynamoDb, ReaderSettings, SourceStatus, StatusReader, connect, open_stream};
+use tracing::info;
 
-use crate::configuration::{LimitsSpec, PipelineSpec, SinkSpec, SourceSpec, TransformSpec};
+use crate::configuration::{LimitsSpec, PipelineSpec, SinkSpec, TransformSpec};
+use crate::streams::{self, ChosenStream};
 
 /// Waits before a lane is opened again after trouble, first and longest.
 const REOPEN_DELAYS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -20,12 +22,12 @@ const REOPEN_DELAYS: (Duration, Duration) = (Duration::from_millis(500), Duratio
 pub struct AssembledPipeline {
     /// Its name.
     pub name: String,
+    spec: PipelineSpec,
     dynamodb: DynamoDb,
-    stream: StreamIdentity,
-    reader: ReaderSettings,
+    keys: KeySchema,
+    stream: ChosenStream,
+    until_tip: bool,
     sink: ClaimedSink,
-    transforms: Vec<Box<dyn Transform>>,
-    lane: LaneSettings,
 }
 
 /// The sessions of a sink, one per lane.
@@ -42,18 +44,36 @@ pub struct ConnectedPipeline {
     spec: PipelineSpec,
     dynamodb: DynamoDb,
     keys: KeySchema,
-    stream: StreamIdentity,
-    /// What the stream's records carry. Nothing when the service does not say.
-    view_type: Option<ViewType>,
+    stream: ChosenStream,
+}
+
+/// What tells of a running pipeline, whichever stream it reads.
+#[derive(Clone, Default)]
+pub struct PipelineView {
+    /// What was carried.
+    pub status: Arc<PipelineStatus>,
+    source: Arc<Mutex<Option<StatusReader>>>,
+}
+
+impl PipelineView {
+    /// How far the stream was read; nothing before the first one is opened.
+    pub fn source(&self) -> Option<SourceStatus> {
+        let source = self.source.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        source.map(|source| source.status())
+    }
+
+    fn reads(&self, source: StatusReader) {
+        *self.source.lock().unwrap_or_else(PoisonError::into_inner) = Some(source);
+    }
 }
 
 /// Connects to the source and checks that the table and its stream are what the file needs.
 pub async fn connect_source(spec: PipelineSpec) -> Result<ConnectedPipeline, Trouble> {
     let dynamodb = Box::pin(connect(&spec.source.aws)).await?;
     let table = Box::pin(dynamodb.describe_table(&spec.source.table)).await?;
-    let (stream, view_type) = Box::pin(choose_stream(&dynamodb, &table, &spec)).await?;
+    let stream = Box::pin(streams::first(&dynamodb, &table, &spec)).await?;
     check_renames(&spec.transforms, &table.key_schema)?;
-    Ok(ConnectedPipeline { spec, dynamodb, keys: table.key_schema, stream, view_type })
+    Ok(ConnectedPipeline { spec, dynamodb, keys: table.key_schema, stream })
 }
 
 impl ConnectedPipeline {
@@ -63,136 +83,94 @@ impl ConnectedPipeline {
     }
 
     /// Claims the lanes. A pipeline of the same name that runs elsewhere loses them by this.
-    pub async fn claim(self, until_tip: Option<i64>) -> Result<AssembledPipeline, Trouble> {
-        let Self { spec, dynamodb, keys, stream, view_type } = self;
-        let identity = PipelineIdentity { name: spec.name.clone(), lanes: spec.lanes, stream: stream.clone() };
-        let sink = Box::pin(claim_lanes(&spec.sink, &identity, &keys, view_type)).await?;
-        Ok(AssembledPipeline {
-            name: spec.name,
-            dynamodb,
-            stream,
-            reader: reader_settings(&spec.source, &spec.limits, until_tip),
-            sink,
-            transforms: spec.transforms.into_iter().map(boxed).collect(),
-            lane: lane_settings(&spec.limits),
-        })
+    pub async fn claim(self, until_tip: bool) -> Result<AssembledPipeline, Trouble> {
+        let Self { spec, dynamodb, keys, stream } = self;
+        let sink = Box::pin(claim_lanes(&spec, &stream, &keys)).await?;
+        Ok(AssembledPipeline { name: spec.name.clone(), spec, dynamodb, keys, stream, until_tip, sink })
     }
 }
 
 impl AssembledPipeline {
-    /// Carries changes until the stop signal is given, the source is finished, or a person is needed.
-    pub async fn run(self, stop: StopSignal, status: Arc<PipelineStatus>) -> Result<Ended, Trouble> {
-        let Self { dynamodb, stream, reader, sink, transforms, lane, .. } = self;
-        let source = StreamParts { dynamodb, stream, reader };
-        match sink {
-            ClaimedSink::Kafka(lanes) => carry(source, lanes, transforms, lane, stop, status).await,
-            ClaimedSink::Postgres(lanes) => carry(source, lanes, transforms, lane, stop, status).await,
-            ClaimedSink::Sqlite(lanes) => carry(source, lanes, transforms, lane, stop, status).await,
-            ClaimedSink::File(lanes) => carry(source, lanes, transforms, lane, stop, status).await,
-            ClaimedSink::Stdout(lanes) => carry(source, lanes, transforms, lane, stop, status).await,
+    /// Carries changes until the stop signal is given, the source is finished, or a person is needed. A stream that was read
+    /// to its end is followed by the next one of its table.
+    pub async fn run(mut self, stop: StopSignal, view: PipelineView) -> Result<Ended, Trouble> {
+        loop {
+            let ended = self.carry(&stop, &view).await?;
+            if ended == Ended::Stopped {
+                return Ok(ended);
+            }
+            let next = Box::pin(streams::next(&self.dynamodb, &self.spec, &self.stream.identity, &stop)).await?;
+            let Some(next) = next else {
+                return match ended {
+                    Ended::Finished(Finished::StreamEnded) if !self.until_tip && !stop.is_stopping() => {
+                        Err(streams::turned_off(&self.spec))
+                    }
+                    ended => Ok(ended),
+                };
+            };
+            info!(pipeline = self.name, stream = next.identity.stream_arn, "going on with the stream that follows");
+            self.sink = Box::pin(claim_lanes(&self.spec, &next, &self.keys)).await?;
+            self.stream = next;
+        }
+    }
+
+    async fn carry(&mut self, stop: &StopSignal, view: &PipelineView) -> Result<Ended, Trouble> {
+        match std::mem::replace(&mut self.sink, ClaimedSink::Stdout(Vec::new())) {
+            ClaimedSink::Kafka(lanes) => self.carry_into(lanes, stop, view).await,
+            ClaimedSink::Postgres(lanes) => self.carry_into(lanes, stop, view).await,
+            ClaimedSink::Sqlite(lanes) => self.carry_into(lanes, stop, view).await,
+            ClaimedSink::File(lanes) => self.carry_into(lanes, stop, view).await,
+            ClaimedSink::Stdout(lanes) => self.carry_into(lanes, stop, view).await,
+        }
+    }
+
+    async fn carry_into<K: Sink + 'static>(
+        &self,
+        sinks: Vec<K>,
+        stop: &StopSignal,
+        view: &PipelineView,
+    ) -> Result<Ended, Trouble> {
+        // The sink claimed one session per lane, so the two sides have the same number.
+        let lanes = u32::try_from(sinks.len()).unwrap_or(u32::MAX);
+        let reader = self.reader_settings();
+        let (readers, source) = open_stream(self.dynamodb.clone(), self.stream.identity.clone(), lanes, reader);
+        view.reads(source);
+        let lanes = readers.into_iter().zip(sinks).collect();
+        let transforms = self.spec.transforms.iter().cloned().map(boxed).collect();
+        let settings = lane_settings(&self.spec.limits);
+        Box::pin(run_pipeline(lanes, transforms, settings, stop.clone(), Arc::clone(&view.status))).await
+    }
+
+    fn reader_settings(&self) -> ReaderSettings {
+        let (source, limits) = (&self.spec.source, &self.spec.limits);
+        ReaderSettings {
+            start: source.start,
+            on_gap: source.on_gap,
+            until_tip: self.until_tip,
+            follows: self.stream.follows.clone(),
+            poll_interval_min: source.poll_interval_min,
+            poll_interval_max: source.poll_interval_max,
+            fetch_slots: limits.fetch_slots,
+            memory_bytes_max: limits.memory_bytes_max,
+            discovery_interval: limits.discovery_interval,
+            seed: ambient_seed(),
         }
     }
 }
 
-struct StreamParts {
-    dynamodb: DynamoDb,
-    stream: StreamIdentity,
-    reader: ReaderSettings,
-}
-
-async fn carry<K: Sink + 'static>(
-    source: StreamParts,
-    sinks: Vec<K>,
-    transforms: Vec<Box<dyn Transform>>,
-    lane: LaneSettings,
-    stop: StopSignal,
-    status: Arc<PipelineStatus>,
-) -> Result<Ended, Trouble> {
-    // The sink claimed one session per lane, so the two sides have the same number.
-    let lanes = u32::try_from(sinks.len()).unwrap_or(u32::MAX);
-    let readers = open_stream(source.dynamodb, source.stream, lanes, source.reader);
-    let lanes = readers.into_iter().zip(sinks).collect();
-    Box::pin(run_pipeline(lanes, transforms, lane, stop, status)).await
-}
-
-async fn claim_lanes(
-    sink: &SinkSpec,
-    identity: &PipelineIdentity,
-    keys: &KeySchema,
-    view_type: Option<ViewType>,
-) -> Result<ClaimedSink, Trouble> {
-    Ok(match sink {
+async fn claim_lanes(spec: &PipelineSpec, stream: &ChosenStream, keys: &KeySchema) -> Result<ClaimedSink, Trouble> {
+    let ChosenStream { identity, view_type, .. } = stream;
+    let identity = PipelineIdentity { name: spec.name.clone(), lanes: spec.lanes, stream: identity.clone() };
+    Ok(match &spec.sink {
         SinkSpec::Kafka(settings) => {
-            let lanes = Box::pin(tailwater_sink_kafka::claim(settings, identity, keys, view_type)).await?;
+            let lanes = Box::pin(tailwater_sink_kafka::claim(settings, &identity, keys, *view_type)).await?;
             ClaimedSink::Kafka(lanes)
         }
-        SinkSpec::Postgres(settings) => ClaimedSink::Postgres(Box::pin(claim(settings, identity, keys)).await?),
-        SinkSpec::Sqlite(settings) => ClaimedSink::Sqlite(Box::pin(claim_sqlite(settings, identity, keys)).await?),
-        SinkSpec::File(settings) => ClaimedSink::File(Box::pin(claim_file(settings, identity, keys)).await?),
-        SinkSpec::Stdout => ClaimedSink::Stdout(claim_stdout(identity, keys)),
+        SinkSpec::Postgres(settings) => ClaimedSink::Postgres(Box::pin(claim(settings, &identity, keys)).await?),
+        SinkSpec::Sqlite(settings) => ClaimedSink::Sqlite(Box::pin(claim_sqlite(settings, &identity, keys)).await?),
+        SinkSpec::File(settings) => ClaimedSink::File(Box::pin(claim_file(settings, &identity, keys)).await?),
+        SinkSpec::Stdout => ClaimedSink::Stdout(claim_stdout(&identity, keys)),
     })
-}
-
-/// The stream to read, with its view type: the one that the file names, or the table's newest. Refuses one that the sink
-/// cannot use.
-async fn choose_stream(
-    dynamodb: &DynamoDb,
-    table: &Table,
-    spec: &PipelineSpec,
-) -> Result<(StreamIdentity, Option<ViewType>), Trouble> {
-    let identity = |arn: &str| StreamIdentity {
-        table: table.name.clone(),
-        table_id: table.table_id.clone(),
-        stream_arn: arn.to_owned(),
-    };
-    let (stream, view) = match (&spec.source.stream_arn, &table.stream) {
-        (Some(arn), newest) if newest.as_ref().is_none_or(|newest| newest.arn != *arn) => {
-            (identity(arn), dynamodb.stream_description(&table.name, arn).await?.view_type)
-        }
-        (_, Some(newest)) => {
-            if !newest.enabled {
-                tracing::warn!(
-                    pipeline = spec.name,
-                    table = table.name,
-                    "the stream is turned off: what is in it is carried, then the pipeline ends"
-                );
-            }
-            (identity(&newest.arn), Some(newest.view_type))
-        }
-        (_, None) => return Err(no_stream(&table.name, &spec.source.aws)),
-    };
-    // A service that does not say its view type is taken at its records.
-    match view {
-        Some(view) if spec.sink.mirrors() && !view.images().new => Err(view_type(&table.name, view, spec)),
-        _ => Ok((stream, view)),
-    }
-}
-
-fn no_stream(table: &str, aws: &AwsSettings) -> Trouble {
-    Trouble::new(TroubleKind::Environment, "source.no_stream", format!("the table {table} has no stream"))
-        .advise(format!("tailwater stream enable {table} --view NEW_AND_OLD_IMAGES{}", aws_flags(aws)))
-}
-
-fn view_type(table: &str, view: ViewType, spec: &PipelineSpec) -> Trouble {
-    let (sink, flags) = (spec.sink.name(), aws_flags(&spec.source.aws));
-    Trouble::new(
-        TroubleKind::Environment,
-        "source.view_type",
-        format!("the stream of {table} is {}, but [sink.{sink}] mirrors items and needs the new image", view.as_str()),
-    )
-    .advise(format!(
-        "a view type cannot be changed in place; turn the stream off and on, which makes a new one:\n\
-         tailwater stream disable {table}{flags}\n\
-         tailwater stream enable {table} --view NEW_AND_OLD_IMAGES{flags}"
-    ))
-}
-
-/// The flags with which another command reaches the same table.
-fn aws_flags(aws: &AwsSettings) -> String {
-    [("region", &aws.region), ("endpoint-url", &aws.endpoint_url), ("profile", &aws.profile)]
-        .into_iter()
-        .filter_map(|(flag, value)| value.as_ref().map(|value| format!(" --{flag} {value}")))
-        .collect()
 }
 
 /// The key is the identity of an item in every sink: under another name nobody would find it.
@@ -218,20 +196,6 @@ fn boxed(transform: TransformSpec) -> Box<dyn Transform> {
         TransformSpec::Keep(keep) => Box::new(keep),
         TransformSpec::Select(select) => Box::new(select),
         TransformSpec::Rename(rename) => Box::new(rename),
-    }
-}
-
-fn reader_settings(source: &SourceSpec, limits: &LimitsSpec, until_tip: Option<i64>) -> ReaderSettings {
-    ReaderSettings {
-        start: source.start,
-        on_gap: source.on_gap,
-        until_tip,
-        poll_interval_min: source.poll_interval_min,
-        poll_interval_max: source.poll_interval_max,
-        fetch_slots: limits.fetch_slots,
-        memory_bytes_max: limits.memory_bytes_max,
-        discovery_interval: limits.discovery_interval,
-        seed: ambient_seed(),
     }
 }
 
@@ -261,15 +225,6 @@ mod tests {
     use tailwater_transform::{AttributePath, RenameAttributes};
 
     use super::*;
-
-    #[test]
-    fn the_advice_reaches_the_same_table() {
-        let aws = AwsSettings { endpoint_url: Some("http://127.0.0.1:8000".into()), ..AwsSettings::default() };
-        assert_eq!(
-            no_stream("orders", &aws).advice.as_deref(),
-            Some("tailwater stream enable orders --view NEW_AND_OLD_IMAGES --endpoint-url http://127.0.0.1:8000")
-        );
-    }
 
     #[test]
     fn a_key_attribute_keeps_its_name() {

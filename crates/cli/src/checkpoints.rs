@@ -31,7 +31,8 @@ pub async fn show(arguments: CheckpointsShowArguments) -> Result<(), CommandFail
     Ok(())
 }
 
-async fn read(spec: &PipelineSpec) -> Result<Option<Checkpoints>, Trouble> {
+/// All stored progress of a pipeline; nothing when none is stored.
+pub async fn read(spec: &PipelineSpec) -> Result<Option<Checkpoints>, Trouble> {
     match &spec.sink {
         SinkSpec::Kafka(settings) => Box::pin(tailwater_sink_kafka::checkpoints(settings, &spec.name)).await,
         SinkSpec::Postgres(settings) => Box::pin(tailwater_sink_postgres::checkpoints(settings, &spec.name)).await,

@@ -182,7 +182,7 @@ async fn assemble(endpoint_url: &str, mirror: &Path) -> Result<Assembled, Troubl
         dead_letters_per_minute_max: 100,
     };
     let sinks = claim_sqlite(&sink, &identity, &table.key_schema).await?;
-    let sources = open_stream(dynamodb, identity.stream, identity.lanes, reader_settings());
+    let (sources, _) = open_stream(dynamodb, identity.stream, identity.lanes, reader_settings());
     Ok(Assembled { lanes: sources.into_iter().zip(sinks).collect(), keys: table.key_schema })
 }
 
@@ -191,7 +191,8 @@ fn reader_settings() -> ReaderSettings {
         // Whatever was written before the first look counts, too.
         start: StartAt::TrimHorizon,
         on_gap: OnGap::Stop,
-        until_tip: None,
+        until_tip: false,
+        follows: None,
         poll_interval_min: POLL_INTERVALS.0,
         poll_interval_max: POLL_INTERVALS.1,
         fetch_slots: 2,

@@ -18,6 +18,7 @@ mod run;
 mod signals;
 mod simulate;
 mod stream;
+mod streams;
 mod tail;
 mod validate;
 mod version;

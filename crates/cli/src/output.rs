@@ -151,6 +151,7 @@ fn kind_code(kind: TroubleKind) -> u8 {
         TroubleKind::Config => 2,
         TroubleKind::Environment => 3,
         TroubleKind::DataAtRisk => 4,
+        TroubleKind::StreamEnded => 5,
     }
 }
 
@@ -160,6 +161,7 @@ fn kind_name(kind: TroubleKind) -> &'static str {
         TroubleKind::Config => "config",
         TroubleKind::Environment => "environment",
         TroubleKind::DataAtRisk => "data_at_risk",
+        TroubleKind::StreamEnded => "stream_ended",
     }
 }
 

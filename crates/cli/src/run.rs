@@ -1,16 +1,13 @@
 //! `tailwater run`: checks all files, assembles all pipelines, and runs them until they end or are asked to stop.
 
-use std::sync::Arc;
-
 use tailwater_model::{Trouble, TroubleKind};
-use tailwater_pipeline::{Ended, PipelineStatus, StopSignal};
+use tailwater_pipeline::{Ended, StopSignal};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::arguments::{RunArguments, Until};
-use crate::assemble::{AssembledPipeline, connect_source};
-use crate::clock::now_ms;
+use crate::assemble::{AssembledPipeline, PipelineView, connect_source};
 use crate::configuration::{self, PipelineSpec};
 use crate::output::CommandFailure;
 use crate::progress_log::{PROGRESS_INTERVAL, ProgressLog};
@@ -30,7 +27,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), CommandFailure> {
         warn!(file = finding.file, line = finding.line, path, code = finding.code, "{}", finding.message);
     }
     let mut requests = StopRequests::listen()?;
-    let until_tip = arguments.until.map(|Until::Tip| now_ms());
+    let until_tip = arguments.until == Some(Until::Tip);
     let assembled = tokio::select! { biased;
         _ = requests.next() => {
             info!("asked to stop before anything was read");
@@ -44,7 +41,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), CommandFailure> {
 
 /// Connects to every source before the first lane is claimed, and claims nothing more after a claim that fails: a start
 /// that cannot succeed should take as little as possible from a process that runs already.
-async fn assemble_all(specs: Vec<PipelineSpec>, until_tip: Option<i64>) -> Result<Vec<AssembledPipeline>, Troubles> {
+async fn assemble_all(specs: Vec<PipelineSpec>, until_tip: bool) -> Result<Vec<AssembledPipeline>, Troubles> {
     let (mut connected, mut troubles) = (Vec::new(), Vec::new());
     for spec in specs {
         let name = spec.name.clone();
@@ -71,11 +68,11 @@ async fn carry_all(pipelines: Vec<AssembledPipeline>, requests: &mut StopRequest
     let mut logs = Vec::new();
     let mut tasks = JoinSet::new();
     for (index, pipeline) in pipelines.into_iter().enumerate() {
-        let status = Arc::new(PipelineStatus::new());
+        let view = PipelineView::default();
         info!(pipeline = pipeline.name, "starting");
-        logs.push(ProgressLog::new(pipeline.name.clone(), Arc::clone(&status)));
+        logs.push(ProgressLog::new(pipeline.name.clone(), view.clone()));
         let stop = stop.clone();
-        tasks.spawn(async move { (index, Box::pin(pipeline.run(stop, status)).await) });
+        tasks.spawn(async move { (index, Box::pin(pipeline.run(stop, view)).await) });
     }
     let mut running: Vec<bool> = logs.iter().map(|_| true).collect();
     let mut troubles = Vec::new();
@@ -117,6 +114,11 @@ async fn carry_all(pipelines: Vec<AssembledPipeline>, requests: &mut StopRequest
 
 fn note_trouble(log: &ProgressLog, outcome: Result<Ended, Trouble>, stop: &StopSignal, troubles: &mut Troubles) {
     if let Err(trouble) = outcome {
+        // A stream that is over is no trouble of the others.
+        if trouble.kind == TroubleKind::StreamEnded {
+            troubles.push((Some(log.pipeline().to_owned()), trouble));
+            return;
+        }
         if !stop.is_stopping() {
             warn!(pipeline = log.pipeline(), code = trouble.code, "failed; all pipelines of this process stop with it");
         }

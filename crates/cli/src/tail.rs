@@ -110,7 +110,7 @@ async fn print_stream<A: StreamApi>(
     arguments: &TailArguments,
 ) -> Result<(), Trouble> {
     let identity = PipelineIdentity { name: "tail".into(), lanes: 1, stream: stream_identity(table)? };
-    let sources = open_stream(api, identity.stream.clone(), identity.lanes, reader_settings(arguments.from));
+    let (sources, _) = open_stream(api, identity.stream.clone(), identity.lanes, reader_settings(arguments.from));
     let stop = StopSignal::new();
     let lanes = sources
         .into_iter()
@@ -157,7 +157,8 @@ fn reader_settings(from: Begin) -> ReaderSettings {
         },
         // Nothing downstream depends on what is printed: a gap is shown, and printing goes on.
         on_gap: OnGap::Continue,
-        until_tip: None,
+        until_tip: false,
+        follows: None,
         poll_interval_min: POLL_INTERVALS.0,
         poll_interval_max: POLL_INTERVALS.1,
         fetch_slots: FETCH_SLOTS,

@@ -199,6 +199,8 @@ pub enum TroubleKind {
     Environment,
     /// Records were, or may have been, lost: exit code 4.
     DataAtRisk,
+    /// The stream was turned off, everything in it was carried, and there is no other one: exit code 5.
+    StreamEnded,
 }
 
 impl Trouble {

@@ -36,6 +36,7 @@ fn settings() -> ReaderSettings {
         start: StartAt::TrimHorizon,
         on_gap: OnGap::Stop,
         until_tip: false,
+        follows: None,
         poll_interval_min: Duration::from_millis(200),
         poll_interval_max: Duration::from_secs(1),
         fetch_slots: 16,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tailwater_model::PreviousStream;
+
 /// Where a pipeline without progress begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartAt {
@@ -32,6 +34,8 @@ pub struct ReaderSettings {
     /// Finish once everything that was created before the first answer of the service is in the sink, in place of following
     /// the stream for ever.
     pub until_tip: bool,
+    /// The stream that was read before this one, where the sink does not know it.
+    pub follows: Option<PreviousStream>,
     /// Wait of a shard after a page with records that was not full.
     pub poll_interval_min: Duration,
     /// Longest wait of a shard while its pages stay empty.

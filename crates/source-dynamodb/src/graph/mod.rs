@@ -22,7 +22,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tailwater_model::{Progress, ServiceTime, ShardId, ShardProgress, Step};
+use tailwater_model::{PreviousStream, Progress, ServiceTime, ShardId, ShardProgress, Step};
 
 use crate::settings::{OnGap, StartAt};
 
@@ -109,9 +109,9 @@ impl ShardGraph {
         }
     }
 
-    /// Sets the shards of one lane to what is stored. Everything read but not durable is forgotten (I7); the other lanes
+    /// Sets the shards of one lane to what is stored, behind the stream that was read before, if there was one. Everything read but not durable is forgotten (I7); the other lanes
     /// go on.
-    pub fn restore(&mut self, lane: usize, progress: &Progress) {
+    pub fn restore(&mut self, lane: usize, progress: &Progress, previous: Option<&PreviousStream>) {
         let is_first = !self.lanes[lane].opened;
         self.lanes[lane] = Lane { opened: true, ..Lane::default() };
         self.known_since = self.known_since.or(progress.known_since);
@@ -128,7 +128,7 @@ impl ShardGraph {
                 shard.restore(row);
             }
         }
-        self.restore_stream_gaps(lane, progress.previous_stream.as_ref());
+        self.restore_stream_gaps(lane, previous);
         if is_first || !self.stream_gaps.is_empty() {
             // Children in other lanes waited for this one.
             self.settle_all();
@@ -199,7 +199,7 @@ impl ShardGraph {
     /// The stream is off, and no shard can be listed late any more.
     fn is_disabled_for_long(&self) -> bool {
         let off = self.disabled_at.zip(self.listings.complete_newest_at);
-        off.is_some_and(|(off, listed)| listed.since(off) >= listing::LATE_MAX)
+        off.is_some_and(|(off, listed)| listed.since(off) >= read_until::CHILDREN_LISTED_WITHIN)
     }
 
     fn lane_number(&self, id: &ShardId) -> usize {

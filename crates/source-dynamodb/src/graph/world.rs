@@ -316,7 +316,7 @@ impl World {
             read_until: *read_until,
         };
         let (shards, known_since) = (mine.map(row).collect(), self.known_since);
-        self.graph.restore(lane, &Progress { shards, known_since, ..Progress::default() });
+        self.graph.restore(lane, &Progress { shards, known_since, ..Progress::default() }, None);
     }
 
     fn play(&mut self, step: &Move) {

@@ -47,7 +47,8 @@ impl<A: StreamApi> Source for LaneReader<A> {
     async fn open(&mut self, progress: &Progress) -> Result<(), Failure> {
         self.close();
         self.known_told = progress.known_since.is_some();
-        self.shared.graph(|graph| graph.restore(self.lane, progress));
+        let follows = self.shared.settings.follows.as_ref().filter(|_| self.lane == 0);
+        self.shared.graph(|graph| graph.restore(self.lane, progress, progress.previous_stream.as_ref().or(follows)));
         Ok(())
     }
 

@@ -59,7 +59,7 @@ pub struct Fixture {
 impl Fixture {
     pub fn new(start: StartAt, on_gap: OnGap, bounded: bool, progress: Progress) -> Self {
         let mut graph = ShardGraph::new(1, start, on_gap, bounded);
-        graph.restore(0, &progress);
+        graph.restore(0, &progress, progress.previous_stream.as_ref());
         let stored = progress.shards.iter().cloned();
         let stored = stored.map(|row| (row.shard, (row.parent, row.position, row.read_until))).collect();
         Self { graph, now: START, stored, gaps: Vec::new(), progress }

@@ -162,10 +162,10 @@ fn a_lane_that_is_not_open_stops_only_what_comes_from_it() {
     let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
     let rows =
         vec![fixture::row(&mine, None, after(3), START), fixture::row(&child, Some(&theirs), Position::Start, START)];
-    graph.restore(0, &Progress { shards: rows, known_since: Some(START), ..Progress::default() });
+    graph.restore(0, &Progress { shards: rows, known_since: Some(START), ..Progress::default() }, None);
     assert!(graph.read_from(&id(&mine)).is_some());
     assert_eq!(graph.read_from(&id(&child)), None, "its parent may be there, undrained");
     assert_eq!(graph.waits_for_lane(0), Some(1));
-    graph.restore(1, &Progress::default());
+    graph.restore(1, &Progress::default(), None);
     assert!(graph.read_from(&id(&child)).is_some(), "a stored child without a stored parent was never in doubt");
 }

@@ -231,6 +231,7 @@ pub fn settings() -> ReaderSettings {
         start: StartAt::TrimHorizon,
         on_gap: OnGap::Stop,
         until_tip: true,
+        follows: None,
         poll_interval_min: Duration::from_millis(100),
         poll_interval_max: Duration::from_secs(1),
         fetch_slots: 4,

@@ -1,0 +1,242 @@
+//! Which stream of a table is read: one after the other, each to its end.
+//!
+//! A stream that is turned off and on is another one. The old one stays readable for 24 hours: what it still holds is
+//! carried first, then the next one from its beginning. What was written between the two is in neither: a gap.
+
+use std::time::Duration;
+
+use tailwater_model::{PreviousStream, StreamIdentity, Trouble, TroubleKind, ViewType, least_read_until};
+use tailwater_model::{Checkpoints, ShardProgress};
+use tailwater_pipeline::StopSignal;
+use tailwater_source_dynamodb::{AwsSettings, DynamoDb, Table};
+use tokio::time::sleep;
+
+use crate::checkpoints;
+use crate::configuration::{PipelineSpec, SinkSpec};
+
+/// Wait before the table is asked again whether there is another stream.
+const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
+/// A stream to be read.
+pub struct ChosenStream {
+    /// Which.
+    pub identity: StreamIdentity,
+    /// What its records carry. Nothing when the service does not say.
+    pub view_type: Option<ViewType>,
+    /// The stream before it, which was read to its end.
+    pub follows: Option<PreviousStream>,
+}
+
+/// The stream to begin with: the one that the file names, or the one that progress belongs to as long as it can be read, or
+/// the table's newest. Refuses one that the sink cannot use.
+pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> Result<ChosenStream, Trouble> {
+    if let Some(arn) = &spec.source.stream_arn {
+        return described(dynamodb, table, spec, arn, None).await;
+    }
+    let Some(newest) = &table.stream else { return Err(no_stream(&table.name, &spec.source.aws)) };
+    if let Some(stored) = stored(spec, &newest.arn).await? {
+        match Box::pin(dynamodb.stream_description(&table.name, &stored.stream_arn)).await {
+            Ok(_) => {
+                tracing::info!(
+                    pipeline = spec.name,
+                    stream = stored.stream_arn,
+                    "the stream was replaced: what is left of the one that was read before is carried first"
+                );
+                return described(dynamodb, table, spec, &stored.stream_arn, None).await;
+            }
+            // It is gone, and what was not read of it is lost: the gap says so.
+            Err(trouble) if trouble.code == "aws.not_found" => {}
+            Err(trouble) => return Err(trouble),
+        }
+        return match after(dynamodb, table, &stored.stream_arn).await? {
+            Some(next) => described(dynamodb, table, spec, &next, Some(stored)).await,
+            None => described(dynamodb, table, spec, &newest.arn, Some(stored)).await,
+        };
+    }
+    if !newest.enabled {
+        tracing::warn!(
+            pipeline = spec.name,
+            table = table.name,
+            "the stream is turned off: what is in it is carried, then the pipeline ends"
+        );
+    }
+    described(dynamodb, table, spec, &newest.arn, None).await
+}
+
+/// The stream that comes after one that was read to its end; nothing when there is none, or when the pipeline is asked to
+/// stop. What cannot be asked now is asked again: recovery needs nobody.
+pub async fn next(
+    dynamodb: &DynamoDb,
+    spec: &PipelineSpec,
+    ended: &StreamIdentity,
+    stop: &StopSignal,
+) -> Result<Option<ChosenStream>, Trouble> {
+    if spec.source.stream_arn.is_some() {
+        return Ok(None);
+    }
+    loop {
+        match look_for_next(dynamodb, spec, ended).await {
+            Err(trouble) if trouble.kind == TroubleKind::Environment && is_passing(&trouble) => {
+                tracing::warn!(pipeline = spec.name, code = trouble.code, "{trouble}; asking again");
+                tokio::select! { biased;
+                    () = stop.stopped() => return Ok(None),
+                    () = sleep(ASK_AGAIN_AFTER) => {}
+                }
+            }
+            found => return found,
+        }
+    }
+}
+
+/// What may be another answer soon.
+fn is_passing(trouble: &Trouble) -> bool {
+    matches!(trouble.code, "aws.unreachable" | "aws.unavailable" | "aws.credentials" | "aws.no_credentials")
+}
+
+async fn look_for_next(
+    dynamodb: &DynamoDb,
+    spec: &PipelineSpec,
+    ended: &StreamIdentity,
+) -> Result<Option<ChosenStream>, Trouble> {
+    let table = Box::pin(dynamodb.describe_table(&spec.source.table)).await?;
+    let newest = table.stream.as_ref().filter(|newest| newest.arn != ended.stream_arn);
+    let Some(newest) = newest else { return Ok(None) };
+    let next = after(dynamodb, &table, &ended.stream_arn).await?.unwrap_or_else(|| newest.arn.clone());
+    let follows = stored(spec, &next).await?.unwrap_or_else(|| PreviousStream {
+        stream_arn: ended.stream_arn.clone(),
+        read_until: None,
+    });
+    described(dynamodb, &table, spec, &next, Some(follows)).await.map(Some)
+}
+
+/// The stream of this table that was turned on next after this one. Their ARNs end with the time of that.
+async fn after(dynamodb: &DynamoDb, table: &Table, arn: &str) -> Result<Option<String>, Trouble> {
+    let label = |arn: &str| arn.rsplit('/').next().unwrap_or_default().to_owned();
+    let arns = Box::pin(dynamodb.stream_arns(&table.name)).await?;
+    Ok(arns.into_iter().filter(|other| label(other) > label(arn)).min_by_key(|other| label(other)))
+}
+
+async fn described(
+    dynamodb: &DynamoDb,
+    table: &Table,
+    spec: &PipelineSpec,
+    arn: &str,
+    follows: Option<PreviousStream>,
+) -> Result<ChosenStream, Trouble> {
+    let identity = StreamIdentity {
+        table: table.name.clone(),
+        table_id: table.table_id.clone(),
+        stream_arn: arn.to_owned(),
+    };
+    let view_type = match &table.stream {
+        Some(newest) if newest.arn == arn => Some(newest.view_type),
+        _ => Box::pin(dynamodb.stream_description(&table.name, arn)).await?.view_type,
+    };
+    // A service that does not say its view type is taken at its records.
+    match view_type {
+        Some(view) if spec.sink.mirrors() && !view.images().new => Err(wrong_view_type(&table.name, view, spec)),
+        _ => Ok(ChosenStream { identity, view_type, follows }),
+    }
+}
+
+/// The stream that progress belongs to, where it is another one than this.
+async fn stored(spec: &PipelineSpec, arn: &str) -> Result<Option<PreviousStream>, Trouble> {
+    if matches!(spec.sink, SinkSpec::Stdout) {
+        return Ok(None);
+    }
+    let checkpoints = Box::pin(checkpoints::read(spec)).await?;
+    Ok(checkpoints.and_then(|checkpoints| last_read(&checkpoints, arn)))
+}
+
+fn last_read(checkpoints: &Checkpoints, arn: &str) -> Option<PreviousStream> {
+    let of_another = |row: &&tailwater_model::ShardCheckpoint| row.stream_arn != arn;
+    if checkpoints.shards.iter().any(|row| row.stream_arn == arn) {
+        return None;
+    }
+    let last = checkpoints.shards.iter().filter(of_another).max_by(|one, other| one.updated_at.cmp(&other.updated_at))?;
+    let rows = checkpoints.shards.iter().filter(|row| row.stream_arn == last.stream_arn).map(|row| ShardProgress {
+        shard: row.shard.clone(),
+        parent: row.parent.clone(),
+        position: row.position.clone(),
+        read_until: row.read_until,
+    });
+    let rows: Vec<ShardProgress> = rows.collect();
+    Some(PreviousStream { stream_arn: last.stream_arn.clone(), read_until: least_read_until(&rows) })
+}
+
+fn no_stream(table: &str, aws: &AwsSettings) -> Trouble {
+    Trouble::new(TroubleKind::Environment, "source.no_stream", format!("the table {table} has no stream"))
+        .advise(format!("tailwater stream enable {table} --view NEW_AND_OLD_IMAGES{}", aws_flags(aws)))
+}
+
+/// The stream was turned off, everything in it was carried, and there is no other one.
+pub fn turned_off(spec: &PipelineSpec) -> Trouble {
+    let (table, flags) = (&spec.source.table, aws_flags(&spec.source.aws));
+    Trouble::new(
+        TroubleKind::StreamEnded,
+        "source.stream_off",
+        format!("the stream of {table} was turned off and everything in it was carried; the table has no other stream"),
+    )
+    .advise(format!(
+        "turn it on again and start the pipeline: it goes on with the new stream from its beginning, and what was written \
+         in between is a gap\ntailwater stream enable {table} --view NEW_AND_OLD_IMAGES{flags}"
+    ))
+}
+
+fn wrong_view_type(table: &str, view: ViewType, spec: &PipelineSpec) -> Trouble {
+    let (sink, flags) = (spec.sink.name(), aws_flags(&spec.source.aws));
+    Trouble::new(
+        TroubleKind::Environment,
+        "source.view_type",
+        format!("the stream of {table} is {}, but [sink.{sink}] mirrors items and needs the new image", view.as_str()),
+    )
+    .advise(format!(
+        "a view type cannot be changed in place; turn the stream off and on, which makes a new one:\n\
+         tailwater stream disable {table}{flags}\n\
+         tailwater stream enable {table} --view NEW_AND_OLD_IMAGES{flags}"
+    ))
+}
+
+/// The flags with which another command reaches the same table.
+fn aws_flags(aws: &AwsSettings) -> String {
+    [("region", &aws.region), ("endpoint-url", &aws.endpoint_url), ("profile", &aws.profile)]
+        .into_iter()
+        .filter_map(|(flag, value)| value.as_ref().map(|value| format!(" --{flag} {value}")))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use tailwater_model::{Counts, Position, ServiceTime, ShardCheckpoint, ShardId};
+
+    use super::*;
+
+    #[test]
+    fn the_advice_reaches_the_same_table() {
+        let aws = AwsSettings { endpoint_url: Some("http://127.0.0.1:8000".into()), ..AwsSettings::default() };
+        assert_eq!(
+            no_stream("orders", &aws).advice.as_deref(),
+            Some("tailwater stream enable orders --view NEW_AND_OLD_IMAGES --endpoint-url http://127.0.0.1:8000")
+        );
+    }
+
+    #[test]
+    fn the_stream_before_is_the_one_that_was_read_last() {
+        let row = |arn: &str, shard: &str, updated_at: &str, ms| ShardCheckpoint {
+            stream_arn: arn.into(),
+            shard: ShardId::new(shard),
+            parent: None,
+            lane: 0,
+            position: Position::Start,
+            read_until: Some(ServiceTime::from_ms(ms)),
+            counts: Counts::default(),
+            updated_at: updated_at.into(),
+        };
+        let shards = vec![row("a", "1", "2026-01-01", 1), row("b", "2", "2026-01-02", 7), row("b", "3", "2026-01-01", 5)];
+        let stored = Checkpoints { shards, gaps: 0, dead_letters: 0 };
+        let read_until = Some(ServiceTime::from_ms(5));
+        assert_eq!(last_read(&stored, "c"), Some(PreviousStream { stream_arn: "b".into(), read_until }));
+        assert_eq!(last_read(&stored, "b"), None, "what has progress is gone on with");
+        assert_eq!(last_read(&Checkpoints::default(), "b"), None);
+    }
+}
