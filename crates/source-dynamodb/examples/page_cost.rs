@@ -191,7 +191,7 @@ fn serve() -> Outcome {
 
 fn response(body: &str) -> Vec<u8> {
     let head = format!(
-        "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\nx-amz-crc32: {}\r\ncontent-length: {}\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-type: application/x-amz-json-1.0\r\nx-amz-crc32: {}\r\ncontent-length: {}\r\ndate: Sat, 28 Nov 2026 21:53:49 GMT\r\n\r\n",
         crc32fast::hash(body.as_bytes()),
         body.len()
     );

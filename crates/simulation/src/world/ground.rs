@@ -84,8 +84,10 @@ pub struct Landing {
     pub gaps: Vec<(Option<String>, String)>,
     /// Event ids of new dead letters.
     pub dead_letters: Vec<String>,
-    /// It stored a contact with the stream.
-    pub contact: bool,
+    /// Shards whose progress was removed.
+    pub forgotten: Vec<String>,
+    /// It stored that the stream is known.
+    pub known: bool,
 }
 
 /// A change of one item in a landing.

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tailwater_model::{
-    Change, ChangeEvent, Committed, DeadLetter, Failure, Group, PipelineIdentity, Position, Progress, Rejected,
-    ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind,
+    Change, ChangeEvent, Committed, DeadLetter, Failure, Group, PipelineIdentity, Position, PreviousStream, Progress,
+    Rejected, ServiceTime, ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind, least_read_until,
 };
 use tokio::sync::{Notify, oneshot};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
 use super::ground::{Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
 
@@ -34,8 +34,7 @@ struct State {
     owner: u64,
     lanes: Vec<LaneState>,
     shards: BTreeMap<ShardId, StoredShard>,
-    stream_known: bool,
-    contact_at: Option<Instant>,
+    streams: Vec<StoredStream>,
     durable: Durable,
     witness: SharedWitness,
 }
@@ -46,11 +45,22 @@ struct LaneState {
     in_flight: u32,
 }
 
+/// A stream that was read, in the order in which they were claimed.
+struct StoredStream {
+    arn: String,
+    known_since: Option<ServiceTime>,
+}
+
 struct StoredShard {
+    arn: String,
     parent: Option<ShardId>,
     lane: u32,
     position: Position,
+    read_until: Option<ServiceTime>,
 }
+
+/// What a step makes of a shard; nothing where it was forgotten.
+type Moved = BTreeMap<ShardId, Option<(Position, Option<ServiceTime>)>>;
 
 /// A session of one lane.
 pub struct MemoryLane {
@@ -58,6 +68,7 @@ pub struct MemoryLane {
     lane: u32,
     owner: u64,
     epoch: u64,
+    arn: String,
 }
 
 enum Fate {
@@ -77,8 +88,7 @@ impl MemoryGround {
             owner: 0,
             lanes: Vec::new(),
             shards: BTreeMap::new(),
-            stream_known: false,
-            contact_at: None,
+            streams: Vec::new(),
             durable: Durable::default(),
             witness,
         };
@@ -116,7 +126,12 @@ impl Ground for MemoryGround {
         state.owner += 1;
         let owner = state.owner;
         state.lanes.resize(identity.lanes as usize, LaneState::default());
-        Ok((0..identity.lanes).map(|lane| MemoryLane { ground: self.clone(), lane, owner, epoch: 0 }).collect())
+        let arn = &identity.stream.stream_arn;
+        if state.streams.iter().all(|stream| stream.arn != *arn) {
+            state.streams.push(StoredStream { arn: arn.clone(), known_since: None });
+        }
+        let session = |lane| MemoryLane { ground: self.clone(), lane, owner, epoch: 0, arn: arn.clone() };
+        Ok((0..identity.lanes).map(session).collect())
     }
 
     fn set_faults(&self, faults: &SinkFaults) {
@@ -155,19 +170,7 @@ impl Sink for MemoryLane {
         let lane = &mut state.lanes[self.lane as usize];
         lane.epoch += 1;
         self.epoch = lane.epoch;
-        let shards = state.shards.iter().filter(|(_, shard)| shard.lane == self.lane);
-        Ok(Progress {
-            shards: shards
-                .map(|(id, shard)| ShardProgress {
-                    shard: id.clone(),
-                    parent: shard.parent.clone(),
-                    position: shard.position.clone(),
-                })
-                .collect(),
-            stream_known: state.stream_known,
-            since_contact: state.contact_at.map(|at| at.elapsed()),
-            previous_stream: None,
-        })
+        Ok(state.progress(self.lane, &self.arn))
     }
 
     async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
@@ -212,10 +215,10 @@ impl MemoryLane {
         group: Group,
         by: Duration,
     ) -> impl Future<Output = Result<Committed, Failure>> + Send + use<> {
-        let (ground, lane, epoch) = (self.ground.clone(), self.lane, self.epoch);
+        let (ground, lane, epoch, arn) = (self.ground.clone(), self.lane, self.epoch, self.arn.clone());
         async move {
             sleep(by).await;
-            let applied = lock(&ground.state).apply(lane, epoch, group);
+            let applied = lock(&ground.state).apply(lane, epoch, &arn, group);
             lock(&ground.state).lanes[lane as usize].in_flight -= 1;
             ground.settled.notify_waiters();
             applied
@@ -262,38 +265,70 @@ impl State {
         Err(reopen("memory.epoch", format!("lane {lane} was opened by another session")))
     }
 
-    /// Everything or nothing.
-    fn apply(&mut self, lane: u32, epoch: u64, group: Group) -> Result<Committed, Failure> {
-        let mut landing = Landing { lane, epoch, contact: group.contact.is_some(), ..Landing::default() };
-        let mut moved: BTreeMap<ShardId, Position> = BTreeMap::new();
-        for batch in &group.batches {
-            let stored =
-                moved.get(&batch.shard).cloned().or_else(|| Some(self.shards.get(&batch.shard)?.position.clone()));
-            let (from, to) = match &batch.step {
-                Step::Register { position, .. } => (None, position.clone()),
-                Step::Advance(advance) => (Some(advance.from.clone()), advance.to.clone()),
+    fn progress(&self, lane: u32, arn: &str) -> Progress {
+        let rows = |arn: &str| -> Vec<ShardProgress> {
+            let shards = self.shards.iter().filter(|(_, shard)| shard.lane == lane && shard.arn == arn);
+            let row = |(id, shard): (&ShardId, &StoredShard)| ShardProgress {
+                shard: id.clone(),
+                parent: shard.parent.clone(),
+                position: shard.position.clone(),
+                read_until: shard.read_until,
             };
-            if stored != from {
-                let message = format!("shard {} stands at {stored:?} and not at {from:?}", batch.shard);
+            shards.map(row).collect()
+        };
+        let previous = self.streams.iter().rev().find(|stream| stream.arn != arn);
+        Progress {
+            shards: rows(arn),
+            known_since: self.streams.iter().find(|stream| stream.arn == arn).and_then(|stream| stream.known_since),
+            previous_stream: previous.map(|stream| PreviousStream {
+                stream_arn: stream.arn.clone(),
+                read_until: least_read_until(&rows(&stream.arn)),
+            }),
+        }
+    }
+
+    /// Everything or nothing.
+    fn apply(&mut self, lane: u32, epoch: u64, arn: &str, group: Group) -> Result<Committed, Failure> {
+        let mut landing = Landing { lane, epoch, known: group.known_since.is_some(), ..Landing::default() };
+        let mut moved = Moved::new();
+        for batch in &group.batches {
+            let shard = self.shards.get(&batch.shard).map(|shard| (shard.position.clone(), shard.read_until));
+            let stored = moved.get(&batch.shard).cloned().unwrap_or(shard);
+            let (from, to) = match &batch.step {
+                Step::Register { position, .. } => (None, Some(position.clone())),
+                Step::Advance(advance) => (Some(advance.from.clone()), Some(advance.to.clone())),
+                Step::Forget => (Some(Position::End), None),
+            };
+            let (position, read_until) = stored.unzip();
+            if position != from {
+                let message = format!("shard {} stands at {position:?} and not at {from:?}", batch.shard);
                 return Err(reopen("memory.position", message));
             }
-            landing.steps.push((batch.shard.to_string(), stored, to.clone()));
-            moved.insert(batch.shard.clone(), to);
+            match &to {
+                Some(to) => landing.steps.push((batch.shard.to_string(), position, to.clone())),
+                None => landing.forgotten.push(batch.shard.to_string()),
+            }
+            moved.insert(batch.shard.clone(), to.map(|to| (to, batch.read_until.or(read_until.flatten()))));
         }
-        let committed = self.store(group, &moved, &mut landing);
+        let committed = self.store(arn, group, &moved, &mut landing);
         lock(&self.witness).landed(&landing);
         Ok(committed)
     }
 
-    fn store(&mut self, group: Group, moved: &BTreeMap<ShardId, Position>, landing: &mut Landing) -> Committed {
+    fn store(&mut self, arn: &str, group: Group, moved: &Moved, landing: &mut Landing) -> Committed {
         let mut committed = Committed::default();
-        if let Some(contact) = group.contact {
-            self.stream_known |= contact.stream_known;
-            self.contact_at = Some(Instant::now());
+        if let Some(since) = group.known_since {
+            for stream in self.streams.iter_mut().filter(|stream| stream.arn == arn) {
+                stream.known_since.get_or_insert(since);
+            }
+            self.streams.retain(|stream| stream.arn == arn);
+            self.shards.retain(|_, shard| shard.arn == arn);
         }
         for batch in group.batches {
             if let Step::Register { parent, position } = &batch.step {
-                let shard = StoredShard { parent: parent.clone(), lane: landing.lane, position: position.clone() };
+                let (parent, position) = (parent.clone(), position.clone());
+                let shard =
+                    StoredShard { arn: arn.to_owned(), parent, lane: landing.lane, position, read_until: None };
                 self.shards.insert(batch.shard.clone(), shard);
             }
             if let Some(gap) = batch.gap {
@@ -315,9 +350,13 @@ impl State {
             landing.dead_letters.extend(letters.iter().map(|letter| letter.event_id.to_string()));
         }
         self.durable.dead_letters.extend(landing.dead_letters.iter().cloned());
-        for (id, position) in moved {
-            if let Some(shard) = self.shards.get_mut(id) {
-                shard.position = position.clone();
+        for (id, moved) in moved {
+            match (moved, self.shards.get_mut(id)) {
+                (Some((position, read_until)), Some(shard)) => {
+                    (shard.position, shard.read_until) = (position.clone(), *read_until);
+                }
+                (Some(_), None) => {}
+                (None, _) => drop(self.shards.remove(id)),
             }
         }
         committed

@@ -218,7 +218,7 @@ fn draw_reader(profile: Profile, span_ms: i64, rng: &mut Rng) -> ReaderSettings 
     ReaderSettings {
         start: StartAt::TrimHorizon,
         on_gap: if profile == Profile::Gaps && rng.bool() { OnGap::Stop } else { OnGap::Continue },
-        until_tip: None,
+        until_tip: false,
         poll_interval_min: Duration::from_millis(rng.u64(100..1_000)),
         poll_interval_max: Duration::from_millis(interval_max_ms),
         fetch_slots: rng.usize(1..5),

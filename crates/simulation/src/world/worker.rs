@@ -122,7 +122,7 @@ fn run<G: Ground>(
             sinks = ground.claim(&identity) => sinks?,
         };
         seam.pass().await;
-        let readers = open_stream(stream, identity.stream, identity.lanes, reader.clone());
+        let (readers, _) = open_stream(stream, identity.stream, identity.lanes, reader.clone());
         let (bytes_max, of_all_lanes) = (reader.memory_bytes_max, Arc::new(Mutex::new(0)));
         let lanes = readers.into_iter().zip(sinks).map(|(source, sink)| {
             let (witness, of_all_lanes) = (Arc::clone(&witness), Arc::clone(&of_all_lanes));
@@ -188,14 +188,15 @@ impl<S: Source> Source for WatchedSource<S> {
             self.hold(bytes);
             let (stands, sizes) = self.held.entry(batch.shard.clone()).or_default();
             let (from, to) = match &batch.step {
-                Step::Register { position, .. } => (None, position),
-                Step::Advance(advance) => (Some(&advance.from), &advance.to),
+                Step::Register { position, .. } => (None, Some(position)),
+                Step::Advance(advance) => (Some(&advance.from), Some(&advance.to)),
+                Step::Forget => (Some(&Position::End), None),
             };
             if stands.as_ref() != from {
                 let detail = format!("shard {} is handed out from {from:?}, it stands at {stands:?}", batch.shard);
                 lock(&self.witness).violated("I2 chain of steps", detail);
             }
-            *stands = Some(to.clone());
+            *stands = to.cloned();
             sizes.push(bytes);
             let told = (batch.events.len() + batch.dead_letters.len()) as u64;
             if batch.counts.read != told + batch.counts.filtered + batch.counts.suppressed {
@@ -213,6 +214,12 @@ impl<S: Source> Source for WatchedSource<S> {
             }
         }
         self.source.committed(steps);
+    }
+
+    fn close(&mut self) {
+        self.give_back(self.bytes);
+        self.held.clear();
+        self.source.close();
     }
 }
 

@@ -334,7 +334,7 @@ async fn the_room_of_a_lane_that_is_closed_is_free() {
 
 #[tokio::test(start_paused = true)]
 async fn the_status_tells_stuck_from_idle() {
-    let fake = Fake::new(vec![("a", open(3)), ("b", child("trimmed-long-ago", 0))]);
+    let fake = Fake::new(vec![("a", open(3))]);
     let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
     run.run(5 * MINUTE).await.expect("no trouble");
     let status = run.status.status();
