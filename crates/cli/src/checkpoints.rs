@@ -143,7 +143,10 @@ mod tests {
         };
         let moment = Some(ServiceTime::from_ms(1_700_000_000_000));
         let checkpoints = Checkpoints {
-            shards: vec![row("arn:old", "s1", Position::End, None), row("arn:new", "shardId-2", Position::Start, moment)],
+            shards: vec![
+                row("arn:old", "s1", Position::End, None),
+                row("arn:new", "shardId-2", Position::Start, moment),
+            ],
             gaps: 1,
             dead_letters: 0,
         };

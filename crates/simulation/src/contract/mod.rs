@@ -15,7 +15,7 @@ use std::future::Future;
 
 use tailwater_model::{ChangeEvent, Counts, Group, PipelineIdentity, Sink, Trouble};
 
-pub use script::{Write, advance, after, expected, group, pipeline, put, register, remove, shard_of};
+pub use script::{Write, advance, after, expected, forget, group, pipeline, put, register, remove, shard_of};
 
 /// What is in a sink: the ids of the events by the text of the item's key.
 pub type Held = BTreeMap<String, Vec<String>>;
@@ -116,7 +116,11 @@ macro_rules! contract_cases {
             a_group_with_broken_steps_writes_nothing,
             shards_of_one_group_move_together,
             the_end_is_ordinary_progress,
-            contact_is_durable,
+            read_until_is_stored_with_its_step,
+            known_since_is_stored_once,
+            a_known_stream_takes_the_place_of_the_earlier_ones,
+            a_drained_shard_is_forgotten_and_no_other,
+            ten_thousand_rotations_leave_as_many_rows_as_there_are_shards,
             another_stream_of_the_table_begins_anew_and_is_told,
             progress_of_another_pipeline_is_left_alone,
             another_number_of_lanes_is_refused,
@@ -131,6 +135,7 @@ macro_rules! contract_cases {
             big_groups_arrive_whole,
             dead_letters_are_durable_with_their_step,
             gaps_are_durable_with_their_step_and_once,
+            gaps_that_begin_at_another_moment_are_others,
             what_is_counted_adds_up,
             a_refused_event_blocks_no_other,
             a_refused_change_does_not_hide_the_one_before,

@@ -127,11 +127,17 @@ pub fn register(shard: &ShardId, parent: Option<&ShardId>) -> Batch {
     Batch { step, ..advance(shard, Position::Start, Position::Start, &[]) }
 }
 
+/// The shard, which is drained, is forgotten.
+pub fn forget(shard: &ShardId) -> Batch {
+    Batch { step: Step::Forget, ..advance(shard, Position::End, Position::End, &[]) }
+}
+
 /// The shard moves on with these writes.
 pub fn advance(shard: &ShardId, from: Position, to: Position, writes: &[Write]) -> Batch {
     Batch {
         shard: shard.clone(),
         step: Step::Advance(Advance { from, to }),
+        read_until: None,
         events: writes.iter().map(|write| write.event(shard)).collect(),
         dead_letters: Vec::new(),
         gap: None,
@@ -140,9 +146,9 @@ pub fn advance(shard: &ShardId, from: Position, to: Position, writes: &[Write]) 
     }
 }
 
-/// A group without contact.
+/// A group that only carries batches.
 pub fn group(batches: impl IntoIterator<Item = Batch>) -> Group {
-    Group { batches: batches.into_iter().collect(), contact: None }
+    Group { batches: batches.into_iter().collect(), known_since: None }
 }
 
 /// What a sink holds after these writes, by naive replay.

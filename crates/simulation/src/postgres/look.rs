@@ -69,6 +69,8 @@ pub struct GapLook {
     pub cause: String,
     /// The last position known to be complete.
     pub after: String,
+    /// Everything that was created before was carried, in milliseconds since 1970.
+    pub since_ms: Option<i64>,
     /// The rest.
     pub row: GapRow,
 }
@@ -126,14 +128,17 @@ impl ModelServer {
     /// The gaps on record.
     pub fn gaps(&self) -> Vec<GapLook> {
         self.look(|key, value| match (key, value) {
-            (RowKey::Gap { pipeline, stream_arn, shard, cause, after }, RowValue::Gap(row)) => Some(GapLook {
-                pipeline: pipeline.clone(),
-                stream_arn: stream_arn.clone(),
-                shard: Some(shard.clone()).filter(|shard| !shard.is_empty()),
-                cause: cause.clone(),
-                after: after.clone(),
-                row: row.clone(),
-            }),
+            (RowKey::Gap { pipeline, stream_arn, shard, cause, after, since_ms }, RowValue::Gap(row)) => {
+                Some(GapLook {
+                    pipeline: pipeline.clone(),
+                    stream_arn: stream_arn.clone(),
+                    shard: Some(shard.clone()).filter(|shard| !shard.is_empty()),
+                    cause: cause.clone(),
+                    after: after.clone(),
+                    since_ms: *since_ms,
+                    row: row.clone(),
+                })
+            }
             _ => None,
         })
     }

@@ -21,6 +21,7 @@ mod server;
 mod session;
 mod sql_error;
 mod statements;
+mod stream_sql;
 #[cfg(test)]
 mod tests;
 

@@ -1,14 +1,11 @@
-//! The statements about lanes, streams, shards, gaps and dead letters, as the sink's SQL says them.
+//! The statements about lanes, shards, gaps and dead letters, as the sink's SQL says them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
-
-use tailwater_sink_postgres::StoredStream;
 
 use super::commits::Claimed;
 use super::executing::{Change, Executing};
-use super::rows::{DeadLetterRow, GapRow, LaneRow, RowKey, RowValue, ShardRow, StoredCounts, StreamRow};
+use super::rows::{DeadLetterRow, GapRow, LaneRow, RowKey, RowValue, ShardRow, StoredCounts};
 use super::sql_error::SqlError;
 
 /// The row of a lane.
@@ -16,11 +13,7 @@ pub(crate) fn lane_key(pipeline: &str, lane: i32) -> RowKey {
     RowKey::Lane { pipeline: pipeline.to_owned(), lane }
 }
 
-fn stream_key(pipeline: &str, stream_arn: &str) -> RowKey {
-    RowKey::Stream { pipeline: pipeline.to_owned(), stream_arn: stream_arn.to_owned() }
-}
-
-fn shard_key(pipeline: &str, stream_arn: &str, shard: &str) -> RowKey {
+pub(super) fn shard_key(pipeline: &str, stream_arn: &str, shard: &str) -> RowKey {
     RowKey::Shard { pipeline: pipeline.to_owned(), stream_arn: stream_arn.to_owned(), shard: shard.to_owned() }
 }
 
@@ -48,24 +41,6 @@ pub(crate) fn count_lanes(sql: &Executing, pipeline: &str) -> i64 {
     let mine = |key: &RowKey| matches!(key, RowKey::Lane { pipeline: of, .. } if of == pipeline);
     let found = sql.scan(lane_key(pipeline, i32::MIN), mine).len();
     i64::try_from(found).unwrap_or(i64::MAX)
-}
-
-/// Makes the stream known, if it is not.
-pub(crate) async fn store_stream(
-    sql: &Executing,
-    pipeline: &str,
-    stream_arn: &str,
-    table_name: &str,
-    table_id: &str,
-) -> Result<(), SqlError> {
-    let row = StreamRow {
-        table_name: table_name.to_owned(),
-        table_id: table_id.to_owned(),
-        first_seen_at_ms: sql.now_ms(),
-        last_contact_at_ms: None,
-        stream_known: false,
-    };
-    sql.insert_or_nothing(&stream_key(pipeline, stream_arn), RowValue::Stream(row)).await.map(drop)
 }
 
 /// Raises the lane's epoch for its owner and gives it; nothing when the lane is not this owner's.
@@ -131,6 +106,7 @@ pub(crate) struct ShardStep {
     /// The parent of a registration, the expected position of a move.
     pub(crate) begins: Option<String>,
     pub(crate) ends: String,
+    pub(crate) read_until_ms: Option<i64>,
     pub(crate) counts: StoredCounts,
 }
 
@@ -151,7 +127,14 @@ pub(crate) async fn register_shards(
     let mut new = 0;
     for step in steps {
         let key = shard_key(&of.pipeline, &of.stream_arn, &step.shard);
-        let row = ShardRow { parent: step.begins, lane: of.lane, position: step.ends, counts: step.counts };
+        let row = ShardRow {
+            parent: step.begins,
+            lane: of.lane,
+            position: step.ends,
+            read_until_ms: step.read_until_ms,
+            updated_at_ms: sql.now_ms(),
+            counts: step.counts,
+        };
         new += u64::from(sql.insert_or_nothing(&key, RowValue::Shard(row)).await?);
     }
     Ok(new)
@@ -166,6 +149,8 @@ pub(crate) async fn advance_shards(sql: &Executing, of: &LaneOfStream, steps: Ve
             RowValue::Shard(row) if row.lane == of.lane && step.begins.as_ref() == Some(&row.position) => {
                 Change::Put(RowValue::Shard(ShardRow {
                     position: step.ends.clone(),
+                    read_until_ms: step.read_until_ms.or(row.read_until_ms),
+                    updated_at_ms: sql.now_ms(),
                     counts: sum(row.counts, step.counts),
                     ..row.clone()
                 }))
@@ -175,6 +160,24 @@ pub(crate) async fn advance_shards(sql: &Executing, of: &LaneOfStream, steps: Ve
         moved += u64::from(sql.change(&key, advanced).await?);
     }
     Ok(moved)
+}
+
+/// Removes shards that stand at their end and gives how many did. I2
+pub(crate) async fn forget_shards(
+    sql: &Executing,
+    of: &LaneOfStream,
+    shards: Vec<String>,
+    end: &str,
+) -> Result<u64, SqlError> {
+    let mut removed = 0;
+    for shard in shards {
+        let drained = |value: &RowValue| match value {
+            RowValue::Shard(row) if row.lane == of.lane && row.position == end => Change::Remove,
+            _ => Change::Keep,
+        };
+        removed += u64::from(sql.change(&shard_key(&of.pipeline, &of.stream_arn, &shard), drained).await?);
+    }
+    Ok(removed)
 }
 
 fn sum(stored: StoredCounts, step: StoredCounts) -> StoredCounts {
@@ -217,7 +220,8 @@ pub(crate) fn shards_of_lane(sql: &Executing, of: &LaneOfStream) -> Vec<(String,
     found.into_iter().filter(|(_, row)| row.lane == of.lane).collect()
 }
 
-fn shards_of_stream(sql: &Executing, of_pipeline: &str, of_stream: &str) -> Vec<(String, ShardRow)> {
+/// The shards of a stream in all lanes, by id.
+pub(crate) fn shards_of_stream(sql: &Executing, of_pipeline: &str, of_stream: &str) -> Vec<(String, ShardRow)> {
     let mine = |key: &RowKey| matches!(key, RowKey::Shard { pipeline, stream_arn, .. } if pipeline == of_pipeline && stream_arn == of_stream);
     let found = sql.scan(shard_key(of_pipeline, of_stream, ""), mine).into_iter();
     let shard = |(key, value): (RowKey, Arc<RowValue>)| match (key, &*value) {
@@ -225,54 +229,6 @@ fn shards_of_stream(sql: &Executing, of_pipeline: &str, of_stream: &str) -> Vec<
         _ => None,
     };
     found.filter_map(shard).collect()
-}
-
-/// The stream, and the stream of the same table that was read last before it.
-pub(crate) fn read_stream(sql: &Executing, pipeline: &str, stream_arn: &str) -> Option<StoredStream> {
-    let mine = |key: &RowKey| matches!(key, RowKey::Stream { pipeline: of, .. } if of == pipeline);
-    let mut others = Vec::new();
-    let mut this = None;
-    for (key, value) in sql.scan(stream_key(pipeline, ""), mine) {
-        let (RowKey::Stream { stream_arn: of, .. }, RowValue::Stream(row)) = (key, &*value) else { continue };
-        if of == stream_arn {
-            this = Some(row.clone());
-        } else {
-            others.push((of, row.clone()));
-        }
-    }
-    let this = this?;
-    let previous = others
-        .into_iter()
-        .filter(|(of, row)| {
-            row.table_name == this.table_name
-                && (row.last_contact_at_ms.is_some() || !shards_of_stream(sql, pipeline, of).is_empty())
-        })
-        .max_by_key(|(_, row)| (row.last_contact_at_ms, row.first_seen_at_ms));
-    let now = sql.now_ms();
-    Some(StoredStream {
-        stream_known: this.stream_known,
-        since_contact: this.last_contact_at_ms.map(|at| Duration::from_millis(now.saturating_sub(at))),
-        previous_stream: previous.map(|(of, _)| of),
-    })
-}
-
-/// Notes that the stream was reached.
-pub(crate) async fn store_contact(
-    sql: &Executing,
-    pipeline: &str,
-    stream_arn: &str,
-    stream_known: bool,
-) -> Result<(), SqlError> {
-    let now = sql.now_ms();
-    let reached = |value: &RowValue| match value {
-        RowValue::Stream(row) => Change::Put(RowValue::Stream(StreamRow {
-            last_contact_at_ms: Some(now),
-            stream_known: row.stream_known || stream_known,
-            ..row.clone()
-        })),
-        _ => Change::Keep,
-    };
-    sql.change(&stream_key(pipeline, stream_arn), reached).await.map(drop)
 }
 
 /// Keeps records aside.
@@ -295,6 +251,7 @@ pub(crate) struct GapToStore {
     pub(crate) shard: Option<String>,
     pub(crate) cause: String,
     pub(crate) after: String,
+    pub(crate) since_ms: Option<i64>,
     pub(crate) row: GapRow,
 }
 
@@ -305,9 +262,9 @@ pub(crate) async fn store_gaps(
     stream_arn: &str,
     gaps: Vec<GapToStore>,
 ) -> Result<(), SqlError> {
-    for GapToStore { shard, cause, after, row } in gaps {
+    for GapToStore { shard, cause, after, since_ms, row } in gaps {
         let (pipeline, stream_arn) = (pipeline.to_owned(), stream_arn.to_owned());
-        let key = RowKey::Gap { pipeline, stream_arn, shard: shard.unwrap_or_default(), cause, after };
+        let key = RowKey::Gap { pipeline, stream_arn, shard: shard.unwrap_or_default(), cause, after, since_ms };
         sql.insert_or_nothing(&key, RowValue::Gap(row)).await?;
     }
     Ok(())

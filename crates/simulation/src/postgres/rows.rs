@@ -45,6 +45,8 @@ pub enum RowKey {
         cause: String,
         /// The last position that is known to be complete.
         after: String,
+        /// Everything that was created before was carried, in milliseconds since 1970; nothing when nobody knows.
+        since_ms: Option<i64>,
     },
     /// `tailwater.dead_letters`, by its identity column.
     DeadLetter(u64),
@@ -92,10 +94,8 @@ pub struct StreamRow {
     pub table_id: String,
     /// When the row was made.
     pub first_seen_at_ms: u64,
-    /// When the stream was last reached and listed completely.
-    pub last_contact_at_ms: Option<u64>,
-    /// Whether all shards of a first complete listing are stored.
-    pub stream_known: bool,
+    /// When the first complete listing began of which every shard is stored, in milliseconds since 1970.
+    pub known_since_ms: Option<i64>,
 }
 
 /// A row of `tailwater.shards`.
@@ -107,6 +107,10 @@ pub struct ShardRow {
     pub lane: i32,
     /// `start`, `after:<sequence number>` or `end`.
     pub position: String,
+    /// Until when the shard was read, in milliseconds since 1970.
+    pub read_until_ms: Option<i64>,
+    /// When the row was last changed, in milliseconds since the server was made.
+    pub updated_at_ms: u64,
     /// What was read and what became of it, as the columns say.
     pub counts: StoredCounts,
 }
@@ -129,6 +133,8 @@ pub struct StoredCounts {
 /// A row of `tailwater.gaps`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GapRow {
+    /// When it was found by the service's clock, in milliseconds since 1970.
+    pub until_ms: i64,
     /// One sentence for the operator.
     pub detail: String,
     /// Whether the pipeline stopped here.

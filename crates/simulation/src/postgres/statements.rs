@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tailwater_model::{
-    Contact, Counts, DeadLetter, Gap, Key, KeySchema, PipelineIdentity, Position, ShardId, ShardProgress, Trouble,
+    Counts, DeadLetter, Gap, Key, KeySchema, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress, Trouble,
     TroubleKind,
 };
 use tailwater_sink_postgres::{
@@ -20,6 +20,7 @@ use super::rows::{DeadLetterRow, GapRow, MirrorRow, StoredCounts};
 use super::server::ModelServer;
 use super::session::{ModelSession, SessionFault};
 use super::sql_error::SqlError;
+use super::stream_sql;
 
 /// The savepoint around a part of the rows.
 const PART: &str = "part";
@@ -148,7 +149,8 @@ fn stored_counts(counts: Counts) -> StoredCounts {
 fn progress((shard, row): (String, super::rows::ShardRow)) -> Result<ShardProgress, Trouble> {
     let position = Position::parse(&row.position)
         .map_err(|fault| Trouble::new(TroubleKind::Environment, "sink.progress_unreadable", fault.to_string()))?;
-    Ok(ShardProgress { shard: ShardId::new(&shard), parent: row.parent.as_deref().map(ShardId::new), position })
+    let (parent, read_until) = (row.parent.as_deref().map(ShardId::new), row.read_until_ms.map(ServiceTime::from_ms));
+    Ok(ShardProgress { shard: ShardId::new(&shard), parent, position, read_until })
 }
 
 impl Statements for ModelStatements {
@@ -209,9 +211,19 @@ impl Statements for ModelStatements {
         Ok(stored.into_iter().map(progress).collect())
     }
 
+    async fn stored_shards_of(
+        &mut self,
+        pipeline: &str,
+        stream_arn: &str,
+    ) -> Answer<Result<Vec<ShardProgress>, Trouble>> {
+        let (pipeline, stream_arn) = (pipeline.to_owned(), stream_arn.to_owned());
+        let look = move |sql| async move { Ok(progress_sql::shards_of_stream(&sql, &pipeline, &stream_arn)) };
+        Ok(self.read(look).await?.into_iter().map(progress).collect())
+    }
+
     async fn stored_stream(&mut self, lane: &LaneIdentity) -> Answer<Option<StoredStream>> {
         let of = lane_of(lane);
-        let look = move |sql| async move { Ok(progress_sql::read_stream(&sql, &of.pipeline, &of.stream_arn)) };
+        let look = move |sql| async move { Ok(stream_sql::read_stream(&sql, &of.pipeline, &of.stream_arn)) };
         self.read(look).await
     }
 
@@ -227,6 +239,7 @@ impl Statements for ModelStatements {
             shard: new.shard.to_string(),
             begins: new.parent.map(ShardId::to_string),
             ends: new.to.to_string(),
+            read_until_ms: new.read_until.map(ServiceTime::ms),
             counts: stored_counts(new.counts),
         };
         let (of, steps) = (lane_of(lane), shards.iter().map(step).collect());
@@ -238,10 +251,17 @@ impl Statements for ModelStatements {
             shard: one.shard.to_string(),
             begins: Some(one.from.to_string()),
             ends: one.to.to_string(),
+            read_until_ms: one.read_until.map(ServiceTime::ms),
             counts: stored_counts(one.counts),
         };
         let (of, steps) = (lane_of(lane), moves.iter().map(step).collect());
         self.write(move |sql| async move { progress_sql::advance_shards(&sql, &of, steps).await }).await
+    }
+
+    async fn forget(&mut self, lane: &LaneIdentity, shards: &[&ShardId]) -> Answer<u64> {
+        let (of, end) = (lane_of(lane), Position::End.to_string());
+        let shards = shards.iter().map(ToString::to_string).collect();
+        self.write(move |sql| async move { progress_sql::forget_shards(&sql, &of, shards, &end).await }).await
     }
 
     async fn recount(&mut self, lane: &LaneIdentity, refused: &[&ShardId]) -> Answer<()> {
@@ -286,18 +306,27 @@ impl Statements for ModelStatements {
             shard: gap.shard.as_ref().map(ToString::to_string),
             cause: gap.cause.as_str().to_owned(),
             after: gap.after.to_string(),
-            row: GapRow { detail: storable(&gap.detail), stopped: gap.stop },
+            since_ms: gap.since.map(ServiceTime::ms),
+            row: GapRow { until_ms: gap.until.ms(), detail: storable(&gap.detail), stopped: gap.stop },
         };
         let gaps = gaps.iter().map(row).collect();
         let store = move |sql| async move { progress_sql::store_gaps(&sql, &of.pipeline, &of.stream_arn, gaps).await };
         self.write(store).await
     }
 
-    async fn store_contact(&mut self, lane: &LaneIdentity, contact: Contact) -> Answer<()> {
-        let (of, known) = (lane_of(lane), contact.stream_known);
+    async fn store_known_since(&mut self, lane: &LaneIdentity, known_since: ServiceTime) -> Answer<()> {
+        let (of, ms) = (lane_of(lane), known_since.ms());
         let store =
-            move |sql| async move { progress_sql::store_contact(&sql, &of.pipeline, &of.stream_arn, known).await };
+            move |sql| async move { stream_sql::store_known_since(&sql, &of.pipeline, &of.stream_arn, ms).await };
         self.write(store).await
+    }
+
+    async fn forget_other_streams(&mut self, lane: &LaneIdentity) -> Answer<()> {
+        let (of, table) = (lane_of(lane), lane.pipeline().stream.table.clone());
+        let forget = move |sql| async move {
+            stream_sql::forget_other_streams(&sql, &of.pipeline, &of.stream_arn, &table).await
+        };
+        self.write(forget).await
     }
 
     async fn prepare(&mut self, _identity: &PipelineIdentity) -> Result<(), Unready> {
@@ -323,7 +352,7 @@ impl Statements for ModelStatements {
     async fn add_stream(&mut self, identity: &PipelineIdentity) -> Answer<()> {
         let (of, stream) = (stream_of(identity), identity.stream.clone());
         let add = move |sql| async move {
-            progress_sql::store_stream(&sql, &of.pipeline, &of.stream_arn, &stream.table, &stream.table_id).await
+            stream_sql::store_stream(&sql, &of.pipeline, &of.stream_arn, &stream.table, &stream.table_id).await
         };
         self.write(add).await
     }

@@ -327,8 +327,7 @@ impl State {
         for batch in group.batches {
             if let Step::Register { parent, position } = &batch.step {
                 let (parent, position) = (parent.clone(), position.clone());
-                let shard =
-                    StoredShard { arn: arn.to_owned(), parent, lane: landing.lane, position, read_until: None };
+                let shard = StoredShard { arn: arn.to_owned(), parent, lane: landing.lane, position, read_until: None };
                 self.shards.insert(batch.shard.clone(), shard);
             }
             if let Some(gap) = batch.gap {

@@ -41,8 +41,9 @@ where stored.pipeline = $1 and stored.stream_arn = $2 and stored.lane = $3
     and stored.shard = step.shard and stored.position = step.begins";
 
 const FORGET_SQL: &str = "
-delete from tailwater.shards
-where pipeline = $1 and stream_arn = $2 and lane = $3 and shard = any($4) and position = $5";
+delete from tailwater.shards as stored using unnest($4::text[]) as step (shard)
+where stored.pipeline = $1 and stored.stream_arn = $2 and stored.lane = $3
+    and stored.shard = step.shard and stored.position = $5";
 
 /// The shards of a stream that belong to this lane, or to any.
 pub(super) async fn stored_shards(

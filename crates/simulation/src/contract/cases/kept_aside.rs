@@ -1,6 +1,6 @@
 //! Dead letters, gaps and the accounting: what is stored beside the data, in the same transaction.
 
-use tailwater_model::{Batch, Committed, Counts, DeadLetter, Gap, GapCause, Position, Rejected, Sink};
+use tailwater_model::{Batch, Committed, Counts, DeadLetter, Gap, GapCause, Position, Rejected, ServiceTime, Sink};
 
 use super::{assert_held, assert_step_refused, one_lane, position, ready, shard};
 use crate::contract::{Ground, Write, advance, after, group, put};
@@ -30,12 +30,24 @@ async fn gaps(ground: &mut impl Ground) -> u64 {
     ground.stored(&one_lane().name).await.gaps
 }
 
+fn gap(cause: GapCause) -> Gap {
+    Gap {
+        shard: Some(shard()),
+        cause,
+        after: Position::Start,
+        since: None,
+        until: ServiceTime::from_ms(1_700_000_000_000),
+        detail: "lost".into(),
+        stop: false,
+    }
+}
+
 /// I8: a gap is kept with its step, also when the pipeline stops at it, and not without; found again it is the same one.
 pub async fn gaps_are_durable_with_their_step_and_once(ground: &mut impl Ground) {
     let mut lane = ready(ground).await;
     let with_gap = |from: Position, to: Position, cause: GapCause, stop: bool| {
-        let gap = Gap { shard: Some(shard()), cause, after: Position::Start, detail: "lost".into(), stop };
-        group([Batch { gap: Some(gap), ..advance(&shard(), from, to, &[]) }])
+        let gap = Some(Gap { stop, ..gap(cause) });
+        group([Batch { gap, ..advance(&shard(), from, to, &[]) }])
     };
     assert_step_refused(lane.commit(with_gap(after(9), after(10), GapCause::Trimmed, false)).await);
     lane.open().await.expect("opens");
@@ -49,6 +61,25 @@ pub async fn gaps_are_durable_with_their_step_and_once(ground: &mut impl Ground)
     assert_eq!(gaps(ground).await, 1);
     lane.commit(with_gap(after(1), after(2), GapCause::ShardGone, false)).await.expect("another one");
     assert_eq!(gaps(ground).await, 2);
+}
+
+/// I8: the same place can be lost again a month later. When a gap was found does not make it another one.
+pub async fn gaps_that_begin_at_another_moment_are_others(ground: &mut impl Ground) {
+    let mut lane = ready(ground).await;
+    let moment = |ms| Some(ServiceTime::from_ms(ms));
+    for (since, until_ms, stored) in
+        [(None, 10, 1), (moment(1), 10, 2), (moment(2), 10, 3), (moment(2), 20, 3), (None, 20, 3)]
+    {
+        let gap = Some(Gap { since, until: ServiceTime::from_ms(until_ms), ..gap(GapCause::Away) });
+        let batch = Batch { gap, ..advance(&shard(), Position::Start, Position::Start, &[]) };
+        lane.commit(group([batch])).await.expect("commits");
+        assert_eq!(gaps(ground).await, stored, "{since:?}");
+    }
+    lane.open().await.expect("opens");
+    let whole_stream = Some(Gap { shard: None, since: moment(1), ..gap(GapCause::Away) });
+    let batch = Batch { gap: whole_stream, ..advance(&shard(), Position::Start, Position::Start, &[]) };
+    lane.commit(group([batch])).await.expect("commits");
+    assert_eq!(gaps(ground).await, 4);
 }
 
 /// I9: what was read is written, filtered, kept aside or suppressed; the figures add up over groups and refusals.

@@ -6,6 +6,7 @@
 
 mod interrupted;
 mod kept_aside;
+mod moments;
 mod order;
 mod owners;
 mod progress;
@@ -18,6 +19,7 @@ use super::{Ground, Write, expected, group, pipeline, register, shard_of};
 
 pub use interrupted::*;
 pub use kept_aside::*;
+pub use moments::*;
 pub use order::*;
 pub use owners::*;
 pub use progress::*;

@@ -1,16 +1,11 @@
 //! What is stored of shards and the stream, and what a later start finds.
 
-use std::time::Duration;
-
-use tailwater_model::{Committed, Contact, Group, Position, Progress, ShardProgress, Sink};
+use tailwater_model::{Committed, Position, PreviousStream, Progress, ShardProgress, Sink};
 
 use super::{assert_held, assert_step_refused, claimed, one_lane, opened, position, ready, shard, stored_position};
 use crate::contract::{Ground, advance, after, group, pipeline, put, register, shard_of};
 
-/// How old a contact may be that was just stored.
-const CONTACT_AGE_MAX: Duration = Duration::from_secs(60);
-
-/// Opening on nothing gives nothing: no shard, no contact, no other stream.
+/// Opening on nothing gives nothing: no shard, no listing, no other stream.
 pub async fn nothing_is_stored_at_first(ground: &mut impl Ground) {
     let (mut lane, progress) = opened(ground).await;
     assert_eq!(progress, Progress::default());
@@ -31,8 +26,8 @@ pub async fn what_was_committed_is_there_after_opening(ground: &mut impl Ground)
     let committed = lane.commit(group(batches)).await.expect("commits");
     assert_eq!(committed, Committed { written: 2, dead_lettered: 0 });
     let expected = [
-        ShardProgress { shard: parent.clone(), parent: None, position: after(2) },
-        ShardProgress { shard: child, parent: Some(parent), position: Position::Start },
+        ShardProgress { shard: parent.clone(), parent: None, position: after(2), read_until: None },
+        ShardProgress { shard: child, parent: Some(parent), position: Position::Start, read_until: None },
     ];
     let same = lane.open().await.expect("opens again");
     let (_later, later) = opened(ground).await;
@@ -126,22 +121,6 @@ pub async fn the_end_is_ordinary_progress(ground: &mut impl Ground) {
     assert_held(ground, &[put(1, "a")]).await;
 }
 
-/// Contact and the first complete listing are stored, alone or with batches, and nothing takes the listing back.
-pub async fn contact_is_durable(ground: &mut impl Ground) {
-    let (mut lane, _) = opened(ground).await;
-    let contact = |stream_known| Some(Contact { stream_known });
-    lane.commit(Group { batches: vec![register(&shard(), None)], contact: contact(false) }).await.expect("commits");
-    let progress = lane.open().await.expect("opens");
-    assert!(!progress.stream_known && progress.since_contact.is_some(), "{progress:?}");
-    lane.commit(Group { batches: Vec::new(), contact: contact(true) }).await.expect("commits");
-    lane.commit(Group { batches: Vec::new(), contact: contact(false) }).await.expect("commits");
-    drop(lane);
-    let (_lane, progress) = opened(ground).await;
-    assert!(progress.stream_known);
-    assert!(progress.since_contact.is_some_and(|since| since < CONTACT_AGE_MAX), "{progress:?}");
-    assert_eq!(progress.shards.len(), 1);
-}
-
 /// Progress belongs to one stream: another one of the same table begins with nothing and is told of the first. The first
 /// one's is still there when it comes back.
 pub async fn another_stream_of_the_table_begins_anew_and_is_told(ground: &mut impl Ground) {
@@ -150,7 +129,8 @@ pub async fn another_stream_of_the_table_begins_anew_and_is_told(ground: &mut im
     let second = pipeline("contract", 1, "b");
     let mut lane = claimed(ground, &second).await.remove(0);
     let progress = lane.open().await.expect("opens");
-    assert_eq!((progress.shards.len(), progress.previous_stream), (0, Some(one_lane().stream.stream_arn)));
+    let first = PreviousStream { stream_arn: one_lane().stream.stream_arn, read_until: None };
+    assert_eq!((progress.shards.len(), progress.previous_stream), (0, Some(first)));
     lane.commit(group([register(&shard(), None), advance(&shard(), Position::Start, after(2), &[put(2, "b")])]))
         .await
         .expect("the same shard of another stream");

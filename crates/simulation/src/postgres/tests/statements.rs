@@ -3,17 +3,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailwater_model::{Item, Key, KeyAttribute, KeyKind, KeySchema};
-use tokio::time::sleep;
+use tailwater_model::{Item, Key, KeyAttribute, KeyKind, KeySchema, ServiceTime};
 
 use crate::postgres::backend::{Command, SessionTimes};
 use crate::postgres::executing::Executing;
 use crate::postgres::mirror_sql::{Document, RowToWrite, remove_rows, upsert_rows};
 use crate::postgres::progress_sql::{
-    GapToStore, LaneOfStream, ShardStep, advance_shards, advisory_lock, bump_epoch, count_lanes, fence_lane, is_owner,
-    read_stream, recount_refused, register_shards, shards_of_lane, store_contact, store_gaps, store_stream, take_lanes,
+    GapToStore, LaneOfStream, ShardStep, advance_shards, advisory_lock, bump_epoch, count_lanes, fence_lane,
+    forget_shards, is_owner, recount_refused, register_shards, shards_of_lane, store_gaps, take_lanes,
 };
 use crate::postgres::session::{ModelSession, SessionFault};
+use crate::postgres::stream_sql::{forget_other_streams, read_stream, store_known_since, store_stream};
 use crate::postgres::{Claimed, Faults, GapRow, Happening, MirrorRow, ModelServer, StoredCounts};
 
 const TIMES: SessionTimes =
@@ -62,7 +62,7 @@ fn of() -> LaneOfStream {
 
 fn step(shard: &str, begins: Option<&str>, ends: &str) -> ShardStep {
     let counts = StoredCounts { read: 2, written: 2, ..StoredCounts::default() };
-    ShardStep { shard: shard.into(), begins: begins.map(Into::into), ends: ends.into(), counts }
+    ShardStep { shard: shard.into(), begins: begins.map(Into::into), ends: ends.into(), read_until_ms: None, counts }
 }
 
 #[tokio::test(start_paused = true)]
@@ -119,9 +119,13 @@ async fn a_step_applies_only_where_it_fits() {
     let counts = StoredCounts { read: 6, written: 4, dead_lettered: 2, ..StoredCounts::default() };
     assert_eq!((mine[0].0.as_str(), mine[0].1.position.as_str(), mine[0].1.counts), ("a", "end", counts));
     assert_eq!((mine[1].1.parent.as_deref(), mine.len()), (Some("a"), 2));
-    let elsewhere = LaneOfStream { lane: 0, ..of() };
-    let others = session.run(false, |sql: Executing| async move { Ok(shards_of_lane(&sql, &elsewhere).len()) }).await;
+    let elsewhere = || LaneOfStream { lane: 0, ..of() };
+    let others = session.run(false, |sql: Executing| async move { Ok(shards_of_lane(&sql, &elsewhere()).len()) }).await;
     assert_eq!(others, Ok(0));
+    for (of, shard, gone) in [(elsewhere(), "a", 0), (of(), "b", 0), (of(), "a", 1), (of(), "a", 0)] {
+        let forget = move |sql: Executing| async move { forget_shards(&sql, &of, vec![shard.to_owned()], "end").await };
+        assert_eq!(session.run(true, forget).await, Ok(gone), "{shard}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -155,30 +159,40 @@ async fn rows_are_refused_one_by_one_and_a_savepoint_saves_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stream_remembers_contact_and_the_stream_before_it() {
+async fn a_stream_becomes_known_once_and_takes_the_place_of_the_one_before_it() {
     let server = ModelServer::new(1);
     let mut session = connect(&server).await;
     for stream in ["s", "next"] {
         let store = move |sql: Executing| async move { store_stream(&sql, "p", stream, "table", "id").await };
         session.run(true, store).await.expect("stored");
     }
-    session.run(true, |sql: Executing| async move { store_contact(&sql, "p", "s", true).await }).await.expect("stored");
-    sleep(Duration::from_secs(5)).await;
+    for ms in [5, 6] {
+        let store = move |sql: Executing| async move { store_known_since(&sql, "p", "s", ms).await };
+        session.run(true, store).await.expect("stored");
+    }
+    let register = |sql: Executing| async move { register_shards(&sql, &of(), vec![step("a", None, "start")]).await };
+    session.run(true, register).await.expect("registered");
     let read = |stream: &'static str| move |sql: Executing| async move { Ok(read_stream(&sql, "p", stream)) };
     let stored = session.run(false, read("s")).await.expect("a read").expect("a stream");
-    assert_eq!(stored.since_contact, Some(Duration::from_secs(5)));
-    assert_eq!((stored.stream_known, stored.previous_stream), (true, None), "the other was never reached");
+    assert_eq!(stored.known_since, Some(ServiceTime::from_ms(5)));
+    assert_eq!(stored.previous_stream, None, "the other was never read");
     let stored = session.run(false, read("next")).await.expect("a read").expect("a stream");
-    assert_eq!((stored.since_contact, stored.previous_stream.as_deref()), (None, Some("s")));
-    for _ in 0..2 {
-        let row = GapRow { detail: "d".into(), stopped: true };
-        let gap = GapToStore { shard: None, cause: "away".into(), after: "start".into(), row };
+    assert_eq!((stored.known_since, stored.previous_stream.as_deref()), (None, Some("s")));
+    for (since_ms, gaps) in [(None, 1), (None, 1), (Some(5), 2)] {
+        let row = GapRow { until_ms: 7, detail: "d".into(), stopped: true };
+        let gap = GapToStore { shard: None, cause: "away".into(), after: "start".into(), since_ms, row };
         session
             .run(true, |sql: Executing| async move { store_gaps(&sql, "p", "s", vec![gap]).await })
             .await
             .expect("stored");
+        assert_eq!((server.gaps().len(), server.gaps()[0].shard.as_deref()), (gaps, None), "{since_ms:?}");
     }
-    assert_eq!((server.gaps().len(), server.gaps()[0].shard.as_deref()), (1, None), "the same gap");
+    for (table, streams) in [("another", 2), ("table", 1)] {
+        let forget = move |sql: Executing| async move { forget_other_streams(&sql, "p", "next", table).await };
+        session.run(true, forget).await.expect("done");
+        assert_eq!((server.streams().len(), server.shards().len()), (streams, streams - 1));
+    }
+    assert_eq!(server.gaps().len(), 2, "the ledger stays");
 }
 
 #[tokio::test(start_paused = true)]

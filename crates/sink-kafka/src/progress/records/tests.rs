@@ -1,3 +1,5 @@
+//! The records one by one, and those of earlier versions.
+
 use super::*;
 use tailwater_model::GapCause;
 

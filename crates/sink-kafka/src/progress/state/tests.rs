@@ -1,3 +1,5 @@
+//! What groups do to the progress of a lane, without any Kafka.
+
 use tailwater_model::Advance;
 
 use super::*;
