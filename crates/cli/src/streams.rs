@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-use tailwater_model::{PreviousStream, StreamIdentity, Trouble, TroubleKind, ViewType, least_read_until};
 use tailwater_model::{Checkpoints, ShardProgress};
+use tailwater_model::{PreviousStream, StreamIdentity, Trouble, TroubleKind, ViewType, least_read_until};
 use tailwater_pipeline::StopSignal;
 use tailwater_source_dynamodb::{AwsSettings, DynamoDb, Table};
 use tokio::time::sleep;
@@ -102,10 +102,9 @@ async fn look_for_next(
     let newest = table.stream.as_ref().filter(|newest| newest.arn != ended.stream_arn);
     let Some(newest) = newest else { return Ok(None) };
     let next = after(dynamodb, &table, &ended.stream_arn).await?.unwrap_or_else(|| newest.arn.clone());
-    let follows = stored(spec, &next).await?.unwrap_or_else(|| PreviousStream {
-        stream_arn: ended.stream_arn.clone(),
-        read_until: None,
-    });
+    let follows = stored(spec, &next)
+        .await?
+        .unwrap_or_else(|| PreviousStream { stream_arn: ended.stream_arn.clone(), read_until: None });
     described(dynamodb, &table, spec, &next, Some(follows)).await.map(Some)
 }
 
@@ -123,11 +122,8 @@ async fn described(
     arn: &str,
     follows: Option<PreviousStream>,
 ) -> Result<ChosenStream, Trouble> {
-    let identity = StreamIdentity {
-        table: table.name.clone(),
-        table_id: table.table_id.clone(),
-        stream_arn: arn.to_owned(),
-    };
+    let identity =
+        StreamIdentity { table: table.name.clone(), table_id: table.table_id.clone(), stream_arn: arn.to_owned() };
     let view_type = match &table.stream {
         Some(newest) if newest.arn == arn => Some(newest.view_type),
         _ => Box::pin(dynamodb.stream_description(&table.name, arn)).await?.view_type,
@@ -153,7 +149,8 @@ fn last_read(checkpoints: &Checkpoints, arn: &str) -> Option<PreviousStream> {
     if checkpoints.shards.iter().any(|row| row.stream_arn == arn) {
         return None;
     }
-    let last = checkpoints.shards.iter().filter(of_another).max_by(|one, other| one.updated_at.cmp(&other.updated_at))?;
+    let last =
+        checkpoints.shards.iter().filter(of_another).max_by(|one, other| one.updated_at.cmp(&other.updated_at))?;
     let rows = checkpoints.shards.iter().filter(|row| row.stream_arn == last.stream_arn).map(|row| ShardProgress {
         shard: row.shard.clone(),
         parent: row.parent.clone(),
@@ -232,7 +229,8 @@ mod tests {
             counts: Counts::default(),
             updated_at: updated_at.into(),
         };
-        let shards = vec![row("a", "1", "2026-01-01", 1), row("b", "2", "2026-01-02", 7), row("b", "3", "2026-01-01", 5)];
+        let shards =
+            vec![row("a", "1", "2026-01-01", 1), row("b", "2", "2026-01-02", 7), row("b", "3", "2026-01-01", 5)];
         let stored = Checkpoints { shards, gaps: 0, dead_letters: 0 };
         let read_until = Some(ServiceTime::from_ms(5));
         assert_eq!(last_read(&stored, "c"), Some(PreviousStream { stream_arn: "b".into(), read_until }));

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tailwater_model::{SequenceNumber, ServiceTime, ShardId};
-use tailwater_source_dynamodb::{ApiError, ApiErrorKind, Dated, IteratorStart, ListedShard, RecordPage};
+use tailwater_source_dynamodb::{ApiError, ApiErrorKind, Dated, Decoded, IteratorStart, ListedShard, RecordPage};
 use tailwater_source_dynamodb::{ShardIterator, ShardListing, StreamApi, api_error, decode_page, page_text};
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
@@ -156,9 +156,28 @@ struct Network {
     calls: u64,
     /// A shard whose calls were repeated at once although they failed, again and again.
     hasty: Option<ShardId>,
+    /// Per shard: when pages were given, and how far in time they can have told their reader that it has read.
+    given: BTreeMap<String, Vec<(i64, i64)>>,
 }
 
+/// Pages of the last moment do not tell how things stood before them.
+const JUST_NOW_MS: i64 = 120_000;
+
 impl Network {
+    /// A page of this shard was given: up to its last record, or to now when it was empty.
+    fn give(&mut self, shard: &ShardId, now_ms: i64, page: &RecordPage) {
+        let created = page.records.iter().rev().find_map(|record| match record {
+            Decoded::Event(event) => Some(event.source.created_at_ms),
+            Decoded::DeadLetter(_) => None,
+        });
+        let until_ms = if page.records.is_empty() { now_ms } else { created.unwrap_or_default() };
+        let given = self.given.entry(shard.to_string()).or_default();
+        match given.last_mut().filter(|(at_ms, _)| now_ms - *at_ms < JUST_NOW_MS / 4) {
+            Some((_, known_ms)) => *known_ms = until_ms.max(*known_ms),
+            None => given.push((now_ms, until_ms)),
+        }
+    }
+
     fn bites(&mut self, name: &'static str, probability: f64) -> bool {
         if probability <= 0.0 || self.rng.f64() >= probability {
             return false;
@@ -227,8 +246,16 @@ impl StreamNetwork {
             hits: NetworkHits::new(),
             calls: 0,
             hasty: None,
+            given: BTreeMap::new(),
         };
         Self(Arc::new(Mutex::new(network)))
+    }
+
+    /// How far in time anybody can have read this shard by the pages that it was given, a moment ago.
+    pub fn known_until(&self, shard: &str, now_ms: i64) -> Option<i64> {
+        let network = lock(&self.0);
+        let given = network.given.get(shard)?.iter().filter(|(at_ms, _)| at_ms + JUST_NOW_MS <= now_ms);
+        given.map(|(_, until_ms)| *until_ms).max()
     }
 
     /// A shard that some worker asked for without any wait after failures, again and again.
@@ -367,6 +394,9 @@ impl StreamApi for SimulatedStream {
             let Dated { answer: body, date } = call.await?;
             let body = lock(&self.network).broken_body(body);
             let page = page_text(body.as_bytes()).and_then(|text| decode_page(text, shard));
+            if let Ok(page) = &page {
+                lock(&self.network).give(shard, self.clock.now_ms(), page);
+            }
             page.map(|answer| Dated { answer, date }).map_err(|fault| transient("GetRecords", &fault.to_string()))
         };
         self.of_shard(shard, page).await

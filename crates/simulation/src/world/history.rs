@@ -108,6 +108,11 @@ impl History {
         self.shards.get(shard)?.parent.as_ref()
     }
 
+    /// Whether a shard is another one or descends from it.
+    pub fn comes_from(&self, shard: &str, ancestor: &str) -> bool {
+        std::iter::successors(Some(shard), |shard| self.parent(shard).map(String::as_str)).any(|one| one == ancestor)
+    }
+
     /// The service no longer has anything of this shard.
     pub fn shard_is_trimmed(&self, shard: &str) -> bool {
         self.shards.get(shard).is_none_or(|shard| shard.trimmed)

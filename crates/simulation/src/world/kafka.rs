@@ -270,6 +270,10 @@ impl Book {
             ["session"] => {
                 self.sessions.insert(producer, value["epoch"].as_u64().unwrap_or_default());
             }
+            ["shard", _, shard] if record.record.value.is_none() => {
+                self.durable.positions.remove(*shard);
+                landing.forgotten.push((*shard).to_owned());
+            }
             ["shard", _, shard] => {
                 let position = value["position"].as_str().and_then(|text| Position::parse(text).ok());
                 let Some(position) = position else {
@@ -278,8 +282,8 @@ impl Book {
                 let before = self.durable.positions.insert((*shard).to_owned(), position.clone());
                 landing.steps.push(((*shard).to_owned(), before, position));
             }
-            ["stream", _] => landing.contact = true,
-            ["gap", _, shard, cause, _] => {
+            ["stream", _] => landing.known |= value["known"] == true,
+            ["gap", _, shard, cause, ..] => {
                 let row = ((!shard.is_empty()).then(|| (*shard).to_owned()), (*cause).to_owned());
                 self.durable.gaps.push(row.clone());
                 landing.gaps.push(row);

@@ -184,6 +184,10 @@ impl Book {
                 let before = self.durable.positions.insert(shard.clone(), position.clone());
                 landing.steps.push((shard.clone(), before, position));
             }
+            (RowKey::Shard { shard, .. }, None) => {
+                self.durable.positions.remove(shard);
+                landing.forgotten.push(shard.clone());
+            }
             (RowKey::Gap { shard, cause, .. }, Some(RowValue::Gap(_))) => {
                 let gap = (Some(shard.clone()).filter(|shard| !shard.is_empty()), cause.clone());
                 self.durable.gaps.push(gap.clone());
@@ -194,7 +198,7 @@ impl Book {
                 landing.dead_letters.push(row.event_id.clone());
             }
             (RowKey::Stream { .. }, Some(RowValue::Stream(row))) => {
-                landing.contact |= row.last_contact_at_ms.is_some();
+                landing.known |= row.known_since_ms.is_some();
             }
             _ => {}
         }

@@ -72,12 +72,13 @@ impl<G: Ground> Scene<G> {
         let enabled = service.enable_stream(BEGINNING_MS, TABLE, ViewType::NewAndOldImages);
         let stream_arn = enabled.unwrap_or_default();
         let service = Arc::new(Mutex::new(service));
-        let witness = Witness::new(Arc::clone(&service), &stream_arn, clock, manner, traced);
+        let network = StreamNetwork::new(plan.seed.wrapping_add(1));
+        let witness = Witness::new(Arc::clone(&service), &stream_arn, clock, network.clone(), manner, traced);
         let witness = Arc::new(Mutex::new(witness));
         let stream = StreamIdentity { table: TABLE.to_owned(), table_id, stream_arn };
         Self {
             clock,
-            network: StreamNetwork::new(plan.seed.wrapping_add(1)),
+            network,
             ground: make(plan.seed.wrapping_add(2), Arc::clone(&witness)),
             workload: Workload::new(plan.seed.wrapping_add(3), plan.keys, plan.has("process.refused_text")),
             identity: PipelineIdentity { name: "world".to_owned(), lanes: plan.lanes, stream },
@@ -192,7 +193,6 @@ impl<G: Ground> Scene<G> {
             Action::Suspend(time_ms) => {
                 self.workers.iter().flatten().for_each(|worker| worker.seam.freeze(true));
                 self.away_until = Some(Instant::now() + Duration::from_millis(time_ms.unsigned_abs()));
-                lock(&self.witness).stand_still();
                 self.hit("process.days_frozen");
             }
             Action::Resume => self.workers.iter().flatten().for_each(|worker| worker.seam.freeze(false)),

@@ -12,7 +12,7 @@ use tailwater_model::Position;
 
 use super::ground::{LandedChange, Landing, lock};
 use super::history::History;
-use crate::face::VirtualClock;
+use crate::face::{StreamNetwork, VirtualClock};
 use crate::service::Service;
 
 /// Lines of a trace that are kept.
@@ -48,12 +48,10 @@ pub struct Witness {
     positions: BTreeMap<String, Position>,
     epochs: BTreeMap<u32, u64>,
     gapped: BTreeSet<(Option<String>, String)>,
-    /// All workers stood still for days: a shard of which nothing was read meanwhile may have lost something.
-    stood_still: bool,
+    network: StreamNetwork,
     /// Records that were trimmed before the pipeline knew the stream: nobody promised them.
-    before_contact: BTreeSet<usize>,
-    had_contact: bool,
-    contact_ms: i64,
+    before_known: BTreeSet<usize>,
+    is_known: bool,
     stale: bool,
     violation: Option<Violation>,
     /// Landings that changed data, progress, gaps or dead letters.
@@ -67,13 +65,13 @@ impl Witness {
         service: Arc<Mutex<Service>>,
         stream_arn: &str,
         clock: VirtualClock,
+        network: StreamNetwork,
         manner: Manner,
         traced: bool,
     ) -> Self {
         Self {
             service,
             stream_arn: stream_arn.to_owned(),
-            contact_ms: clock.now_ms(),
             clock,
             manner,
             history: History::default(),
@@ -82,9 +80,9 @@ impl Witness {
             positions: BTreeMap::new(),
             epochs: BTreeMap::new(),
             gapped: BTreeSet::new(),
-            stood_still: false,
-            before_contact: BTreeSet::new(),
-            had_contact: false,
+            network,
+            before_known: BTreeSet::new(),
+            is_known: false,
             stale: true,
             violation: None,
             landings: 0,
@@ -149,19 +147,17 @@ impl Witness {
         } else {
             self.learn();
         }
-        if !self.had_contact {
+        if !self.is_known {
             self.learn();
             let trimmed = self.history.records.iter().enumerate().filter(|(_, record)| record.trimmed);
-            self.before_contact.extend(trimmed.map(|(index, _)| index));
+            self.before_known.extend(trimmed.map(|(index, _)| index));
         }
-        if landing.contact {
-            self.had_contact = true;
-            self.contact_ms = self.clock.now_ms();
-        }
+        self.is_known |= landing.known;
         if landing.changes.is_empty()
             && landing.steps.is_empty()
             && landing.gaps.is_empty()
             && landing.dead_letters.is_empty()
+            && landing.forgotten.is_empty()
         {
             return;
         }
@@ -179,6 +175,20 @@ impl Witness {
             self.check_change(change, &positions_before);
         }
         self.check_steps(landing);
+        self.check_forgotten(landing);
+    }
+
+    /// What is forgotten was drained, and the service has forgotten it, too.
+    fn check_forgotten(&mut self, landing: &Landing) {
+        for shard in &landing.forgotten {
+            if self.positions.get(shard) != Some(&Position::End) || !self.history.shard_is_trimmed(shard) {
+                self.learn();
+                let stands = self.positions.get(shard);
+                if stands != Some(&Position::End) || !self.history.shard_is_trimmed(shard) {
+                    self.violated("I5 forgotten", format!("shard {shard}, which stands at {stands:?}"));
+                }
+            }
+        }
     }
 
     /// A gap that is on record, carried by a step that goes nowhere, tells nothing new.
@@ -318,11 +328,6 @@ impl Witness {
     /// How its ground shows commits.
     pub fn manner(&self) -> Manner {
         self.manner
-    }
-
-    /// All workers stand still, for longer than the stream keeps its records.
-    pub fn stand_still(&mut self) {
-        self.stood_still = true;
     }
 
     /// A gap is on record.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tailwater_model::Position;
 use tokio::time::{Instant, sleep};
 
 use super::{SUPERVISION_INTERVAL, Scene, healthy};
@@ -100,6 +101,8 @@ impl<G: Ground> Scene<G> {
 
 /// Behind a gap without a record yet, a restart finds the same gap again and puts it on record once more.
 fn without_repeated_gaps(mut durable: Durable) -> Durable {
+    // A drained shard may be forgotten whenever the service has forgotten it.
+    durable.positions.retain(|_, position| *position != Position::End);
     durable.gaps.sort();
     durable.gaps.dedup();
     durable

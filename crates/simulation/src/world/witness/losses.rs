@@ -3,17 +3,16 @@
 use super::{Manner, Witness};
 use crate::world::ground::Landing;
 
-/// Longest absence after which a whole-stream gap "away" is not legal yet: the service keeps records for 24 hours, and the
-/// hour between is the reader's margin.
-const AWAY_MIN_MS: i64 = 23 * 60 * 60 * 1000;
+/// A gap "away" is not legal before a shard was unread for so long: the service keeps records for 24 hours, an hour of them is
+/// the reader's margin, and how far an idle shard was read is known with some delay and stored with some more.
+const AWAY_MIN_MS: i64 = 21 * 60 * 60 * 1000;
+
 impl Witness {
     /// I8: a gap says the truth.
     pub(super) fn check_gaps(&mut self, landing: &Landing) {
         for (shard, cause) in &landing.gaps {
             let lost = self.history.lost_unread(&self.settled, &self.positions);
-            let away_long =
-                self.clock.now_ms() - self.contact_ms >= AWAY_MIN_MS || (self.stood_still && shard.is_some());
-            let away = cause == "away" && away_long;
+            let away = cause == "away" && shard.as_ref().is_some_and(|shard| self.is_unread_for_long(shard));
             let unknown =
                 shard.as_ref().is_some_and(|shard| self.history.position_is_trimmed(shard, self.positions.get(shard)));
             if !lost && !away && !unknown {
@@ -35,7 +34,15 @@ impl Witness {
         let records = self.history.records.iter().enumerate();
         records
             .into_iter()
-            .any(|(index, record)| record.trimmed && !self.settled[index] && !self.before_contact.contains(&index))
+            .any(|(index, record)| record.trimmed && !self.settled[index] && !self.before_known.contains(&index))
+    }
+
+    /// Nobody was given anything newer of this lineage for nearly a day.
+    fn is_unread_for_long(&self, shard: &str) -> bool {
+        let now_ms = self.clock.now_ms();
+        let lineage = std::iter::successors(Some(shard.to_owned()), |shard| self.history.parent(shard).cloned());
+        let known = lineage.filter_map(|shard| self.network.known_until(&shard, now_ms)).max();
+        now_ms - known.unwrap_or(now_ms - self.clock.elapsed_ms()) >= AWAY_MIN_MS
     }
 
     /// I8: where records were trimmed unread there is a gap on record.
@@ -46,17 +53,24 @@ impl Witness {
         }
     }
 
-    /// Behind records that were carried, those that were trimmed unread are a gap of that very shard.
+    /// Records that were trimmed unread are a gap of that very shard; of a shard that nobody ever saw, one of a shard that
+    /// comes from it.
     fn check_losses_of_shards(&mut self) {
-        let lost = |index: &usize| self.history.records[*index].trimmed && !self.settled[*index];
-        let seen = |index: &usize| {
+        let is_lost = |index: &usize| {
             let record = &self.history.records[*index];
             let next = self.next_of_key.get(&record.key);
-            self.manner == Manner::Folded && next.is_some_and(|next| record.ordinal < *next)
+            let is_folded = self.manner == Manner::Folded && next.is_some_and(|next| record.ordinal < *next);
+            record.trimmed && !self.settled[*index] && !self.before_known.contains(index) && !is_folded
         };
         let silent = self.history.shards_with_records().find_map(|(shard, records)| {
-            let mut behind = records.iter().skip_while(|index| !self.settled[**index]);
-            behind.find(|index| lost(index) && !seen(index) && !self.is_told(shard)).map(|index| (shard, index))
+            let at = records.iter().find(|index| is_lost(index))?;
+            let is_told = match self.positions.contains_key(shard) {
+                true => self.is_told(shard),
+                false => {
+                    self.gapped.iter().any(|(of, _)| of.as_ref().is_none_or(|of| self.history.comes_from(of, shard)))
+                }
+            };
+            (!is_told).then_some((shard, at))
         });
         if let Some(detail) = silent.map(|(shard, at)| format!("{} of {shard}", self.history.records[*at].event_id)) {
             self.violated("I8 silent loss in a shard", detail);
