@@ -60,6 +60,10 @@ fn of() -> LaneOfStream {
     LaneOfStream { pipeline: "p".into(), stream_arn: "s".into(), lane: 1 }
 }
 
+fn elsewhere() -> LaneOfStream {
+    LaneOfStream { lane: 0, ..of() }
+}
+
 fn step(shard: &str, begins: Option<&str>, ends: &str) -> ShardStep {
     let counts = StoredCounts { read: 2, written: 2, ..StoredCounts::default() };
     ShardStep { shard: shard.into(), begins: begins.map(Into::into), ends: ends.into(), read_until_ms: None, counts }
@@ -119,7 +123,6 @@ async fn a_step_applies_only_where_it_fits() {
     let counts = StoredCounts { read: 6, written: 4, dead_lettered: 2, ..StoredCounts::default() };
     assert_eq!((mine[0].0.as_str(), mine[0].1.position.as_str(), mine[0].1.counts), ("a", "end", counts));
     assert_eq!((mine[1].1.parent.as_deref(), mine.len()), (Some("a"), 2));
-    let elsewhere = || LaneOfStream { lane: 0, ..of() };
     let others = session.run(false, |sql: Executing| async move { Ok(shards_of_lane(&sql, &elsewhere()).len()) }).await;
     assert_eq!(others, Ok(0));
     for (of, shard, gone) in [(elsewhere(), "a", 0), (of(), "b", 0), (of(), "a", 1), (of(), "a", 0)] {
