@@ -21,7 +21,9 @@ use tokio::time::{Instant, sleep};
 
 use haste::Haste;
 
-use crate::service::{DescribeStream, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus};
+use crate::service::{
+    DescribeStream, EMPTY_PAGES_MAX, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus,
+};
 
 /// The virtual time of a world, in milliseconds since 1970: it runs with tokio's clock.
 #[derive(Clone, Copy, Debug)]
@@ -157,7 +159,15 @@ struct Network {
     /// A shard whose calls were repeated at once although they failed, again and again.
     hasty: Option<ShardId>,
     /// Per shard: when pages were given, and how far in time they can have told their reader that it has read.
-    given: BTreeMap<String, Vec<(i64, i64)>>,
+    given: BTreeMap<String, Given>,
+}
+
+/// What one shard's readers were given.
+#[derive(Default)]
+struct Given {
+    empty_pages: u32,
+    /// When, and how far in time they can have known then that they had read.
+    moments: Vec<(i64, i64)>,
 }
 
 /// Pages of the last moment do not tell how things stood before them.
@@ -170,11 +180,16 @@ impl Network {
             Decoded::Event(event) => Some(event.source.created_at_ms),
             Decoded::DeadLetter(_) => None,
         });
-        let until_ms = if page.records.is_empty() { now_ms } else { created.unwrap_or_default() };
         let given = self.given.entry(shard.to_string()).or_default();
-        match given.last_mut().filter(|(at_ms, _)| now_ms - *at_ms < JUST_NOW_MS / 4) {
+        given.empty_pages = if page.records.is_empty() { given.empty_pages + 1 } else { 0 };
+        let until_ms = match created {
+            Some(created_ms) => created_ms,
+            None if given.empty_pages > EMPTY_PAGES_MAX => now_ms,
+            None => return,
+        };
+        match given.moments.last_mut().filter(|(at_ms, _)| now_ms - *at_ms < JUST_NOW_MS / 4) {
             Some((_, known_ms)) => *known_ms = until_ms.max(*known_ms),
-            None => given.push((now_ms, until_ms)),
+            None => given.moments.push((now_ms, until_ms)),
         }
     }
 
@@ -254,7 +269,7 @@ impl StreamNetwork {
     /// How far in time anybody can have read this shard by the pages that it was given, a moment ago.
     pub fn known_until(&self, shard: &str, now_ms: i64) -> Option<i64> {
         let network = lock(&self.0);
-        let given = network.given.get(shard)?.iter().filter(|(at_ms, _)| at_ms + JUST_NOW_MS <= now_ms);
+        let given = network.given.get(shard)?.moments.iter().filter(|(at_ms, _)| at_ms + JUST_NOW_MS <= now_ms);
         given.map(|(_, until_ms)| *until_ms).max()
     }
 
@@ -348,6 +363,7 @@ impl SimulatedStream {
             shards: shards.collect(),
             last_evaluated: answer.last_evaluated.as_deref().map(ShardId::new),
             disabled: answer.status == StreamStatus::Disabled,
+            created_at: Some(ServiceTime::from_ms(answer.created_at_ms)),
         };
         Ok(Dated { answer: listing, date })
     }

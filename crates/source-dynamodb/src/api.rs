@@ -48,6 +48,8 @@ pub struct ShardListing {
     pub last_evaluated: Option<ShardId>,
     /// The stream is turned off: no shard will be added, those listed stay readable for 24 hours.
     pub disabled: bool,
+    /// When the stream was turned on. Nothing when the service does not say.
+    pub created_at: Option<ServiceTime>,
 }
 
 /// An answer with the service's time.

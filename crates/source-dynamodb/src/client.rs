@@ -3,7 +3,7 @@
 use std::sync::PoisonError;
 
 use aws_sdk_dynamodbstreams::types::{Shard, ShardFilter, ShardFilterType, ShardIteratorType, StreamStatus};
-use tailwater_model::ShardId;
+use tailwater_model::{ServiceTime, ShardId};
 
 use crate::api::{
     ApiError, ApiErrorKind, Dated, IteratorStart, ListedShard, RecordPage, ShardIterator, ShardListing, StreamApi,
@@ -89,6 +89,7 @@ impl DynamoDb {
         let answer = date.filled_by(call.send()).await.map_err(|error| errors::sort("DescribeStream", &error))?;
         let date = date.take().ok_or_else(|| incomplete("DescribeStream", NO_DATE))?;
         let stream = answer.stream_description.ok_or_else(|| incomplete("DescribeStream", "no description"))?;
+        let created_at = stream.creation_request_date_time().and_then(|time| time.to_millis().ok());
         let listed = |shard: &Shard| {
             let id = shard.shard_id().ok_or_else(|| incomplete("DescribeStream", "a shard without an id"))?;
             let range = shard.sequence_number_range();
@@ -102,6 +103,7 @@ impl DynamoDb {
             shards: stream.shards().iter().map(listed).collect::<Result<_, ApiError>>()?,
             last_evaluated: stream.last_evaluated_shard_id().map(ShardId::new),
             disabled: stream.stream_status() == Some(&StreamStatus::Disabled),
+            created_at: created_at.map(ServiceTime::from_ms),
         };
         Ok(Dated { answer, date })
     }

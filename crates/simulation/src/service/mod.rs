@@ -27,7 +27,7 @@ use tailwater_model::{SequenceNumber, ViewType};
 pub use error::ServiceError;
 pub use listing::{DescribeStream, ListStreams, ListedStream, ShardAnswer, StreamAnswer, StreamList};
 pub use manners::{Manners, Probability};
-pub use reading::{GetShardIterator, IteratorType};
+pub use reading::{EMPTY_PAGES_MAX, GetShardIterator, IteratorType};
 pub use record::ItemChange;
 pub use stream::{StreamState, StreamStatus};
 pub use truth::{TrueRecord, TrueShard, Truth};

@@ -11,7 +11,7 @@ use super::{RATE_WINDOW_MS, Service};
 /// Most records of a page that may be asked for (DynamoDB API reference, `GetRecords`).
 const LIMIT_MAX: u32 = 1000;
 /// Most empty pages in a row: fifty were observed.
-const EMPTY_PAGES_MAX: u32 = 50;
+pub const EMPTY_PAGES_MAX: u32 = 50;
 
 /// `ShardIteratorType` of the DynamoDB API reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

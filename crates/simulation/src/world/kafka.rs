@@ -208,7 +208,9 @@ impl Book {
         let mut landing = Landing::default();
         let mut removed: Option<(i32, String)> = None;
         for record in &landed.records {
-            if removed.is_some() || record.record.value.is_none() {
+            // In the progress topic a record without a value removes what is forgotten.
+            let is_tombstone = record.record.value.is_none() && &*record.place.topic != PROGRESS_TOPIC;
+            if removed.is_some() || is_tombstone {
                 self.check_tombstone(record, removed.take());
             }
             match &*record.place.topic {

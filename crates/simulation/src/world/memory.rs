@@ -1,7 +1,7 @@
 //! The third ground: a log in memory, exactly once, written as plainly as the contract allows. It checks each step against
 //! the stored position (I2), fences by epoch and owner (P4), and knows the three fates of a commit whose answer is missing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -35,6 +35,7 @@ struct State {
     lanes: Vec<LaneState>,
     shards: BTreeMap<ShardId, StoredShard>,
     streams: Vec<StoredStream>,
+    gaps: BTreeSet<(Option<ShardId>, &'static str, String, Option<ServiceTime>)>,
     durable: Durable,
     witness: SharedWitness,
 }
@@ -89,6 +90,7 @@ impl MemoryGround {
             lanes: Vec::new(),
             shards: BTreeMap::new(),
             streams: Vec::new(),
+            gaps: BTreeSet::new(),
             durable: Durable::default(),
             witness,
         };
@@ -330,7 +332,10 @@ impl State {
                 let shard = StoredShard { arn: arn.to_owned(), parent, lane: landing.lane, position, read_until: None };
                 self.shards.insert(batch.shard.clone(), shard);
             }
-            if let Some(gap) = batch.gap {
+            // A gap that is on record is the same one when it is found again.
+            if let Some(gap) = batch.gap
+                && self.gaps.insert((gap.shard.clone(), gap.cause.as_str(), gap.after.to_string(), gap.since))
+            {
                 let row = (gap.shard.map(|shard| shard.to_string()), gap.cause.as_str().to_owned());
                 landing.gaps.push(row.clone());
                 self.durable.gaps.push(row);

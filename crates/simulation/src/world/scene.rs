@@ -114,6 +114,7 @@ impl<G: Ground> Scene<G> {
             self.carry_everything().await;
         }
         if !self.is_over() {
+            self.let_the_tip_be_known().await;
             self.restart_in_quiet().await;
         }
         self.judge();

@@ -3,7 +3,6 @@
 use tailwater_model::{Gap, GapCause, Position, PreviousStream, ServiceTime, ShardId, Step};
 
 use super::ShardGraph;
-use super::read_until::PROMISED;
 use super::shard::{Origin, ReadFrom, Shard, Stage};
 use crate::settings::OnGap;
 
@@ -60,7 +59,7 @@ impl ShardGraph {
     /// Whether a step of this shard is due.
     pub(super) fn is_step_due(&self, id: &ShardId, shard: &Shard) -> bool {
         !self.is_frozen()
-            && (self.may_register(shard)
+            && (self.may_register(id, shard)
                 || cause_due(shard).is_some()
                 || Self::is_read_until_due(shard)
                 || self.is_forgettable(id, shard))
@@ -68,7 +67,7 @@ impl ShardGraph {
 
     fn step_of(&mut self, id: &ShardId) -> Option<GraphStep> {
         let shard = self.shards.get(id)?;
-        if self.may_register(shard) {
+        if self.may_register(id, shard) {
             return self.register(id, None);
         }
         if let Some(cause) = cause_due(shard) {
@@ -96,7 +95,7 @@ impl ShardGraph {
         // Behind a gap that is on record it is the same loss. At the beginning no position was trimmed: the service moved
         // its trim horizon between two calls, and rule 5 says whether that matters.
         let is_at_start = chain.read == Some(Position::Start);
-        if reading.from == ReadFrom::Horizon || is_at_start {
+        if matches!(reading.from, ReadFrom::Horizon(_)) || is_at_start {
             return TrimmedMeans::Nothing;
         }
         self.lost(id, GapCause::Trimmed, now);
@@ -119,10 +118,6 @@ impl ShardGraph {
         let (after, since) = (shard.position(), shard.read_until);
         let goes_on_in_shard = matches!(cause, GapCause::Trimmed | GapCause::Away);
         let to = if stop || goes_on_in_shard { after.clone() } else { Position::End };
-        if !stop {
-            // What is left of the stream is ours from here on.
-            shard.read_until_at_least(now.minus(PROMISED));
-        }
         let step = Step::Advance(shard.advance(to.clone(), None)?);
         let read_until = shard.read_until;
         if stop {
@@ -131,7 +126,7 @@ impl ShardGraph {
             shard.exhaust();
         } else if let Stage::Readable(_, reading) = &mut shard.stage {
             // The stored position stays where it is until records behind the gap come: a restart finds the gap again.
-            reading.from = ReadFrom::Horizon;
+            reading.from = ReadFrom::Horizon(now);
         }
         let detail = match cause {
             GapCause::Trimmed => format!("shard {id}: the records after {after} were trimmed before they were read"),
@@ -244,7 +239,7 @@ impl ShardGraph {
     }
 
     fn first_to_register(&self) -> Option<ShardId> {
-        self.shards.iter().find(|(_, shard)| self.may_register(shard)).map(|(id, _)| id.clone())
+        self.shards.iter().find(|(id, shard)| self.may_register(id, shard)).map(|(id, _)| id.clone())
     }
 
     fn carry_nowhere(&mut self, index: usize, id: &ShardId) -> Option<GraphStep> {
@@ -275,10 +270,11 @@ impl ShardGraph {
     }
 }
 
-/// The gap of a registered shard that was not handed out yet.
+/// The gap of a shard that was not handed out yet. It comes in its place in the lineage: given up before its parent is
+/// drained, it would let its children overtake the parent (I4).
 fn cause_due(shard: &Shard) -> Option<GapCause> {
     match &shard.stage {
-        Stage::Blocked(chain) | Stage::Readable(chain, _) if chain.durable.is_some() => chain.lost,
+        Stage::Readable(chain, _) => chain.lost,
         _ => None,
     }
 }

@@ -8,7 +8,7 @@ use tailwater_model::{ServiceTime, ShardId};
 use super::ShardGraph;
 use super::read_until::PROMISED;
 use super::shard::{Origin, Shard};
-use crate::api::{ListedShard, When};
+use crate::api::{ListedShard, ShardListing, When};
 use crate::settings::StartAt;
 
 /// Complete listings without a shard after which it is asked for.
@@ -29,6 +29,11 @@ impl Absence {
         self.first_at.get_or_insert(at);
         self.last_at = Some(at);
         self.listings += 1;
+    }
+
+    /// The newest complete listing did not have it.
+    pub fn is_noticed(self) -> bool {
+        self.listings > 0
     }
 
     /// Long enough to ask whether the shard exists.
@@ -59,10 +64,12 @@ impl ShardGraph {
     }
 
     /// Takes one page of a listing: what it shows counts at once.
-    pub fn merge_page(&mut self, number: u64, when: When, disabled: bool, shards: &[ListedShard]) {
+    pub fn merge_page(&mut self, number: u64, when: When, page: &ShardListing) {
+        let ShardListing { shards, disabled, created_at, .. } = page;
+        self.created_at = self.created_at.or(*created_at);
         self.begun.get_or_insert(when.answered);
         self.now = self.now.max(when.answered);
-        if disabled {
+        if *disabled {
             self.disabled_at.get_or_insert(when.asked);
         }
         shards.iter().for_each(|listed| self.see(listed, number, when));
@@ -238,6 +245,7 @@ impl ShardGraph {
 
     /// What the beginning of a lineage that was never ours is read from: nothing older was promised.
     pub(super) fn promised_from(&self, now: ServiceTime) -> ServiceTime {
-        self.latest_since.unwrap_or(now.minus(PROMISED))
+        let oldest = now.minus(PROMISED);
+        self.latest_since.unwrap_or(self.created_at.map_or(oldest, |created| created.max(oldest)))
     }
 }

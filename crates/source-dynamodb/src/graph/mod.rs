@@ -54,6 +54,8 @@ pub(crate) struct ShardGraph {
     begun: Option<ServiceTime>,
     /// The newest moment that the service told.
     now: ServiceTime,
+    /// When the stream was turned on, as the service says.
+    created_at: Option<ServiceTime>,
     /// When a listing first said that the stream was turned off: nothing is added from then on.
     disabled_at: Option<ServiceTime>,
     listings: Listings,
@@ -64,6 +66,11 @@ pub(crate) struct ShardGraph {
     front_of: BTreeMap<ShardId, Option<ServiceTime>>,
     /// Ended shards that may have children which are not listed yet.
     awaiting_children: BTreeSet<ShardId>,
+    /// Shards that are closed, or not listed any more, and neither drained nor parents: what comes without its parent may
+    /// come from them.
+    possible_ancestors: BTreeSet<ShardId>,
+    /// Shards that wait for their registration.
+    unregistered: BTreeSet<ShardId>,
     children_needed: BTreeSet<ShardId>,
     children_asked: BTreeSet<ShardId>,
     stream_gaps: Vec<StreamGap>,
@@ -95,12 +102,15 @@ impl ShardGraph {
             latest_since: None,
             begun: None,
             now: ServiceTime::EPOCH,
+            created_at: None,
             disabled_at: None,
             listings: Listings::default(),
             missing_parents: BTreeMap::new(),
             fronts: BTreeSet::new(),
             front_of: BTreeMap::new(),
             awaiting_children: BTreeSet::new(),
+            possible_ancestors: BTreeSet::new(),
+            unregistered: BTreeSet::new(),
             children_needed: BTreeSet::new(),
             children_asked: BTreeSet::new(),
             stream_gaps: Vec::new(),
@@ -124,6 +134,9 @@ impl ShardGraph {
         for id in &mine {
             self.children_asked.remove(id);
             let row = stored.get(id).map(|row| (&row.position, row.read_until));
+            if row.is_none() && self.shards.get(id).is_some_and(Shard::may_be_forgotten) {
+                self.remove_forgotten(id);
+            }
             if let Some(shard) = self.shards.get_mut(id) {
                 shard.restore(row);
             }
@@ -215,13 +228,25 @@ impl ShardGraph {
         self.children.get(id).is_some_and(|children| !children.is_empty())
     }
 
+    /// The oldest shard of this lineage that is in the graph.
+    fn first_of_lineage<'a>(&'a self, id: &'a ShardId) -> &'a ShardId {
+        let mut first = id;
+        // Circles are cut where shards are taken in.
+        while let Some(parent) = self.shards.get(first).and_then(|shard| shard.parent.as_ref())
+            && self.shards.contains_key(parent)
+        {
+            first = parent;
+        }
+        first
+    }
+
     /// What the parent's lane has stored is known, or there is no parent.
     fn knows_parent(&self, shard: &Shard) -> bool {
         shard.parent.as_ref().is_none_or(|parent| self.lanes[self.lane_number(parent)].opened)
     }
 
     /// The parent is stored, or will be in this lane's earlier step; or there is none that was ever ours.
-    fn may_register(&self, shard: &Shard) -> bool {
+    fn may_register(&self, id: &ShardId, shard: &Shard) -> bool {
         // LATEST is decided from the first complete listing; so is where a promise begins.
         let is_planned = self.known_since.is_some() || self.listings.complete > 0;
         let is_placed = match (shard.origin, self.parent_of(shard)) {
@@ -230,7 +255,18 @@ impl ShardGraph {
             (origin, None) => origin != Origin::Child,
         };
         let is_open = self.lanes[0].opened && self.lanes[shard.lane].opened && self.knows_parent(shard);
-        shard.is_unregistered() && is_planned && is_placed && is_open
+        shard.is_unregistered() && is_planned && is_placed && is_open && !self.may_descend(id, shard)
+    }
+
+    /// Whether a shard whose parent is gone may come from one that is still to be read, by parents that are gone, too (I4).
+    fn may_descend(&self, id: &ShardId, shard: &Shard) -> bool {
+        // Where two lineages wait for each other the ids decide, which are in the order of their making (observed).
+        let comes_before = |other: &ShardId| {
+            let first = self.first_of_lineage(other);
+            first != id && self.shards.get(first).is_some_and(|one| !one.is_unregistered() || first < id)
+        };
+        let is_cut_off = shard.parent.is_some() && matches!(shard.origin, Origin::Root | Origin::Lost(_));
+        is_cut_off && self.possible_ancestors.iter().any(comes_before)
     }
 
     /// Its parent is drained or was never ours (I3).
@@ -246,7 +282,7 @@ impl ShardGraph {
         if matches!(&shard.stage, Stage::Blocked(chain) if chain.durable.is_some()) && self.is_unblocked(shard) {
             self.inherit(id);
             if let Some(shard) = self.shards.get_mut(id) {
-                shard.unblock();
+                shard.unblock(self.now);
                 self.lanes[shard.lane].woken.insert(id.clone());
                 self.changes += 1;
             }
@@ -257,6 +293,9 @@ impl ShardGraph {
         let is_asked = self.children_asked.contains(id);
         let needs_children = shard.is_exhausted() && awaits_children && !self.has_children(id) && !is_asked;
         let is_readable = matches!(shard.stage, Stage::Readable(..));
+        let is_unregistered = shard.is_unregistered();
+        let is_over = shard.closed || shard.absence.is_noticed();
+        let may_be_ancestor = is_over && !shard.is_drained() && !self.has_children(id);
         let lane = &mut self.lanes[shard.lane];
         if !is_readable {
             lane.woken.remove(id);
@@ -265,10 +304,17 @@ impl ShardGraph {
             self.changes += 1;
         }
         place(&mut self.awaiting_children, id, awaits_children);
+        place(&mut self.unregistered, id, is_unregistered);
+        let was_ancestor = self.possible_ancestors.contains(id);
+        place(&mut self.possible_ancestors, id, may_be_ancestor);
         if place(&mut self.children_needed, id, needs_children) && needs_children {
             self.changes += 1;
         }
         self.place_front(id);
+        if was_ancestor && !may_be_ancestor {
+            let waiting: Vec<ShardId> = self.unregistered.iter().cloned().collect();
+            waiting.iter().for_each(|id| self.settle(id));
+        }
     }
 
     /// The shard and its children: what is stored of a parent decides about them.

@@ -20,8 +20,8 @@ pub(crate) struct PageFacts<'a> {
     pub created: Option<ServiceTime>,
     /// It names no next iterator.
     pub is_end: bool,
-    /// Its iterator was issued for it, and began here.
-    pub issued: Option<&'a IteratorStart>,
+    /// Where its iterator began, if it is the first page that was read with it.
+    pub start: Option<&'a IteratorStart>,
 }
 
 /// What a page means.
@@ -39,16 +39,6 @@ impl ShardGraph {
         if self.is_frozen() { None } else { self.shards.get(id)?.read_from() }
     }
 
-    /// An iterator for `start` was issued. `LATEST` is used once: whatever comes later goes on from the position.
-    pub fn iterator_issued(&mut self, id: &ShardId, start: &IteratorStart) {
-        if *start == IteratorStart::Latest
-            && let Some(shard) = self.shards.get_mut(id)
-            && let Stage::Readable(_, reading) = &mut shard.stage
-        {
-            reading.from = ReadFrom::Position;
-        }
-    }
-
     /// A page was read.
     pub fn page_read(&mut self, id: &ShardId, page: &PageFacts<'_>) -> PageMeans {
         let when = page.when;
@@ -57,7 +47,7 @@ impl ShardGraph {
             return PageMeans::Nothing;
         }
         // Gap rule 5. Only the answer knows the time: the clock of this machine may have stood still with it.
-        let is_from_horizon = page.issued == Some(&IteratorStart::TrimHorizon);
+        let is_from_horizon = page.start == Some(&IteratorStart::TrimHorizon);
         let Some(shard) = self.shards.get(id) else { return PageMeans::Nothing };
         if is_from_horizon && self.is_unread_for_too_long(shard, when.answered) {
             self.lost(id, GapCause::Away, when.answered);
@@ -70,9 +60,12 @@ impl ShardGraph {
         reading.ends_told = if page.is_end { reading.ends_told + 1 } else { 0 };
         let is_end = page.is_end && (is_closed || reading.ends_told >= ENDS_PROVE);
         let mut proved = None;
+        // `LATEST` is used once: whatever comes later goes on from the position.
+        if reading.from == ReadFrom::Latest || page.last.is_some() {
+            reading.from = ReadFrom::Position;
+        }
         if page.last.is_some() {
             reading.empty = None;
-            reading.from = ReadFrom::Position;
             // A record from the future says nothing.
             proved = page.created.map(|created| created.min(when.answered));
         } else if !page.is_end {

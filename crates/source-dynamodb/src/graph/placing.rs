@@ -153,7 +153,11 @@ impl ShardGraph {
     /// nobody looked (gap rules 3 and 4): a shard stays for 24 hours after its end, so whoever looked in between has seen it.
     fn begin_lineage(&mut self, id: &ShardId, when: When, cause: GapCause) {
         let is_lost = self.was_unwatched(when.answered);
-        let from = self.promised_from(when.asked);
+        let from = match self.watched_until().or(self.known_since) {
+            // What its children have lost is a gap of theirs.
+            Some(watched) if is_lost => watched,
+            _ => self.promised_from(when.asked),
+        };
         let Some(shard) = self.shards.get_mut(id) else { return };
         shard.read_until_at_least(from);
         if !is_lost {
@@ -203,7 +207,8 @@ impl ShardGraph {
         let lane = &mut self.lanes[shard.lane];
         lane.steps_due.remove(id);
         lane.woken.remove(id);
-        for set in [&mut self.awaiting_children, &mut self.children_needed, &mut self.children_asked] {
+        let Self { awaiting_children, possible_ancestors, unregistered, children_needed, children_asked, .. } = self;
+        for set in [awaiting_children, possible_ancestors, unregistered, children_needed, children_asked] {
             set.remove(id);
         }
         self.place_front(id);

@@ -9,7 +9,7 @@ use std::time::Duration;
 use tailwater_model::{ServiceTime, ShardId};
 
 use super::ShardGraph;
-use super::shard::{Shard, Stage};
+use super::shard::{ReadFrom, Reading, Shard, Stage};
 use crate::api::When;
 
 /// Empty pages in a row that say that there was nothing to read. DynamoDB documents that it may take multiple calls; up to
@@ -144,19 +144,29 @@ impl ShardGraph {
     /// Gap rule 5: the trim horizon may have passed records of this shard that nobody read, and no answer of the service
     /// would tell.
     pub(super) fn is_unread_for_too_long(&self, shard: &Shard, now: ServiceTime) -> bool {
+        let Some(read_until) = shard.read_until else { return false };
         let promised = self.known_since.or(self.listings.first_complete_at).map(|since| since.minus(PROMISED));
-        shard
-            .read_until
-            .is_some_and(|read_until| now.since(read_until.max(promised.unwrap_or(read_until))) > UNREAD_MAX)
+        // What was lost before that is on record. Its children do not know that: what they have lost is a gap of their own.
+        let told = match &shard.stage {
+            Stage::Readable(_, Reading { from: ReadFrom::Horizon(found), .. }) => Some(found.minus(PROMISED)),
+            _ => None,
+        };
+        let known = [promised, told].into_iter().flatten().fold(read_until, ServiceTime::max);
+        now.since(known) > UNREAD_MAX
     }
 
     /// Whether shards can have come and gone unseen: for that, nobody must have looked for a day.
     pub(super) fn was_unwatched(&self, now: ServiceTime) -> bool {
         let Some(known_since) = self.known_since else { return false };
+        let watched = self.watched_until().unwrap_or(known_since);
+        now.since(known_since.max(watched)) > UNREAD_MAX
+    }
+
+    /// Until when it is certain that no shard came and went unseen.
+    pub(super) fn watched_until(&self) -> Option<ServiceTime> {
         // A shard that was found just now says nothing of that.
         let is_old = |id: &ShardId| self.shards.get(id).is_some_and(|shard| !shard.is_unregistered());
-        let watched = self.fronts.iter().find(|(_, id)| is_old(id)).and_then(|(read_until, _)| *read_until);
-        now.since(known_since) > UNREAD_MAX && watched.is_none_or(|watched| now.since(watched) > UNREAD_MAX)
+        self.fronts.iter().find(|(_, id)| is_old(id)).and_then(|(read_until, _)| *read_until)
     }
 
     /// The stored moment of this shard is old.

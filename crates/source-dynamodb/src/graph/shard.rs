@@ -104,8 +104,8 @@ pub(super) enum ReadFrom {
     Position,
     /// With what is written from now on; used once.
     Latest,
-    /// Behind a gap: at the trim horizon, although the position is older.
-    Horizon,
+    /// Behind a gap that was found then: at the trim horizon, although the position is older.
+    Horizon(ServiceTime),
 }
 
 /// What is left to know about a drained shard.
@@ -167,6 +167,11 @@ impl Shard {
 
     pub fn is_drained(&self) -> bool {
         matches!(self.stage, Stage::Drained(..))
+    }
+
+    /// That its progress is removed may have been handed out.
+    pub fn may_be_forgotten(&self) -> bool {
+        matches!(&self.stage, Stage::Drained(_, ended) if ended.gone)
     }
 
     /// Its end was handed out, durable or not.
@@ -234,19 +239,24 @@ impl Shard {
         };
         self.read_until = read_until;
         // Whatever was written between the registration and now would be skipped: never LATEST again.
-        self.origin = if self.origin == Origin::Latest { Origin::Root } else { self.origin };
+        self.origin = Origin::Root;
         self.stage = match position {
             Position::End => Stage::Drained(chain, Ended::default()),
             Position::Start | Position::After(_) => Stage::Blocked(chain),
         };
     }
 
-    /// A stored shard whose parent does not stand in its way may be read.
-    pub fn unblock(&mut self) {
+    /// A stored shard whose parent does not stand in its way may be read from now on.
+    pub fn unblock(&mut self, now: ServiceTime) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Unregistered) {
             Stage::Blocked(chain) if chain.durable.is_some() => {
                 let is_new = chain.durable == Some(Position::Start);
-                let from = if self.origin == Origin::Latest && is_new { ReadFrom::Latest } else { ReadFrom::Position };
+                let from = match self.origin {
+                    Origin::Latest if is_new => ReadFrom::Latest,
+                    // What it lost is on record.
+                    Origin::Lost(_) if is_new => ReadFrom::Horizon(now),
+                    _ => ReadFrom::Position,
+                };
                 Stage::Readable(chain, Reading { from, ..Reading::default() })
             }
             other => other,
@@ -292,7 +302,7 @@ impl Shard {
         let Stage::Readable(chain, reading) = &self.stage else { return None };
         match (reading.from, chain.read.as_ref()?) {
             (_, Position::End) => None,
-            (ReadFrom::Horizon, _) => Some(IteratorStart::TrimHorizon),
+            (ReadFrom::Horizon(_), _) => Some(IteratorStart::TrimHorizon),
             (ReadFrom::Latest, Position::Start) => Some(IteratorStart::Latest),
             (_, Position::Start) => Some(IteratorStart::TrimHorizon),
             (_, Position::After(number)) => Some(IteratorStart::After(number.clone())),

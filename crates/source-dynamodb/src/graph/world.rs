@@ -12,7 +12,7 @@ use tailwater_model::{
 };
 
 use super::{PageFacts, PageMeans, ShardGraph};
-use crate::api::{IteratorStart, ListedShard, When};
+use crate::api::{IteratorStart, ListedShard, ShardListing, When};
 use crate::settings::{OnGap, StartAt};
 
 /// A shard of the simulated stream: its records are 1 to `records`, numbered `index * 1000 +`.
@@ -108,6 +108,10 @@ struct Flying {
 const LISTING_INTERVAL: Duration = Duration::from_secs(15);
 const START: ServiceTime = ServiceTime::from_ms(1_700_000_000_000);
 
+fn page(shards: &[ListedShard]) -> ShardListing {
+    ShardListing { shards: shards.to_vec(), ..ShardListing::default() }
+}
+
 struct World {
     shards: Vec<TrueShard>,
     graph: ShardGraph,
@@ -181,7 +185,7 @@ impl World {
     fn list(&mut self, order: u64) {
         let (number, shards) = self.begin(order);
         self.listings += 1;
-        self.graph.merge_page(number, self.when(), false, &shards);
+        self.graph.merge_page(number, self.when(), &page(&shards));
         let ids: BTreeSet<ShardId> = shards.into_iter().map(|listed| listed.shard).collect();
         self.graph.listed_completely(number, self.when(), &ids);
         self.ask();
@@ -202,7 +206,7 @@ impl World {
     fn partial(&mut self, order: u64, take: usize) {
         let (number, mut shards) = self.begin(order);
         shards.truncate(take);
-        self.graph.merge_page(number, self.when(), false, &shards);
+        self.graph.merge_page(number, self.when(), &page(&shards));
     }
 
     fn children(&mut self, order: u64) {
@@ -259,7 +263,7 @@ impl World {
             last: last.as_ref(),
             created: last.as_ref().map(|_| self.now),
             is_end: end,
-            issued: Some(&start),
+            start: Some(&start),
         };
         match self.graph.page_read(&shard.id, &facts) {
             PageMeans::Step { advance: Some(advance), read_until, .. } => {

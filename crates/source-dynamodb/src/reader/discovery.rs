@@ -243,7 +243,7 @@ impl<A: StreamApi> Discovery<A> {
         let mut repeated = 0;
         for page_number in 1..=LISTING_PAGES_MAX {
             let (page, when) = self.page(after.as_ref()).await?;
-            self.shared.graph(|graph| graph.merge_page(number, when, page.disabled, &page.shards));
+            self.shared.graph(|graph| graph.merge_page(number, when, &page));
             shards.extend(page.shards.into_iter().map(|listed: ListedShard| listed.shard));
             let whole = When { asked: begun.unwrap_or(when).asked, answered: when.answered };
             begun = Some(whole);

@@ -20,6 +20,8 @@ pub(super) const REQUEST_TIMEOUT: Duration = Duration::from_secs(60);
 pub(super) struct Issued {
     pub iterator: ShardIterator,
     pub at: Instant,
+    /// Where it began, as long as no page was read with it.
+    pub start: Option<IteratorStart>,
 }
 
 /// What to fetch.
@@ -33,8 +35,8 @@ pub(super) struct Fetch {
 /// What came of it.
 pub(super) struct Fetched {
     pub shard: ShardId,
-    /// A new iterator was issued for this start.
-    pub issued: Option<IteratorStart>,
+    /// A new iterator was issued.
+    pub is_fresh: bool,
     pub result: Result<FetchedPage, FetchFailed>,
 }
 
@@ -46,6 +48,8 @@ pub(super) struct FetchedPage {
     /// When it was asked for: its next iterator is no older, and the answer may have been long on its way.
     pub asked_at: Instant,
     pub answered_at: Instant,
+    /// Where its iterator began, if it was the first page that was read with it.
+    pub start: Option<IteratorStart>,
     pub hold: Hold,
 }
 
@@ -62,19 +66,15 @@ pub(super) async fn fetch<A: StreamApi>(api: A, stream_arn: Arc<str>, budget: Ar
     let Fetch { shard, iterator, start } = fetch;
     // First the room, then the iterator: the wait for room may be longer than an iterator lives.
     let mut hold = budget.reserve().await;
-    let mut fresh_start = None;
     let young = iterator.filter(|issued| issued.at.elapsed() < ITERATOR_AGE_MAX);
+    let is_fresh = young.is_none();
     let issued = match young {
         Some(issued) => issued,
         None => match in_time(api.shard_iterator(&stream_arn, &shard, &start)).await {
-            Ok(iterator) => {
-                fresh_start = Some(start);
-                Issued { iterator, at: Instant::now() }
-            }
+            Ok(iterator) => Issued { iterator, at: Instant::now(), start: Some(start) },
             Err(error) => {
-                drop(hold);
                 let failed = FetchFailed { call: "GetShardIterator", error, iterator: None };
-                return Fetched { shard, issued: None, result: Err(failed) };
+                return Fetched { shard, is_fresh: false, result: Err(failed) };
             }
         },
     };
@@ -82,14 +82,12 @@ pub(super) async fn fetch<A: StreamApi>(api: A, stream_arn: Arc<str>, budget: Ar
     let result = match in_time(api.get_records(&shard, &issued.iterator)).await {
         Ok(Dated { answer: page, date }) => {
             hold.resize(if page.records.is_empty() { 0 } else { page_memory(&page) });
-            Ok(FetchedPage { page, date, asked_at, answered_at: Instant::now(), hold })
+            let (answered_at, start) = (Instant::now(), issued.start);
+            Ok(FetchedPage { page, date, asked_at, answered_at, start, hold })
         }
-        Err(error) => {
-            drop(hold);
-            Err(FetchFailed { call: "GetRecords", error, iterator: Some(issued) })
-        }
+        Err(error) => Err(FetchFailed { call: "GetRecords", error, iterator: Some(issued) }),
     };
-    Fetched { shard, issued: fresh_start, result }
+    Fetched { shard, is_fresh, result }
 }
 
 /// An answer within its time, or a passing error.

@@ -1,5 +1,7 @@
 //! What a lane does with what it fetched.
 
+use std::time::Duration;
+
 use tailwater_model::{Batch, Counts, Failure, ServiceTime, ShardId, Step, Trouble, TroubleKind};
 use tokio::task::JoinError;
 use tokio::time::Instant;
@@ -10,32 +12,32 @@ use super::lane::LaneReader;
 use super::pacing::{PaceLimits, PageSize, next_interval};
 use super::schedule::Urgency;
 use super::trouble::advice;
-use crate::api::{ApiErrorKind, Decoded, IteratorStart, StreamApi};
+use crate::api::{ApiErrorKind, Decoded, StreamApi};
 use crate::graph::{PageFacts, PageMeans, TrimmedMeans};
 
+/// A shard that is thought to be read no further than this long ago is asked without waiting for longer: a run of empty pages
+/// is soon known to be one, and until it is a restart would find the shard unread.
+const PROOF_WANTED_AFTER: Duration = Duration::from_secs(10 * 60);
 /// "Not found" answers in a row after which discovery is to find out whether the shard, or the stream, is gone.
 const NOT_FOUND_SUSPECT: u32 = 2;
 
 impl<A: StreamApi> LaneReader<A> {
     pub(super) fn take_in(&mut self, fetched: Result<Fetched, JoinError>) -> Result<(), Failure> {
-        let Fetched { shard, issued, result } = fetched.map_err(|error| {
+        let Fetched { shard, is_fresh, result } = fetched.map_err(|error| {
             let message = format!("a fetch of lane {} broke down: {error}", self.lane);
             Failure::Reopen(Trouble::new(TroubleKind::Runtime, "source.fetch_broke_down", message))
         })?;
-        if let Some(start) = &issued {
-            self.shared.graph(|graph| graph.iterator_issued(&shard, start));
-        }
         match result {
             Ok(page) => {
-                self.take_in_page(shard, page, issued.as_ref());
+                self.take_in_page(shard, page);
                 Ok(())
             }
-            Err(failed) => self.take_in_failure(shard, issued.is_some(), failed),
+            Err(failed) => self.take_in_failure(shard, is_fresh, failed),
         }
     }
 
-    fn take_in_page(&mut self, shard: ShardId, fetched: FetchedPage, issued: Option<&IteratorStart>) {
-        let FetchedPage { page, date, asked_at, answered_at, hold } = fetched;
+    fn take_in_page(&mut self, shard: ShardId, fetched: FetchedPage) {
+        let FetchedPage { page, date, asked_at, answered_at, start, hold } = fetched;
         let Some(reader) = self.shards.get_mut(&shard) else { return };
         let size = PageSize { records: page.records.len(), bytes: page.bytes };
         let settings = &self.shared.settings;
@@ -56,13 +58,19 @@ impl<A: StreamApi> LaneReader<A> {
             created: newest_creation(&page.records),
             // The last page of a closed shard may hold records and no next iterator: both go into one step.
             is_end: page.next.is_none(),
-            issued,
+            start: start.as_ref(),
         };
         let means = self.shared.graph(|graph| graph.page_read(&shard, &facts));
         self.shared.note(self.lane, |notes| {
             notes.is_reading = size.records > 0;
             notes.trouble = None;
         });
+        let is_proof_wanted = size.records == 0
+            && matches!(&means, PageMeans::Step { read_until, .. }
+            if read_until.is_some_and(|read_until| facts.when.answered.since(read_until) > PROOF_WANTED_AFTER));
+        if is_proof_wanted {
+            reader.interval = reader.interval.min(settings.poll_interval_min);
+        }
         let (advance, read_until, is_end, is_used) = match means {
             PageMeans::Step { advance, read_until, is_end } => (advance, read_until, is_end, true),
             PageMeans::Nothing => (None, None, false, false),
@@ -71,7 +79,8 @@ impl<A: StreamApi> LaneReader<A> {
             self.shards.remove(&shard);
         } else {
             // A page that the graph refused is read again from where the shard stands.
-            reader.iterator = page.next.filter(|_| is_used).map(|iterator| Issued { iterator, at: asked_at });
+            reader.iterator =
+                page.next.filter(|_| is_used).map(|iterator| Issued { iterator, at: asked_at, start: None });
             self.schedule.insert(Instant::now() + reader.interval, shard.clone(), reader.urgency);
         }
         if let Some(advance) = advance {

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 
 use super::{SUPERVISION_INTERVAL, Scene, healthy};
 use crate::face::NetworkFaults;
-use crate::service::Manners;
+use crate::service::{EMPTY_PAGES_MAX, Manners};
 use crate::world::ground::{Durable, Ground, SinkFaults, lock};
 use crate::world::oracle;
 
@@ -15,6 +15,8 @@ use crate::world::oracle;
 const AFTERMATH: Duration = Duration::from_secs(20 * 60);
 /// What a shard may cost then: its end has to be seen, and its children to be found.
 const PER_SHARD: Duration = Duration::from_secs(120);
+/// The longest that a page takes then, there and back, with a commit on the way.
+const ANSWER: Duration = Duration::from_secs(1);
 /// How long a restart in quiet is watched.
 const QUIET: Duration = Duration::from_secs(120);
 
@@ -57,6 +59,13 @@ impl<G: Ground> Scene<G> {
             sleep(SUPERVISION_INTERVAL / 4).await;
             self.supervise().await;
         }
+    }
+
+    /// What an idle shard was read to is known, and stored, after a run of empty pages.
+    pub(super) async fn let_the_tip_be_known(&mut self) {
+        let per_page = self.plan.reader.poll_interval_min + ANSWER;
+        let until = Instant::now() + per_page * (EMPTY_PAGES_MAX + 2) + SUPERVISION_INTERVAL;
+        self.supervise_until(until).await;
     }
 
     /// Nothing is written after a restart when there is nothing to carry.
@@ -103,6 +112,8 @@ impl<G: Ground> Scene<G> {
 fn without_repeated_gaps(mut durable: Durable) -> Durable {
     // A drained shard may be forgotten whenever the service has forgotten it.
     durable.positions.retain(|_, position| *position != Position::End);
+    // A shard that is still idle may be told to have lost something once more.
+    durable.gaps.iter_mut().for_each(|(_, cause)| cause.clear());
     durable.gaps.sort();
     durable.gaps.dedup();
     durable

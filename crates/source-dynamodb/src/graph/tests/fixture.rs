@@ -7,7 +7,7 @@ use tailwater_model::{
     Advance, Gap, GapCause, Position, Progress, SequenceNumber, ServiceTime, ShardId, ShardProgress, Step,
 };
 
-use crate::api::{IteratorStart, ListedShard, When};
+use crate::api::{IteratorStart, ListedShard, ShardListing, When};
 use crate::graph::{PageFacts, PageMeans, ShardGraph};
 use crate::settings::{OnGap, StartAt};
 
@@ -86,9 +86,9 @@ impl Fixture {
 
     pub fn list_now(&mut self, disabled: bool, shards: &[&str]) {
         let number = self.graph.begin_listing();
-        let shards = listed(shards);
-        self.graph.merge_page(number, self.when(), disabled, &shards);
-        let ids: BTreeSet<ShardId> = shards.into_iter().map(|listed| listed.shard).collect();
+        let page = ShardListing { shards: listed(shards), disabled, ..ShardListing::default() };
+        self.graph.merge_page(number, self.when(), &page);
+        let ids: BTreeSet<ShardId> = page.shards.into_iter().map(|listed| listed.shard).collect();
         self.graph.listed_completely(number, self.when(), &ids);
         self.steps();
     }
@@ -142,7 +142,7 @@ impl Fixture {
             last: last.as_ref(),
             created: last.as_ref().map(|_| self.now),
             is_end: end,
-            issued: from.as_ref(),
+            start: from.as_ref(),
         };
         self.graph.page_read(&id(shard), &facts)
     }

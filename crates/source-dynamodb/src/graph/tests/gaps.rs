@@ -172,7 +172,7 @@ fn rule_5_of_a_first_start_promises_the_last_hours_only() {
         last: Some(&super::number(1)),
         created: Some(facts_created),
         is_end: true,
-        issued: Some(&IteratorStart::TrimHorizon),
+        start: Some(&IteratorStart::TrimHorizon),
     };
     let crate::graph::PageMeans::Step { advance: Some(advance), read_until, .. } =
         world.graph.page_read(&id("A"), &facts)

@@ -137,7 +137,8 @@ impl StreamApi for Fake {
         let more = rest.len() > stream.page_shards;
         rest.truncate(stream.page_shards);
         let last_evaluated = rest.last().filter(|_| more).map(|last| last.shard.clone());
-        let listing = ShardListing { shards: rest, last_evaluated, disabled: stream.disabled };
+        let disabled = stream.disabled;
+        let listing = ShardListing { shards: rest, last_evaluated, disabled, ..ShardListing::default() };
         Ok(self.dated(&stream, listing))
     }
 
@@ -151,7 +152,7 @@ impl StreamApi for Fake {
             }
         });
         let shards = children.map(listed).collect();
-        Ok(self.dated(&stream, ShardListing { shards, last_evaluated: None, disabled: stream.disabled }))
+        Ok(self.dated(&stream, ShardListing { shards, disabled: stream.disabled, ..ShardListing::default() }))
     }
 
     async fn shard_iterator(&self, _: &str, shard: &ShardId, start: &IteratorStart) -> Result<ShardIterator, ApiError> {

@@ -172,7 +172,8 @@ async fn idle_shards_are_polled_slowly() {
     let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
     run.run(10 * MINUTE).await.expect("no trouble");
     let (polls, listings) = (fake.calls("GetRecords"), fake.calls("DescribeStream"));
-    assert!((590..=620).contains(&polls), "{polls} polls in ten minutes");
+    // The first fifty come faster: they are to prove that the shard is at its tip.
+    assert!((630..=660).contains(&polls), "{polls} polls in ten minutes");
     assert!((19..=22).contains(&listings), "{listings} listings in ten minutes");
 }
 
