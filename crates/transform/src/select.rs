@@ -101,12 +101,13 @@ fn push_excluded(attributes: Attributes<'_>, paths: &PathTree<()>, out: &mut Str
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
     use tailwater_model::Item;
 
     use super::*;
+    use crate::RenameAttributes;
     use crate::rewrite::sample::{image_after, item, items, path, paths};
 
     const ORDER: &str = r#"{"id":{"S":"7"},"who":{"M":{"name":{"S":"Ann"},"at":{"M":{"city":{"S":"Ulm"},"zip":{"N":"89073"}}}}},"x.y":{"L":[]},"caf\u00e9":{"N":"1"}}"#;
@@ -161,6 +162,18 @@ mod tests {
 
     fn is_listed(leaf: &[String], paths: &[AttributePath]) -> bool {
         paths.iter().any(|path| leaf.starts_with(path.segments()))
+    }
+
+    #[test]
+    fn the_deepest_item_that_is_accepted_loses_only_what_is_listed() {
+        let nested = |wraps: usize| format!("{}{}{}", r#"{"M":{"m":"#.repeat(wraps), r#"{"S":""}"#, "}}".repeat(wraps));
+        let deepest = (0..100).map(|wraps| format!(r#"{{"deep":{},"a":{{"S":""}},"last":{{"S":""}}}}"#, nested(wraps)));
+        let deepest = deepest.filter_map(|json| Item::parse(json.into()).ok()).next_back().expect("some are accepted");
+        let expected = deepest.typed_json().replace(r#","a":{"S":""}"#, "");
+        let after = image_after(&SelectAttributes::exclude([path("a")]), &deepest).expect("excludes");
+        assert_eq!(after.typed_json(), expected);
+        let rename = RenameAttributes::new(BTreeMap::from([(path("deep.m.m"), "m".into())])).expect("a rename");
+        assert_eq!(image_after(&rename, &deepest).expect("renames"), deepest);
     }
 
     proptest! {
