@@ -102,6 +102,12 @@ impl DeadLetter {
             record: event.record_json(),
         }
     }
+
+    /// Memory that its texts hold, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let Self { sequence_number, event_id, error, record, .. } = self;
+        sequence_number.as_str().len() + event_id.len() + error.capacity() + record.capacity()
+    }
 }
 
 /// Data that was, or may have been, trimmed before it was read. Durable, with its bounds (I8).

@@ -57,7 +57,7 @@ impl StreamApi for DynamoDb {
 impl DynamoDb {
     /// One page with its records as they came, for people who want to see exactly that.
     pub async fn get_raw_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RawPage, ApiError> {
-        self.page(shard, iterator, split_page).await
+        self.page(shard, iterator, |page, _| split_page(page)).await
     }
 
     async fn page<T: Send + 'static>(
