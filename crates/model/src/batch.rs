@@ -72,7 +72,7 @@ impl std::ops::AddAssign for Counts {
     }
 }
 
-/// A record that is kept aside, whole.
+/// A record that is kept aside, as it came to whoever refused it (`docs/decisions/20261128-what-a-dead-letter-holds.md`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The shard it was read from.
@@ -85,7 +85,7 @@ pub struct DeadLetter {
     pub code: &'static str,
     /// The reason in words, without any value of the item.
     pub error: String,
-    /// The whole record as one line of JSON.
+    /// The record as one line of JSON.
     pub record: String,
 }
 

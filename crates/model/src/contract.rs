@@ -27,6 +27,10 @@ pub trait Source: Send {
 pub trait Transform: Send + Sync {
     /// Pushes what becomes of `event`. Pushing nothing filters it.
     fn apply(&self, event: ChangeEvent, out: &mut Vec<ChangeEvent>) -> Result<(), Rejected>;
+
+    /// Follows one attribute through this transform, so that dead letters do not show what a transform hides: gives the
+    /// names of its path their new names, or answers false when its value may not be seen behind this transform.
+    fn follow(&self, path: &mut [String]) -> bool;
 }
 
 /// Makes groups durable. One session of one lane.

@@ -26,6 +26,11 @@ impl Item {
         Ok(Self(json))
     }
 
+    /// An item without attributes.
+    pub(crate) fn empty() -> Self {
+        Self(ByteString::from_static("{}"))
+    }
+
     pub(crate) fn of_checked(json: ByteString) -> Self {
         Self(json)
     }

@@ -4,6 +4,7 @@
 //! Deliberately absent: I/O, clocks, randomness, tokio, and every type of an outside system.
 
 mod batch;
+mod conceal;
 mod contract;
 mod creation_time;
 mod cursor;
@@ -21,6 +22,7 @@ mod position;
 mod scan;
 
 pub use batch::{Batch, Contact, Counts, DeadLetter, Delivery, Finished, Gap, GapCause, Group, Step};
+pub use conceal::{conceal_event, conceal_letter};
 pub use contract::{Checkpoints, Committed, Failure, PipelineIdentity, Progress, Sink, Source, StreamIdentity};
 pub use contract::{ShardCheckpoint, ShardProgress, Transform, Trouble, TroubleKind};
 pub use creation_time::{CreationTime, rfc_3339};

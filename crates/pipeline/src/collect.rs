@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailwater_model::{Batch, Contact, DeadLetter, Group, Transform};
+use tailwater_model::{Batch, ChangeEvent, Contact, DeadLetter, Group, Transform, conceal_event, conceal_letter};
 use tokio::time::Instant;
 
 /// The transforms of a pipeline, in order.
@@ -75,25 +75,38 @@ impl Collecting {
 }
 
 /// Runs the events through all transforms. The step is never touched (I5): what is dropped is counted as filtered, what
-/// is refused goes to the dead letters whole, as it was before the first transform.
+/// is refused goes to the dead letters.
 fn transform(batch: &mut Batch, transforms: &[Box<dyn Transform>]) {
     if transforms.is_empty() {
         return;
     }
-    let mut carried = Vec::with_capacity(batch.events.len());
-    for event in std::mem::take(&mut batch.events) {
-        let mut results = vec![event.clone()];
-        let refused = transforms.iter().find_map(|transform| {
-            let mut out = Vec::with_capacity(results.len());
-            let refused = results.drain(..).find_map(|event| transform.apply(event, &mut out).err());
-            results = out;
-            refused
-        });
-        match refused {
-            Some(rejected) => batch.dead_letters.push(DeadLetter::of_event(&event, rejected)),
-            None if results.is_empty() => batch.counts.filtered += 1,
-            None => carried.append(&mut results),
+    batch.dead_letters.iter_mut().for_each(|letter| conceal_letter(letter, transforms));
+    let events = std::mem::take(&mut batch.events);
+    batch.events.reserve_exact(events.len());
+    for event in events {
+        let before = (batch.events.len(), batch.dead_letters.len());
+        carry(event, transforms, batch);
+        if before == (batch.events.len(), batch.dead_letters.len()) {
+            batch.counts.filtered += 1;
         }
     }
-    batch.events = carried;
 }
+
+/// Carries one event through the transforms that are still to come. Where one refuses it, the dead letter has the event as
+/// it came there, without what this transform and those behind it would have hidden
+/// (`docs/decisions/20261128-what-a-dead-letter-holds.md`).
+fn carry(event: ChangeEvent, to_come: &[Box<dyn Transform>], batch: &mut Batch) {
+    let Some((next, behind)) = to_come.split_first() else { return batch.events.push(event) };
+    let mut arrived = event.clone();
+    let mut results = Vec::with_capacity(1);
+    match next.apply(event, &mut results) {
+        Ok(()) => results.into_iter().for_each(|event| carry(event, behind, batch)),
+        Err(rejected) => {
+            conceal_event(&mut arrived, to_come);
+            batch.dead_letters.push(DeadLetter::of_event(&arrived, rejected));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -166,6 +166,10 @@ impl Transform for Picky {
         }
         Ok(())
     }
+
+    fn follow(&self, _path: &mut [String]) -> bool {
+        true
+    }
 }
 
 #[tokio::test(start_paused = true)]

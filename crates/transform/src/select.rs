@@ -52,6 +52,10 @@ impl Transform for SelectAttributes {
         out.push(event);
         Ok(())
     }
+
+    fn follow(&self, path: &mut [String]) -> bool {
+        matches!((self.listed, self.paths.covers(path)), (Listed::Stays, true) | (Listed::Goes, false))
+    }
 }
 
 fn push_included(attributes: Attributes<'_>, paths: &PathTree<()>, out: &mut String) {
@@ -104,11 +108,11 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use proptest::prelude::*;
-    use tailwater_model::Item;
+    use tailwater_model::{Change, Item, conceal_event};
 
     use super::*;
     use crate::RenameAttributes;
-    use crate::rewrite::sample::{image_after, item, items, path, paths};
+    use crate::rewrite::sample::{apply, event_of, image_after, item, items, names, path, paths};
 
     const ORDER: &str = r#"{"id":{"S":"7"},"who":{"M":{"name":{"S":"Ann"},"at":{"M":{"city":{"S":"Ulm"},"zip":{"N":"89073"}}}}},"x.y":{"L":[]},"caf\u00e9":{"N":"1"}}"#;
 
@@ -176,7 +180,50 @@ mod tests {
         assert_eq!(image_after(&rename, &deepest).expect("renames"), deepest);
     }
 
+    fn hides(name: &str) -> Box<dyn Transform> {
+        Box::new(SelectAttributes::exclude([path(name)]))
+    }
+
+    #[test]
+    fn a_record_refused_by_a_rename_hides_what_a_later_rule_hides() {
+        let json =
+            r#"{"id":{"S":"7"},"old":{"S":"secret 1"},"hash":{"S":"secret 2"},"m":{"M":{"x":{"S":"secret 3"}}}}"#;
+        let rename = RenameAttributes::new(BTreeMap::from([
+            (path("old"), "hash".into()),
+            (path("m"), "n".into()),
+            (path("m.x"), "y".into()),
+        ]));
+        let rename = rename.expect("renames");
+        let mut event = event_of(Change::Insert { new: Some(item(json)) });
+        assert!(apply(&rename, event.clone()).is_err(), "the names collide");
+        conceal_event(&mut event, &[Box::new(rename), hides("hash"), hides("n.y")]);
+        assert_eq!(event.change.new_image(), Some(&item(r#"{"id":{"S":"7"}}"#)));
+    }
+
     proptest! {
+        #[test]
+        fn what_is_concealed_is_what_is_taken_away(
+            item in items(),
+            selected in paths(),
+            renamed in paths(),
+            new in prop::collection::vec(names(), 6),
+            including in any::<bool>(),
+        ) {
+            let Ok(rename) = RenameAttributes::new(renamed.into_iter().zip(new).collect()) else { return Ok(()) };
+            let select = if including { SelectAttributes::include(selected) } else { SelectAttributes::exclude(selected) };
+            let Ok(carried) = image_after(&rename, &item) else { return Ok(()) };
+            let carried = image_after(&select, &carried).expect("selects");
+            let mut concealed = event_of(Change::Insert { new: Some(item.clone()) });
+            conceal_event(&mut concealed, &[Box::new(rename.clone()), Box::new(select)]);
+            let concealed = concealed.change.new_image().expect("an image");
+            prop_assert!(leaves(concealed).is_subset(&leaves(&item)), "names stay as they came");
+            let carried_over = image_after(&rename, concealed).expect("renames");
+            // Maps of which nothing is left stay where they are excluded from, and go from a dead letter.
+            let emptied: BTreeSet<_> = leaves(&carried).difference(&leaves(&carried_over)).cloned().collect();
+            prop_assert!(emptied.iter().all(|(_, value)| value == r#"{"M":{}}"#), "{:?}", emptied);
+            prop_assert!(leaves(&carried_over).is_subset(&leaves(&carried)));
+        }
+
         #[test]
         fn selecting_sorts_every_leaf(item in items(), paths in paths()) {
             let included = image_after(&SelectAttributes::include(paths.clone()), &item).expect("includes");

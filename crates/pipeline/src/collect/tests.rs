@@ -1,0 +1,114 @@
+use tailwater_model::{
+    Advance, Change, Counts, Item, Position, Rejected, SequenceNumber, ShardId, SourceInfo, Step, lenient_members,
+};
+
+use super::*;
+
+/// Refuses every event. Had it not, the first name would have become the second.
+struct Refuse(&'static str, &'static str);
+
+/// Hides one attribute of the top level.
+struct Hide(&'static str);
+
+impl Transform for Refuse {
+    fn apply(&self, _event: ChangeEvent, _out: &mut Vec<ChangeEvent>) -> Result<(), Rejected> {
+        Err(Rejected { code: "test.refused", message: "refused".into() })
+    }
+
+    fn follow(&self, path: &mut [String]) -> bool {
+        path.iter_mut().take(1).filter(|name| *name == self.0).for_each(|name| *name = self.1.into());
+        true
+    }
+}
+
+impl Transform for Hide {
+    fn apply(&self, mut event: ChangeEvent, out: &mut Vec<ChangeEvent>) -> Result<(), Rejected> {
+        for image in event.change.images_mut() {
+            let members = lenient_members(image.typed_json()).expect("an object");
+            let stays = members.iter().filter(|(name, _)| name.trim_matches('"') != self.0);
+            let stays: Vec<_> = stays.map(|(name, value)| format!("{name}:{value}")).collect();
+            *image = Item::parse(format!("{{{}}}", stays.join(",")).into()).expect("typed JSON");
+        }
+        out.push(event);
+        Ok(())
+    }
+
+    fn follow(&self, path: &mut [String]) -> bool {
+        path.first().is_some_and(|name| name != self.0)
+    }
+}
+
+const IMAGE: &str = r#"{"id":{"S":"7"},"old_hash":{"S":"secret 1"},"hash":{"S":"secret 2"},"m":{"M":{"a":{"N":"1"}}}}"#;
+
+fn event(sequence_number: usize) -> ChangeEvent {
+    ChangeEvent {
+        key: Item::parse(r#"{"id":{"S":"7"}}"#.into()).expect("typed JSON"),
+        change: Change::Insert { new: Some(Item::parse(IMAGE.into()).expect("typed JSON")) },
+        source: SourceInfo {
+            shard: ShardId::new("shard"),
+            sequence_number: SequenceNumber::parse(sequence_number.to_string().into()).expect("digits"),
+            event_id: "e".into(),
+            created_at_ms: 1,
+            size_bytes: 1,
+        },
+    }
+}
+
+/// A batch of so many events and of dead letters of the source, after the transforms.
+fn transformed(events: usize, dead_letters: Vec<DeadLetter>, transforms: Vec<Box<dyn Transform>>) -> Batch {
+    let limits = GroupLimits { events_max: 10, bytes_max: 1 << 20, delay_max: Duration::ZERO };
+    let mut collecting = Collecting::new(limits, Arc::new(transforms));
+    let read = (events + dead_letters.len()) as u64;
+    collecting.push(Batch {
+        shard: ShardId::new("shard"),
+        step: Step::Advance(Advance { from: Position::Start, to: Position::End }),
+        events: (1..=events).map(event).collect(),
+        dead_letters,
+        gap: None,
+        counts: Counts { read, ..Counts::default() },
+        bytes: 0,
+    });
+    collecting.take().batches.pop().expect("the batch")
+}
+
+fn refused_records(transforms: Vec<Box<dyn Transform>>) -> Vec<String> {
+    let batch = transformed(1, Vec::new(), transforms);
+    assert!(batch.events.is_empty());
+    batch.dead_letters.into_iter().map(|letter| letter.record).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_record_is_what_the_transforms_before_left() {
+    let records = refused_records(vec![Box::new(Hide("hash")), Box::new(Refuse("", ""))]);
+    let expected =
+        r#""NewImage":{"id":{"S":"7"},"old_hash":{"S":"secret 1"},"m":{"M":{"a":{"N":"1"}}}},"OldImage":null}"#;
+    assert!(records[0].ends_with(expected), "{records:?}");
+    assert!(records[0].contains(r#""SequenceNumber":"1""#) && records[0].contains(r#""Keys":{"id":{"S":"7"}}"#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refused_record_does_not_show_what_would_have_been_hidden() {
+    let refuse = || Box::new(Refuse("old_hash", "hash"));
+    let records = refused_records(vec![refuse(), Box::new(Hide("hash"))]);
+    assert!(records[0].contains(r#""NewImage":{"id":{"S":"7"},"m":{"M":{"a":{"N":"1"}}}}"#), "{records:?}");
+    // The key is what the record is found again by.
+    let records = refused_records(vec![refuse(), Box::new(Hide("id"))]);
+    assert!(records[0].contains(r#""Keys":{"id":{"S":"7"}}"#) && records[0].contains(r#""NewImage":{"old_hash""#));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_the_source_did_not_understand_does_not_show_it_either() {
+    let record = r#"{"eventID":"e","dynamodb":{"Keys":{"hash":{"S":"key"}},"NewImage":{"a":{"ZZ":"odd"},"hash":{"S":"secret"},"m":{"M":{"x":{"N":"1"}},"N":"secret"}},"Oldimage":{"\u0068ash":{"S":"secret"}},"OldImage":{"hash":"\ud800 secret","l":{"L":[]}}},"userIdentity":{"hash":"is none"}}"#;
+    let letter = DeadLetter {
+        shard: ShardId::new("shard"),
+        sequence_number: SequenceNumber::parse("2".into()).expect("digits"),
+        event_id: "e".into(),
+        code: "source.malformed_record",
+        error: "malformed".into(),
+        record: record.into(),
+    };
+    let batch = transformed(0, vec![letter.clone()], vec![Box::new(Hide("hash"))]);
+    let expected = r#"{"eventID":"e","dynamodb":{"Keys":{"hash":{"S":"key"}},"NewImage":{"a":{"ZZ":"odd"}},"Oldimage":{},"OldImage":{"l":{"L":[]}}},"userIdentity":{"hash":"is none"}}"#;
+    assert_eq!(batch.dead_letters[0].record, expected);
+    assert_eq!(transformed(0, vec![letter], Vec::new()).dead_letters[0].record, record, "no rule, nothing to hide");
+}
