@@ -19,8 +19,8 @@ pub struct Batch {
     pub dead_letters: Vec<DeadLetter>,
     /// Loss that was found at this place. Recorded in the same commit (I8).
     pub gap: Option<Gap>,
-    /// What the step accounts for (I9): `read`, `filtered` and `suppressed` are filled by whoever did it. `written`
-    /// and `dead_lettered` stay zero here; the sink counts them from `events` and `dead_letters`.
+    /// What became of the records that the step accounts for (I9). The source fills in `read`; what becomes of each record is
+    /// decided when the batch is collected, as if the sink took every event, and the sink [refuses](Self::refuse) from there.
     pub counts: Counts,
     /// Memory that the batch holds, in bytes of the page it came in.
     pub bytes: usize,
@@ -40,36 +40,19 @@ pub enum Step {
     Advance(Advance),
 }
 
-/// Accounting of a batch or of a shard: `read = written + filtered + dead_lettered + suppressed` (I9).
+/// Accounting of a batch or of a shard, in records: `read = written + filtered + dead_lettered + suppressed` (I9).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Records that came from the source.
     pub read: u64,
-    /// Events that are in the sink, or were overtaken inside their group by a later event of the same item.
+    /// Records whose events are in the sink, or were overtaken inside their group by a later event of the same item.
     pub written: u64,
-    /// Events that a rule of the user dropped.
+    /// Records that a rule of the user dropped.
     pub filtered: u64,
-    /// Records in the dead letters.
+    /// Records of which something is in the dead letters.
     pub dead_lettered: u64,
     /// Records older than the place where the user chose to start.
     pub suppressed: u64,
-}
-
-impl Counts {
-    /// Whether everything that was read is accounted for (I9).
-    pub fn balance(&self) -> bool {
-        self.read == self.written + self.filtered + self.dead_lettered + self.suppressed
-    }
-}
-
-impl std::ops::AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.read += other.read;
-        self.written += other.written;
-        self.filtered += other.filtered;
-        self.dead_lettered += other.dead_lettered;
-        self.suppressed += other.suppressed;
-    }
 }
 
 /// A record that is kept aside, as it came to whoever refused it (`docs/decisions/20261128-what-a-dead-letter-holds.md`).

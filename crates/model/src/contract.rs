@@ -50,7 +50,7 @@ pub trait Sink: Send {
 /// What a commit did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// Events now in the sink, with those that were overtaken inside the group.
+    /// Records now in the sink, with those that were overtaken inside the group.
     pub written: u64,
     /// Records now in the dead letters.
     pub dead_lettered: u64,

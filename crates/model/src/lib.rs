@@ -3,6 +3,7 @@
 //!
 //! Deliberately absent: I/O, clocks, randomness, tokio, and every type of an outside system.
 
+mod accounting;
 mod batch;
 mod conceal;
 mod contract;

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tailwater_model::{Batch, ChangeEvent, Contact, DeadLetter, Group, Transform, conceal_event, conceal_letter};
 use tokio::time::Instant;
+use tracing::error;
 
 /// The transforms of a pipeline, in order.
 pub(crate) type Transforms = Arc<Vec<Box<dyn Transform>>>;
@@ -47,6 +48,10 @@ impl Collecting {
         self.events += batch.events.len();
         self.bytes += batch.bytes;
         transform(&mut batch, &self.transforms);
+        if !batch.counts.balance() {
+            // Reported, not refused: the records are safe, it is the counting that has a bug.
+            error!(shard = %batch.shard, counts = ?batch.counts, "the accounting of a batch does not balance: please report this");
+        }
         self.group.batches.push(batch);
         self.begin_delay();
     }
@@ -74,20 +79,27 @@ impl Collecting {
     }
 }
 
-/// Runs the events through all transforms. The step is never touched (I5): what is dropped is counted as filtered, what
-/// is refused goes to the dead letters.
+/// Runs the events through all transforms and counts what becomes of the records (I9). The step is never touched (I5):
+/// what is dropped is filtered, what is refused goes to the dead letters.
 fn transform(batch: &mut Batch, transforms: &[Box<dyn Transform>]) {
+    batch.counts.dead_lettered += batch.dead_letters.len() as u64;
     if transforms.is_empty() {
+        batch.counts.written += batch.events.len() as u64;
         return;
     }
     batch.dead_letters.iter_mut().for_each(|letter| conceal_letter(letter, transforms));
     let events = std::mem::take(&mut batch.events);
     batch.events.reserve_exact(events.len());
     for event in events {
-        let before = (batch.events.len(), batch.dead_letters.len());
+        let (carried, refused) = (batch.events.len(), batch.dead_letters.len());
         carry(event, transforms, batch);
-        if before == (batch.events.len(), batch.dead_letters.len()) {
-            batch.counts.filtered += 1;
+        let counts = &mut batch.counts;
+        if batch.dead_letters.len() > refused {
+            counts.dead_lettered += 1;
+        } else if batch.events.len() > carried {
+            counts.written += 1;
+        } else {
+            counts.filtered += 1;
         }
     }
 }

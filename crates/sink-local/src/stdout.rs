@@ -9,7 +9,7 @@ use tailwater_model::{Committed, Contact, Counts, Failure, Group, KeySchema, Pip
 use tailwater_model::{ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind};
 use tokio::time::Instant;
 
-use crate::accounting::{set_refused_aside, total};
+use crate::accounting::set_refused_aside;
 use crate::blocking::BlockingResource;
 use crate::database::not_open;
 use crate::json_lines::JsonLines;
@@ -59,7 +59,7 @@ impl StdoutLane {
             batch.dead_letters.iter().for_each(|letter| lines.push_dead_letter(letter));
             batch.gap.iter().for_each(|gap| lines.push_gap(gap));
         }
-        (lines.into_text(), total(group))
+        (lines.into_text(), group.counts())
     }
 
     fn remember(&mut self, moved: BTreeMap<ShardId, Place>, contact: Option<Contact>) {
@@ -193,7 +193,7 @@ mod tests {
         let event = ChangeEvent { key: Item::parse(key.to_owned().into()).expect("valid"), change, source };
         let gap =
             Gap { shard: None, cause: GapCause::Away, after: Position::Start, detail: "\"away\"".into(), stop: false };
-        let counts = Counts { read: 1, ..Counts::default() };
+        let counts = Counts { read: 1, written: 1, ..Counts::default() };
         let (shard, dead_letters) = (ShardId::new("s"), Vec::new());
         let batch = Batch { shard, step, events: vec![event], dead_letters, gap: Some(gap), counts, bytes: 1 };
         Group { batches: vec![batch], contact: Some(Contact { stream_known: true }) }

@@ -73,6 +73,7 @@ pub fn group(events: &[ChangeEvent]) -> Group {
 }
 
 fn batch(step: Step, events: Vec<ChangeEvent>) -> Batch {
-    let counts = Counts { read: events.len() as u64, ..Counts::default() };
+    let records = events.len() as u64;
+    let counts = Counts { read: records, written: records, ..Counts::default() };
     Batch { shard: shard(), step, events, dead_letters: Vec::new(), gap: None, counts, bytes: 0 }
 }

@@ -112,3 +112,57 @@ async fn a_record_that_the_source_did_not_understand_does_not_show_it_either() {
     assert_eq!(batch.dead_letters[0].record, expected);
     assert_eq!(transformed(0, vec![letter], Vec::new()).dead_letters[0].record, record, "no rule, nothing to hide");
 }
+
+/// Makes as many events of a record as its number says, of which the third is refused further on.
+struct Multiply;
+
+/// Refuses the third event of a record.
+struct RefuseThird;
+
+impl Transform for Multiply {
+    fn apply(&self, event: ChangeEvent, out: &mut Vec<ChangeEvent>) -> Result<(), Rejected> {
+        let events: i64 = event.source.sequence_number.as_str().parse().expect("a number");
+        out.extend((1..events).map(|number| {
+            let mut event = event.clone();
+            event.source.created_at_ms = number;
+            event
+        }));
+        Ok(())
+    }
+
+    fn follow(&self, _path: &mut [String]) -> bool {
+        true
+    }
+}
+
+impl Transform for RefuseThird {
+    fn apply(&self, event: ChangeEvent, out: &mut Vec<ChangeEvent>) -> Result<(), Rejected> {
+        if event.source.created_at_ms == 3 {
+            return Err(Rejected { code: "test.third", message: "the third".into() });
+        }
+        out.push(event);
+        Ok(())
+    }
+
+    fn follow(&self, _path: &mut [String]) -> bool {
+        true
+    }
+}
+
+/// I9: whatever number of events it became, a record counts once.
+#[tokio::test(start_paused = true)]
+async fn a_record_counts_once_whatever_number_of_events_it_became() {
+    let batch = transformed(5, Vec::new(), vec![Box::new(Multiply), Box::new(RefuseThird)]);
+    let carried: Vec<_> = batch.events.iter().map(|event| event.source.sequence_number.to_string()).collect();
+    assert_eq!(carried, ["2", "3", "3", "4", "4", "5", "5", "5"]);
+    assert_eq!(batch.dead_letters.len(), 2);
+    assert_eq!(batch.counts, Counts { read: 5, written: 2, filtered: 1, dead_lettered: 2, suppressed: 0 });
+    assert!(batch.counts.balance());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_the_source_did_not_understand_counts_without_any_transform() {
+    let letter = DeadLetter::of_event(&event(9), Rejected { code: "test.odd", message: "odd".into() });
+    let batch = transformed(2, vec![letter], Vec::new());
+    assert_eq!(batch.counts, Counts { read: 3, written: 2, dead_lettered: 1, ..Counts::default() });
+}

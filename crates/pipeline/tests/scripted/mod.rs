@@ -216,8 +216,8 @@ impl Sink for MemorySink {
             assert_eq!(state.position.take().unwrap_or(Position::Start), advance.from, "I2");
             state.position = Some(advance.to);
             state.gaps += usize::from(batch.gap.is_some());
-            committed.written += batch.events.len() as u64;
-            committed.dead_lettered += batch.dead_letters.len() as u64;
+            committed.written += batch.counts.written;
+            committed.dead_lettered += batch.counts.dead_lettered;
             state.written.extend(batch.events.iter().map(|event| event.source.sequence_number.to_string()));
             state.dead_letters.extend(batch.dead_letters);
         }

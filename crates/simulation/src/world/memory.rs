@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tailwater_model::{
-    Change, ChangeEvent, Committed, DeadLetter, Failure, Group, PipelineIdentity, Position, Progress, Rejected,
-    ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind,
+    Change, ChangeEvent, Committed, Failure, Group, PipelineIdentity, Position, Progress, Rejected, ShardId,
+    ShardProgress, Sink, Step, Trouble, TroubleKind,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep, timeout};
@@ -291,28 +291,25 @@ impl State {
             self.stream_known |= contact.stream_known;
             self.contact_at = Some(Instant::now());
         }
-        for batch in group.batches {
+        for mut batch in group.batches {
             if let Step::Register { parent, position } = &batch.step {
                 let shard = StoredShard { parent: parent.clone(), lane: landing.lane, position: position.clone() };
                 self.shards.insert(batch.shard.clone(), shard);
             }
-            if let Some(gap) = batch.gap {
+            if let Some(gap) = batch.gap.take() {
                 let row = (gap.shard.map(|shard| shard.to_string()), gap.cause.as_str().to_owned());
                 landing.gaps.push(row.clone());
                 self.durable.gaps.push(row);
             }
-            let mut letters = batch.dead_letters;
-            for event in &batch.events {
-                match self.refused(event) {
-                    Some(letter) => letters.push(letter),
-                    None => {
-                        committed.written += 1;
-                        self.append(event, landing);
-                    }
+            for event in std::mem::take(&mut batch.events) {
+                match self.refused(&event) {
+                    Some(rejected) => batch.refuse(&event, rejected),
+                    None => self.append(&event, landing),
                 }
             }
-            committed.dead_lettered += letters.len() as u64;
-            landing.dead_letters.extend(letters.iter().map(|letter| letter.event_id.to_string()));
+            committed.written += batch.counts.written;
+            committed.dead_lettered += batch.counts.dead_lettered;
+            landing.dead_letters.extend(batch.dead_letters.iter().map(|letter| letter.event_id.to_string()));
         }
         self.durable.dead_letters.extend(landing.dead_letters.iter().cloned());
         for (id, position) in moved {
@@ -335,15 +332,14 @@ impl State {
         landing.changes.push(LandedChange { key, event_id, image });
     }
 
-    fn refused(&mut self, event: &ChangeEvent) -> Option<DeadLetter> {
+    fn refused(&mut self, event: &ChangeEvent) -> Option<Rejected> {
         let text = self.faults.refused_text.as_ref()?;
         let image = event.change.new_image()?;
         if !image.typed_json().contains(text.as_str()) {
             return None;
         }
         *self.hits.entry("refused_text").or_default() += 1;
-        let rejected = Rejected { code: "memory.refused", message: "the log does not take this item".into() };
-        Some(DeadLetter::of_event(event, rejected))
+        Some(Rejected { code: "memory.refused", message: "the log does not take this item".into() })
     }
 }
 

@@ -5,7 +5,6 @@ use tailwater_model::{Advance, Batch, Committed, Contact, DeadLetter, Failure, G
 use tailwater_model::{ShardId, Step, Trouble, TroubleKind};
 
 use super::{Epoch, LaneClaim, now, taken_over};
-use crate::accounting;
 use crate::database::Fault;
 
 /// What a stored group comes to.
@@ -54,7 +53,7 @@ pub(crate) async fn store_group(
     if let Some(contact) = group.contact {
         store_contact(connection, claim, contact).await?;
     }
-    let counts = accounting::total(group);
+    let counts = group.counts();
     let committed = Committed { written: counts.written, dead_lettered: counts.dead_lettered };
     let dead_letters_last_minute =
         if committed.dead_lettered == 0 { 0 } else { dead_letters_last_minute(connection, claim).await? };

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tailwater_model::{Contact, DeadLetter, Failure, Gap, GapCause, Group, Position, ShardId, Sink, Step};
+use tailwater_model::{Contact, Counts, DeadLetter, Failure, Gap, GapCause, Group, Position, ShardId, Sink, Step};
 use tailwater_sink_postgres::{checkpoints, claim};
 
 use crate::ground::sequence_number;
@@ -94,7 +94,7 @@ async fn dead_letters_of_the_batch_are_stored_with_it() {
     in_database(|database| async move {
         let mut lane = database.ready_lane(&database.settings(), &id_key()).await;
         let mut step = batch(Position::Start, after(2), vec![put(1, "a", 1)]);
-        step.counts.read = 2;
+        step.counts = Counts { read: 2, written: 1, dead_lettered: 1, ..Counts::default() };
         step.dead_letters.push(DeadLetter {
             shard: ShardId::new(SHARD),
             sequence_number: sequence_number(2),
