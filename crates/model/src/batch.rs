@@ -22,7 +22,8 @@ pub struct Batch {
     /// What became of the records that the step accounts for (I9). The source fills in `read`; what becomes of each record is
     /// decided when the batch is collected, as if the sink took every event, and the sink [refuses](Self::refuse) from there.
     pub counts: Counts,
-    /// Memory that the batch holds, in bytes of the page it came in.
+    /// Memory that the batch holds, in bytes. Grows when transforms write images anew, because keys and ids still hold the
+    /// page that the batch came in.
     pub bytes: usize,
 }
 

@@ -76,6 +76,11 @@ impl Change {
         }
     }
 
+    /// Both images, as far as they are there.
+    pub fn images(&self) -> impl Iterator<Item = &Item> {
+        self.old_image().into_iter().chain(self.new_image())
+    }
+
     /// Both images, to be replaced by a transform.
     pub fn images_mut(&mut self) -> impl Iterator<Item = &mut Item> {
         let (old, new) = match self {

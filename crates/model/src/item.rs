@@ -40,6 +40,16 @@ impl Item {
         &self.0
     }
 
+    /// Whether the bytes of this item are among those of the other one, so that it holds no memory of its own beside it.
+    pub fn shares(&self, other: &Self) -> bool {
+        let addresses = |item: &Self| {
+            let bytes = item.0.as_bytes().as_ptr_range();
+            (bytes.start.addr(), bytes.end.addr())
+        };
+        let ((start, end), (other_start, other_end)) = (addresses(self), addresses(other));
+        other_start <= start && end <= other_end
+    }
+
     /// The attributes of the top level, in the order in which they came.
     pub fn attributes(&self) -> Attributes<'_> {
         Attributes(&self.0)

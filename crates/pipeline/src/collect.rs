@@ -44,10 +44,10 @@ impl Collecting {
     }
 
     pub(crate) fn push(&mut self, mut batch: Batch) {
-        // Counted before the transforms: what was read is what fills memory and time.
+        // Counted before the transforms: what was read is what fills time.
         self.events += batch.events.len();
-        self.bytes += batch.bytes;
         transform(&mut batch, &self.transforms);
+        self.bytes += batch.bytes;
         if !batch.counts.balance() {
             // Reported, not refused: the records are safe, it is the counting that has a bug.
             error!(shard = %batch.shard, counts = ?batch.counts, "the accounting of a batch does not balance: please report this");
@@ -89,10 +89,12 @@ fn transform(batch: &mut Batch, transforms: &[Box<dyn Transform>]) {
     }
     batch.dead_letters.iter_mut().for_each(|letter| conceal_letter(letter, transforms));
     let events = std::mem::take(&mut batch.events);
-    batch.events.reserve_exact(events.len());
+    let read = events.len();
+    batch.events.reserve_exact(read);
     for event in events {
         let (carried, refused) = (batch.events.len(), batch.dead_letters.len());
-        carry(event, transforms, batch);
+        carry(&event, transforms, batch);
+        batch.bytes += copied_bytes(&event, &batch.events[carried..], &batch.dead_letters[refused..]);
         let counts = &mut batch.counts;
         if batch.dead_letters.len() > refused {
             counts.dead_lettered += 1;
@@ -102,20 +104,29 @@ fn transform(batch: &mut Batch, transforms: &[Box<dyn Transform>]) {
             counts.filtered += 1;
         }
     }
+    batch.bytes += (batch.events.capacity() - read) * size_of::<ChangeEvent>();
+}
+
+/// Memory that is held for a record beside the page that it came in: images that were written anew, and dead letters.
+fn copied_bytes(came: &ChangeEvent, carried: &[ChangeEvent], refused: &[DeadLetter]) -> usize {
+    let images = carried.iter().flat_map(|event| event.change.images());
+    let copies = images.filter(|image| !came.change.images().any(|original| image.shares(original)));
+    let letters = refused.iter().map(|letter| size_of::<DeadLetter>() + letter.memory_bytes());
+    copies.map(|image| image.typed_json().len()).chain(letters).sum()
 }
 
 /// Carries one event through the transforms that are still to come. Where one refuses it, the dead letter has the event as
 /// it came there, without what this transform and those behind it would have hidden
 /// (`docs/decisions/20261128-what-a-dead-letter-holds.md`).
-fn carry(event: ChangeEvent, to_come: &[Box<dyn Transform>], batch: &mut Batch) {
-    let Some((next, behind)) = to_come.split_first() else { return batch.events.push(event) };
-    let mut arrived = event.clone();
+fn carry(event: &ChangeEvent, to_come: &[Box<dyn Transform>], batch: &mut Batch) {
+    let Some((next, behind)) = to_come.split_first() else { return batch.events.push(event.clone()) };
     let mut results = Vec::with_capacity(1);
-    match next.apply(event, &mut results) {
-        Ok(()) => results.into_iter().for_each(|event| carry(event, behind, batch)),
+    match next.apply(event.clone(), &mut results) {
+        Ok(()) => results.iter().for_each(|event| carry(event, behind, batch)),
         Err(rejected) => {
-            conceal_event(&mut arrived, to_come);
-            batch.dead_letters.push(DeadLetter::of_event(&arrived, rejected));
+            let mut shown = event.clone();
+            conceal_event(&mut shown, to_come);
+            batch.dead_letters.push(DeadLetter::of_event(&shown, rejected));
         }
     }
 }

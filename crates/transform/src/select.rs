@@ -107,6 +107,7 @@ fn push_excluded(attributes: Attributes<'_>, paths: &PathTree<()>, out: &mut Str
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
+    use allocation_counter::measure;
     use proptest::prelude::*;
     use tailwater_model::{Change, Item, conceal_event};
 
@@ -178,6 +179,17 @@ mod tests {
         assert_eq!(after.typed_json(), expected);
         let rename = RenameAttributes::new(BTreeMap::from([(path("deep.m.m"), "m".into())])).expect("a rename");
         assert_eq!(image_after(&rename, &deepest).expect("renames"), deepest);
+    }
+
+    #[test]
+    fn what_is_left_of_an_image_holds_no_more_than_its_length() {
+        let long = item(&format!(r#"{{"a":{{"S":"short"}},"b":{{"S":"{}"}}}}"#, "x".repeat(100_000)));
+        for select in [SelectAttributes::include([path("a")]), SelectAttributes::exclude([path("b")])] {
+            let mut left = None;
+            let held = measure(|| left = Some(image_after(&select, &long))).bytes_current;
+            assert_eq!(left.expect("measured").expect("selects").typed_json(), r#"{"a":{"S":"short"}}"#);
+            assert!(held < 200, "{held} bytes");
+        }
     }
 
     fn hides(name: &str) -> Box<dyn Transform> {

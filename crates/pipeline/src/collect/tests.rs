@@ -1,5 +1,8 @@
+use allocation_counter::measure;
+use bytestring::ByteString;
 use tailwater_model::{
-    Advance, Change, Counts, Item, Position, Rejected, SequenceNumber, ShardId, SourceInfo, Step, lenient_members,
+    Advance, Change, Counts, Item, JsonCursor, Position, Rejected, SequenceNumber, ShardId, SourceInfo, Step,
+    lenient_members,
 };
 
 use super::*;
@@ -27,7 +30,8 @@ impl Transform for Hide {
             let members = lenient_members(image.typed_json()).expect("an object");
             let stays = members.iter().filter(|(name, _)| name.trim_matches('"') != self.0);
             let stays: Vec<_> = stays.map(|(name, value)| format!("{name}:{value}")).collect();
-            *image = Item::parse(format!("{{{}}}", stays.join(",")).into()).expect("typed JSON");
+            let json = format!("{{{}}}", stays.join(",")).into_boxed_str();
+            *image = Item::parse(json.into()).expect("typed JSON");
         }
         out.push(event);
         Ok(())
@@ -165,4 +169,60 @@ async fn a_record_that_the_source_did_not_understand_counts_without_any_transfor
     let letter = DeadLetter::of_event(&event(9), Rejected { code: "test.odd", message: "odd".into() });
     let batch = transformed(2, vec![letter], Vec::new());
     assert_eq!(batch.counts, Counts { read: 3, written: 2, dead_lettered: 1, ..Counts::default() });
+}
+
+/// Events whose items are slices of one page, as a source gives them, in a batch that says what it holds.
+fn batch_of_a_page(image: &str, records: usize) -> Batch {
+    let lines: Vec<_> = (1..=records).map(|number| format!(r#"{{"id":{{"N":"{number}"}}}}{image}"#)).collect();
+    let page = ByteString::from(lines.concat().into_boxed_str());
+    let mut cursor = JsonCursor::new(&page);
+    let mut events = Vec::with_capacity(records);
+    for number in 1..=records {
+        let key = cursor.item(&page).expect("a key");
+        let change = Change::Insert { new: Some(cursor.item(&page).expect("an image")) };
+        let mut event = ChangeEvent { key, change, ..event(number) };
+        event.source.event_id = page.slice_ref(page.get(..8).expect("a text"));
+        events.push(event);
+    }
+    Batch {
+        shard: ShardId::new("shard"),
+        step: Step::Advance(Advance { from: Position::Start, to: Position::End }),
+        dead_letters: Vec::new(),
+        gap: None,
+        counts: Counts { read: records as u64, ..Counts::default() },
+        bytes: page.len() + records * size_of::<ChangeEvent>(),
+        events,
+    }
+}
+
+/// Bytes that a group of one batch holds, and what it says of that.
+fn held_and_counted(image: &str, transforms: Vec<Box<dyn Transform>>) -> (f64, f64) {
+    let limits = GroupLimits { events_max: 10, bytes_max: 1 << 20, delay_max: Duration::ZERO };
+    let mut collecting = Collecting::new(limits, Arc::new(transforms));
+    let mut group = Group::default();
+    let held = measure(|| {
+        collecting.push(batch_of_a_page(image, 1_000));
+        group = collecting.take();
+    });
+    assert_eq!(group.counts().read, 1_000);
+    (held.bytes_current as f64, group.bytes() as f64)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_counts_what_it_holds_whatever_the_transforms_did() {
+    let more = format!(r#""b":{{"S":"{}"}}"#, "x".repeat(1_000));
+    let image = format!(r#"{{"hash":{{"S":"h"}},{more}}}"#);
+    let nothing: fn() -> Vec<Box<dyn Transform>> = Vec::new;
+    for (what, image, transforms) in [
+        ("no transform", &*image, nothing()),
+        ("nothing to hide", &image, vec![Box::new(Hide("other")) as _]),
+        ("copies of nearly all", &image, vec![Box::new(Hide("hash")) as _]),
+        ("copies of copies", &image, vec![Box::new(Hide("hash")) as _, Box::new(Hide("nothing")) as _]),
+        ("refused", &image, vec![Box::new(Refuse("", "")) as _]),
+        ("small items refused", r#"{"hash":{"S":"h"}}"#, vec![Box::new(Refuse("", "")) as _]),
+    ] {
+        let (held, counted) = held_and_counted(image, transforms);
+        let factor = held / counted;
+        assert!((1.0 / 1.3..1.3).contains(&factor), "{what}: {held} bytes are held, {counted} counted");
+    }
 }
