@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailwater_model::{Finished, Trouble};
+use tailwater_model::{Finished, Trouble, TroubleKind};
 use tailwater_pipeline::{Ended, LaneState, PipelineStatus};
 use tokio::time::Instant;
 use tracing::{error, info, warn};
@@ -54,6 +54,17 @@ impl ProgressLog {
             gaps = snapshot.gaps,
             "carrying"
         );
+    }
+
+    /// The trouble of having met gaps and gone on (`on_gap = "continue"`). Whoever starts a bounded run reads its exit code and
+    /// perhaps nothing else (I8).
+    pub fn gaps_met(&self) -> Option<(Option<String>, Trouble)> {
+        let gaps = self.status.snapshot().gaps;
+        let message = format!("changes may be missing in the sink: gaps recorded on the way to the tip: {gaps}");
+        let trouble = Trouble::new(TroubleKind::DataAtRisk, "source.gaps_recorded", message).advise(
+            "everything that was there is carried, and the next run goes on from here; see the gaps in the sink",
+        );
+        (gaps > 0).then(|| (Some(self.pipeline.clone()), trouble))
     }
 
     /// Writes how the pipeline ended and what it did.

@@ -166,15 +166,16 @@ pub struct Trouble {
     pub advice: Option<String>,
 }
 
-/// Kinds of trouble by what a script would do about them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Kinds of trouble by what a script would do about them. Their order is that of gravity: of several troubles the gravest
+/// is told, and decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TroubleKind {
-    /// Anything else: exit code 1.
-    Runtime,
     /// The user's file or command is wrong: exit code 2.
     Config,
     /// Something outside is unreachable, denied or not as needed: exit code 3.
     Environment,
+    /// Anything else: exit code 1.
+    Runtime,
     /// Records were, or may have been, lost: exit code 4.
     DataAtRisk,
 }
