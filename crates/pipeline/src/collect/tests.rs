@@ -1,3 +1,5 @@
+//! The transforms of a batch: what becomes of its records, what dead letters show, and what is counted.
+
 use allocation_counter::measure;
 use bytestring::ByteString;
 use tailwater_model::{
