@@ -141,7 +141,7 @@ impl<'a> Iterator for Attributes<'a> {
         let (quoted, behind) = split_value(inside);
         let (value, behind) = split_value(behind.strip_prefix(':').unwrap_or(behind));
         self.0 = behind;
-        Some(Attribute { name: Text(quoted.get(1..quoted.len() - 1).unwrap_or_default()), value })
+        Some(Attribute { name: Text(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default()), value })
     }
 }
 
