@@ -32,6 +32,10 @@ pub trait Source: Send {
 pub trait Transform: Send + Sync {
     /// Pushes what becomes of `event`. Pushing nothing filters it.
     fn apply(&self, event: ChangeEvent, out: &mut Vec<ChangeEvent>) -> Result<(), Rejected>;
+
+    /// Follows one attribute through this transform, so that dead letters do not show what a transform hides: gives the
+    /// names of its path their new names, or answers false when its value may not be seen behind this transform.
+    fn follow(&self, path: &mut [String]) -> bool;
 }
 
 /// Makes groups durable. One session of one lane.
@@ -51,7 +55,7 @@ pub trait Sink: Send {
 /// What a commit did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// Events now in the sink, with those that were overtaken inside the group.
+    /// Records now in the sink, with those that were overtaken inside the group.
     pub written: u64,
     /// Records now in the dead letters.
     pub dead_lettered: u64,
@@ -188,15 +192,16 @@ pub struct Trouble {
     pub advice: Option<String>,
 }
 
-/// Kinds of trouble by what a script would do about them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Kinds of trouble by what a script would do about them. Their order is that of gravity: of several troubles the gravest
+/// is told, and decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TroubleKind {
-    /// Anything else: exit code 1.
-    Runtime,
     /// The user's file or command is wrong: exit code 2.
     Config,
     /// Something outside is unreachable, denied or not as needed: exit code 3.
     Environment,
+    /// Anything else: exit code 1.
+    Runtime,
     /// Records were, or may have been, lost: exit code 4.
     DataAtRisk,
     /// The stream was turned off, everything in it was carried, and there is no other one: exit code 5.

@@ -290,7 +290,7 @@ impl Book {
                 self.durable.gaps.push(row.clone());
                 landing.gaps.push(row);
             }
-            ["topic", _] => {}
+            ["topic", _] | ["forgotten"] => {}
             other => lock(&self.witness).violated("an unknown record", format!("{other:?} in the progress topic")),
         }
     }

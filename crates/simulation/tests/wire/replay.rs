@@ -36,7 +36,8 @@ async fn the_reader_reads_a_finite_replay_wholly() {
     let settings = ReaderSettings {
         start: StartAt::TrimHorizon,
         on_gap: OnGap::Stop,
-        until_tip: Some(i64::MAX),
+        until_tip: true,
+        follows: None,
         poll_interval_min: Duration::from_millis(20),
         poll_interval_max: Duration::from_millis(100),
         fetch_slots: 4,
@@ -45,7 +46,8 @@ async fn the_reader_reads_a_finite_replay_wholly() {
         seed: 1,
     };
     let stream = StreamIdentity { table: "Replay".into(), table_id: "1".into(), stream_arn: STREAM_ARN.into() };
-    let mut lane = open_stream(connect_emulator(&endpoint), stream, 1, settings).remove(0);
+    let (mut lanes, _) = open_stream(connect_emulator(&endpoint), stream, 1, settings);
+    let mut lane = lanes.remove(0);
     lane.open(&Progress::default()).await.expect("opens");
     let mut read = BTreeMap::new();
     let reading = async {
@@ -55,7 +57,7 @@ async fn the_reader_reads_a_finite_replay_wholly() {
                     lane.committed(&[(batch.shard.clone(), batch.step.clone())]);
                     *read.entry(batch.shard.to_string()).or_insert(0) += batch.events.len() as u64;
                 }
-                Delivery::Contact(_) => {}
+                Delivery::StreamKnown(_) => {}
                 Delivery::Finished(finished) => return finished,
             }
         }
