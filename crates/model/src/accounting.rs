@@ -72,6 +72,7 @@ mod tests {
     fn a_record_of_several_events_is_dead_lettered_once() {
         let mut batch = Batch {
             shard: ShardId::new("shard"),
+            read_until: None,
             step: Step::Advance(Advance { from: Position::Start, to: Position::End }),
             events: Vec::new(),
             dead_letters: Vec::new(),

@@ -23,6 +23,10 @@ pub trait Source: Send {
     /// These steps, in this order, are durable now.
     fn committed(&mut self, steps: &[(ShardId, Step)]);
 
+    /// The newest batch of this shard holds so many bytes more than when it was handed out: transforms write texts of their
+    /// own while the page stays.
+    fn grew(&mut self, shard: &ShardId, bytes: usize);
+
     /// The lane's session has ended in trouble. Everything read but not durable is forgotten, and the room that it took is
     /// free for the other lanes, however long it takes until the lane opens again (I6).
     fn close(&mut self);

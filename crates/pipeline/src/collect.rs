@@ -49,7 +49,9 @@ impl Collecting {
         self.due_at
     }
 
-    pub(crate) fn push(&mut self, mut batch: Batch) {
+    /// Takes a batch in. Answers by how many bytes it grew on the way.
+    pub(crate) fn push(&mut self, mut batch: Batch) -> usize {
+        let bytes_before = batch.bytes;
         // Counted before the transforms: what was read is what fills time.
         self.events += batch.events.len();
         transform(&mut batch, &self.transforms);
@@ -58,8 +60,10 @@ impl Collecting {
             // Reported, not refused: the records are safe, it is the counting that has a bug.
             error!(shard = %batch.shard, counts = ?batch.counts, "the accounting of a batch does not balance: please report this");
         }
+        let grown = batch.bytes.saturating_sub(bytes_before);
         self.group.batches.push(batch);
         self.begin_delay();
+        grown
     }
 
     pub(crate) fn stream_known(&mut self, since: ServiceTime) {

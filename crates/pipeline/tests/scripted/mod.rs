@@ -121,6 +121,8 @@ impl Source for ScriptedSource {
         Ok(())
     }
 
+    fn grew(&mut self, _: &ShardId, _: usize) {}
+
     fn close(&mut self) {
         self.is_open = false;
     }
