@@ -85,7 +85,7 @@ pub struct ShardAnswer {
     pub id: String,
     /// Its parent's id, also when the parent is long gone.
     pub parent: Option<String>,
-    /// Its first sequence number; an idle shard may have none.
+    /// Its first sequence number, there from its birth on.
     pub starting: Option<String>,
     /// Its last sequence number, when it is closed.
     pub ending: Option<String>,
@@ -168,7 +168,8 @@ impl Service {
             let is_wanted = if ignored { *at == parent_at } else { shard.parent == Some(parent_at) };
             is_wanted && is_listed(shard, now_ms)
         });
-        wanted.map(|(_, shard)| answer(stream, shard, now_ms)).collect()
+        let idle_without_starting = self.manners.idle_without_starting;
+        wanted.map(|(_, shard)| answer(stream, shard, idle_without_starting, now_ms)).collect()
     }
 
     /// A page of the listing. Its order is that of the ids, or another one that stays: that is what pages are cut from.
@@ -180,14 +181,22 @@ impl Service {
         now_ms: i64,
     ) -> (Vec<ShardAnswer>, Option<String>) {
         let Self { rng, hits, manners, streams, .. } = self;
-        let stream = &streams[number];
+        let stream = &mut streams[number];
         if stream.status(now_ms) == StreamStatus::Enabling
-            || hit("listing_empty", manners.listing_empty, rng, hits)
             // Observed on AWS: an empty answer, not an error.
             || start.is_some_and(|start| stream.shard_number(start).is_none())
         {
             return (Vec::new(), None);
         }
+        if start.is_none() {
+            // Drawn for every page, it would cut nearly every long listing, which no consumer survives.
+            let is_empty = !stream.was_listed_empty && hit("listing_empty", manners.listing_empty, rng, hits);
+            stream.was_listed_empty = is_empty;
+            if is_empty {
+                return (Vec::new(), None);
+            }
+        }
+        let stream = &*stream;
         let shuffled = manners.listing_shuffled;
         let rank = |id: &str| (if shuffled { crc32fast::hash(id.as_bytes()) } else { 0 }, id.to_owned());
         let mut rest: Vec<&Shard> = stream.shards.iter().filter(|shard| is_listed(shard, now_ms)).collect();
@@ -206,10 +215,11 @@ impl Service {
         rest.truncate(limit);
         let last_evaluated = rest.last().filter(|_| more).map(|last| last.id.clone());
         rest.retain(|_| !hit("shard_unlisted", manners.shard_unlisted, rng, hits));
-        let mut shards: Vec<ShardAnswer> = rest.iter().map(|shard| answer(stream, shard, now_ms)).collect();
+        let told = |shard: &Shard| answer(stream, shard, manners.idle_without_starting, now_ms);
+        let mut shards: Vec<ShardAnswer> = rest.iter().map(|shard| told(shard)).collect();
         let repeated = start.filter(|_| hit("shard_listed_twice", manners.shard_listed_twice, rng, hits));
         if let Some(at) = repeated.and_then(|id| stream.shard_number(id)) {
-            shards.push(answer(stream, &stream.shards[at], now_ms));
+            shards.push(told(&stream.shards[at]));
         }
         (shards, last_evaluated)
     }
@@ -219,14 +229,14 @@ fn is_listed(shard: &Shard, now_ms: i64) -> bool {
     !shard.gone && shard.listed_from_ms <= now_ms
 }
 
-fn answer(stream: &Stream, shard: &Shard, now_ms: i64) -> ShardAnswer {
+fn answer(stream: &Stream, shard: &Shard, idle_without_starting: bool, now_ms: i64) -> ShardAnswer {
     let parent = shard.parent.and_then(|at| stream.shards.get(at));
     let is_idle = shard.is_open() && shard.records.is_empty();
     let ending = shard.ending.filter(|_| shard.closed_listed_from_ms <= now_ms);
     ShardAnswer {
         id: shard.id.clone(),
         parent: parent.map(|parent| parent.id.clone()),
-        starting: (!is_idle).then(|| shard.starting.text()),
+        starting: (!(is_idle && idle_without_starting)).then(|| shard.starting.text()),
         ending: ending.map(super::sequence::Sequence::text),
     }
 }

@@ -36,12 +36,14 @@ pub struct Manners {
     pub listing_page_max: usize,
     /// Listings are in some fixed order that is not that of the ids.
     pub listing_shuffled: bool,
-    /// The chance that a child is listed up to a minute after its parent closed.
+    /// The chance that a child is listed late: up to a minute after its parent closed, and at most after a tenth of its life.
     pub child_listed_late: Probability,
-    /// The chance that a closed shard is listed as open for up to a minute.
+    /// The chance that a closed shard is listed as open for up to a minute, and at most for a tenth of its life.
     pub closed_listed_late: Probability,
-    /// The chance that a page of a listing is empty and the last one.
+    /// The chance that a listing is empty: its first page, and never twice in a row.
     pub listing_empty: Probability,
+    /// An open shard without records is listed without `StartingSequenceNumber`. Never seen on AWS; other servers do it.
+    pub idle_without_starting: bool,
     /// The chance that a page of a listing is empty and names where the next one begins.
     pub listing_page_empty: Probability,
     /// The chance, for each shard, that a listing does not have it.
@@ -117,6 +119,7 @@ impl Manners {
             child_listed_late: 0.0,
             closed_listed_late: 0.0,
             listing_empty: 0.0,
+            idle_without_starting: false,
             listing_page_empty: 0.0,
             shard_unlisted: 0.0,
             shard_listed_twice: 0.0,

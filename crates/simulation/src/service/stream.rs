@@ -21,6 +21,8 @@ pub(super) struct Stream {
     enabled_from_ms: i64,
     pub(super) disabled_at_ms: Option<i64>,
     disabled_from_ms: i64,
+    /// The last listing was empty by chance.
+    pub(super) was_listed_empty: bool,
     /// By number; children after their parents.
     pub(super) shards: Vec<Shard>,
 }
@@ -86,6 +88,7 @@ impl Stream {
             enabled_from_ms: now_ms + manners.status_change_ms,
             disabled_at_ms: None,
             disabled_from_ms: i64::MAX,
+            was_listed_empty: false,
             shards: shards.collect(),
         }
     }
