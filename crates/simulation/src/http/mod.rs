@@ -8,6 +8,7 @@
 
 mod account;
 mod fault;
+mod private_streams;
 mod server;
 mod streams;
 mod tables;

@@ -9,8 +9,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 use tailwater_model::ViewType;
 
+use super::private_streams::{self, PrivateStreams};
 use super::wire::{Refusal, needed_text, text};
-use crate::service::{ItemChange, Service, StreamStatus};
+use crate::service::{Service, StreamStatus};
 
 /// Time between two looks for items that have expired, in milliseconds.
 const EXPIRY_INTERVAL_MS: i64 = 1000;
@@ -18,23 +19,16 @@ const EXPIRY_INTERVAL_MS: i64 = 1000;
 /// The tables of an account.
 pub(super) struct Tables {
     database: Database,
-    tables: BTreeMap<String, Carried>,
+    private: PrivateStreams,
+    /// The ids of the tables by their names.
+    ids: BTreeMap<String, String>,
     expired_at_ms: i64,
-}
-
-/// How far the private stream of a table was carried over.
-struct Carried {
-    table_id: String,
-    /// The private stream's ARN and its only shard.
-    arn: String,
-    shard: String,
-    after: Option<String>,
 }
 
 impl Tables {
     pub(super) fn new() -> Result<Self, String> {
-        let database = Database::memory().map_err(|error| error.to_string())?;
-        Ok(Self { database, tables: BTreeMap::new(), expired_at_ms: i64::MIN })
+        let (database, private) = private_streams::open()?;
+        Ok(Self { database, private, ids: BTreeMap::new(), expired_at_ms: i64::MIN })
     }
 
     /// Deletes what has expired, about once a second.
@@ -45,7 +39,7 @@ impl Tables {
         self.expired_at_ms = now_ms;
         match self.database.sweep_ttl() {
             Ok(0) => {}
-            Ok(_) => self.carry_all(service, now_ms),
+            Ok(_) => self.carry(service, now_ms),
             Err(error) => tracing::warn!(%error, "items that have expired could not be deleted"),
         }
     }
@@ -69,7 +63,7 @@ impl Tables {
             _ => {
                 let (answer, writes) = self.items(operation, request)?;
                 if writes {
-                    self.carry_all(service, now_ms);
+                    self.carry(service, now_ms);
                 }
                 Ok(answer.to_string())
             }
@@ -114,15 +108,10 @@ impl Tables {
             json!({"StreamEnabled": true, "StreamViewType": ViewType::NewAndOldImages.as_str()}),
         );
         let answer = call(request, |request| self.database.create_table(request))?;
-        let field = |name: &str| answer["TableDescription"][name].as_str().unwrap_or_default().to_owned();
-        let (name, arn) = (field("TableName"), field("LatestStreamArn"));
-        let described = call(Map::from_iter([("StreamArn".into(), arn.clone().into())]), |request| {
-            self.database.describe_stream(request)
-        })?;
-        let shard = described["StreamDescription"]["Shards"][0]["ShardId"].as_str().unwrap_or_default().to_owned();
+        let name = answer["TableDescription"]["TableName"].as_str().unwrap_or_default().to_owned();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let table_id = service.create_table(now_ms, &name, &keys);
-        self.tables.insert(name.clone(), Carried { table_id, arn, shard, after: None });
+        self.ids.insert(name.clone(), table_id);
         if let Some(Wanted::On(view)) = wanted {
             service.enable_stream(now_ms, &name, view)?;
         }
@@ -154,7 +143,7 @@ impl Tables {
         let table = needed_text(&request, "TableName")?;
         let answer = call(request, |request| self.database.delete_table(request))?;
         let answer = self.with_stream(service, now_ms, answer, "TableDescription");
-        self.tables.remove(&table);
+        self.ids.remove(&table);
         service.delete_table(now_ms, &table)?;
         Ok(answer.to_string())
     }
@@ -166,8 +155,8 @@ impl Tables {
             description.remove(private);
         }
         let table = text(description, "TableName").ok().flatten().unwrap_or_default();
-        if let Some(carried) = self.tables.get(&table) {
-            description.insert("TableId".into(), carried.table_id.clone().into());
+        if let Some(id) = self.ids.get(&table) {
+            description.insert("TableId".into(), id.clone().into());
         }
         if let Some(stream) = service.latest_stream(now_ms, &table) {
             if matches!(stream.status, StreamStatus::Enabling | StreamStatus::Enabled) {
@@ -181,53 +170,15 @@ impl Tables {
     }
 
     /// Carries what the last write changed from the private streams into the service.
-    fn carry_all(&mut self, service: &mut Service, now_ms: i64) {
-        let Self { database, tables, .. } = self;
-        for (table, carried) in tables {
-            if let Err(refusal) = carry(database, table, carried, service, now_ms) {
-                tracing::error!(
-                    table,
-                    refusal = refusal.body,
-                    "changes could not be carried into the simulated stream"
-                );
+    fn carry(&mut self, service: &mut Service, now_ms: i64) {
+        match self.private.take() {
+            Ok(changes) => {
+                for (table, change) in changes {
+                    service.write(now_ms, &table, change);
+                }
             }
+            Err(error) => tracing::error!(%error, "changes could not be carried into the simulated stream"),
         }
-    }
-}
-
-fn carry(
-    database: &Database,
-    table: &str,
-    carried: &mut Carried,
-    service: &mut Service,
-    now_ms: i64,
-) -> Result<(), Refusal> {
-    let mut start = json!({"StreamArn": carried.arn, "ShardId": carried.shard, "ShardIteratorType": "TRIM_HORIZON"});
-    if let Some(after) = &carried.after {
-        start["ShardIteratorType"] = "AFTER_SEQUENCE_NUMBER".into();
-        start["SequenceNumber"] = after.as_str().into();
-    }
-    let start = start.as_object().cloned().unwrap_or_default();
-    let mut iterator = call(start, |request| database.get_shard_iterator(request))?["ShardIterator"].take();
-    loop {
-        let page = call(Map::from_iter([("ShardIterator".into(), iterator)]), |request| database.get_records(request))?;
-        let records = page["Records"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if records.is_empty() {
-            return Ok(());
-        }
-        for record in records {
-            let body = &record["dynamodb"];
-            let image = |name: &str| body.get(name).map(Value::to_string);
-            let change = ItemChange {
-                key: body["Keys"].to_string(),
-                old: image("OldImage"),
-                new: image("NewImage"),
-                time_to_live: record.get("userIdentity").is_some(),
-            };
-            service.write(now_ms, table, change);
-            carried.after = body["SequenceNumber"].as_str().map(str::to_owned);
-        }
-        iterator = page["NextShardIterator"].clone();
     }
 }
 
