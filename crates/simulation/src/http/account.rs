@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::fault::WireManners;
+use super::names;
 use super::streams;
 use super::tables::Tables;
 use super::wire::Refusal;
@@ -44,7 +45,8 @@ impl Account {
         let operation = target.strip_prefix(STREAMS_TARGET).map(|name| (true, name));
         let operation = operation.or_else(|| target.strip_prefix(TABLES_TARGET).map(|name| (false, name)));
         let Some((is_streams, name)) = operation else { return Err(Refusal::unknown_operation()) };
-        let request: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Refusal::not_json())?;
+        let mut request: Map<String, Value> = serde_json::from_slice(body).map_err(|_| Refusal::not_json())?;
+        names::take_names(&mut request, &self.service);
         // Items that expired since the last request have gone in the order of time: before this one.
         self.tables.expire(&mut self.service, now_ms);
         if is_streams {

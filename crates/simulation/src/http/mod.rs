@@ -7,7 +7,9 @@
 //! Deliberately absent: TLS, and any check of signatures or credentials.
 
 mod account;
+mod embedded;
 mod fault;
+mod names;
 mod private_streams;
 mod server;
 mod streams;

@@ -53,11 +53,15 @@ async fn healthy() -> &'static str {
 }
 
 async fn answer(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Response {
-    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let target = header("x-amz-target");
     let (answer, broken, request_id) = {
         let mut account = desk.account.lock().unwrap_or_else(PoisonError::into_inner);
         let account = &mut *account;
-        let answer = account.answer((desk.clock)(), target, &body);
+        let answer = match target {
+            "DynamoDB_20120810.DescribeEndpoints" => Ok(endpoints(header("host"))),
+            _ => account.answer((desk.clock)(), target, &body),
+        };
         let broken = account.wire.draw(&mut account.rng);
         (answer, broken, format!("{:026X}", account.rng.u128(..) >> 24))
     };
@@ -69,6 +73,11 @@ async fn answer(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Re
         tokio::time::sleep(SLOW_ANSWER).await;
     }
     respond(status, body, broken, &request_id)
+}
+
+/// `DescribeEndpoints`: whoever asks shall come back to where it asked, and not go to AWS.
+fn endpoints(host: &str) -> String {
+    serde_json::json!({"Endpoints": [{"Address": host, "CachePeriodInMinutes": 1440}]}).to_string()
 }
 
 fn respond(status: u16, body: String, broken: Option<Broken>, request_id: &str) -> Response {

@@ -3,12 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use dynoxide::{Database, DynoxideError};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use dynoxide::Database;
 use serde_json::{Map, Value, json};
 use tailwater_model::ViewType;
 
+use super::embedded::call;
+use super::names;
 use super::private_streams::{self, PrivateStreams};
 use super::wire::{Refusal, needed_text, text};
 use crate::service::{Service, StreamStatus};
@@ -88,6 +88,10 @@ impl Tables {
             "Query" => (call(request, |request| database.query(request))?, false),
             "Scan" => (call(request, |request| database.scan(request))?, false),
             "ListTables" => (call(request, |request| database.list_tables(request))?, false),
+            "TagResource" => (call(request, |request| database.tag_resource(request))?, false),
+            "UntagResource" => (call(request, |request| database.untag_resource(request))?, false),
+            "ListTagsOfResource" => (call(request, |request| database.list_tags_of_resource(request))?, false),
+            "DescribeLimits" => (account_limits(), false),
             "UpdateTimeToLive" => (call(request, |request| database.update_time_to_live(request))?, false),
             "DescribeTimeToLive" => (call(request, |request| database.describe_time_to_live(request))?, false),
             _ => return Err(Refusal::unknown_operation()),
@@ -125,13 +129,26 @@ impl Tables {
         mut request: Map<String, Value>,
     ) -> Result<String, Refusal> {
         let table = needed_text(&request, "TableName")?;
-        match wanted_stream(request.remove("StreamSpecification").as_ref())? {
-            Some(Wanted::On(view)) => drop(service.enable_stream(now_ms, &table, view)?),
-            Some(Wanted::Off) => service.disable_stream(now_ms, &table)?,
-            None => {
-                let answer = call(request, |request| self.database.update_table(request))?;
-                return Ok(self.with_stream(service, now_ms, answer, "TableDescription").to_string());
-            }
+        let Some(wanted) = wanted_stream(request.remove("StreamSpecification").as_ref())? else {
+            let answer = call(request, |request| self.database.update_table(request))?;
+            return Ok(self.with_stream(service, now_ms, answer, "TableDescription").to_string());
+        };
+        let is_set = |field: &str| request.get(field).is_some_and(|value| !value.is_null());
+        if is_set("ProvisionedThroughput") || is_set("GlobalSecondaryIndexUpdates") {
+            // The words are observed for the throughput; the API reference names both.
+            return Err(Refusal::invalid("You cannot modify stream status while updating table IOPS"));
+        }
+        let state = service.latest_stream(now_ms, &table);
+        let is_on = state.is_some_and(|state| matches!(state.status, StreamStatus::Enabling | StreamStatus::Enabled));
+        let changes_more =
+            request.keys().any(|name| is_set(name) && name != "TableName" && name != "AttributeDefinitions");
+        // A stream that cannot be changed so refuses all of the request, below.
+        if changes_more && matches!(wanted, Wanted::On(_)) != is_on {
+            call(request, |request| self.database.update_table(request))?;
+        }
+        match wanted {
+            Wanted::On(view) => drop(service.enable_stream(now_ms, &table, view)?),
+            Wanted::Off => service.disable_stream(now_ms, &table)?,
         }
         let name = Map::from_iter([("TableName".into(), table.into())]);
         let mut answer = call(name, |request| self.database.describe_table(request))?;
@@ -148,9 +165,10 @@ impl Tables {
         Ok(answer.to_string())
     }
 
-    /// Puts the simulated stream where the answer tells of the private one.
+    /// Puts the simulated stream where the answer tells of the private one, and the account's region into its ARNs.
     fn with_stream(&self, service: &Service, now_ms: i64, mut answer: Value, field: &str) -> Value {
         let Some(description) = answer.get_mut(field).and_then(Value::as_object_mut) else { return answer };
+        names::move_arns(description, service);
         for private in ["LatestStreamArn", "LatestStreamLabel", "StreamSpecification"] {
             description.remove(private);
         }
@@ -200,6 +218,14 @@ fn wanted_stream(specification: Option<&Value>) -> Result<Option<Wanted>, Refusa
     view.map(|view| Some(Wanted::On(view))).ok_or_else(|| Refusal::missing("streamSpecification.streamViewType"))
 }
 
+/// What a new account may use (DynamoDB API reference, `DescribeLimits`).
+fn account_limits() -> Value {
+    json!({
+        "AccountMaxReadCapacityUnits": 80_000, "AccountMaxWriteCapacityUnits": 80_000,
+        "TableMaxReadCapacityUnits": 40_000, "TableMaxWriteCapacityUnits": 40_000,
+    })
+}
+
 /// The key's attributes, partition key first.
 fn key_attributes(request: &Map<String, Value>) -> Vec<String> {
     let schema = request.get("KeySchema").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -208,18 +234,4 @@ fn key_attributes(request: &Map<String, Value>) -> Vec<String> {
         found.next().and_then(|attribute| attribute["AttributeName"].as_str().map(str::to_owned))
     };
     of_type("HASH").into_iter().chain(of_type("RANGE")).collect()
-}
-
-/// Calls the embedded database through its own JSON: what it reads and writes is what a server would.
-fn call<Q: DeserializeOwned, A: Serialize>(
-    request: Map<String, Value>,
-    work: impl FnOnce(Q) -> Result<A, DynoxideError>,
-) -> Result<Value, Refusal> {
-    let request = serde_json::from_value(Value::Object(request)).map_err(|error| {
-        // Some checks of values stand in its reader, and it marks them so.
-        tracing::debug!(%error, "a request that the embedded database cannot read");
-        Refusal::unreadable(&error.to_string())
-    })?;
-    let answer = work(request)?;
-    serde_json::to_value(&answer).map_err(|error| Refusal::internal(&error.to_string()))
 }

@@ -89,7 +89,7 @@ impl Service {
     }
 
     pub(super) fn stream_number(&self, arn: &str) -> Option<usize> {
-        self.streams.iter().position(|stream| stream.arn == arn)
+        self.streams.iter().position(|stream| stream.names.arn == arn)
     }
 
     /// Turns a stream off: its open shards close and have no children.

@@ -66,6 +66,8 @@ pub struct StreamAnswer {
     pub label: String,
     /// Its table.
     pub table: String,
+    /// The attributes of the table's key, partition key first.
+    pub key_attributes: Vec<String>,
     /// Its status.
     pub status: StreamStatus,
     /// What its records carry.
@@ -101,18 +103,18 @@ impl Service {
         self.stumble()?;
         hold_rate(&mut self.list_calls, self.manners.list_per_second, now_ms)?;
         let limit = limit_of(request.limit)?;
-        let of_table = |stream: &&Stream| request.table.as_ref().is_none_or(|table| stream.table == *table);
+        let of_table = |stream: &&Stream| request.table.as_ref().is_none_or(|table| stream.names.table == *table);
         let mut rest = self.streams.iter().filter(|stream| !stream.is_gone(now_ms)).filter(of_table).peekable();
         if let Some(start) = &request.exclusive_start {
-            while rest.next_if(|stream| stream.arn != *start).is_some() {}
+            while rest.next_if(|stream| stream.names.arn != *start).is_some() {}
             rest.next();
         }
         let streams: Vec<ListedStream> = rest
             .by_ref()
             .take(limit)
             .map(|stream| ListedStream {
-                arn: stream.arn.clone(),
-                table: stream.table.clone(),
+                arn: stream.names.arn.clone(),
+                table: stream.names.table.clone(),
                 label: stream.label().to_owned(),
             })
             .collect();
@@ -138,9 +140,10 @@ impl Service {
         };
         let stream = &self.streams[number];
         Ok(StreamAnswer {
-            arn: stream.arn.clone(),
+            arn: stream.names.arn.clone(),
             label: stream.label().to_owned(),
-            table: stream.table.clone(),
+            table: stream.names.table.clone(),
+            key_attributes: stream.names.key_attributes.clone(),
             status: stream.status(now_ms),
             view: stream.view,
             created_at_ms: stream.created_at_ms,

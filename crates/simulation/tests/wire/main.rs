@@ -1,5 +1,6 @@
 //! The simulated service over HTTP: as a plain client sees it, as boto3 does, and as the engine's own client does.
 
+mod aws;
 mod boto3;
 mod engine;
 mod framing;
