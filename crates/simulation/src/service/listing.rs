@@ -199,32 +199,33 @@ impl Service {
                 return (Vec::new(), None);
             }
         }
-        let stream = &*stream;
         let shuffled = manners.listing_shuffled;
         let rank = |id: &str| (if shuffled { crc32fast::hash(id.as_bytes()) } else { 0 }, id.to_owned());
-        let mut rest: Vec<&Shard> = stream.shards.iter().filter(|shard| is_listed(shard, now_ms)).collect();
-        rest.sort_by_cached_key(|shard| rank(&shard.id));
+        let shards = &mut stream.shards;
+        let mut rest: Vec<usize> = (0..shards.len()).filter(|at| is_listed(&shards[*at], now_ms)).collect();
+        rest.sort_by_cached_key(|at| rank(&shards[*at].id));
         if shuffled {
             *hits.entry("listing_shuffled").or_default() += 1;
         }
         if let Some(start) = start {
             let start_rank = rank(start);
-            rest.retain(|shard| rank(&shard.id) > start_rank);
+            rest.retain(|at| rank(&shards[*at].id) > start_rank);
             if hit("listing_page_empty", manners.listing_page_empty, rng, hits) && !rest.is_empty() {
                 return (Vec::new(), Some(start.to_owned()));
             }
         }
         let more = rest.len() > limit;
         rest.truncate(limit);
-        let last_evaluated = rest.last().filter(|_| more).map(|last| last.id.clone());
-        rest.retain(|_| !hit("shard_unlisted", manners.shard_unlisted, rng, hits));
-        let told = |shard: &Shard| answer(stream, shard, manners.idle_without_starting, now_ms);
-        let mut shards: Vec<ShardAnswer> = rest.iter().map(|shard| told(shard)).collect();
+        let last_evaluated = rest.last().filter(|_| more).map(|last| shards[*last].id.clone());
+        rest.retain(|at| {
+            let shard = &mut shards[*at];
+            shard.was_unlisted = !shard.was_unlisted && hit("shard_unlisted", manners.shard_unlisted, rng, hits);
+            !shard.was_unlisted
+        });
         let repeated = start.filter(|_| hit("shard_listed_twice", manners.shard_listed_twice, rng, hits));
-        if let Some(at) = repeated.and_then(|id| stream.shard_number(id)) {
-            shards.push(told(&stream.shards[at]));
-        }
-        (shards, last_evaluated)
+        rest.extend(repeated.and_then(|id| stream.shard_number(id)));
+        let told = |at: &usize| answer(stream, &stream.shards[*at], manners.idle_without_starting, now_ms);
+        (rest.iter().map(told).collect(), last_evaluated)
     }
 }
 

@@ -46,7 +46,7 @@ pub struct Manners {
     pub idle_without_starting: bool,
     /// The chance that a page of a listing is empty and names where the next one begins.
     pub listing_page_empty: Probability,
-    /// The chance, for each shard, that a listing does not have it.
+    /// The chance, for each shard, that a listing does not have it; the next one has it again.
     pub shard_unlisted: Probability,
     /// The chance that a shard is on two pages of a listing.
     pub shard_listed_twice: Probability,

@@ -31,6 +31,8 @@ pub(super) struct Shard {
     pub(super) closed_listed_from_ms: i64,
     /// Longest time by which listings may be late about it.
     listed_late_ms_max: i64,
+    /// The last listing did not have it, by chance.
+    pub(super) was_unlisted: bool,
     /// How long its records are kept at least.
     pub(super) kept_ms: i64,
     pub(super) records: Vec<Record>,
@@ -70,6 +72,7 @@ impl Shard {
             closed_listed_from_ms: now_ms,
             listed_late_ms_max: life_ms
                 .map_or(LISTED_LATE_MS_MAX, |ms| (ms / LIFE_PER_LATENESS).min(LISTED_LATE_MS_MAX)),
+            was_unlisted: false,
             kept_ms: rng.i64(manners.trim_after_ms.clone()),
             records: Vec::new(),
             trimmed: 0,
