@@ -26,8 +26,22 @@ use crate::simulate::replay::ReplayArguments;
 /// Longest wait for requests that are still running when the server stops.
 const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(2);
 
+/// What testers of consumers can ask for beside the protocol.
+const CONTROL: &str = "\
+Make things happen now, at the same address (for all streams, or with ?table=NAME or ?shard=ID):
+  curl -X POST http://127.0.0.1:8000/_tailwater/rotate              open shards close, with one child each
+  curl -X POST http://127.0.0.1:8000/_tailwater/split               open shards close, with two children each
+  curl -X POST 'http://127.0.0.1:8000/_tailwater/trim?records=10'   the oldest records go; without records= all
+  curl -X POST http://127.0.0.1:8000/_tailwater/expire              all iterators given out so far expire
+  curl -X POST 'http://127.0.0.1:8000/_tailwater/fail?error=ThrottlingException&operation=GetRecords&times=3'
+
+And ask what really happened:
+  curl http://127.0.0.1:8000/_tailwater/truth?table=NAME            all shards and all records there ever were
+  curl http://127.0.0.1:8000/_tailwater/unkind                      how often each unkind side showed itself";
+
 /// Arguments of `simulate`.
 #[derive(Debug, Args)]
+#[command(after_help = CONTROL)]
 pub struct SimulateArguments {
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]

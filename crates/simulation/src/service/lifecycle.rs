@@ -80,7 +80,7 @@ impl Service {
             return;
         };
         let Some(shard) = stream.shard_number(shard).and_then(|at| stream.shards.get_mut(at)) else { return };
-        shard.trimmed = (shard.trimmed + records).min(shard.records.len());
+        shard.trimmed = shard.trimmed.saturating_add(records).min(shard.records.len());
         shard.gone |= !shard.is_open() && shard.trimmed == shard.records.len();
     }
 

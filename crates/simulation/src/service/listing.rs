@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tailwater_model::ViewType;
 
 use super::error::{self, ServiceError};
-use super::manners::hit;
+use super::manners::{count, hit};
 use super::shard::Shard;
 use super::stream::{Stream, StreamStatus};
 use super::{RATE_WINDOW_MS, Service};
@@ -101,7 +101,8 @@ impl Service {
     pub fn list_streams(&mut self, now_ms: i64, request: &ListStreams) -> Result<StreamList, ServiceError> {
         self.advance(now_ms);
         self.stumble()?;
-        hold_rate(&mut self.list_calls, self.manners.list_per_second, now_ms)?;
+        hold_rate(&mut self.list_calls, self.manners.list_per_second, now_ms)
+            .inspect_err(|_| count("list_per_second", &mut self.hits))?;
         let limit = limit_of(request.limit)?;
         let of_table = |stream: &&Stream| request.table.as_ref().is_none_or(|table| stream.names.table == *table);
         let mut rest = self.streams.iter().filter(|stream| !stream.is_gone(now_ms)).filter(of_table).peekable();
@@ -131,7 +132,8 @@ impl Service {
         self.advance(now_ms);
         self.stumble()?;
         self.stumble_by(|manners| ("limit_exceeded", manners.limit_exceeded), error::limit_exceeded)?;
-        hold_rate(&mut self.describe_calls, self.manners.describe_per_second, now_ms)?;
+        hold_rate(&mut self.describe_calls, self.manners.describe_per_second, now_ms)
+            .inspect_err(|_| count("describe_per_second", &mut self.hits))?;
         let limit = limit_of(request.limit)?.min(self.manners.listing_page_max.max(1));
         let number = self.readable_stream(now_ms, &request.stream_arn)?;
         let (shards, last_evaluated) = match &request.children_of {
@@ -165,7 +167,7 @@ impl Service {
         let Some(parent_at) = stream.shard_number(parent) else { return Vec::new() };
         let ignored = self.manners.shard_filter_ignored;
         if ignored {
-            *self.hits.entry("shard_filter_ignored").or_default() += 1;
+            count("shard_filter_ignored", &mut self.hits);
         }
         let wanted = stream.shards.iter().enumerate().filter(|(at, shard)| {
             let is_wanted = if ignored { *at == parent_at } else { shard.parent == Some(parent_at) };
@@ -205,7 +207,7 @@ impl Service {
         let mut rest: Vec<usize> = (0..shards.len()).filter(|at| is_listed(&shards[*at], now_ms)).collect();
         rest.sort_by_cached_key(|at| rank(&shards[*at].id));
         if shuffled {
-            *hits.entry("listing_shuffled").or_default() += 1;
+            count("listing_shuffled", hits);
         }
         if let Some(start) = start {
             let start_rank = rank(start);

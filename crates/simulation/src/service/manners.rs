@@ -187,7 +187,11 @@ pub(super) fn hit(
     // Nothing is drawn for what cannot be: a knob that is off does not change the rest of a run.
     let is_hit = chance > 0.0 && rng.f64() < chance;
     if is_hit {
-        *hits.entry(name).or_default() += 1;
+        count(name, hits);
     }
     is_hit
+}
+
+pub(super) fn count(name: &'static str, hits: &mut BTreeMap<&'static str, u64>) {
+    *hits.entry(name).or_default() += 1;
 }

@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tailwater_model::{SequenceNumber, ViewType};
 
 pub use error::ServiceError;
+pub(crate) use error::wire_type;
 pub use listing::{DescribeStream, ListStreams, ListedStream, ShardAnswer, StreamAnswer, StreamList};
 pub use manners::{Manners, Probability};
 pub use reading::{GetShardIterator, IteratorType};
@@ -52,6 +53,8 @@ pub struct Service {
     describe_calls: VecDeque<i64>,
     list_calls: VecDeque<i64>,
     readers: u64,
+    /// Iterators given out until then are no good any more, whatever their age.
+    iterators_end_ms: i64,
     hits: BTreeMap<&'static str, u64>,
 }
 
@@ -77,6 +80,7 @@ impl Service {
             describe_calls: VecDeque::new(),
             list_calls: VecDeque::new(),
             readers: 0,
+            iterators_end_ms: i64::MIN,
             hits: BTreeMap::new(),
         }
     }
@@ -89,7 +93,7 @@ impl Service {
         &mut self.manners
     }
 
-    /// How often each unkind side really showed itself, by its name in [`Manners`].
+    /// How often each unkind side really showed itself, by its name in [`Manners`]; calls beyond a rate, too.
     pub fn hits(&self) -> &BTreeMap<&'static str, u64> {
         &self.hits
     }

@@ -2,6 +2,7 @@
 
 mod aws;
 mod boto3;
+mod control;
 mod engine;
 mod framing;
 mod ground;
