@@ -28,16 +28,15 @@ const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// What testers of consumers can ask for beside the protocol.
 const CONTROL: &str = "\
-Make things happen now, at the same address (for all streams, or with ?table=NAME or ?shard=ID):
-  curl -X POST http://127.0.0.1:8000/_tailwater/rotate              open shards close, with one child each
-  curl -X POST http://127.0.0.1:8000/_tailwater/split               open shards close, with two children each
-  curl -X POST 'http://127.0.0.1:8000/_tailwater/trim?records=10'   the oldest records go; without records= all
-  curl -X POST http://127.0.0.1:8000/_tailwater/expire              all iterators given out so far expire
-  curl -X POST 'http://127.0.0.1:8000/_tailwater/fail?error=ThrottlingException&operation=GetRecords&times=3'
-
-And ask what really happened:
-  curl http://127.0.0.1:8000/_tailwater/truth?table=NAME            all shards and all records there ever were
-  curl http://127.0.0.1:8000/_tailwater/unkind                      how often each unkind side showed itself";
+At the same address, testers make things happen now and ask what really happened, for all streams
+or for some with ?table=NAME or ?shard=ID. With AT=http://127.0.0.1:8000/_tailwater:
+  curl -X POST $AT/rotate              open shards close, with one child each
+  curl -X POST $AT/split               open shards close, with two children each
+  curl -X POST \"$AT/trim?records=10\"   the oldest records go; without records= all
+  curl -X POST $AT/expire              all iterators given out so far expire
+  curl -X POST \"$AT/fail?error=ThrottlingException&operation=GetRecords&times=3\"
+  curl $AT/truth                       all shards and all records there ever were
+  curl $AT/unkind                      how often each unkind side showed itself";
 
 /// Arguments of `simulate`.
 #[derive(Debug, Args)]
