@@ -11,6 +11,7 @@ mod service;
 mod writer;
 
 use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
 use std::process::ChildStdout;
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -45,6 +46,9 @@ pub struct ForeignArguments {
     /// How unkind the service is: `none`, `ordinary`, `errors` or `harsh`.
     #[arg(long, default_value = "ordinary")]
     faults: String,
+    /// The program that serves; without it, it is built.
+    #[arg(long)]
+    tailwater: Option<PathBuf>,
 }
 
 /// Runs the readers one after the other and prints what was measured; fails when a change was lost, doubled or out of order.
@@ -52,7 +56,7 @@ pub fn run(arguments: &ForeignArguments) -> Result<()> {
     ensure!(arguments.rate > 0 && arguments.changes > 0, "--rate and --changes are at least 1");
     let named = if arguments.readers.is_empty() { &ReaderName::ALL[..] } else { &arguments.readers };
     let dir = workspace::root().join("target").join("foreign");
-    let tailwater = service::build()?;
+    let tailwater = arguments.tailwater.clone().map_or_else(service::build, Ok)?;
     let mut failed = Vec::new();
     let mut lines = Vec::new();
     for name in named {
@@ -70,7 +74,7 @@ pub fn run(arguments: &ForeignArguments) -> Result<()> {
 }
 
 /// One reader beside a service and a writer of its own.
-fn one(installed: &Installed, tailwater: &std::path::Path, arguments: &ForeignArguments) -> Result<Figures> {
+fn one(installed: &Installed, tailwater: &Path, arguments: &ForeignArguments) -> Result<Figures> {
     let service = Service::start(tailwater, &arguments.rotate_every, &arguments.faults)?;
     let mut client = client::Client::connect(&service.address)?;
     writer::make_table(&mut client)?;

@@ -30,18 +30,20 @@ class Shard:
             self.iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard_id, **after)["ShardIterator"]
         try:
             page = streams.get_records(ShardIterator=self.iterator)
-        except ClientError:
+            # Of an answer that broke off, boto3 makes one without fields.
+            records = page["Records"]
+        except Exception:
             # Whatever it was: the next one begins where this one was.
             self.iterator = None
             raise
-        for record in page["Records"]:
+        for record in records:
             image = record["dynamodb"]["NewImage"]
             print(image["Id"]["S"], image["v"]["N"])
             self.last = record["dynamodb"]["SequenceNumber"]
         sys.stdout.flush()
         self.iterator = page.get("NextShardIterator")
         self.ended = self.iterator is None
-        return bool(page["Records"])
+        return bool(records)
 
 
 def list_shards(arn):
@@ -57,13 +59,15 @@ def list_shards(arn):
 def patient(call, otherwise):
     try:
         return call()
-    except (ClientError, BotoCoreError, ValueError) as error:
-        print(error, file=sys.stderr)
+    except (ClientError, BotoCoreError, KeyError) as error:
+        print(repr(error), file=sys.stderr)
         return otherwise
 
 
 def main():
-    arn = tables.describe_table(TableName=TABLE)["Table"]["LatestStreamArn"]
+    arn = None
+    while arn is None:
+        arn = patient(lambda: tables.describe_table(TableName=TABLE)["Table"]["LatestStreamArn"], None)
     shards, listed_at = {}, 0.0
     while True:
         if time.monotonic() - listed_at > 1:

@@ -44,6 +44,8 @@ async function read(StreamArn, ShardId, shard) {
   // Whatever goes wrong: the next one begins where this one was.
   shard.iterator = undefined;
   const page = await streams.send(new GetRecordsCommand({ ShardIterator }));
+  // An answer that broke off has no fields.
+  if (!page.Records) throw new Error("no records");
   const lines = page.Records.map(({ dynamodb }) => `${dynamodb.NewImage.Id.S} ${dynamodb.NewImage.v.N}\n`);
   process.stdout.write(lines.join(""));
   shard.last = page.Records.at(-1)?.dynamodb.SequenceNumber ?? shard.last;
@@ -52,7 +54,9 @@ async function read(StreamArn, ShardId, shard) {
   return lines.length > 0;
 }
 
-const arn = (await tables.send(new DescribeTableCommand({ TableName: table }))).Table.LatestStreamArn;
+const describe = async () => (await tables.send(new DescribeTableCommand({ TableName: table }))).Table.LatestStreamArn;
+let arn;
+while (!arn) arn = await patient(describe);
 const shards = new Map();
 let listedAt = 0;
 for (;;) {

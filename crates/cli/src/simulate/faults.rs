@@ -19,9 +19,9 @@ pub enum Faults {
     None,
     /// As AWS is on an ordinary day: empty and short pages, late listings, rates, two readers of a shard
     Ordinary,
-    /// Every error, broken answers, empty and short pages, all the time; listings are true
+    /// Every error, also as HTML or without a body, empty and short pages, all the time; what is answered is true and whole
     Errors,
-    /// Every error and every inconsistency that was ever seen, all the time: listings lack shards, too, or are empty once
+    /// Every error and every inconsistency that was ever seen, all the time: broken answers, too, and listings that lack shards
     Harsh,
 }
 
@@ -96,14 +96,8 @@ fn harsh() -> Manners {
 pub fn wire(faults: Faults) -> WireManners {
     match faults {
         Faults::None | Faults::Ordinary => WireManners::default(),
-        Faults::Errors | Faults::Harsh => WireManners {
-            html: 0.01,
-            empty: 0.01,
-            truncated: 0.01,
-            wrong_checksum: 0.01,
-            long_message: 0.005,
-            slow: 0.005,
-        },
+        Faults::Errors => WireManners { html: 0.01, empty: 0.01, long_message: 0.005, ..WireManners::default() },
+        Faults::Harsh => WireManners { truncated: 0.01, wrong_checksum: 0.01, slow: 0.005, ..wire(Faults::Errors) },
     }
 }
 
@@ -136,6 +130,8 @@ mod tests {
         let (ordinary, errors, harsh) = (Manners::default(), errors(), harsh());
         assert!(ordinary.throttled < errors.throttled && errors.throttled == harsh.throttled);
         assert!(ordinary.page_empty < errors.page_empty && errors.page_empty == harsh.page_empty);
+        let broken = |faults| [wire(faults).truncated, wire(faults).wrong_checksum, wire(faults).html];
+        assert_eq!(broken(Faults::Errors), [0.0, 0.0, broken(Faults::Harsh)[2]], "what is answered is whole");
     }
 
     #[test]
