@@ -61,6 +61,8 @@ pub(crate) struct ShardGraph {
     listings: Listings,
     /// Parents of unregistered shards that are not in the graph, with the answers that said that they exist.
     missing_parents: BTreeMap<ShardId, Absence>,
+    /// Something happened since shards in doubt were asked for: looking for them takes a look at every shard.
+    doubts_due: bool,
     /// Shards that a lineage stands at, by how far in time they are durable.
     fronts: BTreeSet<(Option<ServiceTime>, ShardId)>,
     front_of: BTreeMap<ShardId, Option<ServiceTime>>,
@@ -106,6 +108,7 @@ impl ShardGraph {
             disabled_at: None,
             listings: Listings::default(),
             missing_parents: BTreeMap::new(),
+            doubts_due: false,
             fronts: BTreeSet::new(),
             front_of: BTreeMap::new(),
             awaiting_children: BTreeSet::new(),
@@ -142,6 +145,7 @@ impl ShardGraph {
             }
         }
         self.restore_stream_gaps(lane, previous);
+        self.doubts_due = true;
         if is_first || !self.stream_gaps.is_empty() {
             // Children in other lanes waited for this one.
             self.settle_all();

@@ -61,8 +61,11 @@ impl ShardGraph {
         }
     }
 
-    /// Shards that may not exist any more, to be asked for.
+    /// Shards that may not exist any more, to be asked for. What is not answered comes again after the next listing.
     pub fn take_doubtful(&mut self) -> Vec<ShardId> {
+        if !std::mem::take(&mut self.doubts_due) {
+            return Vec::new();
+        }
         let is_listed_through = self.listings.complete > 0;
         let missing = self.missing_parents.keys().filter(|parent| {
             // What another lane has stored is not known yet.
@@ -86,6 +89,7 @@ impl ShardGraph {
         if let Some(Stage::Readable(_, reading)) = self.shards.get_mut(id).map(|shard| &mut shard.stage) {
             self.changes += u64::from(!reading.is_suspected);
             reading.is_suspected = true;
+            self.doubts_due = true;
         }
     }
 
