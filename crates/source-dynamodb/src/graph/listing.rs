@@ -178,12 +178,22 @@ impl ShardGraph {
             self.place_late_parent(id, when);
         }
         let Some(shard) = self.shards.get_mut(id) else { return };
-        if listed.closed && !shard.closed {
+        let is_closing = listed.closed && !shard.closed;
+        // Most of a listing says what is known, and would move nothing.
+        let is_news = is_new
+            || is_closing
+            || shard.is_unregistered()
+            || shard.absence.is_noticed()
+            || (shard.parent.is_none() && parent.is_some());
+        if is_closing {
             shard.closed = true;
             shard.closed_by = Some(shard.closed_by.unwrap_or(when.answered).min(when.answered));
         }
         shard.seen_at_listing = shard.seen_at_listing.max(number);
         shard.absence = Absence::default();
+        if !is_news {
+            return;
+        }
         if shard.parent.is_none()
             && let Some(parent) = &parent
         {
@@ -216,6 +226,9 @@ impl ShardGraph {
         for (id, shard) in &mut self.shards {
             if !listed.contains(id) && shard.seen_at_listing < number {
                 shard.absence.count(at);
+                if shard.is_suspect() {
+                    self.suspects.insert(id.clone());
+                }
             }
         }
     }

@@ -63,22 +63,23 @@ impl ShardGraph {
 
     /// Shards that may not exist any more, to be asked for.
     pub fn take_doubtful(&mut self) -> Vec<ShardId> {
+        let Self { shards, suspects, .. } = self;
+        suspects.retain(|id| shards.get(id).is_some_and(Shard::is_suspect));
         let is_listed_through = self.listings.complete > 0;
         let missing = self.missing_parents.keys().filter(|parent| {
             // What another lane has stored is not known yet.
             is_listed_through && self.lanes[self.lane_number(parent)].opened
         });
-        let absent = self.shards.iter().filter(|(id, shard)| {
-            let counts = match &shard.stage {
+        let absent = self.suspects.iter().filter(|id| {
+            self.shards.get(*id).is_some_and(|shard| match &shard.stage {
                 Stage::Drained(_, ended) => !ended.gone && self.has_begun_children(id, shard),
-                Stage::Readable(_, reading) if reading.is_suspected => return true,
+                Stage::Readable(_, reading) if reading.is_suspected => true,
                 Stage::Blocked(chain) | Stage::Readable(chain, _) => chain.lost.is_none(),
                 Stage::Unregistered => true,
                 Stage::Exhausted(_) | Stage::Stopped(_) => false,
-            };
-            counts && shard.absence.is_suspicious()
+            })
         });
-        missing.cloned().chain(absent.map(|(id, _)| id.clone())).collect()
+        missing.chain(absent).cloned().collect()
     }
 
     /// This shard was not found when it was to be read.
@@ -86,6 +87,7 @@ impl ShardGraph {
         if let Some(Stage::Readable(_, reading)) = self.shards.get_mut(id).map(|shard| &mut shard.stage) {
             self.changes += u64::from(!reading.is_suspected);
             reading.is_suspected = true;
+            self.suspects.insert(id.clone());
         }
     }
 
@@ -207,8 +209,9 @@ impl ShardGraph {
         let lane = &mut self.lanes[shard.lane];
         lane.steps_due.remove(id);
         lane.woken.remove(id);
-        let Self { awaiting_children, possible_ancestors, unregistered, children_needed, children_asked, .. } = self;
-        for set in [awaiting_children, possible_ancestors, unregistered, children_needed, children_asked] {
+        let Self { awaiting_children, possible_ancestors, suspects, cut_off, children_needed, children_asked, .. } =
+            self;
+        for set in [awaiting_children, possible_ancestors, suspects, cut_off, children_needed, children_asked] {
             set.remove(id);
         }
         self.place_front(id);
