@@ -114,12 +114,21 @@ impl ShardGraph {
         self.has_children(parent)
     }
 
-    /// Ended shards whose children are to be asked for. Each is handed out once, and again in a bounded run as long as it
-    /// is not certain that all children are known.
-    pub fn take_children_needed(&mut self) -> Vec<ShardId> {
-        let needed: Vec<ShardId> = std::mem::take(&mut self.children_needed).into_iter().collect();
+    /// Ended shards whose children are to be asked for. Each is handed out once, and with `again` as long as no child of it is
+    /// known.
+    pub fn take_children_needed(&mut self, again: bool) -> Vec<ShardId> {
+        let mut needed = std::mem::take(&mut self.children_needed);
+        if again {
+            needed.extend(self.awaiting_children.iter().cloned());
+        }
         self.children_asked.extend(needed.iter().cloned());
-        needed
+        needed.into_iter().collect()
+    }
+
+    /// How many ended shards wait for their first child, where that is all that a listing is wanted for.
+    pub fn children_awaited(&self) -> Option<usize> {
+        let is_all = !self.is_bounded && self.disabled_at.is_none();
+        is_all.then_some(self.awaiting_children.len())
     }
 
     /// Ended shards of which a bounded run has to know all children.

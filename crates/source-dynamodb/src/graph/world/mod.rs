@@ -135,7 +135,7 @@ impl World {
     }
 
     fn children(&mut self, order: u64) {
-        for parent in self.graph.take_children_needed() {
+        for parent in self.graph.take_children_needed(false) {
             let mut shards = self.listing(order);
             shards.truncate(3);
             self.graph.merge_children(&parent, self.when(), &shards);
