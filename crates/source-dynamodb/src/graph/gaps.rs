@@ -3,6 +3,7 @@
 use tailwater_model::{Gap, GapCause, Position, PreviousStream, ServiceTime, ShardId, Step};
 
 use super::ShardGraph;
+use super::read_until::PROMISED;
 use super::shard::{Origin, ReadFrom, Shard, Stage};
 use crate::settings::OnGap;
 
@@ -45,7 +46,7 @@ pub(crate) enum TrimmedMeans {
 impl ShardGraph {
     /// At most `steps_max` steps of this lane that may be handed out now, parents before children.
     pub fn take_steps(&mut self, lane: usize, steps_max: usize) -> Vec<GraphStep> {
-        let mut steps: Vec<GraphStep> = self.take_stream_gaps(lane).into_iter().collect();
+        let mut steps: Vec<GraphStep> = self.take_stream_gaps(lane, steps_max);
         while steps.len() < steps_max
             && let Some(id) = self.lanes[lane].steps_due.pop_first()
         {
@@ -111,12 +112,13 @@ impl ShardGraph {
     }
 
     fn surface(&mut self, id: &ShardId, cause: GapCause) -> Option<GraphStep> {
-        let stop = self.on_gap == OnGap::Stop;
         let now = self.now;
+        let goes_on_in_shard = matches!(cause, GapCause::Trimmed | GapCause::Away);
+        let is_gap = goes_on_in_shard || self.was_promised(self.shards.get(id)?);
+        let stop = self.on_gap == OnGap::Stop && is_gap;
         let shard = self.shards.get_mut(id)?;
         shard.chain_mut()?.lost = None;
         let (after, since) = (shard.position(), shard.read_until);
-        let goes_on_in_shard = matches!(cause, GapCause::Trimmed | GapCause::Away);
         let to = if stop || goes_on_in_shard { after.clone() } else { Position::End };
         let step = Step::Advance(shard.advance(to.clone(), None)?);
         let read_until = shard.read_until;
@@ -141,7 +143,15 @@ impl ShardGraph {
         };
         let gap = Gap { shard: Some(id.clone()), cause, after, since, until: now, detail, stop };
         self.changes += 1;
-        Some(GraphStep { shard: id.clone(), step, read_until, gap: Some(gap) })
+        Some(GraphStep { shard: id.clone(), step, read_until, gap: is_gap.then_some(gap) })
+    }
+
+    /// Whether a shard that is gone can have held anything that was promised. A shard goes a day after its end, so at a first
+    /// start the oldest ones go before they can be read.
+    fn was_promised(&self, shard: &Shard) -> bool {
+        let oldest = self.now.minus(PROMISED);
+        let was_begun = shard.position() != Position::Start || shard.read_until.is_none_or(|until| until > oldest);
+        was_begun || self.is_unread_for_too_long(shard, self.now)
     }
 
     fn register(&mut self, id: &ShardId, stream_gap: Option<usize>) -> Option<GraphStep> {
@@ -207,13 +217,15 @@ impl ShardGraph {
     }
 
     /// The gaps of the whole stream, if this lane has the shard to carry them.
-    fn take_stream_gaps(&mut self, lane: usize) -> Vec<GraphStep> {
+    fn take_stream_gaps(&mut self, lane: usize, steps_max: usize) -> Vec<GraphStep> {
         let mut steps = Vec::new();
         // Each lane may have something to say about them.
         if !self.lanes.iter().all(|lane| lane.opened) {
             return steps;
         }
-        while let Some(index) = self.stream_gaps.iter().position(|gap| gap.carrier.is_none()) {
+        while steps.len() < steps_max
+            && let Some(index) = self.stream_gaps.iter().position(|gap| gap.carrier.is_none())
+        {
             let step = match self.choose_carrier() {
                 Some(id) if self.lane_number(&id) == lane => self.carry_nowhere(index, &id),
                 Some(_) => None,

@@ -115,12 +115,21 @@ impl ShardGraph {
         self.has_children(parent)
     }
 
-    /// Ended shards whose children are to be asked for. Each is handed out once, and again in a bounded run as long as it
-    /// is not certain that all children are known.
-    pub fn take_children_needed(&mut self) -> Vec<ShardId> {
-        let needed: Vec<ShardId> = std::mem::take(&mut self.children_needed).into_iter().collect();
+    /// Ended shards whose children are to be asked for. Each is handed out once, and with `again` as long as no child of it is
+    /// known.
+    pub fn take_children_needed(&mut self, again: bool) -> Vec<ShardId> {
+        let mut needed = std::mem::take(&mut self.children_needed);
+        if again {
+            needed.extend(self.awaiting_children.iter().cloned());
+        }
         self.children_asked.extend(needed.iter().cloned());
-        needed
+        needed.into_iter().collect()
+    }
+
+    /// How many ended shards wait for their first child, where that is all that a listing is wanted for.
+    pub fn children_awaited(&self) -> Option<usize> {
+        let is_all = !self.is_bounded && self.disabled_at.is_none();
+        is_all.then_some(self.awaiting_children.len())
     }
 
     /// Ended shards of which a bounded run has to know all children.
@@ -179,12 +188,22 @@ impl ShardGraph {
             self.place_late_parent(id, when);
         }
         let Some(shard) = self.shards.get_mut(id) else { return };
-        if listed.closed && !shard.closed {
+        let is_closing = listed.closed && !shard.closed;
+        // Most of a listing says what is known, and would move nothing.
+        let is_news = is_new
+            || is_closing
+            || shard.is_unregistered()
+            || shard.absence.is_noticed()
+            || (shard.parent.is_none() && parent.is_some());
+        if is_closing {
             shard.closed = true;
             shard.closed_by = Some(shard.closed_by.unwrap_or(when.answered).min(when.answered));
         }
         shard.seen_at_listing = shard.seen_at_listing.max(number);
         shard.absence = Absence::default();
+        if !is_news {
+            return;
+        }
         if shard.parent.is_none()
             && let Some(parent) = &parent
         {
@@ -217,6 +236,9 @@ impl ShardGraph {
         for (id, shard) in &mut self.shards {
             if !listed.contains(id) && shard.seen_at_listing < number {
                 shard.absence.count(at);
+                if shard.is_suspect() {
+                    self.suspects.insert(id.clone());
+                }
             }
         }
     }

@@ -72,8 +72,10 @@ pub(crate) struct ShardGraph {
     /// Shards that are closed, or not listed any more, and neither drained nor parents: what comes without its parent may
     /// come from them.
     possible_ancestors: BTreeSet<ShardId>,
-    /// Shards that wait for their registration.
-    unregistered: BTreeSet<ShardId>,
+    /// Shards that may not exist any more; perhaps some that were seen again.
+    suspects: BTreeSet<ShardId>,
+    /// Unregistered shards whose parents are gone: they wait for those that may be their ancestors.
+    cut_off: BTreeSet<ShardId>,
     children_needed: BTreeSet<ShardId>,
     children_asked: BTreeSet<ShardId>,
     stream_gaps: Vec<StreamGap>,
@@ -114,7 +116,8 @@ impl ShardGraph {
             front_of: BTreeMap::new(),
             awaiting_children: BTreeSet::new(),
             possible_ancestors: BTreeSet::new(),
-            unregistered: BTreeSet::new(),
+            suspects: BTreeSet::new(),
+            cut_off: BTreeSet::new(),
             children_needed: BTreeSet::new(),
             children_asked: BTreeSet::new(),
             stream_gaps: Vec::new(),
@@ -276,8 +279,7 @@ impl ShardGraph {
             let first = self.first_of_lineage(other);
             first != id && self.shards.get(first).is_some_and(|one| !one.is_unregistered() || first < id)
         };
-        let is_cut_off = shard.parent.is_some() && matches!(shard.origin, Origin::Root | Origin::Lost(_));
-        is_cut_off && self.possible_ancestors.iter().any(comes_before)
+        shard.is_cut_off() && self.possible_ancestors.iter().any(comes_before)
     }
 
     /// Its parent is drained or was never ours (I3).
@@ -304,7 +306,7 @@ impl ShardGraph {
         let is_asked = self.children_asked.contains(id);
         let needs_children = shard.is_exhausted() && awaits_children && !self.has_children(id) && !is_asked;
         let is_readable = matches!(shard.stage, Stage::Readable(..));
-        let is_unregistered = shard.is_unregistered();
+        let is_cut_off = shard.is_cut_off();
         let is_over = shard.closed || shard.absence.is_noticed();
         let may_be_ancestor = is_over && !shard.is_drained() && !self.has_children(id);
         let lane = &mut self.lanes[shard.lane];
@@ -315,7 +317,7 @@ impl ShardGraph {
             self.changes += 1;
         }
         place(&mut self.awaiting_children, id, awaits_children);
-        place(&mut self.unregistered, id, is_unregistered);
+        place(&mut self.cut_off, id, is_cut_off);
         let was_ancestor = self.possible_ancestors.contains(id);
         place(&mut self.possible_ancestors, id, may_be_ancestor);
         if place(&mut self.children_needed, id, needs_children) && needs_children {
@@ -323,7 +325,7 @@ impl ShardGraph {
         }
         self.place_front(id);
         if was_ancestor && !may_be_ancestor {
-            let waiting: Vec<ShardId> = self.unregistered.iter().cloned().collect();
+            let waiting: Vec<ShardId> = self.cut_off.iter().cloned().collect();
             waiting.iter().for_each(|id| self.settle(id));
         }
     }

@@ -66,23 +66,24 @@ impl ShardGraph {
         if !std::mem::take(&mut self.doubts_due) {
             return Vec::new();
         }
+        let Self { shards, suspects, .. } = self;
+        suspects.retain(|id| shards.get(id).is_some_and(Shard::is_suspect));
         let is_listed_through = self.listings.complete > 0;
         let missing = self.missing_parents.keys().filter(|parent| {
             // What another lane has stored is not known yet.
             let lanes_open = |id: &ShardId| self.lanes[self.lane_number(id)].opened;
             is_listed_through && lanes_open(parent) && self.children.get(*parent).into_iter().flatten().all(lanes_open)
         });
-        let absent = self.shards.iter().filter(|(id, shard)| {
-            let counts = match &shard.stage {
+        let absent = self.suspects.iter().filter(|id| {
+            self.shards.get(*id).is_some_and(|shard| match &shard.stage {
                 Stage::Drained(_, ended) => !ended.gone && self.has_begun_children(id, shard),
-                Stage::Readable(_, reading) if reading.is_suspected => return true,
+                Stage::Readable(_, reading) if reading.is_suspected => true,
                 Stage::Blocked(chain) | Stage::Readable(chain, _) => chain.lost.is_none(),
                 Stage::Unregistered => true,
                 Stage::Exhausted(_) | Stage::Stopped(_) => false,
-            };
-            counts && shard.absence.is_suspicious()
+            })
         });
-        missing.cloned().chain(absent.map(|(id, _)| id.clone())).collect()
+        missing.chain(absent).cloned().collect()
     }
 
     /// This shard was not found when it was to be read.
@@ -91,6 +92,7 @@ impl ShardGraph {
             self.changes += u64::from(!reading.is_suspected);
             reading.is_suspected = true;
             self.doubts_due = true;
+            self.suspects.insert(id.clone());
         }
     }
 
@@ -217,8 +219,9 @@ impl ShardGraph {
         let lane = &mut self.lanes[shard.lane];
         lane.steps_due.remove(id);
         lane.woken.remove(id);
-        let Self { awaiting_children, possible_ancestors, unregistered, children_needed, children_asked, .. } = self;
-        for set in [awaiting_children, possible_ancestors, unregistered, children_needed, children_asked] {
+        let Self { awaiting_children, possible_ancestors, suspects, cut_off, children_needed, children_asked, .. } =
+            self;
+        for set in [awaiting_children, possible_ancestors, suspects, cut_off, children_needed, children_asked] {
             set.remove(id);
         }
         self.place_front(id);

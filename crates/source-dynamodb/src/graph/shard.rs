@@ -165,6 +165,17 @@ impl Shard {
         matches!(self.stage, Stage::Unregistered)
     }
 
+    /// It may not exist any more: no listing shows it, or it was not found when it was to be read.
+    pub fn is_suspect(&self) -> bool {
+        let was_not_found = matches!(&self.stage, Stage::Readable(_, reading) if reading.is_suspected);
+        was_not_found || self.absence.is_suspicious()
+    }
+
+    /// Its parent is gone, and it waits for its registration.
+    pub fn is_cut_off(&self) -> bool {
+        self.is_unregistered() && self.parent.is_some() && matches!(self.origin, Origin::Root | Origin::Lost(_))
+    }
+
     pub fn is_drained(&self) -> bool {
         matches!(self.stage, Stage::Drained(..))
     }

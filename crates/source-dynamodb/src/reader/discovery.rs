@@ -24,7 +24,7 @@ const LISTING_PAGES_MAX: usize = 1_000;
 /// Tries for one page of a listing: a listing that began anew after each throttled page would never be complete.
 const PAGE_TRIES_MAX: u32 = 5;
 /// First wait for children that are not listed yet; they may come up to a minute late.
-const LEAF_LISTING_INTERVAL_MIN: Duration = Duration::from_secs(1);
+const LEAF_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Shards whose children a bounded run asks for after one listing, at least.
 const CHILDREN_ASKED_MAX: usize = 10;
 /// "Not found" answers in a row that say that the stream is gone.
@@ -40,8 +40,10 @@ impl DiscoveryTask {
             last_call: None,
             last_listing: Instant::now(),
             next_listing: Instant::now(),
-            leaf_interval: LEAF_LISTING_INTERVAL_MIN,
+            leaf_interval: LEAF_INTERVAL_MIN,
+            ask_again_at: None,
             listing_pages: 1,
+            filter_ignored: false,
             retry: RetryDelay::new(),
             not_found: 0,
             refused_since: None,
@@ -79,9 +81,14 @@ struct Discovery<A> {
     last_call: Option<Instant>,
     last_listing: Instant,
     next_listing: Instant,
+    /// Wait for children that are not listed yet.
     leaf_interval: Duration,
+    /// When they are asked for again, where that takes fewer calls than a listing.
+    ask_again_at: Option<Instant>,
     /// Of the last complete listing: as many questions for children cost the same.
     listing_pages: usize,
+    /// The service answers questions for children with other shards.
+    filter_ignored: bool,
     retry: RetryDelay,
     not_found: u32,
     /// Since when nothing but refusals came that waiting may not heal.
@@ -104,15 +111,25 @@ impl<A: StreamApi> Discovery<A> {
             if Instant::now() >= self.next_listing {
                 self.list().await;
             }
-            if self.shared.graph(|graph| graph.wants_listing()) {
+            if self.asks_again() {
+                self.ask_again_at.get_or_insert_with(|| Instant::now() + self.leaf_interval);
+            } else if self.shared.graph(|graph| graph.wants_listing()) {
                 self.next_listing = self.next_listing.min(self.last_listing + self.leaf_interval);
             }
+            let wake_at = self.ask_again_at.map_or(self.next_listing, |at| at.min(self.next_listing));
             tokio::select! {
                 biased;
                 () = changes.changed() => {}
-                () = tokio::time::sleep_until(self.next_listing) => {}
+                () = tokio::time::sleep_until(wake_at) => {}
             }
         }
+    }
+
+    /// Whether asking once more for the children that are not listed yet takes fewer calls than a listing. With a thousand
+    /// shards one ends every fourteen seconds, and a listing takes as long.
+    fn asks_again(&self) -> bool {
+        let awaited = self.shared.graph(|graph| graph.children_awaited());
+        !self.filter_ignored && awaited.is_some_and(|awaited| (1..self.listing_pages).contains(&awaited))
     }
 
     /// Keeps the calls apart.
@@ -125,10 +142,14 @@ impl<A: StreamApi> Discovery<A> {
 
     /// One by one, or with a complete listing when that takes fewer calls.
     async fn ask_for_children(&mut self) {
-        let parents = self.shared.graph(|graph| graph.take_children_needed());
-        if !parents.is_empty() {
+        let again = self.ask_again_at.take_if(|at| *at <= Instant::now()).is_some();
+        let parents = self.shared.graph(|graph| graph.take_children_needed(again));
+        if again {
+            self.leaf_interval = (self.leaf_interval * 2).min(self.shared.settings.discovery_interval);
+        } else if !parents.is_empty() {
             // A new end: the waits that have grown for older ones are not its own.
-            self.leaf_interval = LEAF_LISTING_INTERVAL_MIN;
+            self.leaf_interval = LEAF_INTERVAL_MIN;
+            self.ask_again_at = None;
         }
         if parents.len() > self.listing_pages {
             self.next_listing = Instant::now();
@@ -136,8 +157,8 @@ impl<A: StreamApi> Discovery<A> {
         }
         for parent in parents {
             match self.children_of(&parent).await {
-                Ok(true) => {}
-                Ok(false) => self.next_listing = Instant::now(),
+                Ok(false) if !self.asks_again() => self.next_listing = Instant::now(),
+                Ok(_) => {}
                 Err(error) => {
                     debug!(%parent, %error, "children of an ended shard not answered, listing all shards instead");
                     self.next_listing = Instant::now();
@@ -164,6 +185,7 @@ impl<A: StreamApi> Discovery<A> {
             .filter(|listed| listed.parent.as_ref() == Some(parent))
             .map(|one| &one.shard)
             .collect();
+        self.filter_ignored |= children.len() < answer.shards.len();
         match children.as_slice() {
             _ if was_known => {}
             [] => {}
@@ -224,10 +246,9 @@ impl<A: StreamApi> Discovery<A> {
                     "stream listed for the first time"
                 );
             }
-            if is_bootstrapping { LEAF_LISTING_INTERVAL_MIN } else { interval }
+            if is_bootstrapping { LEAF_INTERVAL_MIN } else { interval }
         };
-        self.leaf_interval =
-            if wants_listing { (self.leaf_interval * 2).min(interval) } else { LEAF_LISTING_INTERVAL_MIN };
+        self.leaf_interval = if wants_listing { (self.leaf_interval * 2).min(interval) } else { LEAF_INTERVAL_MIN };
         self.next_listing = self.last_listing + wait;
         // Of many the next listings tell: asked for one by one they would take as long as these.
         let questions_max = self.listing_pages.max(CHILDREN_ASKED_MAX);

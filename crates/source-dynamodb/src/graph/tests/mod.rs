@@ -90,13 +90,13 @@ fn the_answer_for_children_is_checked() {
     let mut world = Fixture::fresh(OnGap::Stop);
     world.list(&["A."]);
     world.read("A", None, true);
-    assert_eq!(world.graph.take_children_needed(), [id("A")]);
+    assert_eq!(world.graph.take_children_needed(false), [id("A")]);
     let when = world.when();
     assert!(
         !world.graph.merge_children(&id("A"), when, &listed(&["A.", "X<Y"])),
         "DynamoDB Local answers the shard itself"
     );
-    assert!(world.graph.take_children_needed().is_empty());
+    assert!(world.graph.take_children_needed(false).is_empty());
     assert!(world.graph.wants_listing());
 }
 

@@ -143,6 +143,29 @@ async fn ends_at_once_are_one_listing_where_that_is_one_call() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_child_that_is_listed_late_is_asked_for_again_where_a_listing_takes_more_calls() {
+    for filter_ignored in [false, true] {
+        let fake = Fake::new(vec![("a", open(2)), ("b", open(2)), ("c", open(2)), ("d", open(2)), ("e", open(2))]);
+        fake.stream().filter_ignored = filter_ignored;
+        let follow = ReaderSettings { until_tip: false, discovery_interval: 60 * MINUTE, ..settings() };
+        let mut run = Run::open(&fake, 1, follow).await;
+        run.run(5 * MINUTE).await.expect("no trouble");
+        fake.stream().trace.clear();
+        fake.change("a", |shard| shard.closed = true);
+        run.run(MINUTE / 2).await.expect("no trouble");
+        fake.stream().shards.insert(id("f"), FakeShard { closed: false, ..child("a", 2) });
+        run.run(MINUTE).await.expect("no trouble");
+        assert_eq!(run.read("f"), until(2));
+        let (listing_pages, questions) = (fake.calls("DescribeStream"), fake.calls("ShardFilter"));
+        if filter_ignored {
+            assert!(listing_pages >= 12 && questions == 1, "{listing_pages} pages of listings, {questions} questions");
+        } else {
+            assert!(listing_pages == 0 && questions <= 7, "{listing_pages} pages of listings, {questions} questions");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_iterator_held_too_long_is_renewed_from_our_own_position() {
     let fake = Fake::new(vec![("a", open(7))]);
     let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
