@@ -39,6 +39,15 @@ impl ShardGraph {
         if self.is_frozen() { None } else { self.shards.get(id)?.read_from() }
     }
 
+    /// An iterator was issued. `LATEST` is used once: whatever comes later, also after an error, goes on from the position.
+    pub fn iterator_issued(&mut self, id: &ShardId) {
+        if let Some(Stage::Readable(_, reading)) = self.shards.get_mut(id).map(|shard| &mut shard.stage)
+            && reading.from == ReadFrom::Latest
+        {
+            reading.from = ReadFrom::Position;
+        }
+    }
+
     /// A page was read.
     pub fn page_read(&mut self, id: &ShardId, page: &PageFacts<'_>) -> PageMeans {
         let when = page.when;
@@ -60,11 +69,8 @@ impl ShardGraph {
         reading.ends_told = if page.is_end { reading.ends_told + 1 } else { 0 };
         let is_end = page.is_end && (is_closed || reading.ends_told >= ENDS_PROVE);
         let mut proved = None;
-        // `LATEST` is used once: whatever comes later goes on from the position.
-        if reading.from == ReadFrom::Latest || page.last.is_some() {
-            reading.from = ReadFrom::Position;
-        }
         if page.last.is_some() {
+            reading.from = ReadFrom::Position;
             chain.empty = None;
             // A record from the future says nothing.
             proved = page.created.map(|created| created.min(when.answered));

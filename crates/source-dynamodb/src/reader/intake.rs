@@ -27,6 +27,9 @@ impl<A: StreamApi> LaneReader<A> {
             let message = format!("a fetch of lane {} broke down: {error}", self.lane);
             Failure::Reopen(Trouble::new(TroubleKind::Runtime, "source.fetch_broke_down", message))
         })?;
+        if is_fresh {
+            self.shared.graph(|graph| graph.iterator_issued(&shard));
+        }
         match result {
             Ok(page) => {
                 self.take_in_page(shard, page);
