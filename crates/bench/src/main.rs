@@ -32,6 +32,7 @@ mod server;
 mod stalled;
 mod start_up;
 mod textbook;
+mod year;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -47,7 +48,7 @@ use crate::server::ServeArguments;
 type Benchmark = (&'static str, &'static str, fn(&mut Bench) -> Result<()>);
 
 /// All the benchmarks in the order in which they run.
-const BENCHMARKS: [Benchmark; 13] = [
+const BENCHMARKS: [Benchmark; 14] = [
     ("inner", "decoding, encoders, transforms, commits, each alone", inner::run),
     ("e2e-null", "source to /dev/null as JSON lines, beside the SDK's types and serde_json", local::null),
     ("e2e-shards", "source to /dev/null from few and from many shards", local::shards),
@@ -61,6 +62,7 @@ const BENCHMARKS: [Benchmark; 13] = [
     ("stalled", "memory while the sink stands still", stalled::run),
     ("start-up", "time from the start to the first record", start_up::run),
     ("shard-end", "a shard's last page to its child's first", hand_over::run),
+    ("year", "what grows in a simulated year of 1 000 shards", year::run),
 ];
 
 #[derive(Parser)]
