@@ -52,7 +52,7 @@ pub struct NetworkFaults {
     pub html: f64,
     /// Something else than the service answers, and does not know the operation.
     pub misdirected: f64,
-    /// A page comes without what names the next one, as if its shard had ended; never twice in a row.
+    /// A page of an open shard comes without what names the next one, as if the shard had ended; never twice in a row.
     pub end_invented: f64,
 }
 
@@ -288,11 +288,13 @@ impl SimulatedStream {
         if lost { Err(transient(operation, "connection reset")) } else { answer }
     }
 
-    /// The body, or one that says that the shard has ended.
+    /// The body, or one that says that the shard has ended although it is open.
     fn with_invented_end(&self, shard: &ShardId, body: String) -> String {
-        let mut network = lock(&self.network);
-        let (mut invented, chance) = (lock(&self.invented), network.faults.end_invented);
-        if invented.remove(shard) || !network.bites("end_invented", chance) {
+        let chance = lock(&self.network).faults.end_invented;
+        let is_open = chance > 0.0
+            && lock(&self.service).truth().shards().any(|one| one.id == shard.as_str() && one.closed_at_ms.is_none());
+        let mut invented = lock(&self.invented);
+        if invented.remove(shard) || !is_open || !lock(&self.network).bites("end_invented", chance) {
             return body;
         }
         invented.insert(shard.clone());

@@ -37,6 +37,12 @@ impl VirtualClock {
         ServiceTime::from_ms(self.now_ms().div_euclid(1000) * 1000)
     }
 
+    /// A moment in seconds since the world began.
+    pub fn told(&self, moment_ms: i64) -> String {
+        let since_ms = moment_ms - self.started_ms;
+        format!("{}.{:03}", since_ms / 1000, since_ms % 1000)
+    }
+
     /// Milliseconds since the world began.
     pub fn elapsed_ms(&self) -> i64 {
         let run = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);

@@ -72,10 +72,11 @@ impl History {
     }
 
     /// The pipeline has chosen its start.
-    pub fn started(&mut self, since_ms: Option<i64>) {
-        self.promise.since_ms = since_ms;
+    pub fn started(&mut self, since_ms: Option<i64>, first_stream: usize) {
+        self.promise = Promise { since_ms, first_stream, ..self.promise.clone() };
         for record in &mut self.records {
-            record.is_optional = self.promise.is_optional(record.created_at_ms);
+            let stream = self.shards.get(&record.shard).map_or(0, |shard| shard.stream);
+            record.is_optional = self.promise.is_optional(stream, record.created_at_ms);
         }
     }
 
@@ -115,6 +116,7 @@ impl History {
 
     fn push(&mut self, record: &TrueRecord<'_>) {
         let (key, index) = (&record.change.key, self.records.len());
+        let stream = self.stream_of(record.shard).unwrap_or_default();
         let of_key = self.of_key.entry(key.clone()).or_default();
         self.records.push(Written {
             event_id: record.event_id.to_owned(),
@@ -126,7 +128,7 @@ impl History {
             created_at_ms: record.created_at_ms,
             visible_at_ms: record.visible_at_ms,
             trimmed: record.trimmed,
-            is_optional: self.promise.is_optional(record.created_at_ms),
+            is_optional: self.promise.is_optional(stream, record.created_at_ms),
             is_filtered: self.promise.is_filtered(record.change),
         });
         of_key.push(index);

@@ -217,7 +217,7 @@ impl Plan {
 
     /// What the pipeline promises to carry.
     pub fn promise(&self) -> Promise {
-        Promise { from_latest: self.reader.start == StartAt::Latest, since_ms: None, keeps: self.keeps }
+        Promise { from_latest: self.reader.start == StartAt::Latest, keeps: self.keeps, ..Promise::default() }
     }
 
     /// Whether the world has this fault class.

@@ -9,14 +9,17 @@ pub struct Promise {
     pub from_latest: bool,
     /// Where it does: the moment of its first listing, once that is known.
     pub since_ms: Option<i64>,
+    /// The number of the first stream that it read: what is in older ones is nothing of its own.
+    pub first_stream: usize,
     /// The changes that it keeps, by name; all, if nothing is said.
     pub keeps: Option<&'static [&'static str]>,
 }
 
 impl Promise {
-    /// What was written at this moment may come or not.
-    pub fn is_optional(&self, created_at_ms: i64) -> bool {
-        self.from_latest && self.since_ms.is_none_or(|since_ms| created_at_ms <= since_ms)
+    /// What was written to this stream at this moment may come or not.
+    pub fn is_optional(&self, stream: usize, created_at_ms: i64) -> bool {
+        let is_before = self.from_latest && self.since_ms.is_none_or(|since_ms| created_at_ms <= since_ms);
+        stream < self.first_stream || is_before
     }
 
     /// A rule of the user drops this change.

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tailwater_model::{Finished, PipelineIdentity, StreamIdentity, Trouble, TroubleKind, ViewType};
+use tailwater_model::{PipelineIdentity, StreamIdentity, Trouble, TroubleKind, ViewType};
 use tailwater_pipeline::Ended;
 use tailwater_source_dynamodb::OnGap;
 use tokio::time::{Instant, sleep_until};
@@ -69,8 +69,8 @@ pub(super) struct Scene<G> {
     crash_at_call: Option<u64>,
     panic: PanicCountdown,
     lanes_down: LanesDown,
-    /// Bounded runs that ended at the tip.
-    tips: u64,
+    /// Runs that ended by themselves.
+    ends: u64,
     away_until: Option<Instant>,
     calls: (Instant, u64),
 }
@@ -104,7 +104,7 @@ impl<G: Ground> Scene<G> {
             crash_at_call: plan.crash_at_call,
             panic: PanicCountdown::new(plan.panic_at_commit),
             lanes_down: LanesDown::default(),
-            tips: 0,
+            ends: 0,
             away_until: None,
             calls: (Instant::now(), 0),
             plan,
@@ -160,7 +160,10 @@ impl<G: Ground> Scene<G> {
         }
         self.tell(|| {
             let faults: Vec<_> = self.plan.faults.iter().map(|fault| fault.name).collect();
-            format!("begin: {} lanes, {} shards, faults {faults:?}", self.plan.lanes, self.plan.shards)
+            let (plan, reader) = (&self.plan, &self.plan.reader);
+            let settings = (reader.start, reader.on_gap, plan.keeps);
+            let bounded = if reader.until_tip { ", until the tip" } else { "" };
+            format!("begin: {} lanes, {} shards, {settings:?}{bounded}, faults {faults:?}", plan.lanes, plan.shards)
         });
         *lock(&self.service).manners_mut() = manners;
         self.network.set_faults(network);
@@ -210,7 +213,7 @@ impl<G: Ground> Scene<G> {
                     self.hit("process.crash_at_call");
                 }
                 Some(Ok(ended)) => {
-                    self.tips += u64::from(ended == Ended::Finished(Finished::Tip));
+                    self.ends += u64::from(matches!(ended, Ended::Finished(_)));
                     self.tell(|| format!("worker {number}: {ended:?}"));
                 }
                 Some(Err(trouble)) => self.halt(number, &trouble),

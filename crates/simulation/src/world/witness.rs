@@ -102,9 +102,9 @@ impl Witness {
 
     /// Writes a line of the story.
     pub fn tell(&mut self, line: impl FnOnce() -> String) {
-        let elapsed_ms = self.clock.elapsed_ms();
+        let now = self.clock.told(self.clock.now_ms());
         if let Some(trace) = self.trace.as_mut().filter(|trace| trace.len() < TRACE_LINES_MAX) {
-            trace.push(format!("{:>10}.{:03} {}", elapsed_ms / 1000, elapsed_ms % 1000, line()));
+            trace.push(format!("{now:>14} {}", line()));
         }
     }
 
@@ -172,9 +172,12 @@ impl Witness {
             return;
         }
         self.landings += u64::from(self.is_news(landing));
-        if self.positions.is_empty() {
+        if let (true, Some((shard, _, _))) = (self.positions.is_empty(), landing.steps.first()) {
             // With the first registration the start is chosen, by a listing before it.
-            self.history.started(self.network.first_listing_ms());
+            let stream = self.history.stream_of(shard).unwrap_or_default();
+            let since_ms = self.network.first_listing_ms();
+            self.history.started(since_ms, stream);
+            self.tell(|| format!("started with a listing at {since_ms:?}"));
         }
         self.tell(|| describe(landing));
         self.check_fence(landing);
@@ -275,7 +278,9 @@ impl Witness {
                 self.settled[index] = true;
             } else if !self.settled[index] && !self.history.records[index].is_excused() {
                 let record = &self.history.records[index];
-                let detail = format!("{} is missing before {} of {}", record.event_id, change.event_id, change.key);
+                let written_at = self.clock.told(record.created_at_ms);
+                let (missing, landed) = (&record.event_id, &change.event_id);
+                let detail = format!("{missing}, written at {written_at}, is missing before {landed} of {}", change.key);
                 return self.violated("I4 prefix", detail);
             }
         }
@@ -296,7 +301,9 @@ impl Witness {
                 self.settled[index] |= record.is_filtered;
                 let seen = self.next_of_key.get(&record.key).is_some_and(|next| record.ordinal < *next);
                 if !self.settled[index] && !record.is_excused() && !seen {
-                    let detail = format!("shard {shard} stands at {after}, and {} never landed", record.event_id);
+                    let written_at = self.clock.told(record.created_at_ms);
+                    let missing = &record.event_id;
+                    let detail = format!("shard {shard} stands at {after}, and {missing}, written at {written_at}, never landed");
                     self.violated("I1 position", detail);
                     break;
                 }

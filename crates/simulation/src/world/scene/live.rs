@@ -24,10 +24,10 @@ impl<G: Ground> Scene<G> {
         }
         self.tell(|| "live traffic".to_owned());
         self.workers = [None, None, None];
-        let (tips, until) = (self.tips, Instant::now() + RUN);
+        let (ends, until) = (self.ends, Instant::now() + RUN);
         self.start(0);
         let mut written = 0;
-        while self.tips == tips && !self.is_over() {
+        while self.ends == ends && !self.is_over() {
             if Instant::now() >= until {
                 lock(&self.witness).violated("P8 a bounded run does not end", format!("within {RUN:?}"));
                 return;
