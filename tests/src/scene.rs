@@ -17,7 +17,7 @@ use crate::{audit, compare, stream};
 /// The mirror table's name in its database.
 pub const MIRROR: &str = "orders";
 /// A bounded run starts, connects, carries what there is and ends.
-pub const RUN_WITHIN: Duration = Duration::from_secs(60);
+pub const RUN_WITHIN: Duration = Duration::from_secs(150);
 /// An ordered stop: the grace period of the pipeline and some time for a busy machine.
 pub const STOP_WITHIN: Duration = Duration::from_secs(20);
 

@@ -126,3 +126,18 @@ async fn a_new_name_that_is_taken_goes_to_the_dead_letters() -> Result<()> {
     assert_eq!(codes, ["transform.name_collision"]);
     Ok(())
 }
+
+#[tokio::test]
+async fn dead_letters_do_not_show_what_a_later_transform_removes() -> Result<()> {
+    let mut scene = Scene::new().await?;
+    scene.pipeline.more = "[[transform]]\nrename = { secret = \"n\" }\n[[transform]]\nexclude = [\"n\"]\n".to_owned();
+    scene.table.put(customer()).await?;
+    scene.run_to_tip().await?;
+    let records = scene.database.texts("select record from tailwater.dead_letters").await?;
+    let [record] = records.as_slice() else { anyhow::bail!("{records:?}") };
+    let record: serde_json::Value = serde_json::from_str(record)?;
+    let image = record.get("NewImage").and_then(|image| image.as_object());
+    let names: Vec<_> = image.into_iter().flat_map(|image| image.keys()).map(String::as_str).collect();
+    assert_eq!(names, ["Fecha", "Id", "a.b", "profile"]);
+    Ok(())
+}

@@ -95,8 +95,8 @@ pub struct RunArguments {
     /// Pipeline files, or folders of which every *.toml is taken
     #[arg(required = true, value_name = "FILE|DIR")]
     pub paths: Vec<PathBuf>,
-    /// Stop by itself: `tip` ends when everything written before the start has been carried (a shard is done when it gives
-    /// a younger record, or stays empty for some seconds)
+    /// Stop by itself: `tip` ends when everything that was created before the start is in the sink (a shard is done when it
+    /// gives a younger record, or fifty-one empty pages in a row)
     #[arg(long, value_enum)]
     pub until: Option<Until>,
 }

@@ -22,10 +22,7 @@ const REOPEN_DELAYS: (Duration, Duration) = (Duration::from_millis(500), Duratio
 pub struct AssembledPipeline {
     /// Its name.
     pub name: String,
-    spec: PipelineSpec,
-    dynamodb: DynamoDb,
-    keys: KeySchema,
-    stream: ChosenStream,
+    source: ConnectedPipeline,
     until_tip: bool,
     sink: ClaimedSink,
 }
@@ -84,55 +81,36 @@ impl ConnectedPipeline {
 
     /// Claims the lanes. A pipeline of the same name that runs elsewhere loses them by this.
     pub async fn claim(self, until_tip: bool) -> Result<AssembledPipeline, Trouble> {
-        let Self { spec, dynamodb, keys, stream } = self;
-        let sink = Box::pin(claim_lanes(&spec, &stream, &keys)).await?;
-        Ok(AssembledPipeline { name: spec.name.clone(), spec, dynamodb, keys, stream, until_tip, sink })
-    }
-}
-
-impl AssembledPipeline {
-    /// Carries changes until the stop signal is given, the source is finished, or a person is needed. A stream that was read
-    /// to its end is followed by the next one of its table.
-    pub async fn run(mut self, stop: StopSignal, view: PipelineView) -> Result<Ended, Trouble> {
-        loop {
-            let ended = self.carry(&stop, &view).await?;
-            if ended == Ended::Stopped {
-                return Ok(ended);
-            }
-            let next = Box::pin(streams::next(&self.dynamodb, &self.spec, &self.stream.identity, &stop)).await?;
-            let Some(next) = next else {
-                return match ended {
-                    Ended::Finished(Finished::StreamEnded) if !self.until_tip && !stop.is_stopping() => {
-                        Err(streams::turned_off(&self.spec))
-                    }
-                    ended => Ok(ended),
-                };
-            };
-            info!(pipeline = self.name, stream = next.identity.stream_arn, "going on with the stream that follows");
-            self.sink = Box::pin(claim_lanes(&self.spec, &next, &self.keys)).await?;
-            self.stream = next;
-        }
+        let sink = Box::pin(claim_lanes(&self.spec, &self.stream, &self.keys)).await?;
+        Ok(AssembledPipeline { name: self.spec.name.clone(), source: self, until_tip, sink })
     }
 
-    async fn carry(&mut self, stop: &StopSignal, view: &PipelineView) -> Result<Ended, Trouble> {
-        match std::mem::replace(&mut self.sink, ClaimedSink::Stdout(Vec::new())) {
-            ClaimedSink::Kafka(lanes) => self.carry_into(lanes, stop, view).await,
-            ClaimedSink::Postgres(lanes) => self.carry_into(lanes, stop, view).await,
-            ClaimedSink::Sqlite(lanes) => self.carry_into(lanes, stop, view).await,
-            ClaimedSink::File(lanes) => self.carry_into(lanes, stop, view).await,
-            ClaimedSink::Stdout(lanes) => self.carry_into(lanes, stop, view).await,
+    async fn carry(
+        &self,
+        sink: ClaimedSink,
+        until_tip: bool,
+        stop: &StopSignal,
+        view: &PipelineView,
+    ) -> Result<Ended, Trouble> {
+        let reader = self.reader_settings(until_tip);
+        match sink {
+            ClaimedSink::Kafka(lanes) => self.carry_into(lanes, reader, stop, view).await,
+            ClaimedSink::Postgres(lanes) => self.carry_into(lanes, reader, stop, view).await,
+            ClaimedSink::Sqlite(lanes) => self.carry_into(lanes, reader, stop, view).await,
+            ClaimedSink::File(lanes) => self.carry_into(lanes, reader, stop, view).await,
+            ClaimedSink::Stdout(lanes) => self.carry_into(lanes, reader, stop, view).await,
         }
     }
 
     async fn carry_into<K: Sink + 'static>(
         &self,
         sinks: Vec<K>,
+        reader: ReaderSettings,
         stop: &StopSignal,
         view: &PipelineView,
     ) -> Result<Ended, Trouble> {
         // The sink claimed one session per lane, so the two sides have the same number.
         let lanes = u32::try_from(sinks.len()).unwrap_or(u32::MAX);
-        let reader = self.reader_settings();
         let (readers, source) = open_stream(self.dynamodb.clone(), self.stream.identity.clone(), lanes, reader);
         view.reads(source);
         let lanes = readers.into_iter().zip(sinks).collect();
@@ -141,12 +119,12 @@ impl AssembledPipeline {
         Box::pin(run_pipeline(lanes, transforms, settings, stop.clone(), Arc::clone(&view.status))).await
     }
 
-    fn reader_settings(&self) -> ReaderSettings {
+    fn reader_settings(&self, until_tip: bool) -> ReaderSettings {
         let (source, limits) = (&self.spec.source, &self.spec.limits);
         ReaderSettings {
             start: source.start,
             on_gap: source.on_gap,
-            until_tip: self.until_tip,
+            until_tip,
             follows: self.stream.follows.clone(),
             poll_interval_min: source.poll_interval_min,
             poll_interval_max: source.poll_interval_max,
@@ -154,6 +132,32 @@ impl AssembledPipeline {
             memory_bytes_max: limits.memory_bytes_max,
             discovery_interval: limits.discovery_interval,
             seed: ambient_seed(),
+        }
+    }
+}
+
+impl AssembledPipeline {
+    /// Carries changes until the stop signal is given, the source is finished, or a person is needed. A stream that was read
+    /// to its end is followed by the next one of its table.
+    pub async fn run(self, stop: StopSignal, view: PipelineView) -> Result<Ended, Trouble> {
+        let Self { name, mut source, until_tip, mut sink } = self;
+        loop {
+            let ended = source.carry(sink, until_tip, &stop, &view).await?;
+            if ended == Ended::Stopped {
+                return Ok(ended);
+            }
+            let next = Box::pin(streams::next(&source.dynamodb, &source.spec, &source.stream.identity, &stop)).await?;
+            let Some(next) = next else {
+                return match ended {
+                    Ended::Finished(Finished::StreamEnded) if !until_tip && !stop.is_stopping() => {
+                        Err(streams::turned_off(&source.spec))
+                    }
+                    ended => Ok(ended),
+                };
+            };
+            info!(pipeline = name, stream = next.identity.stream_arn, "going on with the stream that follows");
+            sink = Box::pin(claim_lanes(&source.spec, &next, &source.keys)).await?;
+            source.stream = next;
         }
     }
 }

@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use crate::output::{Finding, Severity};
 
 pub use self::scalars::parse_duration;
-pub use self::spec::{LimitsSpec, PipelineSpec, SinkSpec, SourceSpec, TransformSpec};
+pub use self::spec::{LimitsSpec, PipelineSpec, SinkSpec, TransformSpec};
 
 /// What the named files hold.
 pub struct Loaded {

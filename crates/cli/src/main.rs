@@ -41,7 +41,12 @@ fn main() -> ExitCode {
     logging::start(log_format, command.logs_progress());
     let (name, json) = (command.name(), command.wants_json());
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime.block_on(Box::pin(dispatch(command))),
+        Ok(runtime) => {
+            let outcome = runtime.block_on(Box::pin(dispatch(command)));
+            // Without waiting: a blocking call may hang for ever, and what was not durable is read again.
+            runtime.shutdown_background();
+            outcome
+        }
         Err(fault) => Err(Trouble::new(
             TroubleKind::Environment,
             "process.no_runtime",

@@ -76,7 +76,9 @@ pub fn report_failure(command: &str, json: bool, failure: &CommandFailure) -> Ex
             let _ = std::io::stderr().lock().write_all(text.as_bytes());
         }
         CommandFailure::Troubles(troubles) if json => {
-            let [(pipeline, trouble), ..] = troubles.as_slice() else { return ExitCode::FAILURE };
+            // The one that decides the exit code.
+            let gravest = troubles.iter().max_by_key(|(_, trouble)| trouble.kind);
+            let Some((pipeline, trouble)) = gravest else { return ExitCode::FAILURE };
             print_envelope(&Envelope::<()> {
                 command,
                 ok: false,
@@ -130,17 +132,15 @@ fn push_trouble(pipeline: Option<&str>, trouble: &Trouble, style: Style, out: &m
     );
 }
 
-/// The exit code: the gravest kind decides, data at risk above all.
+/// The exit code: the gravest kind decides.
 fn exit_code(failure: &CommandFailure) -> u8 {
     match failure {
         CommandFailure::Forced(code) => *code,
         CommandFailure::Told(kind) => kind_code(*kind),
         CommandFailure::Faults(_) => kind_code(TroubleKind::Config),
         CommandFailure::Troubles(troubles) => {
-            let mut codes: Vec<_> = troubles.iter().map(|(_, trouble)| kind_code(trouble.kind)).collect();
-            codes.sort_unstable();
-            let gravest = [kind_code(TroubleKind::DataAtRisk), kind_code(TroubleKind::Runtime)];
-            gravest.into_iter().find(|code| codes.contains(code)).or(codes.last().copied()).unwrap_or(1)
+            let kinds = troubles.iter().map(|(_, trouble)| trouble.kind);
+            kind_code(kinds.max().unwrap_or(TroubleKind::Runtime))
         }
     }
 }

@@ -116,6 +116,17 @@ impl ProgressLog {
         );
     }
 
+    /// The trouble of having met gaps and gone on (`on_gap = "continue"`). Whoever starts a bounded run reads its exit code and
+    /// perhaps nothing else (I8).
+    pub fn gaps_met(&self) -> Option<(Option<String>, Trouble)> {
+        let gaps = self.view.status.snapshot().gaps;
+        let message = format!("changes may be missing in the sink: gaps recorded on the way to the tip: {gaps}");
+        let trouble = Trouble::new(TroubleKind::DataAtRisk, "source.gaps_recorded", message).advise(
+            "everything that was there is carried, and the next run goes on from here; see the gaps in the sink",
+        );
+        (gaps > 0).then(|| (Some(self.pipeline.clone()), trouble))
+    }
+
     /// Writes how the pipeline ended and what it did.
     pub fn summary(&self, outcome: &Result<Ended, Trouble>) {
         let snapshot = self.view.status.snapshot();

@@ -35,7 +35,7 @@ pub async fn run(arguments: RunArguments) -> Result<(), CommandFailure> {
         }
         assembled = Box::pin(assemble_all(loaded.specs, until_tip)) => assembled.map_err(CommandFailure::Troubles)?,
     };
-    let troubles = Box::pin(carry_all(assembled, &mut requests)).await?;
+    let troubles = Box::pin(carry_all(assembled, until_tip, &mut requests)).await?;
     if troubles.is_empty() { Ok(()) } else { Err(CommandFailure::Troubles(troubles)) }
 }
 
@@ -62,8 +62,12 @@ async fn assemble_all(specs: Vec<PipelineSpec>, until_tip: bool) -> Result<Vec<A
     Ok(assembled)
 }
 
-/// Runs until all pipelines have ended, and gives the troubles of those that failed.
-async fn carry_all(pipelines: Vec<AssembledPipeline>, requests: &mut StopRequests) -> Result<Troubles, CommandFailure> {
+/// Runs until all pipelines have ended, and gives the troubles of those that failed, or ran to the tip and met gaps.
+async fn carry_all(
+    pipelines: Vec<AssembledPipeline>,
+    bounded: bool,
+    requests: &mut StopRequests,
+) -> Result<Troubles, CommandFailure> {
     let stop = StopSignal::new();
     let mut logs = Vec::new();
     let mut tasks = JoinSet::new();
@@ -94,6 +98,9 @@ async fn carry_all(pipelines: Vec<AssembledPipeline>, requests: &mut StopRequest
                 Some(Ok((index, outcome))) => {
                     running[index] = false;
                     logs[index].summary(&outcome);
+                    if bounded && outcome.is_ok() {
+                        troubles.extend(logs[index].gaps_met());
+                    }
                     note_trouble(&logs[index], outcome, &stop, &mut troubles);
                 }
                 Some(Err(fault)) => {

@@ -1,18 +1,17 @@
 //! `tailwater simulate`: the simulated DynamoDB with streams, for everybody's consumers.
 
+mod faults;
 mod replay;
 
 use std::io;
 use std::net::SocketAddr;
-use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use tailwater_model::{Trouble, TroubleKind};
-use tailwater_simulation::http::{Account, WireManners, serve};
+use tailwater_simulation::http::{Account, serve};
 use tailwater_simulation::replay::serve as serve_replay;
-use tailwater_simulation::service::Manners;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -21,15 +20,27 @@ use crate::aws_arguments::duration;
 use crate::clock::{now_ms, now_us};
 use crate::output;
 use crate::signals::StopRequests;
+use crate::simulate::faults::{Faults, manners, wire};
 use crate::simulate::replay::ReplayArguments;
 
 /// Longest wait for requests that are still running when the server stops.
 const SHUTDOWN_WAIT_MAX: Duration = Duration::from_secs(2);
-/// Times vary by this part of what was asked for, so that not all shards close at once.
-const SPREAD: f64 = 0.25;
+
+/// What testers of consumers can ask for beside the protocol.
+const CONTROL: &str = "\
+At the same address, testers make things happen now and ask what really happened, for all streams
+or for some with ?table=NAME or ?shard=ID. With AT=http://127.0.0.1:8000/_tailwater:
+  curl -X POST $AT/rotate              open shards close, with one child each
+  curl -X POST $AT/split               open shards close, with two children each
+  curl -X POST \"$AT/trim?records=10\"   the oldest records go; without records= all
+  curl -X POST $AT/expire              all iterators given out so far expire
+  curl -X POST \"$AT/fail?error=ThrottlingException&operation=GetRecords&times=3\"
+  curl $AT/truth                       all shards and all records there ever were
+  curl $AT/unkind                      how often each unkind side showed itself";
 
 /// Arguments of `simulate`.
 #[derive(Debug, Args)]
+#[command(after_help = CONTROL)]
 pub struct SimulateArguments {
     /// Where to listen; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8000")]
@@ -70,17 +81,6 @@ pub struct SimulateArguments {
     /// A replay in place of the simulated service.
     #[command(flatten)]
     pub replay: ReplayArguments,
-}
-
-/// How unkind the service is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Faults {
-    /// Everything at once, in order, and never an error
-    None,
-    /// As AWS is on an ordinary day: empty and short pages, late listings, rates, two readers of a shard
-    Ordinary,
-    /// Every error and every inconsistency that was ever seen, all the time
-    Harsh,
 }
 
 /// Serves until a signal asks to stop.
@@ -130,88 +130,6 @@ fn start(
     Ok(tokio::spawn(serve(listener, Arc::new(Mutex::new(account)), Arc::new(now_ms), asked)))
 }
 
-fn manners(arguments: &SimulateArguments) -> Manners {
-    let mut manners = match arguments.faults {
-        Faults::None => Manners::kind(),
-        Faults::Ordinary => Manners::default(),
-        Faults::Harsh => harsh(),
-    };
-    manners.shards_at_start = usize::from(arguments.shards);
-    manners.open_shards_max = usize::from(arguments.shards_max);
-    if let Some(after) = arguments.rotate_every {
-        manners.rotate_after_ms = Some(about(after));
-    }
-    if let Some(splits) = arguments.splits {
-        manners.split = splits;
-    }
-    if let Some(after) = arguments.trim_after {
-        let after_ms = milliseconds(after);
-        manners.trim_after_ms = after_ms..=after_ms.saturating_add(after_ms / 4);
-    }
-    if let Some(life) = arguments.iterator_life {
-        manners.iterator_life_ms = milliseconds(life);
-    }
-    if let Some(records) = arguments.page_records_max {
-        manners.page_records_max = usize::from(records);
-    }
-    if let Some(throttled) = arguments.throttle {
-        manners.throttled = throttled;
-    }
-    manners
-}
-
-/// Everything that was ever seen. What would stop a careful consumer for good (no access, a lost shard) is left out.
-fn harsh() -> Manners {
-    Manners {
-        split: 0.3,
-        stalled: 0.01,
-        listing_page_max: 7,
-        listing_shuffled: true,
-        child_listed_late: 0.5,
-        closed_listed_late: 0.3,
-        listing_empty: 0.05,
-        listing_page_empty: 0.05,
-        shard_unlisted: 0.02,
-        shard_listed_twice: 0.1,
-        page_empty: 0.3,
-        page_short: 0.5,
-        throttled: 0.05,
-        limit_exceeded: 0.05,
-        throughput_exceeded: 0.02,
-        internal_error: 0.03,
-        unavailable: 0.02,
-        expired_early: 0.03,
-        iterator_forgotten: 0.01,
-        expired_token: 0.005,
-        unknown_code: 0.01,
-        ..Manners::default()
-    }
-}
-
-fn wire(faults: Faults) -> WireManners {
-    match faults {
-        Faults::None | Faults::Ordinary => WireManners::default(),
-        Faults::Harsh => WireManners {
-            html: 0.01,
-            empty: 0.01,
-            truncated: 0.01,
-            wrong_checksum: 0.01,
-            long_message: 0.005,
-            slow: 0.005,
-        },
-    }
-}
-
-fn milliseconds(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 4).min(i64::MAX / 4)
-}
-
-fn about(time: Duration) -> RangeInclusive<i64> {
-    let middle = milliseconds(time);
-    let spread = (middle as f64 * SPREAD) as i64;
-    (middle - spread).max(1)..=(middle + spread).max(1)
-}
-
 /// `10%`, `0.5%` or `10`: hundredths, from 0 to 100.
 fn percent(text: &str) -> Result<f64, String> {
     let number: f64 =
@@ -235,11 +153,5 @@ mod tests {
         for bad in ["101%", "-1", "ten", "", "NaN"] {
             assert!(percent(bad).is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn times_are_spread_and_never_nothing() {
-        assert_eq!(about(Duration::from_secs(4)), 3000..=5000);
-        assert_eq!(about(Duration::ZERO), 1..=1);
     }
 }

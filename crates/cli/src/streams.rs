@@ -45,7 +45,7 @@ pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> R
                 return described(dynamodb, table, spec, &stored.stream_arn, None).await;
             }
             // It is gone, and what was not read of it is lost: the gap says so.
-            Err(trouble) if trouble.code == "aws.not_found" => {}
+            Err(trouble) if trouble.code == "aws.table_not_found" => {}
             Err(trouble) => return Err(trouble),
         }
         return match after(dynamodb, table, &stored.stream_arn).await? {

@@ -23,10 +23,11 @@ pub struct Batch {
     pub dead_letters: Vec<DeadLetter>,
     /// Loss that was found at this place. Recorded in the same commit (I8).
     pub gap: Option<Gap>,
-    /// What the step accounts for (I9): `read`, `filtered` and `suppressed` are filled by whoever did it. `written`
-    /// and `dead_lettered` stay zero here; the sink counts them from `events` and `dead_letters`.
+    /// What became of the records that the step accounts for (I9). The source fills in `read`; what becomes of each record is
+    /// decided when the batch is collected, as if the sink took every event, and the sink [refuses](Self::refuse) from there.
     pub counts: Counts,
-    /// Memory that the batch holds, in bytes of the page it came in.
+    /// Memory that the batch holds, in bytes. Grows when transforms write images anew, because keys and ids still hold the
+    /// page that the batch came in.
     pub bytes: usize,
 }
 
@@ -47,39 +48,22 @@ pub enum Step {
     Forget,
 }
 
-/// Accounting of a batch or of a shard: `read = written + filtered + dead_lettered + suppressed` (I9).
+/// Accounting of a batch or of a shard, in records: `read = written + filtered + dead_lettered + suppressed` (I9).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
     /// Records that came from the source.
     pub read: u64,
-    /// Events that are in the sink, or were overtaken inside their group by a later event of the same item.
+    /// Records whose events are in the sink, or were overtaken inside their group by a later event of the same item.
     pub written: u64,
-    /// Events that a rule of the user dropped.
+    /// Records that a rule of the user dropped.
     pub filtered: u64,
-    /// Records in the dead letters.
+    /// Records of which something is in the dead letters.
     pub dead_lettered: u64,
     /// Records older than the place where the user chose to start.
     pub suppressed: u64,
 }
 
-impl Counts {
-    /// Whether everything that was read is accounted for (I9).
-    pub fn balance(&self) -> bool {
-        self.read == self.written + self.filtered + self.dead_lettered + self.suppressed
-    }
-}
-
-impl std::ops::AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.read += other.read;
-        self.written += other.written;
-        self.filtered += other.filtered;
-        self.dead_lettered += other.dead_lettered;
-        self.suppressed += other.suppressed;
-    }
-}
-
-/// A record that is kept aside, whole.
+/// A record that is kept aside, as it came to whoever refused it (`docs/decisions/20261128-what-a-dead-letter-holds.md`).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct DeadLetter {
     /// The shard it was read from.
@@ -92,7 +76,7 @@ pub struct DeadLetter {
     pub code: &'static str,
     /// The reason in words, without any value of the item.
     pub error: String,
-    /// The whole record as one line of JSON.
+    /// The record as one line of JSON.
     pub record: String,
 }
 
@@ -108,6 +92,12 @@ impl DeadLetter {
             error: rejected.message,
             record: event.record_json(),
         }
+    }
+
+    /// Memory that its texts hold, in bytes.
+    pub fn memory_bytes(&self) -> usize {
+        let Self { sequence_number, event_id, error, record, .. } = self;
+        sequence_number.as_str().len() + event_id.len() + error.capacity() + record.capacity()
     }
 }
 

@@ -23,6 +23,10 @@ pub trait Source: Send {
     /// These steps, in this order, are durable now.
     fn committed(&mut self, steps: &[(ShardId, Step)]);
 
+    /// The newest batch of this shard holds so many bytes more than when it was handed out: transforms write texts of their
+    /// own while the page stays.
+    fn grew(&mut self, shard: &ShardId, bytes: usize);
+
     /// The lane's session has ended in trouble. Everything read but not durable is forgotten, and the room that it took is
     /// free for the other lanes, however long it takes until the lane opens again (I6).
     fn close(&mut self);
@@ -32,6 +36,10 @@ pub trait Source: Send {
 pub trait Transform: Send + Sync {
     /// Pushes what becomes of `event`. Pushing nothing filters it.
     fn apply(&self, event: ChangeEvent, out: &mut Vec<ChangeEvent>) -> Result<(), Rejected>;
+
+    /// Follows one attribute through this transform, so that dead letters do not show what a transform hides: gives the
+    /// names of its path their new names, or answers false when its value may not be seen behind this transform.
+    fn follow(&self, path: &mut [String]) -> bool;
 }
 
 /// Makes groups durable. One session of one lane.
@@ -51,7 +59,7 @@ pub trait Sink: Send {
 /// What a commit did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Committed {
-    /// Events now in the sink, with those that were overtaken inside the group.
+    /// Records now in the sink, with those that were overtaken inside the group.
     pub written: u64,
     /// Records now in the dead letters.
     pub dead_lettered: u64,
@@ -188,15 +196,16 @@ pub struct Trouble {
     pub advice: Option<String>,
 }
 
-/// Kinds of trouble by what a script would do about them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Kinds of trouble by what a script would do about them. Their order is that of gravity: of several troubles the gravest
+/// is told, and decides the exit code.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TroubleKind {
-    /// Anything else: exit code 1.
-    Runtime,
     /// The user's file or command is wrong: exit code 2.
     Config,
     /// Something outside is unreachable, denied or not as needed: exit code 3.
     Environment,
+    /// Anything else: exit code 1.
+    Runtime,
     /// Records were, or may have been, lost: exit code 4.
     DataAtRisk,
     /// The stream was turned off, everything in it was carried, and there is no other one: exit code 5.

@@ -76,6 +76,11 @@ impl Change {
         }
     }
 
+    /// Both images, as far as they are there.
+    pub fn images(&self) -> impl Iterator<Item = &Item> {
+        self.old_image().into_iter().chain(self.new_image())
+    }
+
     /// Both images, to be replaced by a transform.
     pub fn images_mut(&mut self) -> impl Iterator<Item = &mut Item> {
         let (old, new) = match self {
@@ -165,7 +170,7 @@ impl ViewType {
 }
 
 impl ChangeEvent {
-    /// The whole record as one line of JSON for the dead letters: both images in typed JSON, nothing lost. Characters
+    /// The event as one line of JSON for the dead letters, with both images in typed JSON as they are now. Characters
     /// that a database cannot hold stand escaped, so the text itself can be stored anywhere.
     pub fn record_json(&self) -> String {
         let image = |image: Option<&Item>| image.map_or("null".into(), |item| item.typed_json().to_owned());

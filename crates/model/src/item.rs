@@ -6,6 +6,7 @@ use bytestring::ByteString;
 
 use crate::cursor::{JsonCursor, Malformed};
 use crate::descent::Checker;
+use crate::lenient::value_extent;
 
 /// DynamoDB's row, or a part of one (the key). Opaque: encoders and transforms read it through methods.
 ///
@@ -25,6 +26,11 @@ impl Item {
         Ok(Self(json))
     }
 
+    /// An item without attributes.
+    pub(crate) fn empty() -> Self {
+        Self(ByteString::from_static("{}"))
+    }
+
     pub(crate) fn of_checked(json: ByteString) -> Self {
         Self(json)
     }
@@ -34,9 +40,19 @@ impl Item {
         &self.0
     }
 
+    /// Whether the bytes of this item are among those of the other one, so that it holds no memory of its own beside it.
+    pub fn shares(&self, other: &Self) -> bool {
+        let addresses = |item: &Self| {
+            let bytes = item.0.as_bytes().as_ptr_range();
+            (bytes.start.addr(), bytes.end.addr())
+        };
+        let ((start, end), (other_start, other_end)) = (addresses(self), addresses(other));
+        other_start <= start && end <= other_end
+    }
+
     /// The attributes of the top level, in the order in which they came.
     pub fn attributes(&self) -> Attributes<'_> {
-        Attributes { cursor: JsonCursor::new(&self.0), begun: false }
+        Attributes(&self.0)
     }
 }
 
@@ -89,7 +105,7 @@ impl<'a> Attribute<'a> {
         } else if cursor.take("{\"B\":") {
             cursor.string().map(Value::B)
         } else if cursor.take("{\"M\":") {
-            Ok(Value::M(Attributes { cursor: JsonCursor::new(cursor.rest()), begun: false }))
+            Ok(Value::M(Attributes(cursor.rest())))
         } else {
             Ok(Value::Other)
         };
@@ -112,27 +128,25 @@ pub enum Value<'a> {
     Other,
 }
 
-/// Walks the attributes of a map.
+/// Walks the attributes of a map. The text was checked when its item was made, so the walk looks for ends alone: nothing
+/// in it can fail, and no nesting that was accepted is too deep for it.
 #[derive(Debug)]
-pub struct Attributes<'a> {
-    cursor: JsonCursor<'a>,
-    begun: bool,
-}
+pub struct Attributes<'a>(&'a str);
 
 impl<'a> Iterator for Attributes<'a> {
     type Item = Attribute<'a>;
 
     fn next(&mut self) -> Option<Attribute<'a>> {
-        let opening = if self.begun { "," } else { "{" };
-        self.begun = true;
-        if !self.cursor.take(opening) || self.cursor.peek() == Some(b'}') {
-            return None;
-        }
-        let name = Text(self.cursor.string().ok()?);
-        self.cursor.expect(":").ok()?;
-        let value = self.cursor.skip_value().ok()?;
-        Some(Attribute { name, value })
+        let inside = self.0.strip_prefix(['{', ',']).filter(|inside| !inside.starts_with('}'))?;
+        let (quoted, behind) = split_value(inside);
+        let (value, behind) = split_value(behind.strip_prefix(':').unwrap_or(behind));
+        self.0 = behind;
+        Some(Attribute { name: Text(quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default()), value })
     }
+}
+
+fn split_value(text: &str) -> (&str, &str) {
+    text.split_at(value_extent(text).map_or(text.len(), str::len))
 }
 
 #[cfg(test)]
@@ -171,6 +185,24 @@ mod tests {
         }
         let deep = format!("{}{}{}", r#"{"a":{"M":"#.repeat(70), "{}", "}}".repeat(70));
         assert!(parse(&deep).is_err());
+    }
+
+    #[test]
+    fn the_deepest_item_that_is_accepted_is_walked_to_its_end() {
+        let maps = |wraps: usize| format!("{}{}{}", r#"{"M":{"m":"#.repeat(wraps), r#"{"S":""}"#, "}}".repeat(wraps));
+        let lists = |wraps: usize| format!("{}{}{}", r#"{"L":["#.repeat(wraps), r#"{"S":""}"#, "]}".repeat(wraps));
+        let both =
+            |value: &String| format!(r#"{{"deep":{value},"behind":{{"M":{{"inner":{value},"last":{value}}}}}}}"#);
+        for values in [(0..80).map(maps).collect::<Vec<_>>(), (0..80).map(lists).collect()] {
+            let accepted: Vec<_> = values.iter().filter_map(|value| parse(&both(value)).ok()).collect();
+            assert!(accepted.len() > 60, "{}", accepted.len());
+            for item in accepted {
+                let attributes: Vec<_> = item.attributes().collect();
+                assert_eq!(attributes.len(), 2, "{}", item.typed_json());
+                let Value::M(inside) = attributes[1].value() else { panic!("a map") };
+                assert_eq!(inside.count(), 2);
+            }
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 //!
 //! Deliberately absent: I/O, clocks, randomness, tokio, and every type of an outside system.
 
+mod accounting;
 mod batch;
+mod conceal;
 mod contract;
 mod creation_time;
 mod cursor;
@@ -14,6 +16,7 @@ mod event_json;
 mod fold;
 mod item;
 mod key;
+mod lenient;
 mod number;
 mod plain_json;
 mod position;
@@ -21,6 +24,7 @@ mod scan;
 mod service_time;
 
 pub use batch::{Batch, Counts, DeadLetter, Delivery, Finished, Gap, GapCause, Group, Step};
+pub use conceal::{conceal_event, conceal_letter};
 pub use contract::{Checkpoints, Committed, Failure, PipelineIdentity, Progress, Sink, Source, StreamIdentity};
 pub use contract::{PreviousStream, ShardCheckpoint, ShardProgress, Transform, Trouble, TroubleKind, least_read_until};
 pub use creation_time::{CreationTime, rfc_3339};
@@ -32,6 +36,7 @@ pub use event_json::{push_event_key, push_plain_change};
 pub use fold::{DeleteMode, Folded, fold_by_key};
 pub use item::{Attribute, Attributes, Item, Text, Value};
 pub use key::{Key, KeyAttribute, KeyFault, KeyKind, KeySchema, KeyValue};
+pub use lenient::{lenient_elements, lenient_members, lenient_string, value_extent};
 pub use number::{Number, NumberFault};
 pub use plain_json::{push_plain_item, push_plain_key, push_quoted};
 pub use position::{Advance, Position, PositionFault, SequenceNumber, SequenceNumberFault, ShardId};

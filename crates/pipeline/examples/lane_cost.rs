@@ -62,6 +62,7 @@ impl Source for Counting {
         Ok(Delivery::Batch(Batch {
             shard: self.shard.clone(),
             step: Step::Advance(Advance { from, to: position(self.given) }),
+            read_until: None,
             events: Vec::new(),
             dead_letters: Vec::new(),
             gap: None,
@@ -71,6 +72,10 @@ impl Source for Counting {
     }
 
     fn committed(&mut self, _: &[(ShardId, Step)]) {}
+
+    fn grew(&mut self, _: &ShardId, _: usize) {}
+
+    fn close(&mut self) {}
 }
 
 /// Keeps the position of the one shard.
@@ -81,7 +86,8 @@ struct Remembering {
 
 impl Sink for Remembering {
     async fn open(&mut self) -> Result<Progress, Failure> {
-        let shard = ShardProgress { shard: self.shard.clone(), parent: None, position: self.position.clone() };
+        let (shard, position) = (self.shard.clone(), self.position.clone());
+        let shard = ShardProgress { shard, parent: None, position, read_until: None };
         Ok(Progress { shards: vec![shard], ..Progress::default() })
     }
 

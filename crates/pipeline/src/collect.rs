@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailwater_model::{Batch, DeadLetter, Group, ServiceTime, Transform};
+use tailwater_model::{Batch, ChangeEvent, DeadLetter, Group, ServiceTime, Transform, conceal_event, conceal_letter};
 use tokio::time::Instant;
+use tracing::error;
 
 /// The transforms of a pipeline, in order.
 pub(crate) type Transforms = Arc<Vec<Box<dyn Transform>>>;
@@ -48,13 +49,21 @@ impl Collecting {
         self.due_at
     }
 
-    pub(crate) fn push(&mut self, mut batch: Batch) {
-        // Counted before the transforms: what was read is what fills memory and time.
+    /// Takes a batch in. Answers by how many bytes it grew on the way.
+    pub(crate) fn push(&mut self, mut batch: Batch) -> usize {
+        let bytes_before = batch.bytes;
+        // Counted before the transforms: what was read is what fills time.
         self.events += batch.events.len();
-        self.bytes += batch.bytes;
         transform(&mut batch, &self.transforms);
+        self.bytes += batch.bytes;
+        if !batch.counts.balance() {
+            // Reported, not refused: the records are safe, it is the counting that has a bug.
+            error!(shard = %batch.shard, counts = ?batch.counts, "the accounting of a batch does not balance: please report this");
+        }
+        let grown = batch.bytes.saturating_sub(bytes_before);
         self.group.batches.push(batch);
         self.begin_delay();
+        grown
     }
 
     pub(crate) fn stream_known(&mut self, since: ServiceTime) {
@@ -79,26 +88,57 @@ impl Collecting {
     }
 }
 
-/// Runs the events through all transforms. The step is never touched (I5): what is dropped is counted as filtered, what
-/// is refused goes to the dead letters whole, as it was before the first transform.
+/// Runs the events through all transforms and counts what becomes of the records (I9). The step is never touched (I5):
+/// what is dropped is filtered, what is refused goes to the dead letters.
 fn transform(batch: &mut Batch, transforms: &[Box<dyn Transform>]) {
+    batch.counts.dead_lettered += batch.dead_letters.len() as u64;
     if transforms.is_empty() {
+        batch.counts.written += batch.events.len() as u64;
         return;
     }
-    let mut carried = Vec::with_capacity(batch.events.len());
-    for event in std::mem::take(&mut batch.events) {
-        let mut results = vec![event.clone()];
-        let refused = transforms.iter().find_map(|transform| {
-            let mut out = Vec::with_capacity(results.len());
-            let refused = results.drain(..).find_map(|event| transform.apply(event, &mut out).err());
-            results = out;
-            refused
-        });
-        match refused {
-            Some(rejected) => batch.dead_letters.push(DeadLetter::of_event(&event, rejected)),
-            None if results.is_empty() => batch.counts.filtered += 1,
-            None => carried.append(&mut results),
+    batch.dead_letters.iter_mut().for_each(|letter| conceal_letter(letter, transforms));
+    let events = std::mem::take(&mut batch.events);
+    let read = events.len();
+    batch.events.reserve_exact(read);
+    for event in events {
+        let (carried, refused) = (batch.events.len(), batch.dead_letters.len());
+        carry(&event, transforms, batch);
+        batch.bytes += copied_bytes(&event, &batch.events[carried..], &batch.dead_letters[refused..]);
+        let counts = &mut batch.counts;
+        if batch.dead_letters.len() > refused {
+            counts.dead_lettered += 1;
+        } else if batch.events.len() > carried {
+            counts.written += 1;
+        } else {
+            counts.filtered += 1;
         }
     }
-    batch.events = carried;
+    batch.bytes += (batch.events.capacity() - read) * size_of::<ChangeEvent>();
 }
+
+/// Memory that is held for a record beside the page that it came in: images that were written anew, and dead letters.
+fn copied_bytes(came: &ChangeEvent, carried: &[ChangeEvent], refused: &[DeadLetter]) -> usize {
+    let images = carried.iter().flat_map(|event| event.change.images());
+    let copies = images.filter(|image| !came.change.images().any(|original| image.shares(original)));
+    let letters = refused.iter().map(|letter| size_of::<DeadLetter>() + letter.memory_bytes());
+    copies.map(|image| image.typed_json().len()).chain(letters).sum()
+}
+
+/// Carries one event through the transforms that are still to come. Where one refuses it, the dead letter has the event as
+/// it came there, without what this transform and those behind it would have hidden
+/// (`docs/decisions/20261128-what-a-dead-letter-holds.md`).
+fn carry(event: &ChangeEvent, to_come: &[Box<dyn Transform>], batch: &mut Batch) {
+    let Some((next, behind)) = to_come.split_first() else { return batch.events.push(event.clone()) };
+    let mut results = Vec::with_capacity(1);
+    match next.apply(event.clone(), &mut results) {
+        Ok(()) => results.iter().for_each(|event| carry(event, behind, batch)),
+        Err(rejected) => {
+            let mut shown = event.clone();
+            conceal_event(&mut shown, to_come);
+            batch.dead_letters.push(DeadLetter::of_event(&shown, rejected));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
-//! How long to wait before a lane opens again: exponential with full jitter. The only place that knows `backoff`, which
-//! is unmaintained (RUSTSEC-2025-0012); to replace it, replace this file.
+//! How long to wait before a lane opens again: between half and all of a ceiling that doubles up to a maximum. A lane
+//! never opens again at once, so this is not the full jitter of the reader's retries.
+//!
+//! `backoff` gives the ceiling, here and in the reader of `source-dynamodb`. It is unmaintained (RUSTSEC-2025-0012); to
+//! replace it, replace these two files.
 
 use std::time::Duration;
 

@@ -126,7 +126,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
                 () = self.stop.stopped() => return Ok(Some(Ended::Stopped)),
                 () = sleep_until(collecting.due_at().unwrap_or(check_at)) => return Ok(None),
                 delivery = self.source.next() => {
-                    if let Some(finished) = accept(delivery?, collecting) {
+                    if let Some(finished) = accept(delivery?, &mut self.source, collecting) {
                         return Ok(Some(Ended::Finished(finished)));
                     }
                 }
@@ -157,7 +157,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
                             reading = false;
                         }
                         Ok(Delivery::Finished(_)) => reading = false,
-                        Ok(delivery) => drop(accept(delivery, next)),
+                        Ok(delivery) => drop(accept(delivery, &mut self.source, next)),
                     }
                 }
             }
@@ -175,9 +175,15 @@ impl<S: Source, K: Sink> Lane<S, K> {
     }
 }
 
-fn accept(delivery: Delivery, collecting: &mut Collecting) -> Option<Finished> {
+fn accept<S: Source>(delivery: Delivery, source: &mut S, collecting: &mut Collecting) -> Option<Finished> {
     match delivery {
-        Delivery::Batch(batch) => collecting.push(batch),
+        Delivery::Batch(batch) => {
+            let shard = batch.shard.clone();
+            let grown = collecting.push(batch);
+            if grown > 0 {
+                source.grew(&shard, grown);
+            }
+        }
         Delivery::StreamKnown(since) => collecting.stream_known(since),
         Delivery::Finished(finished) => return Some(finished),
     }

@@ -66,7 +66,8 @@ pub async fn run_pipeline<S: Source + 'static, K: Sink + 'static>(
     outcome
 }
 
-/// Waits for all lanes. The first trouble stops the others and is the outcome, also when they do not stop in time.
+/// Waits for all lanes. The first trouble stops the others, and the gravest is the outcome, also when they do not stop in
+/// time.
 async fn join_lanes(
     tasks: &mut JoinSet<Result<Ended, Trouble>>,
     stop: &StopSignal,
@@ -79,7 +80,7 @@ async fn join_lanes(
             Ok(Ended::Stopped) => {}
             Err(trouble) => {
                 stop.stop();
-                if outcome.is_ok() {
+                if outcome.as_ref().err().is_none_or(|before| trouble.kind > before.kind) {
                     *outcome = Err(trouble);
                 }
             }

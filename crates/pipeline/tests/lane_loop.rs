@@ -154,6 +154,21 @@ async fn a_panic_in_a_lane_is_a_trouble_and_stops_the_others() {
     assert_eq!(ended.expect_err("a panic").code, "pipeline.panic");
 }
 
+#[tokio::test(start_paused = true)]
+async fn the_gravest_trouble_of_the_lanes_is_the_pipeline_s() {
+    let script = vec![Scripted::Give(batch(0, 3)), Scripted::Give(stop_gap())];
+    let sink = MemorySink::default();
+    sink.edit(|state| state.commit_takes = Duration::from_secs(1));
+    let lanes = vec![
+        (ScriptedSource::new(vec![Scripted::Panic]), MemorySink::default()),
+        // Its commit is under way when the other lane breaks down.
+        (ScriptedSource::new(script), sink),
+    ];
+    let status = Arc::new(PipelineStatus::new());
+    let ended = run_pipeline(lanes, Vec::new(), LANE_SETTINGS, StopSignal::new(), status).await;
+    assert_eq!(ended.expect_err("a gap").code, "source.gap");
+}
+
 /// Drops events with an even number and refuses the third.
 struct Picky;
 
@@ -165,6 +180,10 @@ impl Transform for Picky {
             _ => out.push(event),
         }
         Ok(())
+    }
+
+    fn follow(&self, _path: &mut [String]) -> bool {
+        true
     }
 }
 

@@ -180,10 +180,11 @@ impl StreamNetwork {
         Self(Arc::new(Mutex::new(network)))
     }
 
-    /// How far in time anybody can have read this shard by the pages that it was given, a moment ago.
-    pub fn known_until(&self, shard: &str, now_ms: i64) -> Option<i64> {
+    /// How far in time anybody can have read this shard by the pages that it was given, a moment ago, and until then.
+    pub fn known_until(&self, shard: &str, now_ms: i64, given_by_ms: i64) -> Option<i64> {
         let network = lock(&self.0);
-        let given = network.given.get(shard)?.moments.iter().filter(|(at_ms, _)| at_ms + JUST_NOW_MS <= now_ms);
+        let counts = |at_ms: i64| at_ms + JUST_NOW_MS <= now_ms && at_ms <= given_by_ms;
+        let given = network.given.get(shard)?.moments.iter().filter(|(at_ms, _)| counts(*at_ms));
         given.map(|(_, until_ms)| *until_ms).max()
     }
 

@@ -98,7 +98,8 @@ fn event(number: u64) -> ChangeEvent {
 /// The events `from + 1 ..= to` with their step.
 fn batch(from: u64, to: u64) -> Batch {
     let events: Vec<_> = (from + 1..=to).map(event).collect();
-    let counts = Counts { read: events.len() as u64, ..Counts::default() };
+    let records = events.len() as u64;
+    let counts = Counts { read: records, written: records, ..Counts::default() };
     let step = Step::Advance(Advance { from: after(from), to: after(to) });
     let (shard, dead_letters) = (ShardId::new("shardId-1"), Vec::new());
     Batch { shard, step, read_until: None, events, dead_letters, gap: None, counts, bytes: 0 }

@@ -10,7 +10,7 @@ use tailwater_model::{
 };
 use tailwater_model::{ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind};
 
-use crate::accounting::{set_refused_aside, total};
+use crate::accounting::set_refused_aside;
 use crate::blocking::BlockingResource;
 use crate::database::not_open;
 use crate::json_lines::JsonLines;
@@ -62,7 +62,7 @@ impl StdoutLane {
             batch.dead_letters.iter().for_each(|letter| lines.push_dead_letter(letter));
             batch.gap.iter().for_each(|gap| lines.push_gap(gap));
         }
-        (lines.into_text(), total(group))
+        (lines.into_text(), group.counts())
     }
 
     fn remember(&mut self, moved: Moved, known_since: Option<ServiceTime>) {
@@ -206,7 +206,7 @@ mod tests {
             detail: "\"away\"".into(),
             stop: false,
         };
-        let counts = Counts { read: 1, ..Counts::default() };
+        let counts = Counts { read: 1, written: 1, ..Counts::default() };
         let (shard, read_until, dead_letters) = (ShardId::new("s"), Some(ServiceTime::EPOCH), Vec::new());
         let batch =
             Batch { shard, step, read_until, events: vec![event], dead_letters, gap: Some(gap), counts, bytes: 1 };

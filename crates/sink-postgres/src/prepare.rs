@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use tailwater_model::{
     Change, ChangeEvent, Counts, DeadLetter, DeleteMode, Gap, Group, Key, KeySchema, KeyValue, Position, Rejected,
-    ServiceTime, ShardId, Step, fold_by_key, push_plain_item, push_plain_key,
+    ServiceTime, ShardId, SourceInfo, Step, fold_by_key, push_plain_item, push_plain_key,
 };
 
 use crate::document::has_escaped_nul;
@@ -19,7 +19,7 @@ pub(crate) struct Work {
     pub(crate) dead_letters: Vec<DeadLetter>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) known_since: Option<ServiceTime>,
-    /// The shard of each event that was refused since somebody asked.
+    /// The shard of each record that was refused since somebody asked.
     refused: Vec<ShardId>,
 }
 
@@ -83,8 +83,7 @@ pub(crate) struct BrokenSteps(pub(crate) ShardId);
 impl Work {
     /// Puts the event of a row aside that the database refused.
     pub(crate) fn refuse(&mut self, event: &ChangeEvent, rejected: Rejected) {
-        account_refused(&mut self.steps, event);
-        self.refused.push(event.source.shard.clone());
+        self.account_refused(event);
         self.dead_letters.push(DeadLetter::of_event(event, rejected));
     }
 
@@ -103,7 +102,17 @@ impl Work {
         self.newest_row(key, event, earlier, keys, delete)
     }
 
-    /// The shards of the events that were refused since the last call.
+    /// Counts the event's record as dead-lettered, unless another event of it was refused before (I9).
+    fn account_refused(&mut self, event: &ChangeEvent) {
+        let SourceInfo { shard, sequence_number, .. } = &event.source;
+        let same = |letter: &DeadLetter| letter.shard == *shard && letter.sequence_number == *sequence_number;
+        if !self.dead_letters.iter().any(same) {
+            self.steps.get_mut(shard).iter_mut().for_each(|step| step.counts.refuse());
+            self.refused.push(shard.clone());
+        }
+    }
+
+    /// The shards of the records that were refused since the last call.
     pub(crate) fn take_refused(&mut self) -> Vec<ShardId> {
         std::mem::take(&mut self.refused)
     }
@@ -141,12 +150,7 @@ pub(crate) fn prepare(group: Group, keys: &KeySchema, delete: DeleteMode) -> Res
     let mut gaps = Vec::new();
     let mut events = Vec::with_capacity(group.events());
     for batch in group.batches {
-        let counts = Counts {
-            written: batch.events.len() as u64,
-            dead_lettered: batch.dead_letters.len() as u64,
-            ..batch.counts
-        };
-        join(&mut steps, batch.shard, batch.step, batch.read_until, counts)?;
+        join(&mut steps, batch.shard, batch.step, batch.read_until, batch.counts)?;
         dead_letters.extend(batch.dead_letters);
         gaps.extend(batch.gap);
         events.extend(batch.events);
@@ -195,14 +199,6 @@ fn join(
             Ok(())
         }
         Some(_) => Err(BrokenSteps(shard)),
-    }
-}
-
-fn account_refused(steps: &mut BTreeMap<ShardId, ShardStep>, event: &ChangeEvent) {
-    if let Some(step) = steps.get_mut(&event.source.shard) {
-        // I9: it was counted as written when its batch came in.
-        step.counts.written = step.counts.written.saturating_sub(1);
-        step.counts.dead_lettered += 1;
     }
 }
 

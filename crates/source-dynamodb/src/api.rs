@@ -105,6 +105,9 @@ pub struct RecordPage {
     pub next: Option<ShardIterator>,
     /// Size of the page as it came over the wire, in bytes.
     pub bytes: usize,
+    /// Memory that the records hold, in bytes: the text that they are slices of (the page, or copies where it was not in
+    /// compact form), their own size, and what stands in dead letters.
+    pub memory_bytes: usize,
     /// Event names that this version does not know, with the number of their records: each was settled by its images
     /// or is among the dead letters. Empty (and free of cost) on ordinary pages.
     pub unknown_event_names: BTreeMap<String, u64>,

@@ -59,8 +59,8 @@ impl StreamApi for DynamoDb {
 
 impl DynamoDb {
     /// One page with its records as they came, for people who want to see exactly that.
-    pub async fn get_raw_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RawPage, ApiError> {
-        self.page(shard, iterator, split_page).await.map(|page| page.answer)
+    pub async fn get_raw_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<Dated<RawPage>, ApiError> {
+        self.page(shard, iterator, |page, _| split_page(page)).await
     }
 
     async fn page<T: Send + 'static>(
@@ -69,12 +69,12 @@ impl DynamoDb {
         iterator: &ShardIterator,
         decode: Decode<T>,
     ) -> Result<Dated<T>, ApiError> {
-        let (slot, date) = (PageSlot::new(shard, decode), DateSlot::default());
+        let slot = PageSlot::new(shard, decode);
         let call = self.streams.get_records().shard_iterator(&iterator.0).limit(PAGE_RECORDS_MAX);
-        let answer = date.filled_by(slot.filled_by(call.send())).await;
+        let answer = slot.filled_by(call.send()).await;
         answer.map_err(|error| errors::sort("GetRecords", &error))?;
-        let answer = slot.take().ok_or_else(|| incomplete("GetRecords", "no page"))?;
-        Ok(Dated { answer, date: date.take().ok_or_else(|| incomplete("GetRecords", NO_DATE))? })
+        let (answer, date) = slot.take().ok_or_else(|| incomplete("GetRecords", "no page"))?;
+        Ok(Dated { answer, date: date.ok_or_else(|| incomplete("GetRecords", NO_DATE))? })
     }
 
     async fn describe_stream(

@@ -41,8 +41,13 @@ impl DateSlot {
 pub(crate) fn note(headers: &Headers) {
     // Nobody asks outside of a call that is made for a slot.
     let _ = DATE.try_with(|slot| {
-        slot.store(headers.get("date").and_then(parse).map_or(NO_DATE, ServiceTime::ms), Ordering::Relaxed);
+        slot.store(of(headers).map_or(NO_DATE, ServiceTime::ms), Ordering::Relaxed);
     });
+}
+
+/// The date of an answer; nothing when it tells none that can be read.
+pub(crate) fn of(headers: &Headers) -> Option<ServiceTime> {
+    headers.get("date").and_then(parse)
 }
 
 /// `Sat, 28 Nov 2026 21:53:49 GMT` (RFC 9110, 5.6.7).

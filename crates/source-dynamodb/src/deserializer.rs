@@ -30,7 +30,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use http_body_util::{BodyExt, Limited};
 use serde_json::Value;
-use tailwater_model::ShardId;
+use tailwater_model::{ServiceTime, ShardId};
 
 use crate::date;
 use crate::errors::{bare_code, bounded};
@@ -70,7 +70,8 @@ struct Slot<T> {
     shard: ShardId,
     decode: Decode<T>,
     body: Mutex<Body>,
-    page: Mutex<Option<T>>,
+    /// The page of the attempt that succeeded, with the date of its answer.
+    page: Mutex<Option<(T, Option<ServiceTime>)>>,
 }
 
 /// What has arrived of an attempt's answer.
@@ -91,8 +92,8 @@ impl<T: Send + 'static> PageSlot<T> {
         CALL.scope(Arc::<Slot<T>>::clone(&self.0), call).await
     }
 
-    /// The page of the attempt that succeeded.
-    pub(crate) fn take(&self) -> Option<T> {
+    /// The page of the attempt that succeeded, and the date of its answer where that told one.
+    pub(crate) fn take(&self) -> Option<(T, Option<ServiceTime>)> {
         self.0.page.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 }
@@ -123,8 +124,10 @@ impl Intercept for PageInterceptor {
         config: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let response = context.response_mut();
-        date::note(response.headers());
-        let Ok(slot) = CALL.try_with(Arc::clone) else { return Ok(()) };
+        let Ok(slot) = CALL.try_with(Arc::clone) else {
+            date::note(response.headers());
+            return Ok(());
+        };
         let announced = response.headers().get("content-length").and_then(|length| length.parse().ok());
         slot.begin(announced.unwrap_or_default());
         // The body is still on the wire: this bounds what will be read of it (I6).
@@ -173,7 +176,7 @@ impl<T: Send + 'static> Answered for Slot<T> {
             return Err(OrchestratorError::operation(Error::erase(error)));
         }
         let page = text.end().and_then(|text| (self.decode)(text, &self.shard)).map_err(broken)?;
-        *self.page.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
+        *self.page.lock().unwrap_or_else(PoisonError::into_inner) = Some((page, date::of(response.headers())));
         Ok(Output::erase(GetRecordsOutput::builder().build()))
     }
 }

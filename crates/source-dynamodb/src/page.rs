@@ -7,7 +7,7 @@ use bytestring::ByteString;
 use tailwater_model::{JsonCursor, Malformed, ShardId};
 use thiserror::Error;
 
-use crate::api::{RecordPage, ShardIterator};
+use crate::api::{Decoded, RecordPage, ShardIterator};
 use crate::record::read_record;
 use crate::tolerant;
 
@@ -65,7 +65,7 @@ pub fn decode_page(page: ByteString, shard: &ShardId) -> Result<RecordPage, Page
 }
 
 /// Takes a page apart into its records without looking into them.
-pub fn split_page(page: ByteString, _shard: &ShardId) -> Result<RawPage, PageFault> {
+pub fn split_page(page: ByteString) -> Result<RawPage, PageFault> {
     let mut records = Vec::new();
     let next = read_envelope(&page, |cursor| {
         records.push(page.slice_ref(cursor.skip_value()?));
@@ -89,7 +89,20 @@ fn decode_compact(page: &ByteString, shard: &ShardId) -> Result<RecordPage, Malf
         decoded.records.push(record);
         Ok(())
     })?;
+    decoded.memory_bytes = memory_of(&decoded.records, page.len());
     Ok(decoded)
+}
+
+/// Memory that records hold, in bytes: `shared` is the text that they are slices of.
+pub(crate) fn memory_of(records: &Vec<Decoded>, shared: usize) -> usize {
+    let own = |record: &Decoded| match record {
+        Decoded::Event(_) => 0,
+        Decoded::DeadLetter(letter) => letter.memory_bytes(),
+    };
+    if records.is_empty() {
+        return 0;
+    }
+    shared + records.capacity() * size_of::<Decoded>() + records.iter().map(own).sum::<usize>()
 }
 
 /// Reads the outermost object. An answer without any field that we know is no page: taken for one, it would be the end

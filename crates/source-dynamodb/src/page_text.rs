@@ -41,12 +41,16 @@ impl PageText {
     }
 
     /// The whole text.
-    pub(crate) fn end(self) -> Result<ByteString, PageFault> {
+    pub(crate) fn end(mut self) -> Result<ByteString, PageFault> {
         match self.fault {
             Some(fault) => Err(fault),
             None if !self.begun.is_empty() => Err(PageFault::NotUtf8 { valid_up_to: self.text.len() }),
-            // From a `String` there is no second check.
-            None => Ok(self.text.into()),
+            None => {
+                // A body whose length was not told grew by doubling, and what is held is what is counted.
+                self.text.shrink_to_fit();
+                // From a `String` there is no second check.
+                Ok(self.text.into())
+            }
         }
     }
 

@@ -64,6 +64,10 @@ impl Transform for KeepChanges {
         }
         Ok(())
     }
+
+    fn follow(&self, _path: &mut [String]) -> bool {
+        true
+    }
 }
 
 #[cfg(test)]

@@ -167,6 +167,12 @@ impl<T> PathTree<T> {
         }
         root
     }
+
+    /// Whether one of the paths ends at this one or above it.
+    pub(crate) fn covers(&self, path: &[String]) -> bool {
+        let Some((name, rest)) = path.split_first() else { return false };
+        self.inside.get(name).is_some_and(|node| node.here.is_some() || node.covers(rest))
+    }
 }
 
 #[cfg(test)]

@@ -75,6 +75,17 @@ impl Transform for RenameAttributes {
         out.push(event);
         Ok(())
     }
+
+    fn follow(&self, path: &mut [String]) -> bool {
+        let mut paths = Some(&self.paths);
+        for name in path {
+            paths = paths.and_then(|paths| paths.inside.get(name));
+            if let Some(new) = paths.and_then(|paths| paths.here.as_ref()) {
+                name.clone_from(&new.name);
+            }
+        }
+        true
+    }
 }
 
 /// Answers whether any name was changed.

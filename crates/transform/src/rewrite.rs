@@ -9,7 +9,9 @@ pub(crate) fn rewrite_images(
     rewrite: impl Fn(&Item) -> Result<Option<String>, Rejected>,
 ) -> Result<(), Rejected> {
     for image in event.change.images_mut() {
-        if let Some(json) = rewrite(image)? {
+        if let Some(mut json) = rewrite(image)? {
+            // It may be held for long, and what is counted of it is its length.
+            json.shrink_to_fit();
             *image = Item::parse(ByteString::from(json)).map_err(|fault| Rejected {
                 code: "transform.malformed",
                 message: format!("the changed item is not typed JSON ({fault}); this is a bug in Tailwater"),

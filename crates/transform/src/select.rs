@@ -52,6 +52,10 @@ impl Transform for SelectAttributes {
         out.push(event);
         Ok(())
     }
+
+    fn follow(&self, path: &mut [String]) -> bool {
+        matches!((self.listed, self.paths.covers(path)), (Listed::Stays, true) | (Listed::Goes, false))
+    }
 }
 
 fn push_included(attributes: Attributes<'_>, paths: &PathTree<()>, out: &mut String) {
@@ -101,13 +105,15 @@ fn push_excluded(attributes: Attributes<'_>, paths: &PathTree<()>, out: &mut Str
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::collections::{BTreeMap, BTreeSet};
 
+    use allocation_counter::measure;
     use proptest::prelude::*;
-    use tailwater_model::Item;
+    use tailwater_model::{Change, Item, conceal_event};
 
     use super::*;
-    use crate::rewrite::sample::{image_after, item, items, path, paths};
+    use crate::RenameAttributes;
+    use crate::rewrite::sample::{apply, event_of, image_after, item, items, names, path, paths};
 
     const ORDER: &str = r#"{"id":{"S":"7"},"who":{"M":{"name":{"S":"Ann"},"at":{"M":{"city":{"S":"Ulm"},"zip":{"N":"89073"}}}}},"x.y":{"L":[]},"caf\u00e9":{"N":"1"}}"#;
 
@@ -163,7 +169,73 @@ mod tests {
         paths.iter().any(|path| leaf.starts_with(path.segments()))
     }
 
+    #[test]
+    fn the_deepest_item_that_is_accepted_loses_only_what_is_listed() {
+        let nested = |wraps: usize| format!("{}{}{}", r#"{"M":{"m":"#.repeat(wraps), r#"{"S":""}"#, "}}".repeat(wraps));
+        let deepest = (0..100).map(|wraps| format!(r#"{{"deep":{},"a":{{"S":""}},"last":{{"S":""}}}}"#, nested(wraps)));
+        let deepest = deepest.filter_map(|json| Item::parse(json.into()).ok()).next_back().expect("some are accepted");
+        let expected = deepest.typed_json().replace(r#","a":{"S":""}"#, "");
+        let after = image_after(&SelectAttributes::exclude([path("a")]), &deepest).expect("excludes");
+        assert_eq!(after.typed_json(), expected);
+        let rename = RenameAttributes::new(BTreeMap::from([(path("deep.m.m"), "m".into())])).expect("a rename");
+        assert_eq!(image_after(&rename, &deepest).expect("renames"), deepest);
+    }
+
+    #[test]
+    fn what_is_left_of_an_image_holds_no_more_than_its_length() {
+        let long = item(&format!(r#"{{"a":{{"S":"short"}},"b":{{"S":"{}"}}}}"#, "x".repeat(100_000)));
+        for select in [SelectAttributes::include([path("a")]), SelectAttributes::exclude([path("b")])] {
+            let mut left = None;
+            let held = measure(|| left = Some(image_after(&select, &long))).bytes_current;
+            assert_eq!(left.expect("measured").expect("selects").typed_json(), r#"{"a":{"S":"short"}}"#);
+            assert!(held < 200, "{held} bytes");
+        }
+    }
+
+    fn hides(name: &str) -> Box<dyn Transform> {
+        Box::new(SelectAttributes::exclude([path(name)]))
+    }
+
+    #[test]
+    fn a_record_refused_by_a_rename_hides_what_a_later_rule_hides() {
+        let json =
+            r#"{"id":{"S":"7"},"old":{"S":"secret 1"},"hash":{"S":"secret 2"},"m":{"M":{"x":{"S":"secret 3"}}}}"#;
+        let rename = RenameAttributes::new(BTreeMap::from([
+            (path("old"), "hash".into()),
+            (path("m"), "n".into()),
+            (path("m.x"), "y".into()),
+        ]));
+        let rename = rename.expect("renames");
+        let mut event = event_of(Change::Insert { new: Some(item(json)) });
+        assert!(apply(&rename, event.clone()).is_err(), "the names collide");
+        conceal_event(&mut event, &[Box::new(rename), hides("hash"), hides("n.y")]);
+        assert_eq!(event.change.new_image(), Some(&item(r#"{"id":{"S":"7"}}"#)));
+    }
+
     proptest! {
+        #[test]
+        fn what_is_concealed_is_what_is_taken_away(
+            item in items(),
+            selected in paths(),
+            renamed in paths(),
+            new in prop::collection::vec(names(), 6),
+            including in any::<bool>(),
+        ) {
+            let Ok(rename) = RenameAttributes::new(renamed.into_iter().zip(new).collect()) else { return Ok(()) };
+            let select = if including { SelectAttributes::include(selected) } else { SelectAttributes::exclude(selected) };
+            let Ok(carried) = image_after(&rename, &item) else { return Ok(()) };
+            let carried = image_after(&select, &carried).expect("selects");
+            let mut concealed = event_of(Change::Insert { new: Some(item.clone()) });
+            conceal_event(&mut concealed, &[Box::new(rename.clone()), Box::new(select)]);
+            let concealed = concealed.change.new_image().expect("an image");
+            prop_assert!(leaves(concealed).is_subset(&leaves(&item)), "names stay as they came");
+            let carried_over = image_after(&rename, concealed).expect("renames");
+            // Maps of which nothing is left stay where they are excluded from, and go from a dead letter.
+            let emptied: BTreeSet<_> = leaves(&carried).difference(&leaves(&carried_over)).cloned().collect();
+            prop_assert!(emptied.iter().all(|(_, value)| value == r#"{"M":{}}"#), "{:?}", emptied);
+            prop_assert!(leaves(&carried_over).is_subset(&leaves(&carried)));
+        }
+
         #[test]
         fn selecting_sorts_every_leaf(item in items(), paths in paths()) {
             let included = image_after(&SelectAttributes::include(paths.clone()), &item).expect("includes");

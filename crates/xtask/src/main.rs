@@ -19,6 +19,7 @@ mod compose;
 mod counts;
 mod deny;
 mod endpoints;
+mod foreign;
 mod interrupt;
 mod peers;
 mod planted;
@@ -101,6 +102,9 @@ enum XtaskCommand {
     },
     /// Let Tailwater and what one would take in its place read the same replay, and compare them.
     Peers,
+    /// Let other people's consumers (KCL, boto3, the Go and the Node SDK) read `tailwater simulate`, and hold them to every
+    /// change once and in order.
+    Foreign(foreign::ForeignArguments),
     /// Measure: the instructions of the hottest paths (`counts`), single functions (`inner`), and whole pipelines against a replay
     /// (`e2e-kafka`, `idle`, …; an unknown name is answered with all of them).
     Bench {
@@ -139,6 +143,7 @@ fn run(command: XtaskCommand) -> Result<()> {
         XtaskCommand::Planted { bugs } => planted::run(&bugs),
         XtaskCommand::Tidy => tidy::run(),
         XtaskCommand::Counts { accept } => counts::run(accept),
+        XtaskCommand::Foreign(arguments) => foreign::run(&arguments),
         XtaskCommand::Peers => peers::run(),
         XtaskCommand::Bench { names, quick } => bench::run(&names, quick),
         XtaskCommand::Deny => deny::run(),

@@ -31,6 +31,12 @@ pub fn need_java_and_maven() -> Result<()> {
     need("Maven", &["maven"], || command::is_on_path("mvn"))
 }
 
+/// Makes sure that there are a Java that runs sources, and Maven.
+pub fn need_java_compiler_and_maven() -> Result<()> {
+    need_java_and_maven()?;
+    need("a Java compiler", &["default-jdk-headless"], || command::is_on_path("javac"))
+}
+
 /// Makes sure that openssl's command is there: it makes the test server's certificate.
 pub fn need_openssl() -> Result<()> {
     need("openssl", &["openssl"], || command::is_on_path("openssl"))

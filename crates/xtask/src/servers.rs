@@ -2,7 +2,7 @@
 
 mod certificate;
 mod dynamodb;
-mod jars;
+pub(crate) mod jars;
 mod kafka;
 mod postgres;
 pub mod process;

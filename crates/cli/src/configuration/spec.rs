@@ -46,6 +46,7 @@ pub struct SourceSpec {
 }
 
 /// One `[[transform]]`.
+#[derive(Clone)]
 pub enum TransformSpec {
     /// `keep`.
     Keep(KeepChanges),

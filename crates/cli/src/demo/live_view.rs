@@ -49,6 +49,10 @@ impl Transform for LiveView {
         out.push(event);
         Ok(())
     }
+
+    fn follow(&self, _path: &mut [String]) -> bool {
+        true
+    }
 }
 
 impl LiveLines {

@@ -45,7 +45,10 @@ impl PrintingSink {
         let Some(remaining) = &mut self.remaining else { return };
         for batch in &mut group.batches {
             let taken = usize::try_from(*remaining).unwrap_or(usize::MAX).min(batch.events.len());
-            batch.counts.filtered += (batch.events.len() - taken) as u64;
+            // There are no transforms: each event is a record.
+            let dropped = (batch.events.len() - taken) as u64;
+            batch.counts.filtered += dropped;
+            batch.counts.written = batch.counts.written.saturating_sub(dropped);
             batch.events.truncate(taken);
             *remaining -= taken as u64;
         }
@@ -62,10 +65,8 @@ impl Sink for PrintingSink {
 
     async fn commit(&mut self, mut group: Group) -> Result<Committed, Failure> {
         self.take_remaining(&mut group);
-        let printed = Committed {
-            written: group.events() as u64,
-            dead_lettered: group.batches.iter().map(|batch| batch.dead_letters.len() as u64).sum(),
-        };
+        let counts = group.counts();
+        let printed = Committed { written: counts.written, dead_lettered: counts.dead_lettered };
         match &self.form {
             Form::Json => return self.memory.commit(group).await,
             Form::Readable(keys) => print(&readable_text(&group, keys))?,

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytestring::ByteString;
 use tailwater_model::ShardId;
 use tailwater_source_dynamodb::{
-    ApiError, ApiErrorKind, Decoded, DynamoDb, IteratorStart, RecordPage, ShardIterator, ShardListing, StreamApi,
-    decode_page,
+    ApiError, ApiErrorKind, Dated, Decoded, DynamoDb, IteratorStart, RecordPage, ShardIterator, ShardListing,
+    StreamApi, decode_page,
 };
 
 /// The texts of records that were read and not yet printed, by shard and sequence number. The reader's byte budget
@@ -40,11 +40,11 @@ impl RawTap {
 }
 
 impl StreamApi for RawTap {
-    async fn list_shards(&self, stream_arn: &str, after: Option<&ShardId>) -> Result<ShardListing, ApiError> {
+    async fn list_shards(&self, stream_arn: &str, after: Option<&ShardId>) -> Result<Dated<ShardListing>, ApiError> {
         self.dynamodb.list_shards(stream_arn, after).await
     }
 
-    async fn list_children(&self, stream_arn: &str, parent: &ShardId) -> Result<ShardListing, ApiError> {
+    async fn list_children(&self, stream_arn: &str, parent: &ShardId) -> Result<Dated<ShardListing>, ApiError> {
         self.dynamodb.list_children(stream_arn, parent).await
     }
 
@@ -58,14 +58,14 @@ impl StreamApi for RawTap {
     }
 
     /// The page is decoded from the very texts that are kept, so an event and its text cannot be of different answers.
-    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<RecordPage, ApiError> {
-        let raw = self.dynamodb.get_raw_records(shard, iterator).await?;
+    async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<Dated<RecordPage>, ApiError> {
+        let Dated { answer: raw, date } = Box::pin(self.dynamodb.get_raw_records(shard, iterator)).await?;
         let texts: Vec<&str> = raw.records.iter().map(|text| &**text).collect();
         let body = format!(r#"{{"Records":[{}]}}"#, texts.join(","));
         let mut page = decode_page(body.into(), shard)
             .map_err(|fault| ApiError { kind: ApiErrorKind::Transient, message: fault.to_string() })?;
         page.next = raw.next;
         self.keep(shard, &raw.records, &page);
-        Ok(page)
+        Ok(Dated { answer: page, date })
     }
 }

@@ -3,4 +3,6 @@
 mod bad_pipelines;
 mod binary;
 mod commands;
+mod run;
 mod secrets;
+mod service;

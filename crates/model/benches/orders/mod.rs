@@ -73,7 +73,8 @@ pub fn group(events: &[ChangeEvent]) -> Group {
 }
 
 fn batch(step: Step, events: Vec<ChangeEvent>) -> Batch {
-    let counts = Counts { read: events.len() as u64, ..Counts::default() };
+    let records = events.len() as u64;
+    let counts = Counts { read: records, written: records, ..Counts::default() };
     let (read_until, dead_letters) = (None, Vec::new());
     Batch { shard: shard(), step, read_until, events, dead_letters, gap: None, counts, bytes: 0 }
 }

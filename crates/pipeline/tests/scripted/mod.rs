@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tailwater_model::{
     Advance, Batch, Change, ChangeEvent, Committed, Counts, DeadLetter, Delivery, Failure, Finished, Gap, GapCause,
-    Group, Item, Position, Progress, SequenceNumber, ShardId, ShardProgress, Sink, Source, SourceInfo, Step, Trouble,
-    TroubleKind,
+    Group, Item, Position, Progress, SequenceNumber, ServiceTime, ShardId, ShardProgress, Sink, Source, SourceInfo,
+    Step, Trouble, TroubleKind,
 };
 use tailwater_pipeline::{LaneSettings, StopSignal};
 use tokio::time::sleep;
@@ -48,6 +48,7 @@ pub fn batch(from: usize, events: usize) -> Batch {
     Batch {
         shard: shard.clone(),
         step: Step::Advance(Advance { from: position(from), to: position(from + events) }),
+        read_until: None,
         events: (from + 1..=from + events).map(event).collect(),
         dead_letters: Vec::new(),
         gap: None,
@@ -61,6 +62,8 @@ pub fn stop_gap() -> Batch {
         shard: Some(ShardId::new("shard")),
         cause: GapCause::Trimmed,
         after: position(3),
+        since: None,
+        until: ServiceTime::EPOCH,
         detail: "trimmed".into(),
         stop: true,
     };
@@ -81,11 +84,12 @@ pub enum Scripted {
 pub struct ScriptedSource {
     script: VecDeque<Scripted>,
     unconfirmed: VecDeque<Batch>,
+    is_open: bool,
 }
 
 impl ScriptedSource {
     pub fn new(script: Vec<Scripted>) -> Self {
-        Self { script: script.into(), unconfirmed: VecDeque::new() }
+        Self { script: script.into(), unconfirmed: VecDeque::new(), is_open: false }
     }
 }
 
@@ -93,6 +97,7 @@ fn copy(batch: &Batch) -> Batch {
     Batch {
         shard: batch.shard.clone(),
         step: batch.step.clone(),
+        read_until: batch.read_until,
         events: batch.events.clone(),
         dead_letters: batch.dead_letters.clone(),
         gap: batch.gap.clone(),
@@ -103,6 +108,8 @@ fn copy(batch: &Batch) -> Batch {
 
 impl Source for ScriptedSource {
     async fn open(&mut self, progress: &Progress) -> Result<(), Failure> {
+        assert!(!self.is_open, "what a failed session held was not given back");
+        self.is_open = true;
         let stored = progress.shards.first().map_or(Position::Start, |shard| shard.position.clone());
         let behind = |batch: &Batch| matches!(&batch.step, Step::Advance(advance) if advance.from == stored);
         while self.unconfirmed.front().is_some_and(|batch| !behind(batch)) {
@@ -112,6 +119,12 @@ impl Source for ScriptedSource {
             self.script.push_front(Scripted::Give(batch));
         }
         Ok(())
+    }
+
+    fn grew(&mut self, _: &ShardId, _: usize) {}
+
+    fn close(&mut self) {
+        self.is_open = false;
     }
 
     async fn next(&mut self) -> Result<Delivery, Failure> {
@@ -184,7 +197,7 @@ impl Sink for MemorySink {
         let mut state = self.0.lock().expect("not poisoned");
         state.opens += 1;
         let position = state.position.clone().unwrap_or(Position::Start);
-        let shard = ShardProgress { shard: ShardId::new("shard"), parent: None, position };
+        let shard = ShardProgress { shard: ShardId::new("shard"), parent: None, position, read_until: None };
         Ok(Progress { shards: vec![shard], ..Progress::default() })
     }
 
@@ -216,8 +229,8 @@ impl Sink for MemorySink {
             assert_eq!(state.position.take().unwrap_or(Position::Start), advance.from, "I2");
             state.position = Some(advance.to);
             state.gaps += usize::from(batch.gap.is_some());
-            committed.written += batch.events.len() as u64;
-            committed.dead_lettered += batch.dead_letters.len() as u64;
+            committed.written += batch.counts.written;
+            committed.dead_lettered += batch.counts.dead_lettered;
             state.written.extend(batch.events.iter().map(|event| event.source.sequence_number.to_string()));
             state.dead_letters.extend(batch.dead_letters);
         }

@@ -141,7 +141,7 @@ pub fn advance(shard: &ShardId, from: Position, to: Position, writes: &[Write]) 
         events: writes.iter().map(|write| write.event(shard)).collect(),
         dead_letters: Vec::new(),
         gap: None,
-        counts: Counts { read: writes.len() as u64, ..Counts::default() },
+        counts: Counts { read: writes.len() as u64, written: writes.len() as u64, ..Counts::default() },
         bytes: 0,
     }
 }

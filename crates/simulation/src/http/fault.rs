@@ -34,15 +34,15 @@ pub(super) enum Broken {
 }
 
 impl WireManners {
-    /// Draws what is wrong with the next answer; nothing, mostly.
-    pub(super) fn draw(&self, rng: &mut fastrand::Rng) -> Option<Broken> {
+    /// Draws what is wrong with the next answer, by its name; nothing, mostly.
+    pub(super) fn draw(&self, rng: &mut fastrand::Rng) -> Option<(&'static str, Broken)> {
         let chances = [
-            (self.html, Broken::Html),
-            (self.empty, Broken::Empty),
-            (self.truncated, Broken::Truncated),
-            (self.wrong_checksum, Broken::WrongChecksum),
-            (self.long_message, Broken::LongMessage),
-            (self.slow, Broken::Slow),
+            (self.html, ("html", Broken::Html)),
+            (self.empty, ("empty", Broken::Empty)),
+            (self.truncated, ("truncated", Broken::Truncated)),
+            (self.wrong_checksum, ("wrong_checksum", Broken::WrongChecksum)),
+            (self.long_message, ("long_message", Broken::LongMessage)),
+            (self.slow, ("slow", Broken::Slow)),
         ];
         chances.into_iter().find_map(|(chance, broken)| (chance > 0.0 && rng.f64() < chance).then_some(broken))
     }

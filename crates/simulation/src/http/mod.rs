@@ -4,10 +4,17 @@
 //! [`Service`](crate::service::Service). One lock stands before both, so the order of an item's changes is that of its
 //! writes.
 //!
+//! Beside the protocol, under `/_tailwater/`, testers of consumers make things happen and ask what really happened.
+//!
 //! Deliberately absent: TLS, and any check of signatures or credentials.
 
 mod account;
+mod control;
+mod embedded;
+mod failures;
 mod fault;
+mod names;
+mod private_streams;
 mod server;
 mod streams;
 mod tables;

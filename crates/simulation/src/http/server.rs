@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::extract::{DefaultBodyLimit, Path, State};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri};
 use axum::response::Response;
-use axum::routing::{get, post};
+use axum::routing::{any, get, post};
 use tokio::net::TcpListener;
 
 use super::account::Account;
+use super::control::{Verb, Wanted};
 use super::fault::{Broken, long_message};
 
 /// Largest request, in bytes: DynamoDB takes 16 MB in a batch (API reference, `BatchWriteItem`).
@@ -43,6 +44,7 @@ pub async fn serve(
 ) -> io::Result<()> {
     let router = Router::new()
         .route("/", post(answer).merge(get(healthy)))
+        .route("/_tailwater/{verb}", any(control))
         .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
         .with_state(Desk { account, clock });
     axum::serve(listener, router).with_graceful_shutdown(stopped).await
@@ -53,13 +55,16 @@ async fn healthy() -> &'static str {
 }
 
 async fn answer(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Response {
-    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let header = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let target = header("x-amz-target");
     let (answer, broken, request_id) = {
         let mut account = desk.account.lock().unwrap_or_else(PoisonError::into_inner);
-        let account = &mut *account;
-        let answer = account.answer((desk.clock)(), target, &body);
-        let broken = account.wire.draw(&mut account.rng);
-        (answer, broken, format!("{:026X}", account.rng.u128(..) >> 24))
+        let answer = match target {
+            "DynamoDB_20120810.DescribeEndpoints" => Ok(endpoints(header("host"))),
+            _ => account.answer((desk.clock)(), target, &body),
+        };
+        let broken = account.draw_broken();
+        (answer, broken, account.draw_request_id())
     };
     let (status, body) = match answer {
         Ok(body) => (200, body),
@@ -69,6 +74,28 @@ async fn answer(State(desk): State<Desk>, headers: HeaderMap, body: Bytes) -> Re
         tokio::time::sleep(SLOW_ANSWER).await;
     }
     respond(status, body, broken, &request_id)
+}
+
+/// What testers ask for; never broken on its way.
+async fn control(State(desk): State<Desk>, method: Method, Path(verb): Path<String>, uri: Uri) -> Response {
+    let answer = Verb::parse(method.as_str(), &verb).and_then(|verb| {
+        let wanted = Wanted::parse(uri.query().unwrap_or_default())?;
+        let mut account = desk.account.lock().unwrap_or_else(PoisonError::into_inner);
+        account.control((desk.clock)(), verb, &wanted)
+    });
+    let (status, body) = match answer {
+        Ok(body) => (StatusCode::OK, body),
+        Err(error) => (StatusCode::BAD_REQUEST, serde_json::json!({"error": error})),
+    };
+    let mut response = Response::new(Body::from(format!("{body}\n")));
+    *response.status_mut() = status;
+    response.headers_mut().insert("content-type", HeaderValue::from_static("application/json"));
+    response
+}
+
+/// `DescribeEndpoints`: whoever asks shall come back to where it asked, and not go to AWS.
+fn endpoints(host: &str) -> String {
+    serde_json::json!({"Endpoints": [{"Address": host, "CachePeriodInMinutes": 1440}]}).to_string()
 }
 
 fn respond(status: u16, body: String, broken: Option<Broken>, request_id: &str) -> Response {

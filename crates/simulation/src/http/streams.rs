@@ -76,6 +76,7 @@ fn description(answer: &StreamAnswer) -> Value {
     let shards: Vec<Value> = answer.shards.iter().map(shard).collect();
     let description = json!({
         "CreationRequestDateTime": seconds(answer.created_at_ms),
+        "KeySchema": key_schema(&answer.key_attributes),
         "Shards": shards,
         "StreamArn": answer.arn,
         "StreamLabel": answer.label,
@@ -85,6 +86,11 @@ fn description(answer: &StreamAnswer) -> Value {
     });
     let description = with_optional(description, "LastEvaluatedShardId", answer.last_evaluated.as_deref());
     json!({"StreamDescription": description})
+}
+
+fn key_schema(attributes: &[String]) -> Vec<Value> {
+    let kinds = ["HASH", "RANGE"];
+    attributes.iter().zip(kinds).map(|(name, kind)| json!({"AttributeName": name, "KeyType": kind})).collect()
 }
 
 fn shard(shard: &ShardAnswer) -> Value {

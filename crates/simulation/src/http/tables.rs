@@ -3,14 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use dynoxide::{Database, DynoxideError};
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use dynoxide::Database;
 use serde_json::{Map, Value, json};
 use tailwater_model::ViewType;
 
+use super::embedded::call;
+use super::names;
+use super::private_streams::{self, PrivateStreams};
 use super::wire::{Refusal, needed_text, text};
-use crate::service::{ItemChange, Service, StreamStatus};
+use crate::service::{Service, StreamStatus};
 
 /// Time between two looks for items that have expired, in milliseconds.
 const EXPIRY_INTERVAL_MS: i64 = 1000;
@@ -18,23 +19,16 @@ const EXPIRY_INTERVAL_MS: i64 = 1000;
 /// The tables of an account.
 pub(super) struct Tables {
     database: Database,
-    tables: BTreeMap<String, Carried>,
+    private: PrivateStreams,
+    /// The ids of the tables by their names.
+    ids: BTreeMap<String, String>,
     expired_at_ms: i64,
-}
-
-/// How far the private stream of a table was carried over.
-struct Carried {
-    table_id: String,
-    /// The private stream's ARN and its only shard.
-    arn: String,
-    shard: String,
-    after: Option<String>,
 }
 
 impl Tables {
     pub(super) fn new() -> Result<Self, String> {
-        let database = Database::memory().map_err(|error| error.to_string())?;
-        Ok(Self { database, tables: BTreeMap::new(), expired_at_ms: i64::MIN })
+        let (database, private) = private_streams::open()?;
+        Ok(Self { database, private, ids: BTreeMap::new(), expired_at_ms: i64::MIN })
     }
 
     /// Deletes what has expired, about once a second.
@@ -45,7 +39,7 @@ impl Tables {
         self.expired_at_ms = now_ms;
         match self.database.sweep_ttl() {
             Ok(0) => {}
-            Ok(_) => self.carry_all(service, now_ms),
+            Ok(_) => self.carry(service, now_ms),
             Err(error) => tracing::warn!(%error, "items that have expired could not be deleted"),
         }
     }
@@ -69,7 +63,7 @@ impl Tables {
             _ => {
                 let (answer, writes) = self.items(operation, request)?;
                 if writes {
-                    self.carry_all(service, now_ms);
+                    self.carry(service, now_ms);
                 }
                 Ok(answer.to_string())
             }
@@ -94,6 +88,10 @@ impl Tables {
             "Query" => (call(request, |request| database.query(request))?, false),
             "Scan" => (call(request, |request| database.scan(request))?, false),
             "ListTables" => (call(request, |request| database.list_tables(request))?, false),
+            "TagResource" => (call(request, |request| database.tag_resource(request))?, false),
+            "UntagResource" => (call(request, |request| database.untag_resource(request))?, false),
+            "ListTagsOfResource" => (call(request, |request| database.list_tags_of_resource(request))?, false),
+            "DescribeLimits" => (account_limits(), false),
             "UpdateTimeToLive" => (call(request, |request| database.update_time_to_live(request))?, false),
             "DescribeTimeToLive" => (call(request, |request| database.describe_time_to_live(request))?, false),
             _ => return Err(Refusal::unknown_operation()),
@@ -114,15 +112,10 @@ impl Tables {
             json!({"StreamEnabled": true, "StreamViewType": ViewType::NewAndOldImages.as_str()}),
         );
         let answer = call(request, |request| self.database.create_table(request))?;
-        let field = |name: &str| answer["TableDescription"][name].as_str().unwrap_or_default().to_owned();
-        let (name, arn) = (field("TableName"), field("LatestStreamArn"));
-        let described = call(Map::from_iter([("StreamArn".into(), arn.clone().into())]), |request| {
-            self.database.describe_stream(request)
-        })?;
-        let shard = described["StreamDescription"]["Shards"][0]["ShardId"].as_str().unwrap_or_default().to_owned();
+        let name = answer["TableDescription"]["TableName"].as_str().unwrap_or_default().to_owned();
         let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
         let table_id = service.create_table(now_ms, &name, &keys);
-        self.tables.insert(name.clone(), Carried { table_id, arn, shard, after: None });
+        self.ids.insert(name.clone(), table_id);
         if let Some(Wanted::On(view)) = wanted {
             service.enable_stream(now_ms, &name, view)?;
         }
@@ -136,13 +129,26 @@ impl Tables {
         mut request: Map<String, Value>,
     ) -> Result<String, Refusal> {
         let table = needed_text(&request, "TableName")?;
-        match wanted_stream(request.remove("StreamSpecification").as_ref())? {
-            Some(Wanted::On(view)) => drop(service.enable_stream(now_ms, &table, view)?),
-            Some(Wanted::Off) => service.disable_stream(now_ms, &table)?,
-            None => {
-                let answer = call(request, |request| self.database.update_table(request))?;
-                return Ok(self.with_stream(service, now_ms, answer, "TableDescription").to_string());
-            }
+        let Some(wanted) = wanted_stream(request.remove("StreamSpecification").as_ref())? else {
+            let answer = call(request, |request| self.database.update_table(request))?;
+            return Ok(self.with_stream(service, now_ms, answer, "TableDescription").to_string());
+        };
+        let is_set = |field: &str| request.get(field).is_some_and(|value| !value.is_null());
+        if is_set("ProvisionedThroughput") || is_set("GlobalSecondaryIndexUpdates") {
+            // The words are observed for the throughput; the API reference names both.
+            return Err(Refusal::invalid("You cannot modify stream status while updating table IOPS"));
+        }
+        let state = service.latest_stream(now_ms, &table);
+        let is_on = state.is_some_and(|state| matches!(state.status, StreamStatus::Enabling | StreamStatus::Enabled));
+        let changes_more =
+            request.keys().any(|name| is_set(name) && name != "TableName" && name != "AttributeDefinitions");
+        // A stream that cannot be changed so refuses all of the request, below.
+        if changes_more && matches!(wanted, Wanted::On(_)) != is_on {
+            call(request, |request| self.database.update_table(request))?;
+        }
+        match wanted {
+            Wanted::On(view) => drop(service.enable_stream(now_ms, &table, view)?),
+            Wanted::Off => service.disable_stream(now_ms, &table)?,
         }
         let name = Map::from_iter([("TableName".into(), table.into())]);
         let mut answer = call(name, |request| self.database.describe_table(request))?;
@@ -154,20 +160,21 @@ impl Tables {
         let table = needed_text(&request, "TableName")?;
         let answer = call(request, |request| self.database.delete_table(request))?;
         let answer = self.with_stream(service, now_ms, answer, "TableDescription");
-        self.tables.remove(&table);
+        self.ids.remove(&table);
         service.delete_table(now_ms, &table)?;
         Ok(answer.to_string())
     }
 
-    /// Puts the simulated stream where the answer tells of the private one.
+    /// Puts the simulated stream where the answer tells of the private one, and the account's region into its ARNs.
     fn with_stream(&self, service: &Service, now_ms: i64, mut answer: Value, field: &str) -> Value {
         let Some(description) = answer.get_mut(field).and_then(Value::as_object_mut) else { return answer };
+        names::move_arns(description, service);
         for private in ["LatestStreamArn", "LatestStreamLabel", "StreamSpecification"] {
             description.remove(private);
         }
         let table = text(description, "TableName").ok().flatten().unwrap_or_default();
-        if let Some(carried) = self.tables.get(&table) {
-            description.insert("TableId".into(), carried.table_id.clone().into());
+        if let Some(id) = self.ids.get(&table) {
+            description.insert("TableId".into(), id.clone().into());
         }
         if let Some(stream) = service.latest_stream(now_ms, &table) {
             if matches!(stream.status, StreamStatus::Enabling | StreamStatus::Enabled) {
@@ -181,53 +188,15 @@ impl Tables {
     }
 
     /// Carries what the last write changed from the private streams into the service.
-    fn carry_all(&mut self, service: &mut Service, now_ms: i64) {
-        let Self { database, tables, .. } = self;
-        for (table, carried) in tables {
-            if let Err(refusal) = carry(database, table, carried, service, now_ms) {
-                tracing::error!(
-                    table,
-                    refusal = refusal.body,
-                    "changes could not be carried into the simulated stream"
-                );
+    fn carry(&mut self, service: &mut Service, now_ms: i64) {
+        match self.private.take() {
+            Ok(changes) => {
+                for (table, change) in changes {
+                    service.write(now_ms, &table, change);
+                }
             }
+            Err(error) => tracing::error!(%error, "changes could not be carried into the simulated stream"),
         }
-    }
-}
-
-fn carry(
-    database: &Database,
-    table: &str,
-    carried: &mut Carried,
-    service: &mut Service,
-    now_ms: i64,
-) -> Result<(), Refusal> {
-    let mut start = json!({"StreamArn": carried.arn, "ShardId": carried.shard, "ShardIteratorType": "TRIM_HORIZON"});
-    if let Some(after) = &carried.after {
-        start["ShardIteratorType"] = "AFTER_SEQUENCE_NUMBER".into();
-        start["SequenceNumber"] = after.as_str().into();
-    }
-    let start = start.as_object().cloned().unwrap_or_default();
-    let mut iterator = call(start, |request| database.get_shard_iterator(request))?["ShardIterator"].take();
-    loop {
-        let page = call(Map::from_iter([("ShardIterator".into(), iterator)]), |request| database.get_records(request))?;
-        let records = page["Records"].as_array().map(Vec::as_slice).unwrap_or_default();
-        if records.is_empty() {
-            return Ok(());
-        }
-        for record in records {
-            let body = &record["dynamodb"];
-            let image = |name: &str| body.get(name).map(Value::to_string);
-            let change = ItemChange {
-                key: body["Keys"].to_string(),
-                old: image("OldImage"),
-                new: image("NewImage"),
-                time_to_live: record.get("userIdentity").is_some(),
-            };
-            service.write(now_ms, table, change);
-            carried.after = body["SequenceNumber"].as_str().map(str::to_owned);
-        }
-        iterator = page["NextShardIterator"].clone();
     }
 }
 
@@ -249,6 +218,14 @@ fn wanted_stream(specification: Option<&Value>) -> Result<Option<Wanted>, Refusa
     view.map(|view| Some(Wanted::On(view))).ok_or_else(|| Refusal::missing("streamSpecification.streamViewType"))
 }
 
+/// What a new account may use (DynamoDB API reference, `DescribeLimits`).
+fn account_limits() -> Value {
+    json!({
+        "AccountMaxReadCapacityUnits": 80_000, "AccountMaxWriteCapacityUnits": 80_000,
+        "TableMaxReadCapacityUnits": 40_000, "TableMaxWriteCapacityUnits": 40_000,
+    })
+}
+
 /// The key's attributes, partition key first.
 fn key_attributes(request: &Map<String, Value>) -> Vec<String> {
     let schema = request.get("KeySchema").and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
@@ -257,18 +234,4 @@ fn key_attributes(request: &Map<String, Value>) -> Vec<String> {
         found.next().and_then(|attribute| attribute["AttributeName"].as_str().map(str::to_owned))
     };
     of_type("HASH").into_iter().chain(of_type("RANGE")).collect()
-}
-
-/// Calls the embedded database through its own JSON: what it reads and writes is what a server would.
-fn call<Q: DeserializeOwned, A: Serialize>(
-    request: Map<String, Value>,
-    work: impl FnOnce(Q) -> Result<A, DynoxideError>,
-) -> Result<Value, Refusal> {
-    let request = serde_json::from_value(Value::Object(request)).map_err(|error| {
-        // Some checks of values stand in its reader, and it marks them so.
-        tracing::debug!(%error, "a request that the embedded database cannot read");
-        Refusal::unreadable(&error.to_string())
-    })?;
-    let answer = work(request)?;
-    serde_json::to_value(&answer).map_err(|error| Refusal::internal(&error.to_string()))
 }

@@ -33,6 +33,20 @@ impl Refusal {
         Self::new(400, "com.amazon.coral.validate#ValidationException", message)
     }
 
+    /// A field has a type that it cannot have. AWS writes the word with a capital here.
+    pub(super) fn serialization(message: &str) -> Self {
+        let mut body = json!({"__type": "com.amazon.coral.service#SerializationException"});
+        if !message.is_empty() {
+            body["Message"] = message.into();
+        }
+        Self { status: 400, body: body.to_string() }
+    }
+
+    /// Values that cannot be together.
+    pub(super) fn invalid(message: &str) -> Self {
+        Self::unreadable(&format!("One or more parameter values were invalid: {message}"))
+    }
+
     pub(super) fn internal(message: &str) -> Self {
         Self::new(500, "com.amazonaws.dynamodb.v20120810#InternalServerError", message)
     }

@@ -1,4 +1,4 @@
-//! ARNs of streams: unique by the time at which the stream was turned on.
+//! ARNs of tables, and of their streams: unique by the time at which the stream was turned on.
 
 use super::Service;
 
@@ -6,13 +6,18 @@ use super::Service;
 const ACCOUNT: &str = "000000000000";
 
 impl Service {
+    /// The ARN of a table of this account, whether there is such a table or not.
+    pub fn table_arn(&self, table: &str) -> String {
+        format!("arn:aws:dynamodb:{}:{ACCOUNT}:table/{table}", self.region)
+    }
+
     /// The ARN of a stream that is turned on now. Its label is a time with milliseconds; two in one millisecond would have
     /// the same, so the later one takes the next that is free.
     pub(super) fn arn(&self, table: &str, now_ms: i64) -> String {
         let mut at_ms = now_ms;
         loop {
-            let arn = format!("arn:aws:dynamodb:{}:{ACCOUNT}:table/{table}/stream/{}", self.region, label(at_ms));
-            if self.streams.iter().all(|stream| stream.arn != arn) {
+            let arn = format!("{}/stream/{}", self.table_arn(table), label(at_ms));
+            if self.streams.iter().all(|stream| stream.names.arn != arn) {
                 return arn;
             }
             at_ms += 1;

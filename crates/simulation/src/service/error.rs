@@ -20,17 +20,20 @@ impl ServiceError {
 
     /// The code as it stands in `__type` on the wire. The namespaces are those that AWS was seen to use.
     pub fn wire_type(&self) -> String {
-        let namespace = match self.code {
-            "ThrottlingException" => "com.amazon.coral.availability",
-            "ValidationException" => "com.amazon.coral.validate",
-            "ExpiredTokenException" | "UnrecognizedClientException" | "AccessDeniedException" => {
-                "com.amazon.coral.service"
-            }
-            "ExpiredIteratorException" | "TrimmedDataAccessException" => "com.amazonaws.dynamodb.streams.v20120810",
-            _ => "com.amazonaws.dynamodb.v20120810",
-        };
-        format!("{namespace}#{}", self.code)
+        wire_type(self.code)
     }
+}
+
+/// An error's code with its namespace before it.
+pub(crate) fn wire_type(code: &str) -> String {
+    let namespace = match code {
+        "ThrottlingException" => "com.amazon.coral.availability",
+        "ValidationException" => "com.amazon.coral.validate",
+        "ExpiredTokenException" | "UnrecognizedClientException" | "AccessDeniedException" => "com.amazon.coral.service",
+        "ExpiredIteratorException" | "TrimmedDataAccessException" => "com.amazonaws.dynamodb.streams.v20120810",
+        _ => "com.amazonaws.dynamodb.v20120810",
+    };
+    format!("{namespace}#{code}")
 }
 
 impl fmt::Display for ServiceError {

@@ -5,9 +5,6 @@ use super::manners::hit;
 use super::shard::{Birth, Shard};
 use super::stream::DISABLED_KEPT_MS;
 
-/// How late listings may show what happened to a shard, in milliseconds (observed: up to a minute).
-const LISTED_LATE_MS_MAX: i64 = 60_000;
-
 impl Service {
     /// Lets everything happen that is due by now. Every other call does this first.
     pub fn advance(&mut self, now_ms: i64) {
@@ -83,7 +80,7 @@ impl Service {
             return;
         };
         let Some(shard) = stream.shard_number(shard).and_then(|at| stream.shards.get_mut(at)) else { return };
-        shard.trimmed = (shard.trimmed + records).min(shard.records.len());
+        shard.trimmed = shard.trimmed.saturating_add(records).min(shard.records.len());
         shard.gone |= !shard.is_open() && shard.trimmed == shard.records.len();
     }
 
@@ -92,7 +89,7 @@ impl Service {
     }
 
     pub(super) fn stream_number(&self, arn: &str) -> Option<usize> {
-        self.streams.iter().position(|stream| stream.arn == arn)
+        self.streams.iter().position(|stream| stream.names.arn == arn)
     }
 
     /// Turns a stream off: its open shards close and have no children.
@@ -118,7 +115,7 @@ impl Service {
         let Some(parent) = stream.shards.get_mut(at).filter(|shard| shard.is_open()) else { return };
         parent.close(now_ms, rng);
         if hit("closed_listed_late", manners.closed_listed_late, rng, hits) {
-            parent.closed_listed_from_ms = now_ms + rng.i64(0..=LISTED_LATE_MS_MAX);
+            parent.closed_listed_from_ms = now_ms + parent.lateness(rng);
         }
         let (places, ending) = (parent.places.clone(), parent.ending.unwrap_or(parent.starting));
         let middle = places.start + (places.end - places.start) / 2;
@@ -132,7 +129,7 @@ impl Service {
             let birth = Birth { parent: Some(at), starting: ending.of_child(rng), places };
             let mut child = Shard::new(now_ms, birth, manners, rng);
             if is_late {
-                child.listed_from_ms = now_ms + rng.i64(0..=LISTED_LATE_MS_MAX);
+                child.listed_from_ms = now_ms + child.lateness(rng);
             }
             stream.shards.push(child);
         }

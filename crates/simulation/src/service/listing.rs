@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tailwater_model::ViewType;
 
 use super::error::{self, ServiceError};
-use super::manners::hit;
+use super::manners::{count, hit};
 use super::shard::Shard;
 use super::stream::{Stream, StreamStatus};
 use super::{RATE_WINDOW_MS, Service};
@@ -66,6 +66,8 @@ pub struct StreamAnswer {
     pub label: String,
     /// Its table.
     pub table: String,
+    /// The attributes of the table's key, partition key first.
+    pub key_attributes: Vec<String>,
     /// Its status.
     pub status: StreamStatus,
     /// What its records carry.
@@ -85,7 +87,7 @@ pub struct ShardAnswer {
     pub id: String,
     /// Its parent's id, also when the parent is long gone.
     pub parent: Option<String>,
-    /// Its first sequence number; an idle shard may have none.
+    /// Its first sequence number, there from its birth on.
     pub starting: Option<String>,
     /// Its last sequence number, when it is closed.
     pub ending: Option<String>,
@@ -99,20 +101,21 @@ impl Service {
     pub fn list_streams(&mut self, now_ms: i64, request: &ListStreams) -> Result<StreamList, ServiceError> {
         self.advance(now_ms);
         self.stumble()?;
-        hold_rate(&mut self.list_calls, self.manners.list_per_second, now_ms)?;
+        hold_rate(&mut self.list_calls, self.manners.list_per_second, now_ms)
+            .inspect_err(|_| count("list_per_second", &mut self.hits))?;
         let limit = limit_of(request.limit)?;
-        let of_table = |stream: &&Stream| request.table.as_ref().is_none_or(|table| stream.table == *table);
+        let of_table = |stream: &&Stream| request.table.as_ref().is_none_or(|table| stream.names.table == *table);
         let mut rest = self.streams.iter().filter(|stream| !stream.is_gone(now_ms)).filter(of_table).peekable();
         if let Some(start) = &request.exclusive_start {
-            while rest.next_if(|stream| stream.arn != *start).is_some() {}
+            while rest.next_if(|stream| stream.names.arn != *start).is_some() {}
             rest.next();
         }
         let streams: Vec<ListedStream> = rest
             .by_ref()
             .take(limit)
             .map(|stream| ListedStream {
-                arn: stream.arn.clone(),
-                table: stream.table.clone(),
+                arn: stream.names.arn.clone(),
+                table: stream.names.table.clone(),
                 label: stream.label().to_owned(),
             })
             .collect();
@@ -129,7 +132,8 @@ impl Service {
         self.advance(now_ms);
         self.stumble()?;
         self.stumble_by(|manners| ("limit_exceeded", manners.limit_exceeded), error::limit_exceeded)?;
-        hold_rate(&mut self.describe_calls, self.manners.describe_per_second, now_ms)?;
+        hold_rate(&mut self.describe_calls, self.manners.describe_per_second, now_ms)
+            .inspect_err(|_| count("describe_per_second", &mut self.hits))?;
         let limit = limit_of(request.limit)?.min(self.manners.listing_page_max.max(1));
         let number = self.readable_stream(now_ms, &request.stream_arn)?;
         let (shards, last_evaluated) = match &request.children_of {
@@ -138,9 +142,10 @@ impl Service {
         };
         let stream = &self.streams[number];
         Ok(StreamAnswer {
-            arn: stream.arn.clone(),
+            arn: stream.names.arn.clone(),
             label: stream.label().to_owned(),
-            table: stream.table.clone(),
+            table: stream.names.table.clone(),
+            key_attributes: stream.names.key_attributes.clone(),
             status: stream.status(now_ms),
             view: stream.view,
             created_at_ms: stream.created_at_ms,
@@ -162,13 +167,14 @@ impl Service {
         let Some(parent_at) = stream.shard_number(parent) else { return Vec::new() };
         let ignored = self.manners.shard_filter_ignored;
         if ignored {
-            *self.hits.entry("shard_filter_ignored").or_default() += 1;
+            count("shard_filter_ignored", &mut self.hits);
         }
         let wanted = stream.shards.iter().enumerate().filter(|(at, shard)| {
             let is_wanted = if ignored { *at == parent_at } else { shard.parent == Some(parent_at) };
             is_wanted && is_listed(shard, now_ms)
         });
-        wanted.map(|(_, shard)| answer(stream, shard, now_ms)).collect()
+        let idle_without_starting = self.manners.idle_without_starting;
+        wanted.map(|(_, shard)| answer(stream, shard, idle_without_starting, now_ms)).collect()
     }
 
     /// A page of the listing. Its order is that of the ids, or another one that stays: that is what pages are cut from.
@@ -180,38 +186,48 @@ impl Service {
         now_ms: i64,
     ) -> (Vec<ShardAnswer>, Option<String>) {
         let Self { rng, hits, manners, streams, .. } = self;
-        let stream = &streams[number];
+        let stream = &mut streams[number];
         if stream.status(now_ms) == StreamStatus::Enabling
-            || hit("listing_empty", manners.listing_empty, rng, hits)
             // Observed on AWS: an empty answer, not an error.
             || start.is_some_and(|start| stream.shard_number(start).is_none())
         {
             return (Vec::new(), None);
         }
+        if start.is_none() {
+            // Drawn for every page, it would cut nearly every long listing, which no consumer survives.
+            let is_empty = !stream.was_listed_empty && hit("listing_empty", manners.listing_empty, rng, hits);
+            stream.was_listed_empty = is_empty;
+            if is_empty {
+                return (Vec::new(), None);
+            }
+        }
         let shuffled = manners.listing_shuffled;
         let rank = |id: &str| (if shuffled { crc32fast::hash(id.as_bytes()) } else { 0 }, id.to_owned());
-        let mut rest: Vec<&Shard> = stream.shards.iter().filter(|shard| is_listed(shard, now_ms)).collect();
-        rest.sort_by_cached_key(|shard| rank(&shard.id));
+        let shards = &mut stream.shards;
+        let mut rest: Vec<usize> = (0..shards.len()).filter(|at| is_listed(&shards[*at], now_ms)).collect();
+        rest.sort_by_cached_key(|at| rank(&shards[*at].id));
         if shuffled {
-            *hits.entry("listing_shuffled").or_default() += 1;
+            count("listing_shuffled", hits);
         }
         if let Some(start) = start {
             let start_rank = rank(start);
-            rest.retain(|shard| rank(&shard.id) > start_rank);
+            rest.retain(|at| rank(&shards[*at].id) > start_rank);
             if hit("listing_page_empty", manners.listing_page_empty, rng, hits) && !rest.is_empty() {
                 return (Vec::new(), Some(start.to_owned()));
             }
         }
         let more = rest.len() > limit;
         rest.truncate(limit);
-        let last_evaluated = rest.last().filter(|_| more).map(|last| last.id.clone());
-        rest.retain(|_| !hit("shard_unlisted", manners.shard_unlisted, rng, hits));
-        let mut shards: Vec<ShardAnswer> = rest.iter().map(|shard| answer(stream, shard, now_ms)).collect();
+        let last_evaluated = rest.last().filter(|_| more).map(|last| shards[*last].id.clone());
+        rest.retain(|at| {
+            let shard = &mut shards[*at];
+            shard.was_unlisted = !shard.was_unlisted && hit("shard_unlisted", manners.shard_unlisted, rng, hits);
+            !shard.was_unlisted
+        });
         let repeated = start.filter(|_| hit("shard_listed_twice", manners.shard_listed_twice, rng, hits));
-        if let Some(at) = repeated.and_then(|id| stream.shard_number(id)) {
-            shards.push(answer(stream, &stream.shards[at], now_ms));
-        }
-        (shards, last_evaluated)
+        rest.extend(repeated.and_then(|id| stream.shard_number(id)));
+        let told = |at: &usize| answer(stream, &stream.shards[*at], manners.idle_without_starting, now_ms);
+        (rest.iter().map(told).collect(), last_evaluated)
     }
 }
 
@@ -219,14 +235,14 @@ fn is_listed(shard: &Shard, now_ms: i64) -> bool {
     !shard.gone && shard.listed_from_ms <= now_ms
 }
 
-fn answer(stream: &Stream, shard: &Shard, now_ms: i64) -> ShardAnswer {
+fn answer(stream: &Stream, shard: &Shard, idle_without_starting: bool, now_ms: i64) -> ShardAnswer {
     let parent = shard.parent.and_then(|at| stream.shards.get(at));
     let is_idle = shard.is_open() && shard.records.is_empty();
     let ending = shard.ending.filter(|_| shard.closed_listed_from_ms <= now_ms);
     ShardAnswer {
         id: shard.id.clone(),
         parent: parent.map(|parent| parent.id.clone()),
-        starting: (!is_idle).then(|| shard.starting.text()),
+        starting: (!(is_idle && idle_without_starting)).then(|| shard.starting.text()),
         ending: ending.map(super::sequence::Sequence::text),
     }
 }

@@ -36,15 +36,17 @@ pub struct Manners {
     pub listing_page_max: usize,
     /// Listings are in some fixed order that is not that of the ids.
     pub listing_shuffled: bool,
-    /// The chance that a child is listed up to a minute after its parent closed.
+    /// The chance that a child is listed late: up to a minute after its parent closed, and at most after a tenth of its life.
     pub child_listed_late: Probability,
-    /// The chance that a closed shard is listed as open for up to a minute.
+    /// The chance that a closed shard is listed as open for up to a minute, and at most for a tenth of its life.
     pub closed_listed_late: Probability,
-    /// The chance that a page of a listing is empty and the last one.
+    /// The chance that a listing is empty: its first page, and never twice in a row.
     pub listing_empty: Probability,
+    /// An open shard without records is listed without `StartingSequenceNumber`. Never seen on AWS; other servers do it.
+    pub idle_without_starting: bool,
     /// The chance that a page of a listing is empty and names where the next one begins.
     pub listing_page_empty: Probability,
-    /// The chance, for each shard, that a listing does not have it.
+    /// The chance, for each shard, that a listing does not have it; the next one has it again.
     pub shard_unlisted: Probability,
     /// The chance that a shard is on two pages of a listing.
     pub shard_listed_twice: Probability,
@@ -117,6 +119,7 @@ impl Manners {
             child_listed_late: 0.0,
             closed_listed_late: 0.0,
             listing_empty: 0.0,
+            idle_without_starting: false,
             listing_page_empty: 0.0,
             shard_unlisted: 0.0,
             shard_listed_twice: 0.0,
@@ -184,7 +187,11 @@ pub(super) fn hit(
     // Nothing is drawn for what cannot be: a knob that is off does not change the rest of a run.
     let is_hit = chance > 0.0 && rng.f64() < chance;
     if is_hit {
-        *hits.entry(name).or_default() += 1;
+        count(name, hits);
     }
     is_hit
+}
+
+pub(super) fn count(name: &'static str, hits: &mut BTreeMap<&'static str, u64>) {
+    *hits.entry(name).or_default() += 1;
 }

@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, VecDeque};
 use tailwater_model::{SequenceNumber, ViewType};
 
 pub use error::ServiceError;
+pub(crate) use error::wire_type;
 pub use listing::{DescribeStream, ListStreams, ListedStream, ShardAnswer, StreamAnswer, StreamList};
 pub use manners::{Manners, Probability};
 pub use reading::{EMPTY_PAGES_MAX, GetShardIterator, IteratorType};
@@ -33,7 +34,7 @@ pub use stream::{StreamState, StreamStatus};
 pub use truth::{TrueRecord, TrueShard, Truth};
 
 use record::{Record, Written};
-use stream::Stream;
+use stream::{Stream, StreamNames};
 
 /// The window in which calls are counted against a rate, in milliseconds.
 const RATE_WINDOW_MS: i64 = 1000;
@@ -52,13 +53,16 @@ pub struct Service {
     describe_calls: VecDeque<i64>,
     list_calls: VecDeque<i64>,
     readers: u64,
+    /// Iterators given out until then are no good any more, whatever their age.
+    iterators_end_ms: i64,
     hits: BTreeMap<&'static str, u64>,
 }
 
 /// A table as far as its streams need to know it.
 #[derive(Debug)]
 struct Table {
-    partition_key: String,
+    /// Partition key first.
+    key_attributes: Vec<String>,
     /// The newest stream, on or off.
     stream: Option<usize>,
 }
@@ -76,6 +80,7 @@ impl Service {
             describe_calls: VecDeque::new(),
             list_calls: VecDeque::new(),
             readers: 0,
+            iterators_end_ms: i64::MIN,
             hits: BTreeMap::new(),
         }
     }
@@ -88,7 +93,7 @@ impl Service {
         &mut self.manners
     }
 
-    /// How often each unkind side really showed itself, by its name in [`Manners`].
+    /// How often each unkind side really showed itself, by its name in [`Manners`]; calls beyond a rate, too.
     pub fn hits(&self) -> &BTreeMap<&'static str, u64> {
         &self.hits
     }
@@ -96,8 +101,8 @@ impl Service {
     /// Makes a table, and gives its id. The first of `key_attributes` is the partition key.
     pub fn create_table(&mut self, now_ms: i64, table: &str, key_attributes: &[&str]) -> String {
         self.advance(now_ms);
-        let partition_key = key_attributes.first().copied().unwrap_or_default().to_owned();
-        self.tables.insert(table.to_owned(), Table { partition_key, stream: None });
+        let key_attributes = key_attributes.iter().map(|&name| name.to_owned()).collect();
+        self.tables.insert(table.to_owned(), Table { key_attributes, stream: None });
         let (high, low) = (self.rng.u64(..), self.rng.u64(..));
         format!(
             "{:08x}-{:04x}-4{:03x}-a{:03x}-{:012x}",
@@ -128,13 +133,15 @@ impl Service {
     /// `ResourceNotFoundException` without the table; `ValidationException` when its stream is on.
     pub fn enable_stream(&mut self, now_ms: i64, table: &str, view: ViewType) -> Result<String, ServiceError> {
         self.advance(now_ms);
-        let current = self.tables.get(table).ok_or_else(|| error::table_not_found(table))?.stream;
-        if current.and_then(|number| self.streams.get(number)).is_some_and(|stream| stream.disabled_at_ms.is_none()) {
+        let Table { key_attributes, stream } = self.tables.get(table).ok_or_else(|| error::table_not_found(table))?;
+        let key_attributes = key_attributes.clone();
+        if stream.and_then(|number| self.streams.get(number)).is_some_and(|stream| stream.disabled_at_ms.is_none()) {
             return Err(error::validation("Table already has an enabled stream"));
         }
         let number = self.streams.len();
-        let stream = Stream::new(now_ms, self.arn(table, now_ms), table, view, &self.manners, &mut self.rng);
-        let arn = stream.arn.clone();
+        let names = StreamNames { arn: self.arn(table, now_ms), table: table.to_owned(), key_attributes };
+        let stream = Stream::new(now_ms, names, view, &self.manners, &mut self.rng);
+        let arn = stream.names.arn.clone();
         self.streams.push(stream);
         if let Some(table) = self.tables.get_mut(table) {
             table.stream = Some(number);
@@ -165,12 +172,12 @@ impl Service {
     /// table, or when nothing changed: such a write makes no record (observed on AWS).
     pub fn write(&mut self, now_ms: i64, table: &str, change: ItemChange) -> Option<SequenceNumber> {
         self.advance(now_ms);
-        let Table { partition_key, stream } = self.tables.get(table)?;
+        let Table { key_attributes, stream } = self.tables.get(table)?;
         let stream = self.streams.get_mut((*stream)?).filter(|stream| stream.disabled_at_ms.is_none())?;
         if change.old == change.new {
             return None;
         }
-        let place = record::place_of(&change.key, partition_key);
+        let place = record::place_of(&change.key, key_attributes.first().map_or("", String::as_str));
         let view = stream.view;
         let shard = stream.open_shard(place)?;
         let delay_ms = self.manners.visible_delay(&mut self.rng, &mut self.hits);

@@ -2,7 +2,7 @@
 
 use super::error::{self, ServiceError};
 use super::iterator::Place;
-use super::manners::{Manners, Probability, hit};
+use super::manners::{Manners, Probability, count, hit};
 use super::record::Record;
 use super::sequence::Sequence;
 use super::shard::Shard;
@@ -86,8 +86,18 @@ impl Service {
             (kind, Some(number)) => index_of(shard, kind, number, self.manners.foreign_sequence_accepted)?,
         };
         self.readers += 1;
-        let place = Place { stream, shard: at, index, issued_at_ms: now_ms, reader: self.readers };
-        Ok(place.token())
+        let issued_at_ms = self.issue_time(now_ms);
+        Ok(Place { stream, shard: at, index, issued_at_ms, reader: self.readers }.token())
+    }
+
+    /// Lets all iterators expire that were given out until now.
+    pub fn expire_iterators(&mut self, now_ms: i64) {
+        self.iterators_end_ms = now_ms;
+    }
+
+    /// The time that stands in an iterator which is given out now: after all that have expired.
+    fn issue_time(&self, now_ms: i64) -> i64 {
+        now_ms.max(self.iterators_end_ms.saturating_add(1))
     }
 
     /// Reads a page: the body of the answer as the service writes it.
@@ -123,9 +133,11 @@ impl Service {
             limit => return Err(error::validation(format!("Limit {limit} is not between 1 and {LIMIT_MAX}"))),
         };
         let place = Place::read(iterator).ok_or_else(|| error::validation("Invalid ShardIterator"))?;
-        if now_ms - place.issued_at_ms > self.manners.iterator_life_ms {
+        let is_old = now_ms - place.issued_at_ms > self.manners.iterator_life_ms;
+        if is_old || place.issued_at_ms <= self.iterators_end_ms {
             return Err(error::expired_iterator());
         }
+        let issued_at_ms = self.issue_time(now_ms);
         let Self { rng, hits, manners, streams, .. } = self;
         let shard = streams.get_mut(place.stream).and_then(|stream| stream.shards.get_mut(place.shard));
         let shard =
@@ -133,8 +145,8 @@ impl Service {
         if place.index < shard.trimmed {
             return Err(error::trimmed());
         }
-        hold_readers(shard, place.reader, manners.readers_max, now_ms)?;
-        Ok(page(shard, place, limit, now_ms, manners, rng, hits))
+        hold_readers(shard, place.reader, manners.readers_max, now_ms).inspect_err(|_| count("readers_max", hits))?;
+        Ok(page(shard, Place { issued_at_ms, ..place }, limit, now_ms, manners, rng, hits))
     }
 
     /// The faults that any call may meet.
@@ -202,6 +214,7 @@ fn hold_readers(shard: &mut Shard, reader: u64, readers_max: Option<usize>, now_
     Ok(())
 }
 
+/// `place` with the time that the next iterator shall bear.
 fn page(
     shard: &mut Shard,
     place: Place,
@@ -222,7 +235,7 @@ fn page(
     there = &there[..fitting.count().max(1).min(there.len())];
     if shard.empty_pages < EMPTY_PAGES_MAX && hit("page_empty", manners.page_empty, rng, hits) {
         shard.empty_pages += 1;
-        return body(&[], Some(Place { issued_at_ms: now_ms, ..place }));
+        return body(&[], Some(place));
     }
     shard.empty_pages = 0;
     if there.len() > 1 && hit("page_short", manners.page_short, rng, hits) {
@@ -231,7 +244,7 @@ fn page(
     let index = place.index + there.len();
     let is_end = !shard.is_open() && index == shard.records.len();
     let is_apart = is_end && !there.is_empty() && hit("end_apart", manners.end_apart, rng, hits);
-    let next = (!is_end || is_apart).then_some(Place { index, issued_at_ms: now_ms, ..place });
+    let next = (!is_end || is_apart).then_some(Place { index, ..place });
     body(there, next)
 }
 

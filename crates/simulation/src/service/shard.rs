@@ -4,6 +4,12 @@ use super::manners::Manners;
 use super::record::Record;
 use super::sequence::Sequence;
 
+/// How late listings may show what happened to a shard, in milliseconds (observed: up to a minute, of lives of hours).
+const LISTED_LATE_MS_MAX: i64 = 60_000;
+/// Listings are late by at most this part of a shard's life: with fast rotation a child would else be listed after it
+/// closed, which nobody ever saw.
+const LIFE_PER_LATENESS: i64 = 10;
+
 /// A shard, from its birth until long after it left the listing.
 #[derive(Debug)]
 pub(super) struct Shard {
@@ -19,10 +25,14 @@ pub(super) struct Shard {
     pub(super) closed_at_ms: Option<i64>,
     /// When it is to close by itself.
     pub(super) closes_at_ms: Option<i64>,
-    /// Listings show it from this time on.
+    /// Listings show it from this time on: never after it closed, so never before its parent.
     pub(super) listed_from_ms: i64,
     /// Listings show that it is closed from this time on.
     pub(super) closed_listed_from_ms: i64,
+    /// Longest time by which listings may be late about it.
+    listed_late_ms_max: i64,
+    /// The last listing did not have it, by chance.
+    pub(super) was_unlisted: bool,
     /// How long its records are kept at least.
     pub(super) kept_ms: i64,
     pub(super) records: Vec<Record>,
@@ -47,17 +57,22 @@ pub(super) struct Birth {
 impl Shard {
     pub(super) fn new(now_ms: i64, birth: Birth, manners: &Manners, rng: &mut fastrand::Rng) -> Self {
         let Birth { parent, starting, places } = birth;
+        let id = format!("shardId-{now_ms:020}-{:08x}", rng.u32(..));
+        let life_ms = manners.rotate_after_ms.clone().map(|after| rng.i64(after));
         Self {
-            id: format!("shardId-{now_ms:020}-{:08x}", rng.u32(..)),
+            id,
             parent,
             places,
             starting,
             ending: None,
             created_at_ms: now_ms,
             closed_at_ms: None,
-            closes_at_ms: manners.rotate_after_ms.clone().map(|after| now_ms + rng.i64(after)),
+            closes_at_ms: life_ms.map(|life_ms| now_ms + life_ms),
             listed_from_ms: now_ms,
             closed_listed_from_ms: now_ms,
+            listed_late_ms_max: life_ms
+                .map_or(LISTED_LATE_MS_MAX, |ms| (ms / LIFE_PER_LATENESS).min(LISTED_LATE_MS_MAX)),
+            was_unlisted: false,
             kept_ms: rng.i64(manners.trim_after_ms.clone()),
             records: Vec::new(),
             trimmed: 0,
@@ -94,6 +109,13 @@ impl Shard {
         self.closed_at_ms = Some(now_ms);
         self.closed_listed_from_ms = now_ms;
         self.closes_at_ms = None;
+        // A script may close what is not listed yet.
+        self.listed_from_ms = self.listed_from_ms.min(now_ms);
+    }
+
+    /// How late listings are about what happens to it now.
+    pub(super) fn lateness(&self, rng: &mut fastrand::Rng) -> i64 {
+        rng.i64(0..=self.listed_late_ms_max)
     }
 
     /// Where the records after this sequence number begin.

@@ -11,16 +11,26 @@ const PLACES: u64 = 1 << 32;
 /// How long a stream that was turned off stays readable (DynamoDB developer guide, "Change data capture").
 pub(super) const DISABLED_KEPT_MS: i64 = 24 * 60 * 60 * 1000;
 
+/// What a stream and the table below it are called.
+#[derive(Debug)]
+pub(super) struct StreamNames {
+    pub(super) arn: String,
+    pub(super) table: String,
+    /// Partition key first.
+    pub(super) key_attributes: Vec<String>,
+}
+
 /// A stream of a table.
 #[derive(Debug)]
 pub(super) struct Stream {
-    pub(super) arn: String,
-    pub(super) table: String,
+    pub(super) names: StreamNames,
     pub(super) view: ViewType,
     pub(super) created_at_ms: i64,
     enabled_from_ms: i64,
     pub(super) disabled_at_ms: Option<i64>,
     disabled_from_ms: i64,
+    /// The last listing was empty by chance.
+    pub(super) was_listed_empty: bool,
     /// By number; children after their parents.
     pub(super) shards: Vec<Shard>,
 }
@@ -66,8 +76,7 @@ impl StreamStatus {
 impl Stream {
     pub(super) fn new(
         now_ms: i64,
-        arn: String,
-        table: &str,
+        names: StreamNames,
         view: ViewType,
         manners: &Manners,
         rng: &mut fastrand::Rng,
@@ -79,24 +88,24 @@ impl Stream {
             Shard::new(now_ms, Birth { parent: None, starting, places }, manners, rng)
         });
         Self {
-            arn,
-            table: table.to_owned(),
+            names,
             view,
             created_at_ms: now_ms,
             enabled_from_ms: now_ms + manners.status_change_ms,
             disabled_at_ms: None,
             disabled_from_ms: i64::MAX,
+            was_listed_empty: false,
             shards: shards.collect(),
         }
     }
 
     pub(super) fn label(&self) -> &str {
-        self.arn.rsplit('/').next().unwrap_or_default()
+        self.names.arn.rsplit('/').next().unwrap_or_default()
     }
 
     pub(super) fn state(&self, now_ms: i64) -> StreamState {
         StreamState {
-            arn: self.arn.clone(),
+            arn: self.names.arn.clone(),
             label: self.label().to_owned(),
             view: self.view,
             status: self.status(now_ms),

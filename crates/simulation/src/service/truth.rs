@@ -57,7 +57,7 @@ impl<'a> Truth<'a> {
     pub fn shards(self) -> impl Iterator<Item = TrueShard<'a>> {
         self.0.streams.iter().flat_map(|stream| {
             stream.shards.iter().map(|shard| TrueShard {
-                stream_arn: &stream.arn,
+                stream_arn: &stream.names.arn,
                 id: &shard.id,
                 parent: shard.parent.and_then(|at| stream.shards.get(at)).map(|parent| parent.id.as_str()),
                 created_at_ms: shard.created_at_ms,
@@ -70,14 +70,14 @@ impl<'a> Truth<'a> {
 
     /// The streams of a table, oldest first, and whether each can still be read.
     pub fn streams(self, table: &str, now_ms: i64) -> impl Iterator<Item = (&'a str, bool)> {
-        let of_table = self.0.streams.iter().filter(move |stream| stream.table == table);
-        of_table.map(move |stream| (stream.arn.as_str(), !stream.is_gone(now_ms)))
+        let of_table = self.0.streams.iter().filter(move |stream| stream.names.table == table);
+        of_table.map(move |stream| (stream.names.arn.as_str(), !stream.is_gone(now_ms)))
     }
 
     /// All records of a stream, shard by shard, in order within each. The records of one item are in the order of its
     /// changes, because children come after their parents.
     pub fn records(self, stream_arn: &'a str) -> impl Iterator<Item = TrueRecord<'a>> {
-        let streams = self.0.streams.iter().filter(move |stream| stream.arn == stream_arn);
+        let streams = self.0.streams.iter().filter(move |stream| stream.names.arn == stream_arn);
         streams.flat_map(|stream| &stream.shards).flat_map(|shard| {
             shard.records.iter().enumerate().map(|(at, record)| TrueRecord {
                 shard: &shard.id,

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tailwater_model::{
-    Change, ChangeEvent, Committed, DeadLetter, Failure, Group, PipelineIdentity, Position, PreviousStream, Progress,
-    Rejected, ServiceTime, ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind, least_read_until,
+    Change, ChangeEvent, Committed, Failure, Group, PipelineIdentity, Position, PreviousStream, Progress, Rejected,
+    ServiceTime, ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind, least_read_until,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
@@ -326,32 +326,29 @@ impl State {
             self.streams.retain(|stream| stream.arn == arn);
             self.shards.retain(|_, shard| shard.arn == arn);
         }
-        for batch in group.batches {
+        for mut batch in group.batches {
             if let Step::Register { parent, position } = &batch.step {
                 let (parent, position) = (parent.clone(), position.clone());
                 let shard = StoredShard { arn: arn.to_owned(), parent, lane: landing.lane, position, read_until: None };
                 self.shards.insert(batch.shard.clone(), shard);
             }
             // A gap that is on record is the same one when it is found again.
-            if let Some(gap) = batch.gap
+            if let Some(gap) = batch.gap.take()
                 && self.gaps.insert((gap.shard.clone(), gap.cause.as_str(), gap.after.to_string(), gap.since))
             {
                 let row = (gap.shard.map(|shard| shard.to_string()), gap.cause.as_str().to_owned());
                 landing.gaps.push(row.clone());
                 self.durable.gaps.push(row);
             }
-            let mut letters = batch.dead_letters;
-            for event in &batch.events {
-                match self.refused(event) {
-                    Some(letter) => letters.push(letter),
-                    None => {
-                        committed.written += 1;
-                        self.append(event, landing);
-                    }
+            for event in std::mem::take(&mut batch.events) {
+                match self.refused(&event) {
+                    Some(rejected) => batch.refuse(&event, rejected),
+                    None => self.append(&event, landing),
                 }
             }
-            committed.dead_lettered += letters.len() as u64;
-            landing.dead_letters.extend(letters.iter().map(|letter| letter.event_id.to_string()));
+            committed.written += batch.counts.written;
+            committed.dead_lettered += batch.counts.dead_lettered;
+            landing.dead_letters.extend(batch.dead_letters.iter().map(|letter| letter.event_id.to_string()));
         }
         self.durable.dead_letters.extend(landing.dead_letters.iter().cloned());
         for (id, moved) in moved {
@@ -378,15 +375,14 @@ impl State {
         landing.changes.push(LandedChange { key, event_id, image });
     }
 
-    fn refused(&mut self, event: &ChangeEvent) -> Option<DeadLetter> {
+    fn refused(&mut self, event: &ChangeEvent) -> Option<Rejected> {
         let text = self.faults.refused_text.as_ref()?;
         let image = event.change.new_image()?;
         if !image.typed_json().contains(text.as_str()) {
             return None;
         }
         *self.hits.entry("refused_text").or_default() += 1;
-        let rejected = Rejected { code: "memory.refused", message: "the log does not take this item".into() };
-        Some(DeadLetter::of_event(event, rejected))
+        Some(Rejected { code: "memory.refused", message: "the log does not take this item".into() })
     }
 }
 

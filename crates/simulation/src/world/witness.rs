@@ -50,6 +50,8 @@ pub struct Witness {
     positions: BTreeMap<String, Position>,
     /// Shards whose progress is in the sink.
     rows: BTreeSet<String>,
+    /// When progress of a shard was last stored.
+    stepped_ms: BTreeMap<String, i64>,
     /// The number of the stream that progress was last stored of.
     last_stream: usize,
     /// The streams that progress was stored of.
@@ -86,6 +88,7 @@ impl Witness {
             next_of_key: BTreeMap::new(),
             positions: BTreeMap::new(),
             rows: BTreeSet::new(),
+            stepped_ms: BTreeMap::new(),
             last_stream: 0,
             streams_read: BTreeSet::new(),
             epochs: BTreeMap::new(),
@@ -156,6 +159,11 @@ impl Witness {
             self.learn_if_stale();
         } else {
             self.learn();
+        }
+        let stream = landing.steps.first().and_then(|(shard, _, _)| self.history.stream_of(shard));
+        if stream.is_some_and(|stream| stream > self.last_stream) && !self.positions.is_empty() {
+            // What is lost at the beginning of a stream that follows another is in the gap between the two.
+            self.is_known = false;
         }
         if !self.is_known {
             self.learn();

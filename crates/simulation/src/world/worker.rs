@@ -285,6 +285,10 @@ impl<S: Source> Source for WatchedSource<S> {
         self.source.committed(steps);
     }
 
+    fn grew(&mut self, shard: &ShardId, bytes: usize) {
+        self.source.grew(shard, bytes);
+    }
+
     fn close(&mut self) {
         self.give_back(self.bytes);
         self.held.clear();

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use tailwater_simulation::service::Manners;
 
-use crate::ground::{Ground, MINUTE, code};
+use crate::ground::{Ground, MINUTE, SECOND, code};
 
 fn many(shards: usize) -> Manners {
     Manners { shards_at_start: shards, ..Manners::kind() }
@@ -98,6 +98,50 @@ fn a_child_may_be_listed_late() {
     assert_eq!(ground.shards().len(), 2);
 }
 
+/// Fast rotation scales the delay: while shards of every age are listed late, each listed shard's parent is listed, and each
+/// is listed when a tenth of its life is over.
+#[test]
+fn a_child_is_listed_after_its_parent_and_well_before_it_closes() {
+    let mut ground = Ground::new(Manners {
+        rotate_after_ms: Some(15 * SECOND..=25 * SECOND),
+        split: 0.3,
+        open_shards_max: 8,
+        child_listed_late: 1.0,
+        closed_listed_late: 1.0,
+        describe_per_second: None,
+        ..many(3)
+    });
+    let mut late = 0;
+    for _ in 0..2000 {
+        ground.wait(100);
+        let listed: BTreeSet<String> = ids(&mut ground).into_iter().collect();
+        for shard in ground.service.truth().shards() {
+            let is_listed = listed.contains(shard.id);
+            let parent_listed = shard.parent.is_none_or(|parent| listed.contains(parent));
+            assert!(!is_listed || parent_listed, "{} before its parent", shard.id);
+            late += usize::from(!is_listed);
+            assert!(is_listed || ground.now_ms - shard.created_at_ms <= 25 * SECOND / 10, "{} is late", shard.id);
+        }
+    }
+    assert!(late > 0);
+}
+
+/// A script that closes a shard that is not listed yet makes it listed: none closes unseen.
+#[test]
+fn a_shard_that_closes_is_listed() {
+    let mut ground = Ground::new(Manners { child_listed_late: 1.0, ..Manners::kind() });
+    let arn = ground.arn.clone();
+    for generations in 1..5 {
+        ground.service.split_all(ground.now_ms, &arn);
+        ground.wait(1);
+        let listed: BTreeSet<String> = ids(&mut ground).into_iter().collect();
+        let closed = ground.service.truth().shards().filter(|shard| shard.closed_at_ms.is_some());
+        let closed: Vec<&str> = closed.map(|shard| shard.id).collect();
+        assert_eq!(closed.len(), (1 << generations) - 1);
+        assert!(closed.into_iter().all(|id| listed.contains(id)));
+    }
+}
+
 /// Observed: parent and child are open in one listing.
 #[test]
 fn a_closed_parent_may_be_listed_as_open() {
@@ -109,13 +153,22 @@ fn a_closed_parent_may_be_listed_as_open() {
     assert_eq!(ground.shards().iter().filter(|shard| shard.ending.is_some()).count(), 1);
 }
 
-/// Observed: a transient empty list.
+/// Observed: a transient empty list. The next one is not empty.
 #[test]
 fn a_listing_may_be_empty_once() {
     let mut ground = Ground::new(Manners { listing_empty: 0.5, ..many(3) });
-    let lengths: BTreeSet<usize> = (0..40).map(|_| ground.describe().shards.len()).collect();
-    assert_eq!(lengths, [0, 3].into());
+    let lengths: Vec<usize> = (0..60).map(|_| ground.describe().shards.len()).collect();
+    assert_eq!(lengths.iter().copied().collect::<BTreeSet<_>>(), [0, 3].into());
+    assert!(lengths.windows(2).all(|pair| pair != [0, 0]), "{lengths:?}");
     assert!(ground.hits("listing_empty") > 0);
+}
+
+/// A listing that has begun is not cut by it: only a first page is empty.
+#[test]
+fn a_listing_that_has_begun_comes_to_its_end() {
+    let mut ground = Ground::new(Manners { listing_empty: 0.9, listing_page_max: 2, ..many(60) });
+    let lengths: BTreeSet<usize> = (0..40).map(|_| ids(&mut ground).len()).collect();
+    assert_eq!(lengths, [0, 60].into());
 }
 
 /// Observed: an empty page that names where the next one begins.
@@ -142,8 +195,11 @@ fn a_page_may_be_empty_and_not_the_last() {
 #[test]
 fn a_shard_may_be_missing_once() {
     let mut ground = Ground::new(Manners { shard_unlisted: 0.3, ..many(6) });
-    let lengths: BTreeSet<usize> = (0..200).map(|_| ground.describe().shards.len()).collect();
-    assert!(lengths.contains(&6) && lengths.len() > 1, "{lengths:?}");
+    let listings: Vec<BTreeSet<String>> = (0..200).map(|_| ids(&mut ground).into_iter().collect()).collect();
+    assert!(listings.iter().any(|listed| listed.len() == 6) && listings.iter().any(|listed| listed.len() < 6));
+    for pair in listings.windows(2) {
+        assert_eq!(pair[0].union(&pair[1]).count(), 6, "whatever is missing is back in the next");
+    }
     ground.service.manners_mut().shard_unlisted = 0.0;
     assert_eq!(ids(&mut ground).len(), 6);
 }

@@ -38,7 +38,8 @@ async fn the_reader_carries_everything_through_broken_answers() {
     let settings = ReaderSettings {
         start: StartAt::TrimHorizon,
         on_gap: OnGap::Stop,
-        until_tip: Some(i64::MAX),
+        until_tip: true,
+        follows: None,
         poll_interval_min: Duration::from_millis(20),
         poll_interval_max: Duration::from_millis(100),
         fetch_slots: 4,
@@ -47,7 +48,7 @@ async fn the_reader_carries_everything_through_broken_answers() {
         seed: 1,
     };
     let stream = StreamIdentity { table: "Orders".into(), table_id: "1".into(), stream_arn: arn };
-    let mut lanes = open_stream(connect_emulator(&server.endpoint), stream, 1, settings);
+    let (mut lanes, _) = open_stream(connect_emulator(&server.endpoint), stream, 1, settings);
     let mut lane = lanes.remove(0);
     lane.open(&Progress::default()).await.expect("opens");
     let mut values = Vec::new();
@@ -61,7 +62,7 @@ async fn the_reader_carries_everything_through_broken_answers() {
                         image.split(r#""N":""#).nth(1)?.split('"').next()?.parse::<u64>().ok()
                     }));
                 }
-                Delivery::Contact(_) => {}
+                Delivery::StreamKnown(_) => {}
                 Delivery::Finished(finished) => return finished,
             }
         }

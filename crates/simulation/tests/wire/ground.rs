@@ -59,9 +59,20 @@ impl Server {
 
     /// Sends one request as text and reads the answer to its end.
     pub async fn send(&self, target: &str, body: &str) -> Answer {
+        let target = format!("X-Amz-Target: {target}\r\nContent-Type: application/x-amz-json-1.0\r\n");
+        self.request("POST /", &target, body).await
+    }
+
+    /// What a tester asks for; the status and the answer.
+    pub async fn control(&self, what: &str) -> (u16, Value) {
+        let (method, rest) = what.split_once(' ').expect("a method and a verb");
+        let answer = self.request(&format!("{method} /_tailwater/{rest}"), "", "").await;
+        (answer.status, serde_json::from_str(&answer.body).expect("JSON"))
+    }
+
+    async fn request(&self, line: &str, headers: &str, body: &str) -> Answer {
         let request = format!(
-            "POST / HTTP/1.1\r\nHost: {}\r\nX-Amz-Target: {target}\r\nContent-Type: application/x-amz-json-1.0\r\n\
-             Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            "{line} HTTP/1.1\r\nHost: {}\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n{body}",
             self.address,
             body.len()
         );

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailwater_model::{Delivery, Finished, Progress, Source, StreamIdentity};
+use tailwater_model::{Delivery, Position, Progress, Source, Step, StreamIdentity};
 use tailwater_simulation::replay::{LISTINGS_PER_SECOND_MAX, Profile, Replay, ReplaySettings, STREAM_ARN, serve};
 use tailwater_source_dynamodb::{OnGap, ReaderSettings, StartAt, connect_emulator, open_stream};
 use tokio::net::TcpListener;
@@ -36,7 +36,8 @@ async fn the_reader_reads_a_finite_replay_wholly() {
     let settings = ReaderSettings {
         start: StartAt::TrimHorizon,
         on_gap: OnGap::Stop,
-        until_tip: Some(i64::MAX),
+        until_tip: false,
+        follows: None,
         poll_interval_min: Duration::from_millis(20),
         poll_interval_max: Duration::from_millis(100),
         fetch_slots: 4,
@@ -45,23 +46,22 @@ async fn the_reader_reads_a_finite_replay_wholly() {
         seed: 1,
     };
     let stream = StreamIdentity { table: "Replay".into(), table_id: "1".into(), stream_arn: STREAM_ARN.into() };
-    let mut lane = open_stream(connect_emulator(&endpoint), stream, 1, settings).remove(0);
+    let (mut lanes, _) = open_stream(connect_emulator(&endpoint), stream, 1, settings);
+    let mut lane = lanes.remove(0);
     lane.open(&Progress::default()).await.expect("opens");
     let mut read = BTreeMap::new();
+    let mut drained = 0;
     let reading = async {
-        loop {
-            match lane.next().await.expect("nothing here is hopeless") {
-                Delivery::Batch(batch) => {
-                    lane.committed(&[(batch.shard.clone(), batch.step.clone())]);
-                    *read.entry(batch.shard.to_string()).or_insert(0) += batch.events.len() as u64;
-                }
-                Delivery::Contact(_) => {}
-                Delivery::Finished(finished) => return finished,
+        // Its last shards have no children: such a stream has no tip.
+        while drained < SHARDS * GENERATIONS {
+            if let Delivery::Batch(batch) = lane.next().await.expect("nothing here is hopeless") {
+                lane.committed(&[(batch.shard.clone(), batch.step.clone())]);
+                *read.entry(batch.shard.to_string()).or_insert(0) += batch.events.len() as u64;
+                drained += u64::from(matches!(batch.step, Step::Advance(advance) if advance.to == Position::End));
             }
         }
     };
-    let finished = tokio::time::timeout(Duration::from_secs(120), reading).await.expect("in time");
-    assert_eq!(finished, Finished::Tip);
+    tokio::time::timeout(Duration::from_secs(120), reading).await.expect("in time");
     assert_eq!(read.len() as u64, SHARDS * GENERATIONS);
     let all = replay.calls().records;
     assert_eq!(read.values().sum::<u64>(), all, "{read:?}");

@@ -3,7 +3,7 @@
 
 use std::mem::take;
 
-use tailwater_model::{Batch, Committed, Counts, DeadLetter, Failure, Group};
+use tailwater_model::{Committed, Failure, Group};
 use tokio::time::Instant;
 
 use super::{LaneSession, Opened, not_open};
@@ -115,16 +115,14 @@ impl<C: Cluster> LaneSession<C> {
         let (shared, facts) = (&self.shared, &opened.facts);
         let mut room = Room::default();
         for batch in &mut group.batches {
-            let mut written = 0;
             for event in take(&mut batch.events) {
                 let messages = match shared.encoder.encode(&event, facts.message_bytes_max, &mut room) {
                     Ok(messages) => messages,
                     Err(rejected) => {
-                        batch.dead_letters.push(DeadLetter::of_event(&event, rejected));
+                        batch.refuse(&event, rejected);
                         continue;
                     }
                 };
-                written += 1;
                 for message in messages {
                     let partition = partition_of(message.key, facts.data_partitions);
                     producer.send(outgoing(&message, &shared.settings.topic, partition, false), deadline).await?;
@@ -136,7 +134,6 @@ impl<C: Cluster> LaneSession<C> {
                     producer.send(outgoing(&message, topic, DEAD_LETTER_PARTITION, true), deadline).await?;
                 }
             }
-            account(batch, written);
         }
         Ok(())
     }
@@ -170,18 +167,7 @@ fn outgoing<'a>(message: &'a Message<'a>, topic: &'a str, partition: i32, by_han
     Outgoing { topic, partition, by_hand, key: message.key, value: message.value, headers: &message.headers }
 }
 
-/// Fills in what became of the batch's records.
-fn account(batch: &mut Batch, written: u64) {
-    batch.counts.written = written;
-    batch.counts.dead_lettered = batch.dead_letters.len() as u64;
-    // I9: reported, not refused: the records are safe, it is the counting that has a bug.
-    if !batch.counts.balance() {
-        tracing::error!(shard = %batch.shard, counts = ?batch.counts, "the accounting of a batch does not balance: please report this");
-    }
-}
-
 fn committed(group: &Group) -> Committed {
-    let mut total = Counts::default();
-    group.batches.iter().for_each(|batch| total += batch.counts);
+    let total = group.counts();
     Committed { written: total.written, dead_lettered: total.dead_lettered }
 }

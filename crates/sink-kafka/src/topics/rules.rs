@@ -92,12 +92,12 @@ fn warn_of_kept_removals(settings: &KafkaSettings, plan: &TopicPlan<'_>, policie
     }
 }
 
-/// The time of the last contact is told by the clock of whoever writes it. The brokers' clock is one for all workers.
+/// Which of two streams was read first is told by the times of records, and the brokers' clock is one for all workers.
 fn warn_of_timestamps(settings: &KafkaSettings, plan: &TopicPlan<'_>, config: &TopicConfig) {
     if config.get("message.timestamp.type").is_some_and(|clock| clock != "LogAppendTime") {
         tracing::warn!(
             topic = plan.name,
-            "the time since the last contact is told by this machine's clock; to take the brokers': {}",
+            "which of two streams was read first is told by the clock of each machine; to take the brokers': {}",
             alter_line(settings, plan, "message.timestamp.type=LogAppendTime")
         );
     }

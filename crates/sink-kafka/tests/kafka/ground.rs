@@ -221,7 +221,8 @@ pub fn registration(shard: &str) -> Batch {
 
 /// Events of [`SHARD`] with the step that carries them.
 pub fn batch(from: Position, to: Position, events: Vec<ChangeEvent>) -> Batch {
-    let counts = Counts { read: events.len() as u64, ..Counts::default() };
+    let records = events.len() as u64;
+    let counts = Counts { read: records, written: records, ..Counts::default() };
     let step = Step::Advance(Advance { from, to });
     let (shard, dead_letters) = (ShardId::new(SHARD), Vec::new());
     Batch { shard, step, read_until: None, events, dead_letters, gap: None, counts, bytes: 0 }

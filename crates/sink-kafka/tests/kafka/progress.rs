@@ -80,6 +80,7 @@ async fn a_forgotten_shard_leaves_a_tombstone_and_its_figures() {
         record: "{}".into(),
     });
     last.counts.read = 4;
+    last.counts.dead_lettered = 1;
     lane.commit(group([last])).await.expect("drains");
     lane.commit(group([forget()])).await.expect("forgets");
     let stored = checkpoints(&scene.settings, &scene.identity.name).await.expect("reads").expect("stored");

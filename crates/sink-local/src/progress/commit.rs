@@ -6,7 +6,6 @@ use tailwater_model::{Committed, DeadLetter, Failure, Gap, Group, ServiceTime, S
 use super::steps::store_step;
 use super::stream::store_known_since;
 use super::{Epoch, LaneClaim, now, taken_over};
-use crate::accounting;
 use crate::database::Fault;
 
 /// What a stored group comes to.
@@ -55,7 +54,7 @@ pub(crate) async fn store_group(
     if let Some(known_since) = group.known_since {
         store_known_since(connection, claim, known_since).await?;
     }
-    let counts = accounting::total(group);
+    let counts = group.counts();
     let committed = Committed { written: counts.written, dead_lettered: counts.dead_lettered };
     let dead_letters_last_minute =
         if committed.dead_lettered == 0 { 0 } else { dead_letters_last_minute(connection, claim).await? };

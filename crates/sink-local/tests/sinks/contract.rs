@@ -152,7 +152,7 @@ async fn gaps_are_unique_and_dead_letters_whole() {
             tailwater_model::ChangeEvent { key: crate::fixture::item(r#"{"order":{"N":"1"}}"#), ..insert(2, "b", "1") };
         let mut odd = advance(Position::Start, after(3), vec![insert(1, "a", "1"), odd_key.clone()]);
         odd.dead_letters.push(letter(3));
-        odd.counts = Counts { read: 5, filtered: 1, suppressed: 1, ..Counts::default() };
+        odd.counts = Counts { read: 5, written: 2, filtered: 1, dead_lettered: 1, suppressed: 1 };
         let committed = lane.commit(group(vec![odd])).await.expect("fits");
         assert_eq!(committed, Committed { written: 1, dead_lettered: 2 });
 
@@ -181,7 +181,7 @@ async fn too_many_dead_letters_stop_the_pipeline_and_none_is_lost() {
             let from = if sequence == 1 { Position::Start } else { after(sequence - 1) };
             let mut odd = advance(from, after(sequence), vec![]);
             odd.dead_letters.push(letter(sequence));
-            odd.counts.read = 1;
+            odd.counts = Counts { read: 1, dead_lettered: 1, ..Counts::default() };
             batches.push(odd);
         }
         let last = batches.pop().expect("four");

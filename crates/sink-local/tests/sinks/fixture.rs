@@ -76,7 +76,8 @@ pub(crate) fn remove(sequence: u64, customer: &str, order: &str, old: Option<Ite
 }
 
 pub(crate) fn batch(step: Step, events: Vec<ChangeEvent>) -> Batch {
-    let counts = Counts { read: events.len() as u64, ..Counts::default() };
+    let records = events.len() as u64;
+    let counts = Counts { read: records, written: records, ..Counts::default() };
     let (shard, dead_letters) = (ShardId::new(SHARD), Vec::new());
     Batch { shard, step, read_until: None, events, dead_letters, gap: None, counts, bytes: 100 }
 }

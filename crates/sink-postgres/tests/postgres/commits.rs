@@ -134,9 +134,9 @@ async fn accounting_adds_up_per_shard() {
         let other = "shardId-other";
         let mut lane = database.ready_lane(&database.settings(), &id_key()).await;
         let mut first = batch(Position::Start, after(3), vec![put(1, "a", 1), put(2, "b", 2)]);
-        first.counts = Counts { read: 5, filtered: 2, suppressed: 1, ..Counts::default() };
+        first.counts = Counts { read: 5, written: 2, filtered: 2, suppressed: 1, ..Counts::default() };
         let mut second = batch(after(3), Position::End, vec![put(4, "nul\0", 4), put(5, "c", 5)]);
-        second.counts = Counts { read: 2, ..Counts::default() };
+        second.counts = Counts { read: 2, written: 2, ..Counts::default() };
         let committed = lane.commit(group([first, registration(other, Some(SHARD)), second])).await.expect("commits");
         assert_eq!((committed.written, committed.dead_lettered), (3, 1));
         let listed = checkpoints(&database.settings(), "orders to postgres").await.expect("lists").expect("there");

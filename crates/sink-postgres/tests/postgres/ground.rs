@@ -203,7 +203,8 @@ pub fn registration(shard: &str, parent: Option<&str>) -> Batch {
 
 /// Events of [`SHARD`] with the step that carries them.
 pub fn batch(from: Position, to: Position, events: Vec<ChangeEvent>) -> Batch {
-    let counts = Counts { read: events.len() as u64, ..Counts::default() };
+    let records = events.len() as u64;
+    let counts = Counts { read: records, written: records, ..Counts::default() };
     Batch {
         shard: ShardId::new(SHARD),
         step: Step::Advance(Advance { from, to }),

@@ -1,6 +1,6 @@
 //! What is stored beside rows and positions: gaps, moments, other streams.
 
-use tailwater_model::{DeadLetter, Failure, Gap, GapCause, Group, Position, ServiceTime, ShardId, Sink, Step};
+use tailwater_model::{Counts, DeadLetter, Failure, Gap, GapCause, Group, Position, ServiceTime, ShardId, Sink, Step};
 use tailwater_sink_postgres::{checkpoints, claim};
 
 use crate::ground::sequence_number;
@@ -100,7 +100,7 @@ async fn dead_letters_of_the_batch_are_stored_with_it() {
     in_database(|database| async move {
         let mut lane = database.ready_lane(&database.settings(), &id_key()).await;
         let mut step = batch(Position::Start, after(2), vec![put(1, "a", 1)]);
-        step.counts.read = 2;
+        step.counts = Counts { read: 2, written: 1, dead_lettered: 1, ..Counts::default() };
         step.dead_letters.push(DeadLetter {
             shard: ShardId::new(SHARD),
             sequence_number: sequence_number(2),

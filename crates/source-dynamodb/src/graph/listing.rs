@@ -91,6 +91,7 @@ impl ShardGraph {
             self.choose_latest(when.asked);
         }
         self.count_absences(number, when.asked, listed);
+        self.doubts_due = true;
         self.count_listing_of_children(when);
         self.settle_all();
         self.settle_bootstrap();

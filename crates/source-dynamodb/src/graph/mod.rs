@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tailwater_model::{PreviousStream, Progress, ServiceTime, ShardId, ShardProgress, Step};
 
+use crate::api::When;
 use crate::settings::{OnGap, StartAt};
 
 use forgotten::Forgotten;
@@ -61,6 +62,8 @@ pub(crate) struct ShardGraph {
     listings: Listings,
     /// Parents of unregistered shards that are not in the graph, with the answers that said that they exist.
     missing_parents: BTreeMap<ShardId, Absence>,
+    /// Something happened since shards in doubt were asked for: looking for them takes a look at every shard.
+    doubts_due: bool,
     /// Shards that a lineage stands at, by how far in time they are durable.
     fronts: BTreeSet<(Option<ServiceTime>, ShardId)>,
     front_of: BTreeMap<ShardId, Option<ServiceTime>>,
@@ -106,6 +109,7 @@ impl ShardGraph {
             disabled_at: None,
             listings: Listings::default(),
             missing_parents: BTreeMap::new(),
+            doubts_due: false,
             fronts: BTreeSet::new(),
             front_of: BTreeMap::new(),
             awaiting_children: BTreeSet::new(),
@@ -142,6 +146,11 @@ impl ShardGraph {
             }
         }
         self.restore_stream_gaps(lane, previous);
+        self.doubts_due = true;
+        if is_first {
+            let now = When { asked: self.now, answered: self.now };
+            mine.iter().for_each(|id| self.place(id, now));
+        }
         if is_first || !self.stream_gaps.is_empty() {
             // Children in other lanes waited for this one.
             self.settle_all();
@@ -181,9 +190,11 @@ impl ShardGraph {
         self.changes
     }
 
-    /// The first lane was restored: it holds what is known of the stream as a whole.
+    /// The first lane was restored: it holds what is known of the stream as a whole. Whether a pipeline has no progress
+    /// at all, so that `LATEST` is chosen, only all lanes tell.
     pub fn may_list(&self) -> bool {
-        self.lanes[0].opened
+        let may_choose_latest = self.start == StartAt::Latest && self.known_since.is_none();
+        self.lanes[0].opened && (!may_choose_latest || self.lanes.iter().all(|lane| lane.opened))
     }
 
     /// A lane that this one waits for with all that it has, because it was not restored yet.

@@ -56,7 +56,7 @@ impl ShardGraph {
         let Some(shard) = self.shards.get_mut(id) else { return PageMeans::Nothing };
         shard.absence = super::Absence::default();
         let is_closed = shard.closed;
-        let Stage::Readable(_, reading) = &mut shard.stage else { return PageMeans::Nothing };
+        let Stage::Readable(chain, reading) = &mut shard.stage else { return PageMeans::Nothing };
         reading.ends_told = if page.is_end { reading.ends_told + 1 } else { 0 };
         let is_end = page.is_end && (is_closed || reading.ends_told >= ENDS_PROVE);
         let mut proved = None;
@@ -65,11 +65,11 @@ impl ShardGraph {
             reading.from = ReadFrom::Position;
         }
         if page.last.is_some() {
-            reading.empty = None;
+            chain.empty = None;
             // A record from the future says nothing.
             proved = page.created.map(|created| created.min(when.answered));
         } else if !page.is_end {
-            proved = EmptyRun::count(&mut reading.empty, when);
+            proved = EmptyRun::count(&mut chain.empty, when);
         }
         if let Some(moment) = proved {
             shard.read_until_at_least(moment);

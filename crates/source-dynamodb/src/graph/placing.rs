@@ -22,9 +22,9 @@ impl ShardGraph {
         self.shards.insert(id, shard);
     }
 
-    /// Decides about a new shard as far as that is possible.
+    /// Decides about a new shard as far as that is possible: before its lane was restored it may be stored there.
     pub(super) fn place(&mut self, id: &ShardId, when: When) {
-        let Some(shard) = self.shards.get(id).filter(|shard| shard.is_unregistered()) else { return };
+        let Some(shard) = self.shards.get(id).filter(|shard| self.is_new(shard)) else { return };
         match shard.parent.clone() {
             None if shard.origin == Origin::Unplaced => self.begin_lineage(id, when, GapCause::Orphan),
             Some(parent) if self.shards.contains_key(&parent) => {
@@ -61,12 +61,16 @@ impl ShardGraph {
         }
     }
 
-    /// Shards that may not exist any more, to be asked for.
+    /// Shards that may not exist any more, to be asked for. What is not answered comes again after the next listing.
     pub fn take_doubtful(&mut self) -> Vec<ShardId> {
+        if !std::mem::take(&mut self.doubts_due) {
+            return Vec::new();
+        }
         let is_listed_through = self.listings.complete > 0;
         let missing = self.missing_parents.keys().filter(|parent| {
             // What another lane has stored is not known yet.
-            is_listed_through && self.lanes[self.lane_number(parent)].opened
+            let lanes_open = |id: &ShardId| self.lanes[self.lane_number(id)].opened;
+            is_listed_through && lanes_open(parent) && self.children.get(*parent).into_iter().flatten().all(lanes_open)
         });
         let absent = self.shards.iter().filter(|(id, shard)| {
             let counts = match &shard.stage {
@@ -86,6 +90,7 @@ impl ShardGraph {
         if let Some(Stage::Readable(_, reading)) = self.shards.get_mut(id).map(|shard| &mut shard.stage) {
             self.changes += u64::from(!reading.is_suspected);
             reading.is_suspected = true;
+            self.doubts_due = true;
         }
     }
 
@@ -170,6 +175,11 @@ impl ShardGraph {
             let found = StreamGap::new(Some(id.clone()), cause, detail, when.answered);
             self.stream_gaps.push(found);
         }
+    }
+
+    /// It is known not to be stored.
+    fn is_new(&self, shard: &Shard) -> bool {
+        shard.is_unregistered() && self.lanes[shard.lane].opened
     }
 
     fn set_origin(&mut self, id: &ShardId, origin: Origin) {

@@ -224,6 +224,6 @@ impl super::shard::Ended {
 impl Shard {
     /// Its last page was empty, and nothing of it is on its way.
     fn is_idle(&self) -> bool {
-        matches!(&self.stage, Stage::Readable(chain, reading) if reading.empty.is_some() && chain.pending.is_empty())
+        matches!(&self.stage, Stage::Readable(chain, _) if chain.empty.is_some() && chain.pending.is_empty())
     }
 }

@@ -72,6 +72,8 @@ pub(super) struct Chain {
     pub pending: VecDeque<Pending>,
     /// How far in time it was read as of the stored position.
     pub durable_until: Option<ServiceTime>,
+    /// The empty pages since where it stands.
+    pub empty: Option<EmptyRun>,
     /// Loss that waits to be handed out.
     pub lost: Option<GapCause>,
 }
@@ -90,8 +92,6 @@ pub(super) struct Reading {
     pub from: ReadFrom,
     /// Answers in a row, each of its own iterator, that called it ended although no listing says that it is closed.
     pub ends_told: u32,
-    /// The empty pages since the last record.
-    pub empty: Option<EmptyRun>,
     /// It was not found when it was to be read.
     pub is_suspected: bool,
 }
@@ -231,10 +231,13 @@ impl Shard {
             self.stage = Stage::Unregistered;
             return;
         };
+        // Behind the same record there was nothing, whoever asked.
+        let stood_here = self.chain().filter(|chain| chain.read.as_ref() == Some(position));
         let chain = Chain {
             durable: Some(position.clone()),
             read: Some(position.clone()),
             durable_until: read_until,
+            empty: stood_here.and_then(|chain| chain.empty),
             ..Chain::default()
         };
         self.read_until = read_until;

@@ -52,6 +52,11 @@ impl Budget {
 }
 
 impl Hold {
+    /// What it is for takes so many bytes more.
+    pub fn grow(&mut self, bytes: usize) {
+        self.resize(self.units * UNIT_BYTES + bytes);
+    }
+
     /// Sets the hold to what the page really takes.
     pub fn resize(&mut self, bytes: usize) {
         let units = bytes.div_ceil(UNIT_BYTES);

@@ -25,6 +25,8 @@ const LISTING_PAGES_MAX: usize = 1_000;
 const PAGE_TRIES_MAX: u32 = 5;
 /// First wait for children that are not listed yet; they may come up to a minute late.
 const LEAF_LISTING_INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// Shards whose children a bounded run asks for after one listing, at least.
+const CHILDREN_ASKED_MAX: usize = 10;
 /// "Not found" answers in a row that say that the stream is gone.
 const NOT_FOUND_PROVES: u32 = 2;
 
@@ -227,7 +229,9 @@ impl<A: StreamApi> Discovery<A> {
         self.leaf_interval =
             if wants_listing { (self.leaf_interval * 2).min(interval) } else { LEAF_LISTING_INTERVAL_MIN };
         self.next_listing = self.last_listing + wait;
-        for parent in to_confirm {
+        // Of many the next listings tell: asked for one by one they would take as long as these.
+        let questions_max = self.listing_pages.max(CHILDREN_ASKED_MAX);
+        for parent in to_confirm.into_iter().take(questions_max) {
             // What is not answered is asked again after the next listing.
             if self.children_of(&parent).await.is_err() {
                 return;

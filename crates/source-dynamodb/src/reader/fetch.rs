@@ -7,7 +7,7 @@ use tailwater_model::{ServiceTime, ShardId};
 use tokio::time::Instant;
 
 use super::budget::{Budget, Hold};
-use crate::api::{ApiError, ApiErrorKind, Dated, Decoded, IteratorStart, RecordPage, ShardIterator, StreamApi};
+use crate::api::{ApiError, ApiErrorKind, Dated, IteratorStart, RecordPage, ShardIterator, StreamApi};
 
 /// Iterators expire 15 minutes after they were issued (DynamoDB API reference, `GetShardIterator`). Older ones than this
 /// are not used: back-pressure may have held them for long.
@@ -81,7 +81,7 @@ pub(super) async fn fetch<A: StreamApi>(api: A, stream_arn: Arc<str>, budget: Ar
     let asked_at = Instant::now();
     let result = match in_time(api.get_records(&shard, &issued.iterator)).await {
         Ok(Dated { answer: page, date }) => {
-            hold.resize(if page.records.is_empty() { 0 } else { page_memory(&page) });
+            hold.resize(if page.records.is_empty() { 0 } else { page.memory_bytes });
             let (answered_at, start) = (Instant::now(), issued.start);
             Ok(FetchedPage { page, date, asked_at, answered_at, start, hold })
         }
@@ -99,9 +99,4 @@ pub(super) async fn in_time<T>(call: impl Future<Output = Result<T, ApiError>>) 
             message: format!("no answer within {} seconds", REQUEST_TIMEOUT.as_secs()),
         }),
     }
-}
-
-/// Bytes that a page holds: what came over the wire, which its items are slices of, and the records around them.
-fn page_memory(page: &RecordPage) -> usize {
-    page.bytes + page.records.len() * size_of::<Decoded>()
 }

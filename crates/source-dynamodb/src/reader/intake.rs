@@ -85,7 +85,7 @@ impl<A: StreamApi> LaneReader<A> {
         }
         if let Some(advance) = advance {
             let step = Step::Advance(advance);
-            let batch = batch_of(shard, step, read_until, page.records, page.bytes);
+            let batch = batch_of(shard, step, read_until, page.records, page.memory_bytes);
             self.ready.push_back((batch, Some(hold)));
             self.pages_ready += 1;
         }

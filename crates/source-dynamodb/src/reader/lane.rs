@@ -101,6 +101,12 @@ impl<A: StreamApi> Source for LaneReader<A> {
         self.shared.graph(|graph| steps.iter().for_each(|(shard, step)| graph.committed(shard, step)));
     }
 
+    fn grew(&mut self, shard: &ShardId, bytes: usize) {
+        if let Some(Some(hold)) = self.handed_out.get_mut(shard).and_then(VecDeque::back_mut) {
+            hold.grow(bytes);
+        }
+    }
+
     fn close(&mut self) {
         // Pages that are under way or waiting give their room in the budget back here (I6); they are read again (I7).
         self.fetches = JoinSet::new();

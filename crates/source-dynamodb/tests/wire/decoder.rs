@@ -97,6 +97,51 @@ fn a_record_that_is_not_understood_is_kept_whole_and_costs_nobody_else() {
 }
 
 #[test]
+fn what_no_parser_takes_costs_its_record_alone() {
+    let good = record("INSERT", "NEW_IMAGE", r#","NewImage":{"Id":{"S":"7"}}"#);
+    let deep = format!("{}{}{}", r#"{"L":["#.repeat(200), r#"{"S":""}"#, "]}".repeat(200));
+    for value in [
+        r#"{"S":"half \ud800 of a pair"}"#,
+        r#"{"N":1e999}"#,
+        deep.as_str(),
+        "{\"S\":\"bare \u{0} and\nline\"}",
+        r#"{"S":"no \q escape"}"#,
+        r#"{"S":tru}"#,
+        r#"{"S":"a comma too many",}"#,
+    ] {
+        let bad = record("INSERT", "NEW_IMAGE", &format!(r#","NewImage":{{"x":{value}}}"#));
+        let page = decode(&page_of(&[good.clone(), bad.clone(), good.clone()])).expect(&bad);
+        assert_eq!(page.next.map(|next| next.0).as_deref(), Some("next"));
+        let [Decoded::Event(_), Decoded::DeadLetter(letter), Decoded::Event(_)] = &page.records[..] else {
+            panic!("{:?}", page.records)
+        };
+        assert_eq!((letter.code, letter.sequence_number.as_str()), ("source.malformed_record", "111"));
+        assert_eq!(&*letter.event_id, "e1");
+        assert_eq!(letter.record, bad.replace('\0', "\\u0000").replace('\n', "\\u000a"));
+    }
+}
+
+#[test]
+fn what_is_damaged_around_the_records_is_asked_for_again() {
+    let good = record("INSERT", "KEYS_ONLY", "");
+    let page = page_of(std::slice::from_ref(&good));
+    for (from, to) in [
+        (r#""next""#, r#""half \ud800""#),
+        (r#""next""#, r#""next","more":tru"#),
+        (r#""next""#, r#""next","mo\qre":1"#),
+        (r#"}}],"#, r#"}],"#),
+        (r#"}}],"#, r#"}}}],"#),
+        (r#"{"eventID""#, r#"{eventID""#),
+        (r#"}}],"#, r#"}},],"#),
+        (r#"}}],"#, r#"}}"#),
+    ] {
+        let damaged = page.replace(from, to);
+        assert_ne!(damaged, page);
+        assert!(matches!(decode(&damaged), Err(PageFault::Malformed(_))), "{damaged}");
+    }
+}
+
+#[test]
 fn what_cannot_be_kept_makes_the_page_a_fault() {
     let good = record("INSERT", "KEYS_ONLY", "");
     for page in [
@@ -186,17 +231,21 @@ fn mutated() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
 
-    /// No bytes panic, and no record of an accepted page goes missing: an independent parser counts as many.
+    /// No bytes panic, and no record of an accepted page goes missing: an independent parser counts as many. A page that
+    /// this parser refuses is accepted only with a dead letter for what is broken in it.
     #[test]
     fn no_record_is_lost_whatever_the_bytes(bytes in mutated()) {
         let decoded = page_text(&bytes).and_then(|text| decode_page(text, &ShardId::new("shardId-1")));
-        if let Ok(page) = decoded {
-            let parsed: Value = serde_json::from_slice(&bytes).expect("what is accepted is JSON");
-            let records = parsed.get("Records").and_then(Value::as_array).map_or(0, Vec::len);
-            prop_assert_eq!(page.records.len(), records);
-            let next = parsed.get("NextShardIterator").and_then(Value::as_str);
-            prop_assert_eq!(page.next.as_ref().map(|next| next.0.as_str()), next);
-        }
+        let Ok(page) = decoded else { return Ok(()) };
+        let Ok(parsed) = serde_json::from_slice::<Value>(&bytes) else {
+            let broken = |letter: &Decoded| matches!(letter, Decoded::DeadLetter(letter) if letter.code == "source.malformed_record");
+            prop_assert!(page.records.iter().any(broken));
+            return Ok(());
+        };
+        let records = parsed.get("Records").and_then(Value::as_array).map_or(0, Vec::len);
+        prop_assert_eq!(page.records.len(), records);
+        let next = parsed.get("NextShardIterator").and_then(Value::as_str);
+        prop_assert_eq!(page.next.as_ref().map(|next| next.0.as_str()), next);
     }
 
     /// Bytes that are no page at all.

@@ -138,8 +138,8 @@ async fn raw_records_are_the_service_s_own_text() {
     let shard = &listing.shards[0].shard;
     let iterator = api.shard_iterator(&stream.arn, shard, &IteratorStart::TrimHorizon).await.expect("an iterator");
     let page = api.get_raw_records(shard, &iterator).await.expect("a page");
-    assert!(page.next.is_some());
-    let record: serde_json::Value = serde_json::from_str(&page.records[0]).expect("JSON");
+    assert!(page.answer.next.is_some());
+    let record: serde_json::Value = serde_json::from_str(&page.answer.records[0]).expect("JSON");
     assert_eq!(record.pointer("/dynamodb/NewImage/note/S").and_then(|text| text.as_str()), Some("raw"));
     writer.delete_table().table_name(&table).send().await.expect("cleaned up");
 }

@@ -30,7 +30,7 @@ async fn answers_that_pass_end_in_the_page() {
     ] {
         let (result, served) = ask(&script).await;
         let page = result.unwrap_or_else(|error| panic!("{name}: {error}"));
-        assert_eq!(page.date, server::DATE, "{name}");
+        assert!(server::now().since(page.date) < Duration::from_secs(10), "{name}: {}", page.date);
         let page = page.answer;
         assert_eq!(page.records.len(), 1, "{name}");
         assert_eq!(page.next, Some(ShardIterator("next".into())), "{name}");

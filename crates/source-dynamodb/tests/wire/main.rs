@@ -5,4 +5,5 @@ mod differential;
 mod dynamodb_local;
 mod generate;
 mod get_records;
+mod memory;
 mod server;

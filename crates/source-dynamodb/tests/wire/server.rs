@@ -63,16 +63,24 @@ impl Answer {
     fn new(status: u16, body: &str, crc: Option<u32>, promised: usize) -> Self {
         let crc = crc.map_or(String::new(), |crc| format!("x-amz-crc32: {crc}\r\n"));
         let text = format!(
-            "HTTP/1.1 {status} Scripted\r\ncontent-type: application/x-amz-json-1.0\r\n{crc}date: {DATE_TEXT}\r\n\
-             x-amzn-requestid: REQUEST-7\r\ncontent-length: {promised}\r\nconnection: close\r\n\r\n{body}"
+            "HTTP/1.1 {status} Scripted\r\ncontent-type: application/x-amz-json-1.0\r\n{crc}date: {}\r\n\
+             x-amzn-requestid: REQUEST-7\r\ncontent-length: {promised}\r\nconnection: close\r\n\r\n{body}",
+            now_text()
         );
         Self { bytes: text.into_bytes(), then: Then::Close }
     }
 }
 
-/// The date of all answers.
-pub const DATE: ServiceTime = ServiceTime::from_ms(1_795_902_829_000);
-const DATE_TEXT: &str = "Sat, 28 Nov 2026 21:53:49 GMT";
+/// The time now: a client whose clock is far from it takes refusals for a matter of clocks, and asks again.
+#[expect(clippy::disallowed_methods, reason = "what a server says of the time is its own")]
+pub fn now() -> ServiceTime {
+    ServiceTime::from_ms(jiff::Timestamp::now().as_millisecond())
+}
+
+fn now_text() -> String {
+    let time = jiff::Timestamp::from_millisecond(now().ms()).expect("in the calendar");
+    time.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string()
+}
 
 /// Serves a script from a loopback port until it is dropped.
 pub struct ScriptedServer {

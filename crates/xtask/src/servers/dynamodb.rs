@@ -36,7 +36,7 @@ impl Server for DynamoDbLocal {
     }
 
     fn install(&self, dir: &Path) -> Result<()> {
-        jars::install("dynamodb-local", dir)
+        jars::install("servers/dynamodb-local", dir)
     }
 
     fn prepare(&self, dir: &Path) -> Result<Command> {

@@ -1,4 +1,4 @@
-//! Java servers from Maven: the jars that a pom names, copied beside the server's data once per version of the pom.
+//! Java programs from Maven: the jars that a pom names, copied beside the program's data once per version of the pom.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,10 @@ use anyhow::{Context, Result};
 
 use crate::{command, prerequisites, workspace};
 
-/// Makes sure that `dir/libs` holds the jars of the pom `tests/servers/<folder>/pom.xml`.
+/// Makes sure that `dir/libs` holds the jars of the pom `tests/<folder>/pom.xml`.
 pub fn install(folder: &str, dir: &Path) -> Result<()> {
     prerequisites::need_java_and_maven()?;
-    let pom_path = workspace::root().join("tests").join("servers").join(folder).join("pom.xml");
+    let pom_path = workspace::root().join("tests").join(folder).join("pom.xml");
     let pom = fs::read_to_string(&pom_path).with_context(|| format!("cannot read {}", pom_path.display()))?;
     let stamp_path = dir.join("libs.pom.xml");
     if fs::read_to_string(&stamp_path).is_ok_and(|stamp| stamp == pom) && libs(dir).is_dir() {

@@ -52,7 +52,7 @@ impl Server for Kafka {
     fn install(&self, dir: &Path) -> Result<()> {
         prerequisites::need_openssl()?;
         prerequisites::need_kcat()?;
-        jars::install("kafka", dir)
+        jars::install("servers/kafka", dir)
     }
 
     fn prepare(&self, dir: &Path) -> Result<Command> {

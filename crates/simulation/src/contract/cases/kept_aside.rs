@@ -15,7 +15,11 @@ pub async fn dead_letters_are_durable_with_their_step(ground: &mut impl Ground) 
     let mut lane = ready(ground).await;
     let with_letter = |from: Position| {
         let batch = advance(&shard(), from, after(2), &[put(1, "a")]);
-        Batch { dead_letters: vec![letter(&put(2, "b"))], counts: Counts { read: 2, ..Counts::default() }, ..batch }
+        Batch {
+            dead_letters: vec![letter(&put(2, "b"))],
+            counts: Counts { read: 2, written: 1, dead_lettered: 1, ..Counts::default() },
+            ..batch
+        }
     };
     assert_step_refused(lane.commit(group([with_letter(after(9))])).await);
     lane.open().await.expect("opens");
@@ -88,7 +92,7 @@ pub async fn what_is_counted_adds_up(ground: &mut impl Ground) {
     let name = one_lane().name;
     let busy = |from: Position, first: u64| {
         let writes = [put(first, "a"), put(first + 1, "a"), put(first + 2, "b")];
-        let counts = Counts { read: 9, filtered: 3, suppressed: 2, ..Counts::default() };
+        let counts = Counts { read: 9, written: 3, filtered: 3, dead_lettered: 1, suppressed: 2 };
         let letters = vec![letter(&put(first + 3, "c"))];
         Batch { dead_letters: letters, counts, ..advance(&shard(), from, after(first + 8), &writes) }
     };
@@ -110,7 +114,7 @@ pub async fn a_refused_change_does_not_hide_the_one_before(ground: &mut impl Gro
     let mut batch = advance(&shard(), Position::Start, after(5), &writes);
     batch.events.insert(2, refused);
     batch.events.insert(3, again);
-    batch.counts.read = 5;
+    (batch.counts.read, batch.counts.written) = (5, 5);
     let committed = lane.commit(group([batch])).await.expect("commits");
     assert_eq!(committed, Committed { written: 3, dead_lettered: 2 });
     assert_held(ground, &writes).await;
@@ -126,7 +130,7 @@ pub async fn a_refused_event_blocks_no_other(ground: &mut impl Ground) {
     let writes = [put(1, "a"), put(2, "b"), put(4, "a"), put(5, "refused too late")];
     let mut batch = advance(&shard(), Position::Start, after(5), &writes);
     batch.events.insert(2, refused);
-    batch.counts.read = 5;
+    (batch.counts.read, batch.counts.written) = (5, 5);
     let committed = lane.commit(group([batch])).await.expect("commits");
     assert_eq!(committed, Committed { written: 4, dead_lettered: 1 });
     assert_held(ground, &writes).await;

@@ -84,7 +84,7 @@ pub async fn a_known_stream_takes_the_place_of_the_earlier_ones(ground: &mut imp
             read_until: Some(later(seconds)),
             dead_letters: vec![DeadLetter::of_event(&put(1, "a").event(&shard), rejected)],
             gap: Some(gap),
-            counts: Counts { read: 1, ..Counts::default() },
+            counts: Counts { read: 1, dead_lettered: 1, ..Counts::default() },
             ..advance(&shard, Position::Start, after(1), &[])
         };
         lane.commit(group([register(&shard, None), batch])).await.expect("commits");

@@ -13,6 +13,7 @@ impl Witness {
     pub(super) fn move_rows(&mut self, landing: &Landing) {
         for (shard, _, _) in &landing.steps {
             self.rows.insert(shard.clone());
+            self.stepped_ms.insert(shard.clone(), self.clock.now_ms());
             let stream = self.history.stream_of(shard).unwrap_or_default();
             self.last_stream = self.last_stream.max(stream);
             self.streams_read.insert(stream);

@@ -169,3 +169,28 @@ fn a_lane_that_is_not_open_stops_only_what_comes_from_it() {
     graph.restore(1, &Progress::default(), None);
     assert!(graph.read_from(&id(&child)).is_some(), "a stored child without a stored parent was never in doubt");
 }
+
+/// Seed 720003524: a shard that was listed before its own lane was restored looked new, and after a day lost.
+#[test]
+fn a_shard_is_not_new_before_its_own_lane_is_open() {
+    use super::ShardGraph;
+    use crate::api::{ShardListing, When};
+    let of_lane = |lane: u32| (0..).map(|n| format!("s{n}")).find(|name| id(name).lane(2) == lane).expect("one");
+    let (mine, theirs) = (of_lane(0), of_lane(1));
+    let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
+    let progress = |name: &str| Progress {
+        shards: vec![fixture::row(name, None, after(3), START)],
+        known_since: Some(START),
+        ..Progress::default()
+    };
+    graph.restore(0, &progress(&mine), None);
+    let now = START.plus(Duration::from_secs(30 * 3600));
+    let when = When { asked: now, answered: now };
+    let number = graph.begin_listing();
+    let shards = listed(&[&mine, &theirs]);
+    graph.merge_page(number, when, &ShardListing { shards, ..ShardListing::default() });
+    graph.listed_completely(number, when, &[id(&mine), id(&theirs)].into());
+    graph.restore(1, &progress(&theirs), None);
+    assert!(graph.take_steps(0, 9).is_empty() && graph.take_steps(1, 9).is_empty());
+    assert!(graph.read_from(&id(&theirs)).is_some());
+}

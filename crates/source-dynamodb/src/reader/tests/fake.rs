@@ -204,7 +204,8 @@ impl StreamApi for Fake {
             (read + 1..=to).map(|record| Decoded::Event(event(shard, record, created(state, record)))).collect();
         let end = state.closed && to == state.records && (records.is_empty() || !state.end_apart);
         let bytes = if records.is_empty() { 60 } else { bytes };
-        let page = RecordPage { records, next: if end { None } else { next(to) }, bytes, ..RecordPage::default() };
+        let next = if end { None } else { next(to) };
+        let page = RecordPage { records, next, bytes, memory_bytes: bytes, ..RecordPage::default() };
         Ok(self.dated(&stream, page))
     }
 }
