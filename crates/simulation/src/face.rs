@@ -5,9 +5,12 @@
 //!
 //! Deliberately absent: HTTP (that is the other face) and any memory between calls.
 
+mod clock;
 mod haste;
+mod heard;
+mod seam;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -16,113 +19,16 @@ use fastrand::Rng;
 use tailwater_model::{SequenceNumber, ServiceTime, ShardId};
 use tailwater_source_dynamodb::{ApiError, ApiErrorKind, Dated, Decoded, IteratorStart, ListedShard, RecordPage};
 use tailwater_source_dynamodb::{ShardIterator, ShardListing, StreamApi, api_error, decode_page, page_text};
-use tokio::sync::{Notify, watch};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
+pub use clock::VirtualClock;
 use haste::Haste;
+pub use heard::Heard;
+pub use seam::Seam;
 
 use crate::service::{
     DescribeStream, EMPTY_PAGES_MAX, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus,
 };
-
-/// The virtual time of a world, in milliseconds since 1970: it runs with tokio's clock.
-#[derive(Clone, Copy, Debug)]
-pub struct VirtualClock {
-    started: Instant,
-    started_ms: i64,
-}
-
-impl VirtualClock {
-    /// A clock that shows `started_ms` now. Has to be made inside a tokio runtime.
-    pub fn starting_at(started_ms: i64) -> Self {
-        Self { started: Instant::now(), started_ms }
-    }
-
-    /// The time now.
-    pub fn now_ms(&self) -> i64 {
-        self.started_ms + self.elapsed_ms()
-    }
-
-    /// What a `Date` header says now: whole seconds.
-    fn date(&self) -> ServiceTime {
-        ServiceTime::from_ms(self.now_ms().div_euclid(1000) * 1000)
-    }
-
-    /// Milliseconds since the world began.
-    pub fn elapsed_ms(&self) -> i64 {
-        i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX)
-    }
-}
-
-/// What a worker process passes on its way out and in: here it can be frozen, and here it dies. Clones are the same seam.
-#[derive(Clone, Debug)]
-pub struct Seam(Arc<SeamState>);
-
-#[derive(Debug)]
-struct SeamState {
-    /// Who waits is woken in order, which a `watch` does not.
-    thawed: Notify,
-    crashed: watch::Sender<bool>,
-    passes: Mutex<Passes>,
-}
-
-#[derive(Debug)]
-struct Passes {
-    done: u64,
-    crash_at: Option<u64>,
-    frozen: bool,
-}
-
-impl Seam {
-    /// A seam that lets everything through, or crashes its worker at the pass with this number.
-    pub fn new(crash_at: Option<u64>) -> Self {
-        Self(Arc::new(SeamState {
-            thawed: Notify::new(),
-            crashed: watch::Sender::new(false),
-            passes: Mutex::new(Passes { done: 0, crash_at, frozen: false }),
-        }))
-    }
-
-    /// Freezes the worker: calls that come by wait, in both directions. What is under way outside goes on.
-    pub fn freeze(&self, frozen: bool) {
-        lock(&self.0.passes).frozen = frozen;
-        if !frozen {
-            self.0.thawed.notify_waiters();
-        }
-    }
-
-    /// Waits for the crash that the seam was made with.
-    pub async fn crashed(&self) {
-        let mut crashed = self.0.crashed.subscribe();
-        // The sender lives in `self`.
-        drop(crashed.wait_for(|crashed| *crashed).await);
-    }
-
-    /// Passes so far.
-    pub fn passes(&self) -> u64 {
-        lock(&self.0.passes).done
-    }
-
-    /// Passes, as soon as the worker may. A crashed worker never does.
-    pub async fn pass(&self) {
-        let dies = {
-            let mut passes = lock(&self.0.passes);
-            passes.done += 1;
-            passes.crash_at.is_some_and(|at| passes.done >= at)
-        };
-        if dies {
-            self.0.crashed.send_replace(true);
-            std::future::pending::<()>().await;
-        }
-        loop {
-            let thawed = self.0.thawed.notified();
-            if !lock(&self.0.passes).frozen {
-                return;
-            }
-            thawed.await;
-        }
-    }
-}
 
 /// What the network and the front of the service do to calls. Probabilities are per call, from 0 to 1; the default is a
 /// network that takes no time.
@@ -146,6 +52,8 @@ pub struct NetworkFaults {
     pub html: f64,
     /// Something else than the service answers, and does not know the operation.
     pub misdirected: f64,
+    /// A page of an open shard comes without what names the next one, as if the shard had ended; never twice in a row.
+    pub end_invented: f64,
 }
 
 /// How often each network fault bit, by name.
@@ -158,6 +66,8 @@ struct Network {
     calls: u64,
     /// A shard whose calls were repeated at once although they failed, again and again.
     hasty: Option<ShardId>,
+    /// When the youngest of the workers had its first complete listing.
+    first_listing_ms: Option<i64>,
     /// Per shard: when pages were given, and how far in time they can have told their reader that it has read.
     given: BTreeMap<String, Given>,
 }
@@ -246,6 +156,9 @@ pub struct SimulatedStream {
     network: Arc<Mutex<Network>>,
     seam: Seam,
     haste: Arc<Mutex<Haste>>,
+    heard: Heard,
+    /// Shards whose last page said falsely that they have ended.
+    invented: Arc<Mutex<BTreeSet<ShardId>>>,
 }
 
 /// The way of all workers of a world to the service: its faults, and what was counted on it.
@@ -261,16 +174,23 @@ impl StreamNetwork {
             hits: NetworkHits::new(),
             calls: 0,
             hasty: None,
+            first_listing_ms: None,
             given: BTreeMap::new(),
         };
         Self(Arc::new(Mutex::new(network)))
     }
 
-    /// How far in time anybody can have read this shard by the pages that it was given, a moment ago.
-    pub fn known_until(&self, shard: &str, now_ms: i64) -> Option<i64> {
+    /// How far in time anybody can have read this shard by the pages that it was given, a moment ago, and until then.
+    pub fn known_until(&self, shard: &str, now_ms: i64, given_by_ms: i64) -> Option<i64> {
         let network = lock(&self.0);
-        let given = network.given.get(shard)?.moments.iter().filter(|(at_ms, _)| at_ms + JUST_NOW_MS <= now_ms);
+        let counts = |at_ms: i64| at_ms + JUST_NOW_MS <= now_ms && at_ms <= given_by_ms;
+        let given = network.given.get(shard)?.moments.iter().filter(|(at_ms, _)| counts(*at_ms));
         given.map(|(_, until_ms)| *until_ms).max()
+    }
+
+    /// When the youngest of the workers had its first complete listing, by the service's clock.
+    pub fn first_listing_ms(&self) -> Option<i64> {
+        lock(&self.0).first_listing_ms
     }
 
     /// A shard that some worker asked for without any wait after failures, again and again.
@@ -297,7 +217,25 @@ impl StreamNetwork {
 impl SimulatedStream {
     /// The service behind `network` for a worker with this seam.
     pub fn new(service: Arc<Mutex<Service>>, clock: VirtualClock, network: &StreamNetwork, seam: Seam) -> Self {
-        Self { service, clock, network: Arc::clone(&network.0), seam, haste: Arc::default() }
+        Self { service, clock, network: Arc::clone(&network.0), seam, haste: Arc::default(), heard: Heard::default(), invented: Arc::default() }
+    }
+
+    /// The same worker, that begins to read a stream: what it hears of it from now on.
+    pub fn begin(&self) -> (Self, Heard) {
+        let heard = Heard::default();
+        (Self { heard: heard.clone(), ..self.clone() }, heard)
+    }
+
+    /// The streams of a table, oldest first, and whether each can still be read.
+    pub async fn streams(&self, table: &str) -> Vec<(String, bool)> {
+        self.seam.pass().await;
+        let now_ms = self.clock.now_ms();
+        let streams = |service: &Service| {
+            service.truth().streams(table, now_ms).map(|(arn, is_there)| (arn.to_owned(), is_there)).collect()
+        };
+        let streams = streams(&lock(&self.service));
+        self.seam.pass().await;
+        streams
     }
 
     /// A call for a shard, with a look at how long it waited after the one before, if that failed.
@@ -351,9 +289,30 @@ impl SimulatedStream {
         if lost { Err(transient(operation, "connection reset")) } else { answer }
     }
 
+    /// The body, or one that says that the shard has ended although it is open.
+    fn with_invented_end(&self, shard: &ShardId, body: String) -> String {
+        let chance = lock(&self.network).faults.end_invented;
+        let is_open = chance > 0.0
+            && lock(&self.service).truth().shards().any(|one| one.id == shard.as_str() && one.closed_at_ms.is_none());
+        let mut invented = lock(&self.invented);
+        if invented.remove(shard) || !is_open || !lock(&self.network).bites("end_invented", chance) {
+            return body;
+        }
+        invented.insert(shard.clone());
+        r#"{"Records":[]}"#.to_owned()
+    }
+
     async fn describe(&self, request: DescribeStream) -> Result<Dated<ShardListing>, ApiError> {
-        let call = self.call("DescribeStream", move |service, now| service.describe_stream(now, &request));
-        let Dated { answer, date } = call.await?;
+        let (is_listing, is_first) = (request.children_of.is_none(), request.exclusive_start.is_none());
+        let act = move |service: &mut Service, now| service.describe_stream(now, &request).map(|answer| (answer, now));
+        let Dated { answer: (answer, at_ms), date } = self.call("DescribeStream", act).await?;
+        if is_listing
+            && let Some(listed_ms) =
+                self.heard.page(at_ms, is_first, answer.shards.len(), answer.last_evaluated.is_none())
+        {
+            let mut network = lock(&self.network);
+            network.first_listing_ms = network.first_listing_ms.max(Some(listed_ms));
+        }
         let shards = answer.shards.into_iter().map(|shard| ListedShard {
             shard: ShardId::new(&shard.id),
             parent: shard.parent.as_deref().map(ShardId::new),
@@ -409,6 +368,7 @@ impl StreamApi for SimulatedStream {
             let call = self.call("GetRecords", move |service, now| service.get_records(now, &iterator, None));
             let Dated { answer: body, date } = call.await?;
             let body = lock(&self.network).broken_body(body);
+            let body = self.with_invented_end(shard, body);
             let page = page_text(body.as_bytes()).and_then(|text| decode_page(text, shard));
             if let Ok(page) = &page {
                 lock(&self.network).give(shard, self.clock.now_ms(), page);

@@ -37,6 +37,8 @@ pub struct TrueRecord<'a> {
     pub event_id: &'a str,
     /// When it was written, in milliseconds since 1970.
     pub created_at_ms: i64,
+    /// From when on it can be read.
+    pub visible_at_ms: i64,
     /// What happened to the item.
     pub change: &'a ItemChange,
     /// It can no longer be read.
@@ -66,6 +68,12 @@ impl<'a> Truth<'a> {
         })
     }
 
+    /// The streams of a table, oldest first, and whether each can still be read.
+    pub fn streams(self, table: &str, now_ms: i64) -> impl Iterator<Item = (&'a str, bool)> {
+        let of_table = self.0.streams.iter().filter(move |stream| stream.names.table == table);
+        of_table.map(move |stream| (stream.names.arn.as_str(), !stream.is_gone(now_ms)))
+    }
+
     /// All records of a stream, shard by shard, in order within each. The records of one item are in the order of its
     /// changes, because children come after their parents.
     pub fn records(self, stream_arn: &'a str) -> impl Iterator<Item = TrueRecord<'a>> {
@@ -76,6 +84,7 @@ impl<'a> Truth<'a> {
                 sequence_number: record.sequence.text(),
                 event_id: &record.event_id,
                 created_at_ms: record.created_at_ms,
+                visible_at_ms: record.visible_at_ms,
                 change: &record.change,
                 trimmed: shard.gone || at < shard.trimmed,
             })

@@ -40,6 +40,9 @@ macro_rules! knob {
     (network $name:ident $most:tt) => {
         Knob::Network($most, |network, intensity| network.$name = intensity)
     };
+    (sink lane_down $most:tt) => {
+        Knob::Planned
+    };
     (sink $name:ident $most:tt) => {
         Knob::Sink($most, |sink, intensity| sink.$name = intensity)
     };
@@ -98,11 +101,22 @@ pub const FAULTS: &[Fault] = faults![
     process.stream_disabled 0.0,
     process.panic 0.0,
     process.days_frozen 0.0,
+    service.listing_empty 0.1,
+    service.shard_unlisted 0.05,
+    service.not_found_once 0.05,
+    sink.lane_down 0.0,
+    process.stream_replaced 0.0,
+    process.suspended 0.0,
+    process.two_absences 0.0,
+    process.lag_and_absence 0.0,
+    network.end_invented 0.05,
 ];
 
 /// The last classes are younger than the first kept seeds, and are drawn apart: so these seeds stay the stories that they
 /// were.
 pub const FAULTS_DRAWN_APART: usize = 2;
+/// So are the youngest.
+pub const FAULTS_DRAWN_LATER: usize = 9;
 
 impl Fault {
     /// Turns the knob by a random intensity.

@@ -1,9 +1,10 @@
-//! What the service knows to be true about one stream, indexed for the witness and the oracle.
+//! What the service knows to be true about the streams of one table, indexed for the witness and the oracle.
 
 use std::collections::BTreeMap;
 
 use tailwater_model::Position;
 
+use super::promise::Promise;
 use crate::service::{TrueRecord, Truth};
 
 /// A record that was written, trimmed or not.
@@ -21,13 +22,29 @@ pub struct Written {
     pub sequence_number: String,
     /// Its place among the changes of its item, from 0.
     pub ordinal: usize,
+    /// When it was written.
+    pub created_at_ms: i64,
+    /// From when on it could be read.
+    pub visible_at_ms: i64,
     /// The service no longer has it.
     pub trimmed: bool,
+    /// It was written before the pipeline's start, and may come or not.
+    pub is_optional: bool,
+    /// A rule of the user drops it.
+    pub is_filtered: bool,
 }
 
-/// The truth of one stream.
+impl Written {
+    /// Nobody can miss it in the sink.
+    pub fn is_excused(&self) -> bool {
+        self.trimmed || self.is_optional || self.is_filtered
+    }
+}
+
+/// The truth of the streams of one table, one after the other.
 #[derive(Debug, Default)]
 pub struct History {
+    promise: Promise,
     /// All records in the order in which they became known.
     pub records: Vec<Written>,
     /// Their places by event id.
@@ -35,26 +52,57 @@ pub struct History {
     of_key: BTreeMap<String, Vec<usize>>,
     of_shard: BTreeMap<String, Vec<usize>>,
     shards: BTreeMap<String, KnownShard>,
+    /// ARNs, oldest first.
+    streams: Vec<String>,
 }
 
 #[derive(Debug)]
 struct KnownShard {
+    /// The number of its stream.
+    stream: usize,
     parent: Option<String>,
     closed: bool,
     trimmed: bool,
 }
 
 impl History {
+    /// The truth under this promise.
+    pub fn under(promise: Promise) -> Self {
+        Self { promise, ..Self::default() }
+    }
+
+    /// The pipeline has chosen its start.
+    pub fn started(&mut self, since_ms: Option<i64>, first_stream: usize) {
+        self.promise = Promise { since_ms, first_stream, ..self.promise.clone() };
+        for record in &mut self.records {
+            let stream = self.shards.get(&record.shard).map_or(0, |shard| shard.stream);
+            record.is_optional = self.promise.is_optional(stream, record.created_at_ms);
+        }
+    }
+
     /// Takes in what is new.
-    pub fn learn<'a>(&mut self, truth: Truth<'a>, stream_arn: &'a str) {
-        for shard in truth.shards().filter(|shard| shard.stream_arn == stream_arn) {
+    pub fn learn(&mut self, truth: Truth<'_>) {
+        for shard in truth.shards() {
+            if self.streams.last().is_none_or(|last| last != shard.stream_arn)
+                && !self.streams.iter().any(|arn| arn == shard.stream_arn)
+            {
+                self.streams.push(shard.stream_arn.to_owned());
+            }
+            let stream = self.streams.iter().rposition(|arn| arn == shard.stream_arn).unwrap_or_default();
             let known = KnownShard {
+                stream,
                 parent: shard.parent.map(ToOwned::to_owned),
                 closed: shard.closed_at_ms.is_some(),
                 trimmed: shard.gone,
             };
             self.shards.insert(shard.id.to_owned(), known);
         }
+        for stream in self.streams.clone() {
+            self.learn_records(truth, &stream);
+        }
+    }
+
+    fn learn_records(&mut self, truth: Truth<'_>, stream_arn: &str) {
         let (mut shard, mut at) = ("", 0);
         for record in truth.records(stream_arn) {
             at = if record.shard == shard { at + 1 } else { 0 };
@@ -68,6 +116,7 @@ impl History {
 
     fn push(&mut self, record: &TrueRecord<'_>) {
         let (key, index) = (&record.change.key, self.records.len());
+        let stream = self.stream_of(record.shard).unwrap_or_default();
         let of_key = self.of_key.entry(key.clone()).or_default();
         self.records.push(Written {
             event_id: record.event_id.to_owned(),
@@ -76,7 +125,11 @@ impl History {
             new: record.change.new.clone(),
             sequence_number: record.sequence_number.clone(),
             ordinal: of_key.len(),
+            created_at_ms: record.created_at_ms,
+            visible_at_ms: record.visible_at_ms,
             trimmed: record.trimmed,
+            is_optional: self.promise.is_optional(stream, record.created_at_ms),
+            is_filtered: self.promise.is_filtered(record.change),
         });
         of_key.push(index);
         self.of_shard.entry(record.shard.to_owned()).or_default().push(index);
@@ -101,6 +154,21 @@ impl History {
     /// The keys with their changes.
     pub fn keys(&self) -> impl Iterator<Item = (&String, &Vec<usize>)> {
         self.of_key.iter()
+    }
+
+    /// The number of the stream of a shard, counted from the oldest.
+    pub fn stream_of(&self, shard: &str) -> Option<usize> {
+        self.shards.get(shard).map(|shard| shard.stream)
+    }
+
+    /// How many streams there are or were.
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// The ARN of a stream.
+    pub fn stream_arn(&self, number: usize) -> Option<&String> {
+        self.streams.get(number)
     }
 
     /// The parent of a shard.
@@ -137,9 +205,9 @@ impl History {
         }
     }
 
-    /// Records were trimmed before they were settled.
+    /// Records that were promised were trimmed before they were settled.
     pub fn lost_records(&self, settled: &[bool]) -> bool {
-        self.records.iter().zip(settled).any(|(record, settled)| record.trimmed && !settled)
+        self.records.iter().zip(settled).any(|(record, settled)| record.trimmed && !record.is_optional && !settled)
     }
 
     /// Something was trimmed before it was carried: records, or a shard that was not drained.
@@ -158,13 +226,14 @@ impl History {
             || of_shard.clone().any(|record| record.sequence_number == number.as_str() && record.trimmed)
     }
 
-    /// A shard that is still there and not stored, or closed and not drained; also one that is gone and not given up yet.
-    pub fn undrained(&self, positions: &BTreeMap<String, Position>) -> Option<String> {
+    /// A shard that is still there and not stored, or closed and not drained; also one that is gone and not given up yet,
+    /// if it is of this stream or a later one.
+    pub fn undrained(&self, positions: &BTreeMap<String, Position>, of_stream: usize) -> Option<String> {
         let waiting = |(id, shard): &(&String, &KnownShard)| match positions.get(*id) {
             None => !shard.trimmed,
             Some(position) => shard.closed && *position != Position::End,
         };
-        self.shards.iter().find(waiting).map(|(id, _)| id.clone())
+        self.shards.iter().filter(|(_, shard)| shard.stream >= of_stream).find(waiting).map(|(id, _)| id.clone())
     }
 
     /// Shards that are still there.

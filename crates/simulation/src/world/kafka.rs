@@ -290,6 +290,7 @@ impl Book {
                 self.durable.gaps.push(row.clone());
                 landing.gaps.push(row);
             }
+            // What the topics are, and what was counted of shards that are forgotten.
             ["topic", _] | ["forgotten"] => {}
             other => lock(&self.witness).violated("an unknown record", format!("{other:?} in the progress topic")),
         }

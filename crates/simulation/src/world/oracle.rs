@@ -36,7 +36,7 @@ fn compare_log(key: &str, changes: &[&Written], held: &[Held], aside: &BTreeSet<
             if told != Some((change.new.is_some(), change.new.as_ref())) {
                 return fail("P5 value", format!("{} of {key}: {:?} is told as {told:?}", change.event_id, change.new));
             }
-        } else if !aside.contains(change.event_id.as_str()) && !change.trimmed {
+        } else if !aside.contains(change.event_id.as_str()) && !change.is_excused() {
             return fail("P1 loss", format!("{} of {key} ({})", change.event_id, change.shard));
         }
     }
@@ -52,11 +52,12 @@ fn compare_row(key: &str, changes: &[&Written], held: &[Held], aside: &BTreeSet<
     let told = changes.iter().rposition(|change| Some(change.event_id.as_str()) == last);
     let behind = &changes[told.map_or(0, |told| told + 1)..];
     // Where a removal leaves no row, the removals at the end are told by the row's absence.
-    let missing = behind.iter().rfind(|change| !aside.contains(change.event_id.as_str()));
+    let missing =
+        behind.iter().rfind(|change| !aside.contains(change.event_id.as_str()) && !change.is_filtered);
     match (missing, held.last()) {
         (None, _) => Ok(()),
         (Some(change), None) if change.new.is_none() => Ok(()),
-        (Some(change), _) if change.trimmed => Ok(()),
+        (Some(change), _) if change.is_excused() => Ok(()),
         (Some(change), _) => fail("P1 loss", format!("{} of {key}, whose row tells {last:?}", change.event_id)),
     }
 }

@@ -1,17 +1,23 @@
 //! One world from its beginning to its end: faults, then healing, then quiet, then a restart in quiet.
 
+mod action;
 mod aftermath;
+mod live;
+mod without_lane;
+mod year;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tailwater_model::{PipelineIdentity, StreamIdentity, Trouble, TroubleKind, ViewType};
+use tailwater_pipeline::Ended;
 use tailwater_source_dynamodb::OnGap;
 use tokio::time::{Instant, sleep_until};
 
 use super::ground::{Ground, SharedWitness, SinkFaults, lock};
-use super::plan::{Action, Plan};
+use super::lanes_down::LanesDown;
+use super::plan::Plan;
 use super::witness::{Manner, Violation, Witness};
 use super::worker::{PanicCountdown, Worker};
 use super::workload::Workload;
@@ -32,6 +38,9 @@ const CALLS_PER_SECOND_MAX: u64 = 30;
 
 /// Ends of the codes by which a start may still fail after the faults have ended: its answers were lost before.
 const PASSING_TROUBLES: [&str; 3] = ["taken_over", "unreachable", "timeout"];
+
+/// Codes by which nothing halts in a world: rights and requests are in order, whatever one answer says.
+const FALSE_TROUBLES: [&str; 2] = ["aws.access_denied", "source.invalid_request"];
 
 /// What a world showed.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +68,9 @@ pub(super) struct Scene<G> {
     healed_at: Option<Instant>,
     crash_at_call: Option<u64>,
     panic: PanicCountdown,
+    lanes_down: LanesDown,
+    /// Runs that ended by themselves.
+    ends: u64,
     away_until: Option<Instant>,
     calls: (Instant, u64),
 }
@@ -73,7 +85,8 @@ impl<G: Ground> Scene<G> {
         let stream_arn = enabled.unwrap_or_default();
         let service = Arc::new(Mutex::new(service));
         let network = StreamNetwork::new(plan.seed.wrapping_add(1));
-        let witness = Witness::new(Arc::clone(&service), &stream_arn, clock, network.clone(), manner, traced);
+        let (of_service, of_network) = (Arc::clone(&service), network.clone());
+        let witness = Witness::new(of_service, clock.clone(), of_network, manner, plan.promise(), traced);
         let witness = Arc::new(Mutex::new(witness));
         let stream = StreamIdentity { table: TABLE.to_owned(), table_id, stream_arn };
         Self {
@@ -90,6 +103,8 @@ impl<G: Ground> Scene<G> {
             healed_at: None,
             crash_at_call: plan.crash_at_call,
             panic: PanicCountdown::new(plan.panic_at_commit),
+            lanes_down: LanesDown::default(),
+            ends: 0,
             away_until: None,
             calls: (Instant::now(), 0),
             plan,
@@ -111,7 +126,10 @@ impl<G: Ground> Scene<G> {
         self.supervise_until(began + Duration::from_millis(self.plan.heal_ms.unsigned_abs())).await;
         if !self.is_over() {
             self.heal().await;
+            self.carry_without_a_lane().await;
             self.carry_everything().await;
+            self.end_under_live_traffic().await;
+            self.forget_what_is_gone().await;
         }
         if !self.is_over() {
             self.let_the_tip_be_known().await;
@@ -142,87 +160,18 @@ impl<G: Ground> Scene<G> {
         }
         self.tell(|| {
             let faults: Vec<_> = self.plan.faults.iter().map(|fault| fault.name).collect();
-            format!("begin: {} lanes, {} shards, faults {faults:?}", self.plan.lanes, self.plan.shards)
+            let (plan, reader) = (&self.plan, &self.plan.reader);
+            let settings = (reader.start, reader.on_gap, plan.keeps);
+            let bounded = if reader.until_tip { ", until the tip" } else { "" };
+            format!("begin: {} lanes, {} shards, {settings:?}{bounded}, faults {faults:?}", plan.lanes, plan.shards)
         });
         *lock(&self.service).manners_mut() = manners;
         self.network.set_faults(network);
         self.ground.set_faults(&sink);
     }
 
-    fn act(&mut self, action: Action) {
-        self.tell(|| format!("{action:?}"));
-        let now = self.clock.now_ms();
-        let arn = self.identity.stream.stream_arn.clone();
-        match action {
-            Action::Write(times) => {
-                let mut service = lock(&self.service);
-                for _ in 0..times {
-                    service.write(now, TABLE, self.workload.next());
-                }
-            }
-            Action::Rotate => self.close_one("process.rotation", |service, shard| service.rotate(now, &arn, shard)),
-            Action::Split => self.close_one("process.split", |service, shard| service.split(now, &arn, shard)),
-            Action::SplitAll => {
-                lock(&self.service).split_all(now, &arn);
-                self.hit("process.storm");
-            }
-            Action::Disable => {
-                if lock(&self.service).disable_stream(now, TABLE).is_ok() {
-                    self.hit("process.stream_disabled");
-                }
-            }
-            Action::Crash(worker) => {
-                if let Some(worker) = self.workers[worker].take() {
-                    worker.crash();
-                    self.hit("process.crash");
-                }
-            }
-            Action::Stop(worker) => {
-                if let Some(worker) = &self.workers[worker] {
-                    worker.stop();
-                    self.hit("process.stop");
-                }
-            }
-            Action::Freeze(worker) => self.freeze(worker, true),
-            Action::Thaw(worker) => self.freeze(worker, false),
-            Action::Start(worker) => self.start(worker),
-            Action::Away(time_ms) => {
-                self.workers = [None, None, None];
-                self.away_until = Some(Instant::now() + Duration::from_millis(time_ms.unsigned_abs()));
-                self.hit("process.away");
-            }
-            Action::Suspend(time_ms) => {
-                self.workers.iter().flatten().for_each(|worker| worker.seam.freeze(true));
-                self.away_until = Some(Instant::now() + Duration::from_millis(time_ms.unsigned_abs()));
-                self.hit("process.days_frozen");
-            }
-            Action::Resume => self.workers.iter().flatten().for_each(|worker| worker.seam.freeze(false)),
-        }
-        lock(&self.witness).stale();
-    }
-
     fn hit(&mut self, name: &str) {
         *self.hits.entry(name.to_owned()).or_default() += 1;
-    }
-
-    fn close_one(&mut self, name: &str, close: impl FnOnce(&mut Service, &str)) {
-        let open = lock(&self.witness).history().open_shards();
-        if open.is_empty() {
-            return;
-        }
-        let shard = &open[self.plan.rng.usize(0..open.len())];
-        close(&mut lock(&self.service), shard);
-        self.hit(name);
-    }
-
-    fn freeze(&mut self, worker: usize, frozen: bool) {
-        if let Some(worker) = &self.workers[worker] {
-            worker.seam.freeze(frozen);
-            if frozen {
-                let long = self.plan.has("process.long_pause");
-                self.hit(if long { "process.long_pause" } else { "process.pause" });
-            }
-        }
     }
 
     fn start(&mut self, number: usize) {
@@ -237,10 +186,11 @@ impl<G: Ground> Scene<G> {
             }
         }
         let seam = Seam::new(self.crash_at_call.take());
-        let stream = SimulatedStream::new(Arc::clone(&self.service), self.clock, &self.network, seam.clone());
+        let stream = SimulatedStream::new(Arc::clone(&self.service), self.clock.clone(), &self.network, seam.clone());
         let (identity, witness) = (self.identity.clone(), &self.witness);
+        let controls = (self.panic.clone(), self.lanes_down.clone());
         self.workers[number] =
-            Some(Worker::start(&self.plan, identity, &self.ground, stream, seam, witness, self.panic.clone()));
+            Some(Worker::start(&self.plan, identity, &self.ground, stream, seam, witness, controls));
     }
 
     async fn supervise_until(&mut self, until: Instant) {
@@ -262,10 +212,14 @@ impl<G: Ground> Scene<G> {
                     self.tell(|| format!("worker {number} died"));
                     self.hit("process.crash_at_call");
                 }
-                Some(Ok(ended)) => self.tell(|| format!("worker {number}: {ended:?}")),
+                Some(Ok(ended)) => {
+                    self.ends += u64::from(matches!(ended, Ended::Finished(_)));
+                    self.tell(|| format!("worker {number}: {ended:?}"));
+                }
                 Some(Err(trouble)) => self.halt(number, &trouble),
             }
         }
+        self.check_rows();
         if self.halted || self.workers.iter().any(Option::is_some) {
             return;
         }
@@ -277,6 +231,9 @@ impl<G: Ground> Scene<G> {
         self.tell(|| format!("worker {number} halts: {}: {}", trouble.code, trouble.message));
         if trouble.code == "pipeline.panic" {
             self.hit("process.panic");
+        }
+        if FALSE_TROUBLES.contains(&trouble.code) {
+            lock(&self.witness).violated("P8 a halt by a passing answer", format!("{}: {trouble}", trouble.code));
         }
         if trouble.kind == TroubleKind::DataAtRisk {
             if !lock(&self.witness).has_gaps() {
@@ -320,6 +277,9 @@ impl<G: Ground> Scene<G> {
                 let part = if name == "refused_text" { "process" } else { part };
                 *self.hits.entry(format!("{part}.{name}")).or_default() += times;
             }
+        }
+        if self.lanes_down.hits() > 0 {
+            self.hits.insert("sink.lane_down".to_owned(), self.lanes_down.hits());
         }
     }
 

@@ -4,6 +4,8 @@
 //! It judges by the truth and by the order of landings alone; it never asks the engine anything.
 
 mod losses;
+mod rows;
+mod tip;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -12,6 +14,7 @@ use tailwater_model::Position;
 
 use super::ground::{LandedChange, Landing, lock};
 use super::history::History;
+use super::promise::Promise;
 use crate::face::{StreamNetwork, VirtualClock};
 use crate::service::Service;
 
@@ -39,13 +42,20 @@ pub enum Manner {
 /// Watches one world.
 pub struct Witness {
     service: Arc<Mutex<Service>>,
-    stream_arn: String,
     clock: VirtualClock,
     manner: Manner,
     history: History,
     settled: Vec<bool>,
     next_of_key: BTreeMap<String, usize>,
     positions: BTreeMap<String, Position>,
+    /// Shards whose progress is in the sink.
+    rows: BTreeSet<String>,
+    /// When progress of a shard was last stored.
+    stepped_ms: BTreeMap<String, i64>,
+    /// The number of the stream that progress was last stored of.
+    last_stream: usize,
+    /// The streams that progress was stored of.
+    streams_read: BTreeSet<usize>,
     epochs: BTreeMap<u32, u64>,
     gapped: BTreeSet<(Option<String>, String)>,
     network: StreamNetwork,
@@ -60,24 +70,27 @@ pub struct Witness {
 }
 
 impl Witness {
-    /// A witness of what becomes of this stream.
+    /// A witness of what becomes of the streams of this service.
     pub fn new(
         service: Arc<Mutex<Service>>,
-        stream_arn: &str,
         clock: VirtualClock,
         network: StreamNetwork,
         manner: Manner,
+        promise: Promise,
         traced: bool,
     ) -> Self {
         Self {
             service,
-            stream_arn: stream_arn.to_owned(),
             clock,
             manner,
-            history: History::default(),
+            history: History::under(promise),
             settled: Vec::new(),
             next_of_key: BTreeMap::new(),
             positions: BTreeMap::new(),
+            rows: BTreeSet::new(),
+            stepped_ms: BTreeMap::new(),
+            last_stream: 0,
+            streams_read: BTreeSet::new(),
             epochs: BTreeMap::new(),
             gapped: BTreeSet::new(),
             network,
@@ -92,9 +105,9 @@ impl Witness {
 
     /// Writes a line of the story.
     pub fn tell(&mut self, line: impl FnOnce() -> String) {
-        let elapsed_ms = self.clock.elapsed_ms();
+        let now = self.clock.told(self.clock.now_ms());
         if let Some(trace) = self.trace.as_mut().filter(|trace| trace.len() < TRACE_LINES_MAX) {
-            trace.push(format!("{:>10}.{:03} {}", elapsed_ms / 1000, elapsed_ms % 1000, line()));
+            trace.push(format!("{now:>14} {}", line()));
         }
     }
 
@@ -136,7 +149,7 @@ impl Witness {
         let now = self.clock.now_ms();
         let mut service = lock(&self.service);
         service.advance(now);
-        self.history.learn(service.truth(), &self.stream_arn);
+        self.history.learn(service.truth());
         self.settled.resize(self.history.records.len(), false);
     }
 
@@ -146,6 +159,11 @@ impl Witness {
             self.learn_if_stale();
         } else {
             self.learn();
+        }
+        let stream = landing.steps.first().and_then(|(shard, _, _)| self.history.stream_of(shard));
+        if stream.is_some_and(|stream| stream > self.last_stream) && !self.positions.is_empty() {
+            // What is lost at the beginning of a stream that follows another is in the gap between the two.
+            self.is_known = false;
         }
         if !self.is_known {
             self.learn();
@@ -162,6 +180,13 @@ impl Witness {
             return;
         }
         self.landings += u64::from(self.is_news(landing));
+        if let (true, Some((shard, _, _))) = (self.positions.is_empty(), landing.steps.first()) {
+            // With the first registration the start is chosen, by a listing before it.
+            let stream = self.history.stream_of(shard).unwrap_or_default();
+            let since_ms = self.network.first_listing_ms();
+            self.history.started(since_ms, stream);
+            self.tell(|| format!("started with a listing at {since_ms:?}"));
+        }
         self.tell(|| describe(landing));
         self.check_fence(landing);
         self.check_gaps(landing);
@@ -175,20 +200,7 @@ impl Witness {
             self.check_change(change, &positions_before);
         }
         self.check_steps(landing);
-        self.check_forgotten(landing);
-    }
-
-    /// What is forgotten was drained, and the service has forgotten it, too.
-    fn check_forgotten(&mut self, landing: &Landing) {
-        for shard in &landing.forgotten {
-            if self.positions.get(shard) != Some(&Position::End) || !self.history.shard_is_trimmed(shard) {
-                self.learn();
-                let stands = self.positions.get(shard);
-                if stands != Some(&Position::End) || !self.history.shard_is_trimmed(shard) {
-                    self.violated("I5 forgotten", format!("shard {shard}, which stands at {stands:?}"));
-                }
-            }
-        }
+        self.move_rows(landing);
     }
 
     /// A gap that is on record, carried by a step that goes nowhere, tells nothing new.
@@ -242,6 +254,10 @@ impl Witness {
             let detail = format!("{}: {:?} is told as {:?}", record.event_id, record.new, change.image);
             self.violated("P5 image", detail);
         }
+        if record.is_filtered {
+            let detail = format!("{} of {} lands although a rule drops it", change.event_id, change.key);
+            return self.violated("I5 filtered", detail);
+        }
         let next = self.next_of_key.get(&change.key).copied().unwrap_or_default();
         if record.ordinal < next {
             let detail = format!("change {} of {} lands after change {}", record.ordinal, change.key, next - 1);
@@ -268,9 +284,11 @@ impl Witness {
             let folded = self.manner == Manner::Folded && self.history.covered(index, &self.positions);
             if folded {
                 self.settled[index] = true;
-            } else if !self.settled[index] && !self.history.records[index].trimmed {
+            } else if !self.settled[index] && !self.history.records[index].is_excused() {
                 let record = &self.history.records[index];
-                let detail = format!("{} is missing before {} of {}", record.event_id, change.event_id, change.key);
+                let written_at = self.clock.told(record.created_at_ms);
+                let (missing, landed) = (&record.event_id, &change.event_id);
+                let detail = format!("{missing}, written at {written_at}, is missing before {landed} of {}", change.key);
                 return self.violated("I4 prefix", detail);
             }
         }
@@ -288,9 +306,12 @@ impl Witness {
                     break;
                 }
                 let record = &self.history.records[index];
+                self.settled[index] |= record.is_filtered;
                 let seen = self.next_of_key.get(&record.key).is_some_and(|next| record.ordinal < *next);
-                if !self.settled[index] && !record.trimmed && !seen {
-                    let detail = format!("shard {shard} stands at {after}, and {} never landed", record.event_id);
+                if !self.settled[index] && !record.is_excused() && !seen {
+                    let written_at = self.clock.told(record.created_at_ms);
+                    let missing = &record.event_id;
+                    let detail = format!("shard {shard} stands at {after}, and {missing}, written at {written_at}, never landed");
                     self.violated("I1 position", detail);
                     break;
                 }
@@ -301,15 +322,10 @@ impl Witness {
     /// Records that are neither settled nor trimmed unread, closed shards that are not drained, and gaps that are due:
     /// nothing when everything was carried.
     pub fn behind(&mut self) -> Option<String> {
-        self.learn_if_stale();
-        let open = self.history.records.iter().zip(&self.settled).find(|(record, settled)| {
-            let seen = self.next_of_key.get(&record.key).is_some_and(|next| record.ordinal < *next);
-            !(**settled || record.trimmed || (seen && self.manner == Manner::Folded))
-        });
-        if let Some((record, _)) = open {
-            return Some(format!("record {} of shard {}", record.event_id, record.shard));
+        if let Some(record) = self.behind_of(&|_, _| true) {
+            return Some(record);
         }
-        if let Some(shard) = self.history.undrained(&self.positions) {
+        if let Some(shard) = self.history.undrained(&self.positions, self.last_stream) {
             return Some(format!("the end of shard {shard}, which stands at {:?}", self.positions.get(&shard)));
         }
         let trimmed = |(shard, position): &(&String, &Position)| {
@@ -317,6 +333,32 @@ impl Witness {
         };
         let untold = self.positions.iter().filter(|(_, position)| **position != Position::End).find(trimmed);
         untold.map(|(shard, position)| format!("the gap of shard {shard}, whose position {position:?} was trimmed"))
+    }
+
+    /// A record of such shards that is neither settled nor trimmed unread.
+    pub fn behind_of(&mut self, of_shard: &dyn Fn(&Self, &str) -> bool) -> Option<String> {
+        self.learn_if_stale();
+        let open = self.history.records.iter().zip(&self.settled).find(|(record, settled)| {
+            let seen = self.next_of_key.get(&record.key).is_some_and(|next| record.ordinal < *next);
+            let is_carried = **settled || record.is_excused() || (seen && self.manner == Manner::Folded);
+            !is_carried && of_shard(self, &record.shard)
+        });
+        open.map(|(record, _)| format!("record {} of shard {}", record.event_id, record.shard))
+    }
+
+    /// What was last learnt to be true.
+    pub fn history_now(&self) -> &History {
+        &self.history
+    }
+
+    /// Where a shard stands.
+    pub fn position(&self, shard: &str) -> Option<&Position> {
+        self.positions.get(shard)
+    }
+
+    /// The stream is known, as the sink holds it.
+    pub fn is_known(&self) -> bool {
+        self.is_known
     }
 
     /// A newer owner or session holds this lane now: what comes under an older epoch was not fenced (P4).

@@ -5,14 +5,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tailwater_model::{
-    Committed, Delivery, Failure, Group, PipelineIdentity, Position, Progress, ShardId, Sink, Source, Step, Trouble,
+    Committed, Delivery, Failure, Group, PipelineIdentity, Position, Progress, ShardId, Sink, Source, Step, Transform,
+    Trouble,
 };
-use tailwater_pipeline::{Ended, PipelineStatus, StopSignal, run_pipeline};
-use tailwater_source_dynamodb::open_stream;
+use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pipeline};
+use tailwater_source_dynamodb::{ReaderSettings, open_stream};
+use tailwater_transform::{ChangeName, KeepChanges};
 use tokio::task::JoinHandle;
 
 use super::ground::{Ground, SharedWitness, lock};
+use super::lanes_down::LanesDown;
 use super::plan::Plan;
+use super::streams::{self, Chosen};
 use crate::face::{Seam, SimulatedStream};
 
 /// Counts the commits of all lanes until one of them panics, once. Clones count together.
@@ -42,6 +46,7 @@ struct Controls {
     seam: Seam,
     stop: StopSignal,
     panic: PanicCountdown,
+    lanes_down: LanesDown,
 }
 
 /// A running worker.
@@ -62,10 +67,10 @@ impl Worker {
         stream: SimulatedStream,
         seam: Seam,
         witness: &SharedWitness,
-        panic: PanicCountdown,
+        (panic, lanes_down): (PanicCountdown, LanesDown),
     ) -> Self {
         let stop = StopSignal::new();
-        let controls = Controls { seam: seam.clone(), stop: stop.clone(), panic };
+        let controls = Controls { seam: seam.clone(), stop: stop.clone(), panic, lanes_down };
         let run = run(plan, identity, ground.clone(), stream, Arc::clone(witness), controls);
         let task = tokio::spawn(run);
         let (dying, abort) = (seam.clone(), task.abort_handle());
@@ -108,28 +113,92 @@ fn run<G: Ground>(
     plan: &Plan,
     identity: PipelineIdentity,
     ground: G,
-    stream: SimulatedStream,
+    api: SimulatedStream,
     witness: SharedWitness,
     controls: Controls,
 ) -> impl Future<Output = Result<Ended, Trouble>> + Send + use<G> {
-    let (reader, lane) = (plan.reader.clone(), plan.lane);
-    let Controls { seam, stop, panic } = controls;
-    async move {
+    let process = Process { reader: plan.reader.clone(), lane: plan.lane, keeps: plan.keeps, witness, controls };
+    process.run(identity, ground, api)
+}
+
+/// What a process runs with.
+struct Process {
+    reader: ReaderSettings,
+    lane: LaneSettings,
+    keeps: Option<&'static [&'static str]>,
+    witness: SharedWitness,
+    controls: Controls,
+}
+
+impl Process {
+    /// One stream of the table after the other.
+    async fn run<G: Ground>(
+        self,
+        mut identity: PipelineIdentity,
+        ground: G,
+        api: SimulatedStream,
+    ) -> Result<Ended, Trouble> {
+        let (seam, stop) = (self.controls.seam.clone(), self.controls.stop.clone());
         seam.pass().await;
-        // As the program does: who is asked to stop claims nothing more.
-        let sinks = tokio::select! { biased;
-            () = stop.stopped() => return Ok(Ended::Stopped),
-            sinks = ground.claim(&identity) => sinks?,
+        let table = identity.stream.table.clone();
+        let mut chosen = streams::first(&api, &table, &self.witness).await;
+        let mut ended = Ended::Stopped;
+        while let Some(Chosen { arn, follows }) = chosen {
+            identity.stream.stream_arn.clone_from(&arn);
+            // As the program does: who is asked to stop claims nothing more.
+            let sinks = tokio::select! { biased;
+                () = stop.stopped() => return Ok(Ended::Stopped),
+                sinks = ground.claim(&identity) => sinks?,
+            };
+            seam.pass().await;
+            let (api_of_stream, heard) = api.begin();
+            let settings = ReaderSettings { follows, ..self.reader.clone() };
+            let (readers, _) = open_stream(api_of_stream, identity.stream.clone(), identity.lanes, settings);
+            let lanes = self.watched(readers, sinks);
+            let status = Arc::new(PipelineStatus::new());
+            ended = Box::pin(run_pipeline(lanes, self.transforms(), self.lane, stop.clone(), status)).await?;
+            let Ended::Finished(how) = ended else { return Ok(ended) };
+            lock(&self.witness).check_end(&arn, how, heard.first_answer_ms());
+            chosen = streams::next(&api, &table, &self.witness, &arn).await;
+        }
+        Ok(ended)
+    }
+
+    fn watched<S: Source, K: Sink>(
+        &self,
+        readers: Vec<S>,
+        sinks: Vec<K>,
+    ) -> Vec<(WatchedSource<S>, SeamedSink<K>)> {
+        let of_all_lanes = Arc::new(Mutex::new(0));
+        let watched = |(lane, (source, sink))| {
+            let source = WatchedSource {
+                source,
+                witness: Arc::clone(&self.witness),
+                bytes_max: self.reader.memory_bytes_max,
+                held: BTreeMap::new(),
+                bytes: 0,
+                of_all_lanes: Arc::clone(&of_all_lanes),
+            };
+            let Controls { seam, panic, lanes_down, .. } = &self.controls;
+            let sink = SeamedSink {
+                sink,
+                lane,
+                seam: seam.clone(),
+                panic: panic.clone(),
+                lanes_down: lanes_down.clone(),
+                witness: Arc::clone(&self.witness),
+            };
+            (source, sink)
         };
-        seam.pass().await;
-        let (readers, _) = open_stream(stream, identity.stream, identity.lanes, reader.clone());
-        let (bytes_max, of_all_lanes) = (reader.memory_bytes_max, Arc::new(Mutex::new(0)));
-        let lanes = readers.into_iter().zip(sinks).map(|(source, sink)| {
-            let (witness, of_all_lanes) = (Arc::clone(&witness), Arc::clone(&of_all_lanes));
-            let source = WatchedSource { source, witness, bytes_max, held: BTreeMap::new(), bytes: 0, of_all_lanes };
-            (source, SeamedSink { sink, seam: seam.clone(), panic: panic.clone() })
-        });
-        Box::pin(run_pipeline(lanes.collect(), Vec::new(), lane, stop, Arc::new(PipelineStatus::new()))).await
+        (0..).zip(readers.into_iter().zip(sinks)).map(watched).collect()
+    }
+
+    fn transforms(&self) -> Vec<Box<dyn Transform>> {
+        let keep = |names: &'static [&'static str]| {
+            let names = names.iter().filter_map(|name| ChangeName::parse(name));
+            Box::new(KeepChanges::new(names)) as Box<dyn Transform>
+        };
+        self.keeps.map(keep).into_iter().collect()
     }
 }
 
@@ -230,13 +299,17 @@ impl<S: Source> Source for WatchedSource<S> {
 /// The sink behind the seam of its process.
 struct SeamedSink<K> {
     sink: K,
+    lane: u32,
     seam: Seam,
     panic: PanicCountdown,
+    lanes_down: LanesDown,
+    witness: SharedWitness,
 }
 
 impl<K: Sink> Sink for SeamedSink<K> {
     async fn open(&mut self) -> Result<Progress, Failure> {
         self.seam.pass().await;
+        self.lanes_down.reach(self.lane).await?;
         let opened = self.sink.open().await;
         self.seam.pass().await;
         opened
@@ -247,6 +320,13 @@ impl<K: Sink> Sink for SeamedSink<K> {
         if self.panic.is_due() {
             // Unwinds as a panic does, and says nothing on the way.
             std::panic::resume_unwind(Box::new("a panic of the world's own"));
+        }
+        self.lanes_down.reach(self.lane).await?;
+        for batch in &group.batches {
+            let kept = (batch.events.len() + batch.dead_letters.len()) as u64;
+            if batch.counts.read != kept + batch.counts.filtered + batch.counts.suppressed {
+                lock(&self.witness).violated("I9 accounting", format!("{:?} with {kept} kept", batch.counts));
+            }
         }
         let committed = self.sink.commit(group).await;
         self.seam.pass().await;

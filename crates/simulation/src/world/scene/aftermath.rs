@@ -28,6 +28,7 @@ impl<G: Ground> Scene<G> {
         self.away_until = None;
         self.crash_at_call = None;
         self.panic.disarm();
+        self.lanes_down.set([]);
         // A listing may be under way, whose next page goes on in the order of the last.
         {
             let mut service = lock(&self.service);

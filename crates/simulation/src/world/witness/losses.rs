@@ -7,6 +7,12 @@ use crate::world::ground::Landing;
 /// the reader's margin, and how far an idle shard was read is known with some delay and stored with some more.
 const AWAY_MIN_MS: i64 = 21 * 60 * 60 * 1000;
 
+/// How far an idle shard was read is stored this often.
+const STORED_EVERY_MS: i64 = 11 * 60 * 1000;
+
+/// The gap between two streams of one table.
+const REPLACED: &str = "stream_replaced";
+
 impl Witness {
     /// I8: a gap says the truth.
     pub(super) fn check_gaps(&mut self, landing: &Landing) {
@@ -15,7 +21,9 @@ impl Witness {
             let away = cause == "away" && shard.as_ref().is_some_and(|shard| self.is_unread_for_long(shard));
             let unknown =
                 shard.as_ref().is_some_and(|shard| self.history.position_is_trimmed(shard, self.positions.get(shard)));
-            if !lost && !away && !unknown {
+            // What was written between two streams is in neither: nobody can know that nothing was.
+            let replaced = cause == REPLACED && self.history.streams() > 1;
+            if !lost && !away && !unknown && !replaced {
                 let detail = format!("a gap ({cause}, shard {shard:?}) although nothing was trimmed unread");
                 self.violated("I8 a gap without loss", detail);
             }
@@ -28,26 +36,35 @@ impl Witness {
         self.gapped.iter().any(|(of, _)| of.as_deref() == Some(shard))
     }
 
+    fn is_replaced_told(&self) -> bool {
+        self.gapped.iter().any(|(_, cause)| cause == REPLACED)
+    }
+
     /// Something that the pipeline was to carry was trimmed before that.
     pub fn has_losses(&mut self) -> bool {
         self.learn();
         let records = self.history.records.iter().enumerate();
-        records
-            .into_iter()
-            .any(|(index, record)| record.trimmed && !self.settled[index] && !self.before_known.contains(&index))
+        records.into_iter().any(|(index, record)| {
+            record.trimmed && !record.is_optional && !self.settled[index] && !self.before_known.contains(&index)
+        })
     }
 
     /// Nobody was given anything newer of this lineage for nearly a day.
     fn is_unread_for_long(&self, shard: &str) -> bool {
         let now_ms = self.clock.now_ms();
         let lineage = std::iter::successors(Some(shard.to_owned()), |shard| self.history.parent(shard).cloned());
-        let known = lineage.filter_map(|shard| self.network.known_until(&shard, now_ms)).max();
+        // What was read long after the last step of its shard is not stored: who begins anew does not know it.
+        let stored = |shard: &String| self.stepped_ms.get(shard).map(|at_ms| at_ms + STORED_EVERY_MS);
+        let known = lineage.filter_map(|shard| self.network.known_until(&shard, now_ms, stored(&shard)?)).max();
         now_ms - known.unwrap_or(now_ms - self.clock.elapsed_ms()) >= AWAY_MIN_MS
     }
 
     /// I8: where records were trimmed unread there is a gap on record.
     pub fn check_losses(&mut self) {
         self.check_losses_of_shards();
+        if self.streams_read.len() > 1 && !self.is_replaced_told() {
+            self.violated("I8 silent loss between streams", format!("of streams {:?}", self.streams_read));
+        }
         if self.has_losses() && self.gapped.is_empty() {
             self.violated("I8 silent loss", "records were trimmed unread and no gap is on record".into());
         }
@@ -60,11 +77,15 @@ impl Witness {
             let record = &self.history.records[*index];
             let next = self.next_of_key.get(&record.key);
             let is_folded = self.manner == Manner::Folded && next.is_some_and(|next| record.ordinal < *next);
-            record.trimmed && !self.settled[*index] && !self.before_known.contains(index) && !is_folded
+            let is_promised = !record.is_optional && !self.before_known.contains(index);
+            record.trimmed && !self.settled[*index] && is_promised && !is_folded
         };
+        // A stream that was gone before its end is lost as a whole, and so is that told.
+        let is_left = |shard: &str| self.history.stream_of(shard).is_some_and(|stream| stream < self.last_stream);
         let silent = self.history.shards_with_records().find_map(|(shard, records)| {
             let at = records.iter().find(|index| is_lost(index))?;
             let is_told = match self.positions.contains_key(shard) {
+                _ if is_left(shard) && self.is_replaced_told() => true,
                 true => self.is_told(shard),
                 false => {
                     self.gapped.iter().any(|(of, _)| of.as_ref().is_none_or(|of| self.history.comes_from(of, shard)))

@@ -1,0 +1,51 @@
+//! The service's time in a world.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use tailwater_model::ServiceTime;
+use tokio::time::Instant;
+
+/// The virtual time of the service, in milliseconds since 1970: it runs with tokio's clock, and leaps where the machines
+/// of the workers stand still. Clones are the same clock.
+#[derive(Clone, Debug)]
+pub struct VirtualClock {
+    started: Instant,
+    started_ms: i64,
+    leapt_ms: Arc<AtomicI64>,
+}
+
+impl VirtualClock {
+    /// A clock that shows `started_ms` now. Has to be made inside a tokio runtime.
+    pub fn starting_at(started_ms: i64) -> Self {
+        Self { started: Instant::now(), started_ms, leapt_ms: Arc::default() }
+    }
+
+    /// The service's time goes on by so much, while tokio's, which is that of the workers, stands still.
+    pub fn leap(&self, by: Duration) {
+        self.leapt_ms.fetch_add(i64::try_from(by.as_millis()).unwrap_or(i64::MAX), Ordering::SeqCst);
+    }
+
+    /// The time now.
+    pub fn now_ms(&self) -> i64 {
+        self.started_ms + self.elapsed_ms()
+    }
+
+    /// What a `Date` header says now: whole seconds.
+    pub(super) fn date(&self) -> ServiceTime {
+        ServiceTime::from_ms(self.now_ms().div_euclid(1000) * 1000)
+    }
+
+    /// A moment in seconds since the world began.
+    pub fn told(&self, moment_ms: i64) -> String {
+        let since_ms = moment_ms - self.started_ms;
+        format!("{}.{:03}", since_ms / 1000, since_ms % 1000)
+    }
+
+    /// Milliseconds since the world began.
+    pub fn elapsed_ms(&self) -> i64 {
+        let run = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
+        run + self.leapt_ms.load(Ordering::SeqCst)
+    }
+}

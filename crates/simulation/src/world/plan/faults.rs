@@ -1,0 +1,104 @@
+//! Which fault classes a world has.
+
+use fastrand::Rng;
+
+use super::Profile;
+use crate::world::fault::{FAULTS, FAULTS_DRAWN_APART, FAULTS_DRAWN_LATER, Fault};
+
+/// One world in so many has a fault class that is drawn apart.
+const PANIC_ONE_IN: u32 = 6;
+const LATER_ONE_IN: u32 = 7;
+/// Worlds that last for days take longer; those of the gaps are for that.
+const DAYS_ONE_IN: u32 = 40;
+const DAYS_ONE_IN_GAPS: u32 = 4;
+/// Worlds of a year are full of ordinary days.
+const FAULTS_OF_A_YEAR_MAX: usize = 3;
+
+/// Of these a world has at most one: each lasts for a day or two.
+const DAYS: [&str; 5] = [
+    "process.suspended",
+    "process.two_absences",
+    "process.lag_and_absence",
+    "process.days_frozen",
+    "process.away",
+];
+
+/// Swarm: of ten worlds one has no fault, two have one, two have a pair, and the others a random subset.
+pub(super) fn draw(profile: Profile, rng: &mut Rng, apart: &mut Rng, later: &mut Rng) -> Vec<&'static Fault> {
+    let (older, drawn_later) = FAULTS.split_at(FAULTS.len() - FAULTS_DRAWN_LATER);
+    let (swarm, drawn_apart) = older.split_at(older.len() - FAULTS_DRAWN_APART);
+    let count = match rng.u32(0..10) {
+        0 => 0,
+        1..3 => 1,
+        3..5 => 2,
+        _ => rng.usize(3..swarm.len() / 2),
+    };
+    let mut chosen: Vec<&'static Fault> = Vec::new();
+    for _ in 0..count {
+        let fault = &swarm[rng.usize(0..swarm.len())];
+        if chosen.iter().all(|other| other.name != fault.name) {
+            chosen.push(fault);
+        }
+    }
+    for name in profile.always() {
+        if chosen.iter().all(|fault| fault.name != *name) {
+            chosen.extend(FAULTS.iter().find(|fault| fault.name == *name));
+        }
+    }
+    // Not into the worlds without a fault: they show that nothing else is wrong.
+    let one_in = |fault: &Fault| match (fault.name, profile) {
+        // A stream that was turned off is gone after days.
+        ("process.days_frozen", _) if chosen.iter().any(|fault| fault.name == "process.stream_disabled") => u32::MAX,
+        ("process.days_frozen", Profile::Gaps) => DAYS_ONE_IN_GAPS,
+        ("process.days_frozen", _) => DAYS_ONE_IN,
+        _ => PANIC_ONE_IN,
+    };
+    let apart: Vec<&Fault> = drawn_apart.iter().filter(|fault| apart.u32(0..one_in(fault)) == 0).collect();
+    if !chosen.is_empty() {
+        chosen.extend(apart);
+    }
+    // Who starts anew after days is told by the clock that something may be missing.
+    if chosen.iter().any(|fault| fault.name == "process.days_frozen") {
+        chosen.retain(|fault| !matches!(fault.name, "process.away" | "service.child_listed_late"));
+        chosen.extend(FAULTS.iter().find(|fault| fault.name == "service.child_listed_late"));
+    }
+    draw_later(profile, drawn_later, &mut chosen, later);
+    chosen
+}
+
+/// The youngest classes.
+fn draw_later(
+    profile: Profile,
+    classes: &'static [Fault],
+    chosen: &mut Vec<&'static Fault>,
+    later: &mut Rng,
+) {
+    if profile == Profile::Year {
+        chosen.retain(|fault| {
+            !DAYS.contains(&fault.name) && !matches!(fault.name, "process.stream_disabled" | "process.storm")
+        });
+        chosen.truncate(FAULTS_OF_A_YEAR_MAX);
+        chosen.extend(FAULTS.iter().filter(|fault| fault.name == "process.rotation"));
+    }
+    let is_quiet = chosen.is_empty();
+    for fault in classes {
+        let one_in = match (DAYS.contains(&fault.name), profile) {
+            (true, Profile::Gaps) => DAYS_ONE_IN_GAPS,
+            (true, _) => DAYS_ONE_IN,
+            (false, _) => LATER_ONE_IN,
+        };
+        let is_drawn = later.u32(0..one_in) == 0;
+        let is_of_days = DAYS.contains(&fault.name) || fault.name == "process.stream_replaced";
+        if is_drawn && !is_quiet && !(is_of_days && profile == Profile::Year) {
+            chosen.push(fault);
+        }
+    }
+    let has = |chosen: &[&Fault], name: &str| chosen.iter().any(|fault| fault.name == name);
+    // A stream that was turned off is gone after days.
+    if has(chosen, "process.stream_disabled") {
+        chosen.retain(|fault| fault.name != "process.stream_replaced" && !DAYS[..3].contains(&fault.name));
+    }
+    if let Some(first) = DAYS.into_iter().find(|name| has(chosen, name)) {
+        chosen.retain(|fault| fault.name == first || !DAYS.contains(&fault.name));
+    }
+}

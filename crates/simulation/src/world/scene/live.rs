@@ -1,0 +1,46 @@
+//! A bounded run ends although the application writes and shards come and go.
+
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use super::Scene;
+use crate::world::ground::{Ground, lock};
+use crate::world::plan::Action;
+
+/// What such a run may take when nothing is in its way: runs of empty pages, and a minute until children are listed.
+const RUN: Duration = Duration::from_secs(30 * 60);
+/// The application writes so often, and every so many times the lineage goes on.
+const WRITES_EVERY: Duration = Duration::from_secs(2);
+const WRITES_PER_ROTATION: u32 = 20;
+/// Most shards that such traffic makes.
+const ROTATIONS_MAX: u32 = 40;
+
+impl<G: Ground> Scene<G> {
+    /// Starts one and waits for its end.
+    pub(super) async fn end_under_live_traffic(&mut self) {
+        if !self.plan.reader.until_tip || self.is_over() {
+            return;
+        }
+        self.tell(|| "live traffic".to_owned());
+        self.workers = [None, None, None];
+        let (ends, until) = (self.ends, Instant::now() + RUN);
+        self.start(0);
+        let mut written = 0;
+        while self.ends == ends && !self.is_over() {
+            if Instant::now() >= until {
+                lock(&self.witness).violated("P8 a bounded run does not end", format!("within {RUN:?}"));
+                return;
+            }
+            written += 1;
+            self.act(Action::Write(2));
+            if written % WRITES_PER_ROTATION == 0 && written / WRITES_PER_ROTATION <= ROTATIONS_MAX {
+                let lineage = if self.plan.rng.bool() { Action::Rotate } else { Action::Split };
+                self.act(lineage);
+            }
+            sleep(WRITES_EVERY).await;
+            self.supervise().await;
+        }
+        self.carry_everything().await;
+    }
+}

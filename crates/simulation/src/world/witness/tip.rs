@@ -1,0 +1,37 @@
+//! What holds when a run says that it is at its end.
+
+use tailwater_model::Finished;
+
+use super::{Manner, Witness};
+
+/// Records can be read this long after their write at the latest; what comes later a bounded run need not have.
+const VISIBLE_WITHIN_MS: i64 = 5_000;
+
+impl Witness {
+    /// A run of this stream has ended by itself, whose first listing was answered at this moment: what was written before
+    /// is settled, and of a stream that has ended everything is.
+    pub fn check_end(&mut self, stream_arn: &str, how: Finished, first_answer_ms: Option<i64>) {
+        self.learn();
+        let Some(first_answer_ms) = first_answer_ms else { return };
+        let is_due = |record: &crate::world::Written| match how {
+            Finished::StreamEnded => true,
+            Finished::Tip => {
+                record.created_at_ms <= first_answer_ms
+                    && record.visible_at_ms - record.created_at_ms <= VISIBLE_WITHIN_MS
+            }
+        };
+        let is_of_stream = |shard: &str| {
+            let number = self.history.stream_of(shard);
+            number.and_then(|number| self.history.stream_arn(number)).is_some_and(|arn| arn == stream_arn)
+        };
+        let open = self.history.records.iter().zip(&self.settled).find(|(record, settled)| {
+            let next = self.next_of_key.get(&record.key);
+            let is_folded = self.manner == Manner::Folded && next.is_some_and(|next| record.ordinal < *next);
+            !(**settled || record.is_excused() || is_folded) && is_due(record) && is_of_stream(&record.shard)
+        });
+        if let Some((record, _)) = open {
+            let detail = format!("{how:?}, and {} of shard {} never landed", record.event_id, record.shard);
+            self.violated("P1 the end of a run", detail);
+        }
+    }
+}
