@@ -68,7 +68,8 @@ impl<A: StreamApi> Source for LaneReader<A> {
             }
             // Only here something is waited for, and nothing that was taken out of a task is held: dropping the future
             // loses nothing.
-            let wake_at = self.schedule.wake_at().filter(|_| self.fetches_free());
+            // At the tip nothing is fetched any more: what is due would be due for ever.
+            let wake_at = self.schedule.wake_at().filter(|_| self.fetches_free() && !self.shared.at_tip());
             tokio::select! {
                 biased;
                 Some(fetched) = self.fetches.join_next() => self.take_in(fetched)?,
