@@ -217,7 +217,15 @@ impl StreamNetwork {
 impl SimulatedStream {
     /// The service behind `network` for a worker with this seam.
     pub fn new(service: Arc<Mutex<Service>>, clock: VirtualClock, network: &StreamNetwork, seam: Seam) -> Self {
-        Self { service, clock, network: Arc::clone(&network.0), seam, haste: Arc::default(), heard: Heard::default(), invented: Arc::default() }
+        Self {
+            service,
+            clock,
+            network: Arc::clone(&network.0),
+            seam,
+            haste: Arc::default(),
+            heard: Heard::default(),
+            invented: Arc::default(),
+        }
     }
 
     /// The same worker, that begins to read a stream: what it hears of it from now on.

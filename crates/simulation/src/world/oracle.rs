@@ -52,8 +52,7 @@ fn compare_row(key: &str, changes: &[&Written], held: &[Held], aside: &BTreeSet<
     let told = changes.iter().rposition(|change| Some(change.event_id.as_str()) == last);
     let behind = &changes[told.map_or(0, |told| told + 1)..];
     // Where a removal leaves no row, the removals at the end are told by the row's absence.
-    let missing =
-        behind.iter().rfind(|change| !aside.contains(change.event_id.as_str()) && !change.is_filtered);
+    let missing = behind.iter().rfind(|change| !aside.contains(change.event_id.as_str()) && !change.is_filtered);
     match (missing, held.last()) {
         (None, _) => Ok(()),
         (Some(change), None) if change.new.is_none() => Ok(()),

@@ -227,12 +227,7 @@ impl Plan {
 }
 
 /// What the youngest fault classes bring. Gives the new end.
-fn draw_later(
-    end_ms: i64,
-    has: &dyn Fn(&str) -> bool,
-    actions: &mut Vec<(i64, Action)>,
-    later: &mut Rng,
-) -> i64 {
+fn draw_later(end_ms: i64, has: &dyn Fn(&str) -> bool, actions: &mut Vec<(i64, Action)>, later: &mut Rng) -> i64 {
     let mut end_ms = end_ms;
     if has("sink.lane_down") {
         if later.u32(0..LANE_DOWN_FOR_A_DAY_ONE_IN) == 0 {

@@ -189,8 +189,7 @@ impl<G: Ground> Scene<G> {
         let stream = SimulatedStream::new(Arc::clone(&self.service), self.clock.clone(), &self.network, seam.clone());
         let (identity, witness) = (self.identity.clone(), &self.witness);
         let controls = (self.panic.clone(), self.lanes_down.clone());
-        self.workers[number] =
-            Some(Worker::start(&self.plan, identity, &self.ground, stream, seam, witness, controls));
+        self.workers[number] = Some(Worker::start(&self.plan, identity, &self.ground, stream, seam, witness, controls));
     }
 
     async fn supervise_until(&mut self, until: Instant) {

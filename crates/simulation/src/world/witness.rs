@@ -288,7 +288,8 @@ impl Witness {
                 let record = &self.history.records[index];
                 let written_at = self.clock.told(record.created_at_ms);
                 let (missing, landed) = (&record.event_id, &change.event_id);
-                let detail = format!("{missing}, written at {written_at}, is missing before {landed} of {}", change.key);
+                let detail =
+                    format!("{missing}, written at {written_at}, is missing before {landed} of {}", change.key);
                 return self.violated("I4 prefix", detail);
             }
         }
@@ -311,7 +312,9 @@ impl Witness {
                 if !self.settled[index] && !record.is_excused() && !seen {
                     let written_at = self.clock.told(record.created_at_ms);
                     let missing = &record.event_id;
-                    let detail = format!("shard {shard} stands at {after}, and {missing}, written at {written_at}, never landed");
+                    let detail = format!(
+                        "shard {shard} stands at {after}, and {missing}, written at {written_at}, never landed"
+                    );
                     self.violated("I1 position", detail);
                     break;
                 }

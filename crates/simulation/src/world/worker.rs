@@ -164,11 +164,7 @@ impl Process {
         Ok(ended)
     }
 
-    fn watched<S: Source, K: Sink>(
-        &self,
-        readers: Vec<S>,
-        sinks: Vec<K>,
-    ) -> Vec<(WatchedSource<S>, SeamedSink<K>)> {
+    fn watched<S: Source, K: Sink>(&self, readers: Vec<S>, sinks: Vec<K>) -> Vec<(WatchedSource<S>, SeamedSink<K>)> {
         let of_all_lanes = Arc::new(Mutex::new(0));
         let watched = |(lane, (source, sink))| {
             let source = WatchedSource {

@@ -7,12 +7,7 @@ use super::{Action, HOUR_MS, MINUTE_MS, Profile};
 /// Records of a small world.
 const WRITES: std::ops::Range<u32> = 50..300;
 
-pub(super) fn draw(
-    profile: Profile,
-    span_ms: i64,
-    has: &dyn Fn(&str) -> bool,
-    rng: &mut Rng,
-) -> Vec<(i64, Action)> {
+pub(super) fn draw(profile: Profile, span_ms: i64, has: &dyn Fn(&str) -> bool, rng: &mut Rng) -> Vec<(i64, Action)> {
     let mut actions = vec![(0, Action::Start(0))];
     let at = |rng: &mut Rng| rng.i64(0..span_ms);
     // Bursts and idle phases.

@@ -15,13 +15,8 @@ const DAYS_ONE_IN_GAPS: u32 = 4;
 const FAULTS_OF_A_YEAR_MAX: usize = 3;
 
 /// Of these a world has at most one: each lasts for a day or two.
-const DAYS: [&str; 5] = [
-    "process.suspended",
-    "process.two_absences",
-    "process.lag_and_absence",
-    "process.days_frozen",
-    "process.away",
-];
+const DAYS: [&str; 5] =
+    ["process.suspended", "process.two_absences", "process.lag_and_absence", "process.days_frozen", "process.away"];
 
 /// Swarm: of ten worlds one has no fault, two have one, two have a pair, and the others a random subset.
 pub(super) fn draw(profile: Profile, rng: &mut Rng, apart: &mut Rng, later: &mut Rng) -> Vec<&'static Fault> {
@@ -67,12 +62,7 @@ pub(super) fn draw(profile: Profile, rng: &mut Rng, apart: &mut Rng, later: &mut
 }
 
 /// The youngest classes.
-fn draw_later(
-    profile: Profile,
-    classes: &'static [Fault],
-    chosen: &mut Vec<&'static Fault>,
-    later: &mut Rng,
-) {
+fn draw_later(profile: Profile, classes: &'static [Fault], chosen: &mut Vec<&'static Fault>, later: &mut Rng) {
     if profile == Profile::Year {
         chosen.retain(|fault| {
             !DAYS.contains(&fault.name) && !matches!(fault.name, "process.stream_disabled" | "process.storm")

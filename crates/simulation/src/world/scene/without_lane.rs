@@ -42,9 +42,8 @@ impl<G: Ground> Scene<G> {
         let is_up = |shard: &str| ShardId::new(shard).lane(lanes) != lane;
         let until = Instant::now() + WITHIN;
         while !self.is_over() {
-            let behind = lock(&self.witness).behind_of(&|witness, shard| {
-                stored.contains(shard) && witness.may_go_on(shard, &is_up)
-            });
+            let behind = lock(&self.witness)
+                .behind_of(&|witness, shard| stored.contains(shard) && witness.may_go_on(shard, &is_up));
             let Some(behind) = behind else { break };
             if Instant::now() >= until {
                 lock(&self.witness).violated("P8 a lane that is up stands still", behind);
