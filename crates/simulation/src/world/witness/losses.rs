@@ -7,9 +7,6 @@ use crate::world::ground::Landing;
 /// the reader's margin, and how far an idle shard was read is known with some delay and stored with some more.
 const AWAY_MIN_MS: i64 = 21 * 60 * 60 * 1000;
 
-/// How far an idle shard was read is stored this often.
-const STORED_EVERY_MS: i64 = 11 * 60 * 1000;
-
 /// The gap between two streams of one table.
 const REPLACED: &str = "stream_replaced";
 
@@ -53,8 +50,8 @@ impl Witness {
     fn is_unread_for_long(&self, shard: &str) -> bool {
         let now_ms = self.clock.now_ms();
         let lineage = std::iter::successors(Some(shard.to_owned()), |shard| self.history.parent(shard).cloned());
-        // What was read long after the last step of its shard is not stored: who begins anew does not know it.
-        let stored = |shard: &String| self.stepped_ms.get(shard).map(|at_ms| at_ms + STORED_EVERY_MS);
+        // What was read after the last step of its shard is not stored: who begins anew does not know it.
+        let stored = |shard: &String| self.stepped_ms.get(shard).copied();
         let known = lineage.filter_map(|shard| self.network.known_until(&shard, now_ms, stored(&shard)?)).max();
         now_ms - known.unwrap_or(now_ms - self.clock.elapsed_ms()) >= AWAY_MIN_MS
     }
