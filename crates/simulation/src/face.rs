@@ -75,7 +75,6 @@ struct Network {
 /// What one shard's readers were given.
 #[derive(Default)]
 struct Given {
-    empty_pages: u32,
     /// When, and how far in time they can have known then that they had read.
     moments: Vec<(i64, i64)>,
 }
@@ -85,16 +84,17 @@ const JUST_NOW_MS: i64 = 120_000;
 
 impl Network {
     /// A page of this shard was given: up to its last record, or to now when it was empty.
-    fn give(&mut self, shard: &ShardId, now_ms: i64, page: &RecordPage) {
+    /// `empty_pages` of this worker came in a row, this one included.
+    fn give(&mut self, shard: &ShardId, now_ms: i64, page: &RecordPage, empty_pages: u32) {
         let created = page.records.iter().rev().find_map(|record| match record {
             Decoded::Event(event) => Some(event.source.created_at_ms),
             Decoded::DeadLetter(_) => None,
         });
         let given = self.given.entry(shard.to_string()).or_default();
-        given.empty_pages = if page.records.is_empty() { given.empty_pages + 1 } else { 0 };
         let until_ms = match created {
             Some(created_ms) => created_ms,
-            None if given.empty_pages > EMPTY_PAGES_MAX => now_ms,
+            // An end says nothing of the time before it.
+            None if empty_pages > EMPTY_PAGES_MAX && page.next.is_some() => now_ms,
             None => return,
         };
         match given.moments.last_mut().filter(|(at_ms, _)| now_ms - *at_ms < JUST_NOW_MS / 4) {
@@ -159,6 +159,8 @@ pub struct SimulatedStream {
     heard: Heard,
     /// Shards whose last page said falsely that they have ended.
     invented: Arc<Mutex<BTreeSet<ShardId>>>,
+    /// Empty pages in a row, by shard.
+    empty_pages: Arc<Mutex<BTreeMap<ShardId, u32>>>,
 }
 
 /// The way of all workers of a world to the service: its faults, and what was counted on it.
@@ -225,6 +227,7 @@ impl SimulatedStream {
             haste: Arc::default(),
             heard: Heard::default(),
             invented: Arc::default(),
+            empty_pages: Arc::default(),
         }
     }
 
@@ -295,6 +298,14 @@ impl SimulatedStream {
         // The answer of a frozen worker waits in its socket.
         self.seam.pass().await;
         if lost { Err(transient(operation, "connection reset")) } else { answer }
+    }
+
+    /// Empty pages of this shard that this worker got in a row.
+    fn count_empty(&self, shard: &ShardId, page: &RecordPage) -> u32 {
+        let mut empty_pages = lock(&self.empty_pages);
+        let count = empty_pages.entry(shard.clone()).or_default();
+        *count = if page.records.is_empty() { *count + 1 } else { 0 };
+        *count
     }
 
     /// The body, or one that says that the shard has ended although it is open.
@@ -379,7 +390,8 @@ impl StreamApi for SimulatedStream {
             let body = self.with_invented_end(shard, body);
             let page = page_text(body.as_bytes()).and_then(|text| decode_page(text, shard));
             if let Ok(page) = &page {
-                lock(&self.network).give(shard, self.clock.now_ms(), page);
+                let empty_pages = self.count_empty(shard, page);
+                lock(&self.network).give(shard, self.clock.now_ms(), page, empty_pages);
             }
             page.map(|answer| Dated { answer, date }).map_err(|fault| transient("GetRecords", &fault.to_string()))
         };

@@ -332,7 +332,9 @@ impl Witness {
             return Some(format!("the end of shard {shard}, which stands at {:?}", self.positions.get(&shard)));
         }
         let trimmed = |(shard, position): &(&String, &Position)| {
-            self.history.position_is_trimmed(shard, Some(position)) && !self.is_told(shard)
+            // What a stream held that is gone as a whole is told by the gap to the next one.
+            let is_of_stream = self.history.stream_of(shard).is_none_or(|stream| stream >= self.last_stream);
+            is_of_stream && self.history.position_is_trimmed(shard, Some(position)) && !self.is_told(shard)
         };
         let untold = self.positions.iter().filter(|(_, position)| **position != Position::End).find(trimmed);
         untold.map(|(shard, position)| format!("the gap of shard {shard}, whose position {position:?} was trimmed"))

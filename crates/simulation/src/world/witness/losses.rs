@@ -7,9 +7,6 @@ use crate::world::ground::Landing;
 /// the reader's margin, and how far an idle shard was read is known with some delay and stored with some more.
 const AWAY_MIN_MS: i64 = 21 * 60 * 60 * 1000;
 
-/// How far an idle shard was read is stored this often.
-const STORED_EVERY_MS: i64 = 11 * 60 * 1000;
-
 /// The gap between two streams of one table.
 const REPLACED: &str = "stream_replaced";
 
@@ -24,7 +21,9 @@ impl Witness {
             // What was written between two streams is in neither: nobody can know that nothing was.
             let replaced = cause == REPLACED && self.history.streams() > 1;
             if !lost && !away && !unknown && !replaced {
-                let detail = format!("a gap ({cause}, shard {shard:?}) although nothing was trimmed unread");
+                let known = shard.as_ref().map(|shard| self.clock.told(self.known_until(shard)));
+                let detail =
+                    format!("a gap ({cause}, shard {shard:?}, read until {known:?}), and nothing was trimmed unread");
                 self.violated("I8 a gap without loss", detail);
             }
             self.gapped.insert((shard.clone(), cause.clone()));
@@ -51,12 +50,17 @@ impl Witness {
 
     /// Nobody was given anything newer of this lineage for nearly a day.
     fn is_unread_for_long(&self, shard: &str) -> bool {
+        self.clock.now_ms() - self.known_until(shard) >= AWAY_MIN_MS
+    }
+
+    /// How far in time this lineage can be known to be read by who has just begun.
+    fn known_until(&self, shard: &str) -> i64 {
         let now_ms = self.clock.now_ms();
         let lineage = std::iter::successors(Some(shard.to_owned()), |shard| self.history.parent(shard).cloned());
-        // What was read long after the last step of its shard is not stored: who begins anew does not know it.
-        let stored = |shard: &String| self.stepped_ms.get(shard).map(|at_ms| at_ms + STORED_EVERY_MS);
+        // What was read after the last step of its shard is not stored: who begins anew does not know it.
+        let stored = |shard: &String| self.stepped_ms.get(shard).copied();
         let known = lineage.filter_map(|shard| self.network.known_until(&shard, now_ms, stored(&shard)?)).max();
-        now_ms - known.unwrap_or(now_ms - self.clock.elapsed_ms()) >= AWAY_MIN_MS
+        known.unwrap_or(now_ms - self.clock.elapsed_ms())
     }
 
     /// I8: where records were trimmed unread there is a gap on record.
