@@ -50,11 +50,11 @@ const KEPT: &[(u64, Profile)] = &[
     (184_246_642, Profile::Default),
 ];
 /// Worlds of the default profile.
-const DEFAULT_WORLDS: u64 = 500;
+const DEFAULT_WORLDS: u64 = 400;
 /// Worlds of each special profile.
-const SPECIAL_WORLDS: u64 = 200;
+const SPECIAL_WORLDS: u64 = 60;
 /// Worlds of days: they take longer.
-const YEAR_WORLDS: u64 = 6;
+const YEAR_WORLDS: u64 = 1;
 /// Seeds between the ranges of two days, and seconds of a day.
 const DAY_STRIDE: u64 = 10_000;
 const DAY_SECONDS: u64 = 24 * 60 * 60;

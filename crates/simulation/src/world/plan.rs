@@ -194,6 +194,10 @@ impl Plan {
         }
         let is_bounded = later.u32(0..BOUNDED_ONE_IN) == 0 && BOUNDED_IS_DRAWN;
         reader.until_tip = profile == Profile::Bounded || is_bounded;
+        if profile == Profile::Bounded {
+            // New shards are seen while others are still to be read.
+            reader.discovery_interval = Duration::from_secs(later.u64(5..20));
+        }
         let (lanes, keys) = (rng.u32(1..5), 1 + rng.u32(0..200) / rng.u32(1..20));
         let mut shards = rng.usize(1..5);
         if profile == Profile::Year {

@@ -10,9 +10,10 @@ use crate::world::plan::Action;
 
 /// What such a run may take when nothing is in its way: runs of empty pages, and a minute until children are listed.
 const RUN: Duration = Duration::from_secs(30 * 60);
-/// The application writes so often, and every so many times the lineage goes on.
+/// The application writes so often, and every so many times the lineage goes on: faster than idle shards are known to be
+/// read.
 const WRITES_EVERY: Duration = Duration::from_secs(2);
-const WRITES_PER_ROTATION: u32 = 20;
+const WRITES_PER_ROTATION: u32 = 4;
 /// Most shards that such traffic makes.
 const ROTATIONS_MAX: u32 = 40;
 
