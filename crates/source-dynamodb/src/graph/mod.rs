@@ -203,8 +203,8 @@ impl ShardGraph {
     /// A lane that this one waits for with all that it has, because it was not restored yet.
     pub fn waits_for_lane(&self, lane: usize) -> Option<usize> {
         let waits = self.shards.values().filter(|shard| shard.lane == lane && matches!(shard.stage, Stage::Blocked(_)));
-        let parents = waits.filter_map(|shard| shard.parent.as_ref()).map(|parent| self.lane_number(parent));
-        parents.into_iter().find(|other| !self.lanes[*other].opened)
+        let mut parents = waits.filter_map(|shard| shard.parent.as_ref()).map(|parent| self.lane_number(parent));
+        parents.find(|other| !self.lanes[*other].opened)
     }
 
     /// When the stream became known, to be stored once; nothing while a gap of the whole stream is not on record: being
