@@ -12,8 +12,9 @@ use crate::document::has_escaped_nul;
 /// Everything that one transaction writes.
 #[derive(Debug)]
 pub(crate) struct Work {
-    /// What becomes of each shard.
-    pub(crate) steps: BTreeMap<ShardId, ShardStep>,
+    /// What becomes of each shard. Boxed: a node of the map holds eleven, and would be too large for what is allocated
+    /// cheaply.
+    pub(crate) steps: BTreeMap<ShardId, Box<ShardStep>>,
     /// One row per key, in the order of keys: two writers that keep this order cannot deadlock.
     pub(crate) rows: Vec<Row>,
     pub(crate) dead_letters: Vec<DeadLetter>,
@@ -173,7 +174,7 @@ pub(crate) fn prepare(group: Group, keys: &KeySchema, delete: DeleteMode) -> Res
 
 /// Adds one step to what its shard did before in this group.
 fn join(
-    steps: &mut BTreeMap<ShardId, ShardStep>,
+    steps: &mut BTreeMap<ShardId, Box<ShardStep>>,
     shard: ShardId,
     step: Step,
     read_until: Option<ServiceTime>,
@@ -187,7 +188,7 @@ fn join(
     };
     match steps.get_mut(&shard) {
         None => {
-            steps.insert(shard, ShardStep { begin, to, read_until, counts, is_forgotten });
+            steps.insert(shard, Box::new(ShardStep { begin, to, read_until, counts, is_forgotten }));
             Ok(())
         }
         // I2: the steps of a shard follow one another within a group, too.

@@ -239,7 +239,8 @@ impl Malformed {
 }
 
 fn key(parts: &[&str]) -> String {
-    serde_json::Value::from(parts).to_string()
+    // Strings have no way to fail.
+    serde_json::to_string(parts).unwrap_or_default()
 }
 
 fn value<T: Serialize>(value: &T) -> String {
