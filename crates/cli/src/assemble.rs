@@ -138,22 +138,21 @@ impl ConnectedPipeline {
 
 impl AssembledPipeline {
     /// Carries changes until the stop signal is given, the source is finished, or a person is needed. A stream that was read
-    /// to its end is followed by the next one of its table.
+    /// to its end is followed by the next one of its table. After one that was read to its tip none is looked for: if there is
+    /// one by now, it is younger than the run.
     pub async fn run(self, stop: StopSignal, view: PipelineView) -> Result<Ended, Trouble> {
         let Self { name, mut source, until_tip, mut sink } = self;
         loop {
             let ended = source.carry(sink, until_tip, &stop, &view).await?;
-            if ended == Ended::Stopped {
+            if ended != Ended::Finished(Finished::StreamEnded) {
                 return Ok(ended);
             }
             let next = Box::pin(streams::next(&source.dynamodb, &source.spec, &source.stream.identity, &stop)).await?;
             let Some(next) = next else {
-                return match ended {
-                    Ended::Finished(Finished::StreamEnded) if !until_tip && !stop.is_stopping() => {
-                        Err(streams::turned_off(&source.spec))
-                    }
-                    ended => Ok(ended),
-                };
+                if until_tip || stop.is_stopping() {
+                    return Ok(ended);
+                }
+                return Err(streams::turned_off(&source.spec));
             };
             info!(pipeline = name, stream = next.identity.stream_arn, "going on with the stream that follows");
             sink = Box::pin(claim_lanes(&source.spec, &next, &source.keys)).await?;

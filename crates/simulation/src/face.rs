@@ -67,7 +67,6 @@ struct Network {
     /// A shard whose calls were repeated at once although they failed, again and again.
     hasty: Option<ShardId>,
     /// When the youngest of the workers had its first complete listing.
-    first_listing_ms: Option<i64>,
     /// Per shard: when pages were given, and how far in time they can have told their reader that it has read.
     given: BTreeMap<String, Given>,
 }
@@ -176,7 +175,6 @@ impl StreamNetwork {
             hits: NetworkHits::new(),
             calls: 0,
             hasty: None,
-            first_listing_ms: None,
             given: BTreeMap::new(),
         };
         Self(Arc::new(Mutex::new(network)))
@@ -188,11 +186,6 @@ impl StreamNetwork {
         let counts = |at_ms: i64| at_ms + JUST_NOW_MS <= now_ms && at_ms <= given_by_ms;
         let given = network.given.get(shard)?.moments.iter().filter(|(at_ms, _)| counts(*at_ms));
         given.map(|(_, until_ms)| *until_ms).max()
-    }
-
-    /// When the youngest of the workers had its first complete listing, by the service's clock.
-    pub fn first_listing_ms(&self) -> Option<i64> {
-        lock(&self.0).first_listing_ms
     }
 
     /// A shard that some worker asked for without any wait after failures, again and again.
@@ -308,13 +301,12 @@ impl SimulatedStream {
         *count
     }
 
-    /// The body, or one that says that the shard has ended although it is open.
+    /// The body, or one that says that the shard has ended although there is more to come; not again before the reader was
+    /// told the truth.
     fn with_invented_end(&self, shard: &ShardId, body: String) -> String {
         let chance = lock(&self.network).faults.end_invented;
-        let is_open = chance > 0.0
-            && lock(&self.service).truth().shards().any(|one| one.id == shard.as_str() && one.closed_at_ms.is_none());
         let mut invented = lock(&self.invented);
-        if invented.remove(shard) || !is_open || !lock(&self.network).bites("end_invented", chance) {
+        if invented.contains(shard) || !lock(&self.network).bites("end_invented", chance) {
             return body;
         }
         invented.insert(shard.clone());
@@ -322,15 +314,11 @@ impl SimulatedStream {
     }
 
     async fn describe(&self, request: DescribeStream) -> Result<Dated<ShardListing>, ApiError> {
-        let (is_listing, is_first) = (request.children_of.is_none(), request.exclusive_start.is_none());
+        let is_listing = request.children_of.is_none();
         let act = move |service: &mut Service, now| service.describe_stream(now, &request).map(|answer| (answer, now));
         let Dated { answer: (answer, at_ms), date } = self.call("DescribeStream", act).await?;
-        if is_listing
-            && let Some(listed_ms) =
-                self.heard.page(at_ms, is_first, answer.shards.len(), answer.last_evaluated.is_none())
-        {
-            let mut network = lock(&self.network);
-            network.first_listing_ms = network.first_listing_ms.max(Some(listed_ms));
+        if is_listing {
+            self.heard.answer(at_ms);
         }
         let shards = answer.shards.into_iter().map(|shard| ListedShard {
             shard: ShardId::new(&shard.id),
@@ -390,6 +378,9 @@ impl StreamApi for SimulatedStream {
             let body = self.with_invented_end(shard, body);
             let page = page_text(body.as_bytes()).and_then(|text| decode_page(text, shard));
             if let Ok(page) = &page {
+                if page.next.is_some() {
+                    lock(&self.invented).remove(shard);
+                }
                 let empty_pages = self.count_empty(shard, page);
                 lock(&self.network).give(shard, self.clock.now_ms(), page, empty_pages);
             }

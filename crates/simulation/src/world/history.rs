@@ -71,9 +71,19 @@ impl History {
         Self { promise, ..Self::default() }
     }
 
-    /// The pipeline has chosen its start.
-    pub fn started(&mut self, since_ms: Option<i64>, first_stream: usize) {
-        self.promise = Promise { since_ms, first_stream, ..self.promise.clone() };
+    /// The pipeline has begun with this stream.
+    pub fn started(&mut self, first_stream: usize) {
+        self.promise.first_stream = first_stream;
+        self.judge_again();
+    }
+
+    /// Everything is stored that the start of the pipeline needs.
+    pub fn known(&mut self, at_ms: i64) {
+        self.promise.since_ms.get_or_insert(at_ms);
+        self.judge_again();
+    }
+
+    fn judge_again(&mut self) {
         for record in &mut self.records {
             let stream = self.shards.get(&record.shard).map_or(0, |shard| shard.stream);
             record.is_optional = self.promise.is_optional(stream, record.created_at_ms);

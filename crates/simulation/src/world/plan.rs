@@ -16,9 +16,6 @@ use super::promise::Promise;
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
-/// Not yet: what is written between the first listing and the first iterator of `LATEST` is left out, and the promise of a
-/// world begins at the listing.
-const LATEST_IS_DRAWN: bool = false;
 /// Not yet: of the worlds of profile `bounded` three in a hundred end before a record landed, and nobody has looked why.
 const BOUNDED_IS_DRAWN: bool = false;
 /// One world in so many keeps changes by their names, starts with what is new, or runs until it is at the tip.
@@ -189,7 +186,7 @@ impl Plan {
         }
         heal_ms = draw_later(heal_ms, &has, &mut actions, &mut later);
         let keeps = (later.u32(0..KEEPS_ONE_IN) == 0).then(|| KEEPS[later.usize(0..KEEPS.len())]);
-        if later.u32(0..LATEST_ONE_IN) == 0 && LATEST_IS_DRAWN {
+        if later.u32(0..LATEST_ONE_IN) == 0 {
             reader.start = StartAt::Latest;
         }
         let is_bounded = later.u32(0..BOUNDED_ONE_IN) == 0 && BOUNDED_IS_DRAWN;

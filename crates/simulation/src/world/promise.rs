@@ -7,7 +7,7 @@ use crate::service::ItemChange;
 pub struct Promise {
     /// It starts with what is written from now on.
     pub from_latest: bool,
-    /// Where it does: the moment of its first listing, once that is known.
+    /// Where it does: the moment at which every shard of its first listing was stored.
     pub since_ms: Option<i64>,
     /// The number of the first stream that it read: what is in older ones is nothing of its own.
     pub first_stream: usize,
@@ -18,6 +18,7 @@ pub struct Promise {
 impl Promise {
     /// What was written to this stream at this moment may come or not.
     pub fn is_optional(&self, stream: usize, created_at_ms: i64) -> bool {
+        // Without it, everything that was written so far.
         let is_before = self.from_latest && self.since_ms.is_none_or(|since_ms| created_at_ms <= since_ms);
         stream < self.first_stream || is_before
     }

@@ -170,6 +170,9 @@ impl Witness {
             let trimmed = self.history.records.iter().enumerate().filter(|(_, record)| record.trimmed);
             self.before_known.extend(trimmed.map(|(index, _)| index));
         }
+        if landing.known && !self.is_known {
+            self.history.known(self.clock.now_ms());
+        }
         self.is_known |= landing.known;
         if landing.changes.is_empty()
             && landing.steps.is_empty()
@@ -183,9 +186,8 @@ impl Witness {
         if let (true, Some((shard, _, _))) = (self.positions.is_empty(), landing.steps.first()) {
             // With the first registration the start is chosen, by a listing before it.
             let stream = self.history.stream_of(shard).unwrap_or_default();
-            let since_ms = self.network.first_listing_ms();
-            self.history.started(since_ms, stream);
-            self.tell(|| format!("started with a listing at {since_ms:?}"));
+            self.history.started(stream);
+            self.tell(|| "started".to_owned());
         }
         self.tell(|| describe(landing));
         self.check_fence(landing);
@@ -203,8 +205,16 @@ impl Witness {
         self.move_rows(landing);
     }
 
-    /// A gap that is on record, carried by a step that goes nowhere, tells nothing new.
+    /// A gap that is on record, carried by a step that goes nowhere, tells nothing new; nor does what was written before the
+    /// start of a pipeline that begins with what is new: a restart before its first record reads it.
     fn is_news(&self, landing: &Landing) -> bool {
+        let is_old = |change: &LandedChange| {
+            let record = self.history.by_event_id.get(&change.event_id);
+            record.is_some_and(|index| self.history.records[*index].is_optional)
+        };
+        if !landing.changes.is_empty() && landing.changes.iter().all(is_old) {
+            return false;
+        }
         !landing.changes.is_empty()
             || !landing.dead_letters.is_empty()
             || landing.steps.iter().any(|(_, before, after)| before.as_ref() != Some(after))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tailwater_model::{
-    Committed, Delivery, Failure, Group, PipelineIdentity, Position, Progress, ShardId, Sink, Source, Step, Transform,
+    Committed, Delivery, Failure, Finished, Group, PipelineIdentity, Position, Progress, ShardId, Sink, Source, Step, Transform,
     Trouble,
 };
 use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pipeline};
@@ -159,6 +159,9 @@ impl Process {
             ended = Box::pin(run_pipeline(lanes, self.transforms(), self.lane, stop.clone(), status)).await?;
             let Ended::Finished(how) = ended else { return Ok(ended) };
             lock(&self.witness).check_end(&arn, how, heard.first_answer_ms());
+            if how == Finished::Tip {
+                return Ok(ended);
+            }
             chosen = streams::next(&api, &table, &self.witness, &arn).await;
         }
         Ok(ended)

@@ -6,10 +6,7 @@ use std::time::Duration;
 use tailwater_model::{ServiceTime, ShardId};
 
 use super::ShardGraph;
-use super::read_until::PROMISED;
-use super::shard::{Origin, Shard};
 use crate::api::{ListedShard, ShardListing, When};
-use crate::settings::StartAt;
 
 /// Complete listings without a shard after which it is asked for.
 const ABSENCES_SUSPECT: u32 = 2;
@@ -151,7 +148,7 @@ impl ShardGraph {
 
     /// Whether the start of the pipeline waits for a listing.
     pub fn is_bootstrapping(&self) -> bool {
-        self.known_since.is_none() && (self.listings.complete == 0 || !self.missing_parents.is_empty())
+        self.known_since.is_none() && !(self.listings.complete > 0 && self.missing_parents.is_empty() && self.latest_wanted.is_empty())
     }
 
     /// Complete listings so far.
@@ -199,6 +196,9 @@ impl ShardGraph {
             shard.closed = true;
             shard.closed_by = Some(shard.closed_by.unwrap_or(when.answered).min(when.answered));
         }
+        if !listed.closed {
+            shard.open_at = Some(when.asked);
+        }
         shard.seen_at_listing = shard.seen_at_listing.max(number);
         shard.absence = Absence::default();
         if !is_news {
@@ -241,34 +241,5 @@ impl ShardGraph {
                 }
             }
         }
-    }
-
-    /// Shards of a pipeline without any progress, by the first complete listing: what is closed is left out, what is
-    /// open is first read from `LATEST`, unless its parent will be read.
-    fn choose_latest(&mut self, now: ServiceTime) {
-        let is_fresh = self.known_since.is_none() && self.shards.values().all(Shard::is_unregistered);
-        if self.start != StartAt::Latest || self.follows_another || !is_fresh {
-            return;
-        }
-        self.latest_since = Some(now);
-        let open: BTreeSet<ShardId> =
-            self.shards.iter().filter(|(_, shard)| !shard.closed).map(|(id, _)| id.clone()).collect();
-        for shard in self.shards.values_mut() {
-            let parent_is_read = shard.parent.as_ref().is_some_and(|parent| open.contains(parent));
-            shard.read_until = Some(now);
-            shard.origin = match shard.origin {
-                _ if shard.closed => Origin::LeftOut,
-                origin if parent_is_read => origin,
-                _ => Origin::Latest,
-            };
-        }
-        let is_wanted = |child: &ShardId| self.shards.get(child).is_some_and(|one| one.origin == Origin::Unplaced);
-        self.missing_parents.retain(|parent, _| self.children.get(parent).into_iter().flatten().any(is_wanted));
-    }
-
-    /// What the beginning of a lineage that was never ours is read from: nothing older was promised.
-    pub(super) fn promised_from(&self, now: ServiceTime) -> ServiceTime {
-        let oldest = now.minus(PROMISED);
-        self.latest_since.unwrap_or(self.created_at.map_or(oldest, |created| created.max(oldest)))
     }
 }

@@ -10,6 +10,7 @@
 
 mod forgotten;
 mod gaps;
+mod latest;
 mod listing;
 mod pages;
 mod placing;
@@ -51,6 +52,8 @@ pub(crate) struct ShardGraph {
     follows_another: bool,
     /// The stream is read from `LATEST`, chosen at this moment by this process.
     latest_since: Option<ServiceTime>,
+    /// Shards that wait for an iterator of `LATEST`.
+    latest_wanted: BTreeSet<ShardId>,
     /// When the stream was first heard of in this process.
     begun: Option<ServiceTime>,
     /// The newest moment that the service told.
@@ -105,6 +108,7 @@ impl ShardGraph {
             known_since: None,
             follows_another: false,
             latest_since: None,
+            latest_wanted: BTreeSet::new(),
             begun: None,
             now: ServiceTime::EPOCH,
             created_at: None,
@@ -135,6 +139,7 @@ impl ShardGraph {
         let stored: BTreeMap<&ShardId, &ShardProgress> = progress.shards.iter().map(|row| (&row.shard, row)).collect();
         for row in stored.values().filter(|row| !self.shards.contains_key(&row.shard)).copied().collect::<Vec<_>>() {
             self.insert(row.shard.clone(), row.parent.clone());
+            self.place_children(&row.shard);
         }
         let mine: Vec<ShardId> =
             self.shards.iter().filter(|(_, shard)| shard.lane == lane).map(|(id, _)| id.clone()).collect();
@@ -264,7 +269,7 @@ impl ShardGraph {
         // LATEST is decided from the first complete listing; so is where a promise begins.
         let is_planned = self.known_since.is_some() || self.listings.complete > 0;
         let is_placed = match (shard.origin, self.parent_of(shard)) {
-            (Origin::Unplaced, _) => false,
+            (Origin::Unplaced | Origin::Latest, _) => false,
             (_, Some(parent)) => parent.is_stored() || (parent.chain().is_some() && parent.lane == shard.lane),
             (origin, None) => origin != Origin::Child,
         };

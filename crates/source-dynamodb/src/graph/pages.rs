@@ -7,7 +7,8 @@ use super::read_until::EmptyRun;
 use super::shard::{ReadFrom, Stage};
 use crate::api::{IteratorStart, When};
 
-/// Answers in a row that must say that a shard has ended when no listing says that it is closed.
+/// Answers in a row, each to an iterator of its own, that must say that a shard has ended. Only the page that brings the last
+/// records of a shard that listings call closed is believed at once.
 const ENDS_PROVE: u32 = 2;
 
 /// What matters of a page.
@@ -39,15 +40,6 @@ impl ShardGraph {
         if self.is_frozen() { None } else { self.shards.get(id)?.read_from() }
     }
 
-    /// An iterator was issued. `LATEST` is used once: whatever comes later, also after an error, goes on from the position.
-    pub fn iterator_issued(&mut self, id: &ShardId) {
-        if let Some(Stage::Readable(_, reading)) = self.shards.get_mut(id).map(|shard| &mut shard.stage)
-            && reading.from == ReadFrom::Latest
-        {
-            reading.from = ReadFrom::Position;
-        }
-    }
-
     /// A page was read.
     pub fn page_read(&mut self, id: &ShardId, page: &PageFacts<'_>) -> PageMeans {
         let when = page.when;
@@ -67,7 +59,8 @@ impl ShardGraph {
         let is_closed = shard.closed;
         let Stage::Readable(chain, reading) = &mut shard.stage else { return PageMeans::Nothing };
         reading.ends_told = if page.is_end { reading.ends_told + 1 } else { 0 };
-        let is_end = page.is_end && (is_closed || reading.ends_told >= ENDS_PROVE);
+        let is_believed = is_closed && page.last.is_some();
+        let is_end = page.is_end && (is_believed || reading.ends_told >= ENDS_PROVE);
         let mut proved = None;
         if page.last.is_some() {
             reading.from = ReadFrom::Position;

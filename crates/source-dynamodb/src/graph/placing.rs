@@ -27,15 +27,22 @@ impl ShardGraph {
         let Some(shard) = self.shards.get(id).filter(|shard| self.is_new(shard)) else { return };
         match shard.parent.clone() {
             None if shard.origin == Origin::Unplaced => self.begin_lineage(id, when, GapCause::Orphan),
-            Some(parent) if self.shards.contains_key(&parent) => {
-                self.missing_parents.remove(&parent);
-                let origin = if shard.origin == Origin::Unplaced { Origin::Child } else { shard.origin };
-                self.set_origin(id, origin);
-            }
+            Some(parent) if self.shards.contains_key(&parent) => self.place_children(&parent),
             Some(parent) if shard.origin == Origin::Unplaced => {
                 self.missing_parents.entry(parent).or_default();
             }
             _ => {}
+        }
+    }
+
+    /// This shard is in the graph: its children that waited for it follow it.
+    pub(super) fn place_children(&mut self, id: &ShardId) {
+        self.missing_parents.remove(id);
+        let children: Vec<ShardId> = self.children.get(id).into_iter().flatten().cloned().collect();
+        for child in children {
+            if self.shards.get(&child).is_some_and(|child| child.origin == Origin::Unplaced) {
+                self.set_origin(&child, Origin::Child);
+            }
         }
     }
 
@@ -219,11 +226,12 @@ impl ShardGraph {
         let lane = &mut self.lanes[shard.lane];
         lane.steps_due.remove(id);
         lane.woken.remove(id);
-        let Self { awaiting_children, possible_ancestors, suspects, cut_off, children_needed, children_asked, .. } =
-            self;
-        for set in [awaiting_children, possible_ancestors, suspects, cut_off, children_needed, children_asked] {
+        let Self { latest_wanted, awaiting_children, possible_ancestors, suspects, cut_off, .. } = self;
+        for set in [latest_wanted, awaiting_children, possible_ancestors, suspects, cut_off] {
             set.remove(id);
         }
+        self.children_needed.remove(id);
+        self.children_asked.remove(id);
         self.place_front(id);
         let children: Vec<ShardId> = self.children.get(id).into_iter().flatten().cloned().collect();
         for child in children {

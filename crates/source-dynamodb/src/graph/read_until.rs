@@ -76,13 +76,15 @@ impl ShardGraph {
         Some(ReadFront { shard: shard.clone(), read_until: *read_until })
     }
 
-    /// Everything that was created before this process first asked the stream is in the sink.
+    /// Everything that was created before this process first asked the stream is in the sink. A stream that was turned off has
+    /// no tip: it is read to its end, because another one may follow it.
     pub fn at_tip(&self) -> bool {
         let reached = |begun: ServiceTime| {
             let passed = |(read_until, _): &(Option<ServiceTime>, ShardId)| *read_until >= Some(begun);
             self.fronts.first().is_none_or(passed)
         };
-        self.known_since.is_some() && self.stream_gaps.is_empty() && self.begun.is_some_and(reached)
+        let is_whole = self.known_since.is_some() && self.stream_gaps.is_empty();
+        is_whole && self.disabled_at.is_none() && self.begun.is_some_and(reached)
     }
 
     /// When the stream was first heard of: the moment that a bounded run reads up to.
@@ -132,10 +134,12 @@ impl ShardGraph {
         }
     }
 
-    /// What a child begins with: everything before its parent's end was read as far as the parent was.
+    /// What a child begins with: everything before its parent's end was read as far as the parent was, and a shard has no
+    /// records from when its parent was open. A listing may call a shard open as long as it may keep its children back.
     pub(super) fn inherit(&mut self, id: &ShardId) {
-        let Some(shard) = self.shards.get(id) else { return };
-        let inherited = self.parent_of(shard).and_then(|parent| parent.read_until);
+        let Some(parent) = self.shards.get(id).and_then(|shard| self.parent_of(shard)) else { return };
+        let begun_after = parent.open_at.map(|open_at| open_at.minus(CHILDREN_LISTED_WITHIN));
+        let inherited = parent.read_until.max(begun_after);
         if let (Some(moment), Some(shard)) = (inherited, self.shards.get_mut(id)) {
             shard.read_until_at_least(moment);
         }

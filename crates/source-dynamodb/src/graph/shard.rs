@@ -16,6 +16,8 @@ pub(super) struct Shard {
     pub closed: bool,
     /// It was closed by this moment at the latest.
     pub closed_by: Option<ServiceTime>,
+    /// It was listed as open when this was asked.
+    pub open_at: Option<ServiceTime>,
     /// The newest listing begun when it was last seen.
     pub seen_at_listing: u64,
     /// Complete listings since then that did not have it.
@@ -36,7 +38,7 @@ pub(super) enum Origin {
     Child,
     /// Nothing before it was ever ours.
     Root,
-    /// Nothing before it is wanted: its first read is from `LATEST`.
+    /// Nothing before it is wanted: it is registered once there is an iterator of `LATEST` to begin with.
     Latest,
     /// The user left it out: it is registered as drained.
     LeftOut,
@@ -90,7 +92,7 @@ pub(super) struct Pending {
 #[derive(Default)]
 pub(super) struct Reading {
     pub from: ReadFrom,
-    /// Answers in a row, each of its own iterator, that called it ended although no listing says that it is closed.
+    /// Answers in a row, each of its own iterator, that called it ended.
     pub ends_told: u32,
     /// It was not found when it was to be read.
     pub is_suspected: bool,
@@ -102,8 +104,6 @@ pub(super) enum ReadFrom {
     /// At the position.
     #[default]
     Position,
-    /// With what is written from now on; used once.
-    Latest,
     /// Behind a gap that was found then: at the trim horizon, although the position is older.
     Horizon(ServiceTime),
 }
@@ -126,6 +126,7 @@ impl Shard {
             lane,
             closed: false,
             closed_by: None,
+            open_at: None,
             seen_at_listing: 0,
             absence: Absence::default(),
             origin,
@@ -252,7 +253,7 @@ impl Shard {
             ..Chain::default()
         };
         self.read_until = read_until;
-        // Whatever was written between the registration and now would be skipped: never LATEST again.
+        // Whatever was written between the registration and now would be skipped: no LATEST again.
         self.origin = Origin::Root;
         self.stage = match position {
             Position::End => Stage::Drained(chain, Ended::default()),
@@ -266,7 +267,6 @@ impl Shard {
             Stage::Blocked(chain) if chain.durable.is_some() => {
                 let is_new = chain.durable == Some(Position::Start);
                 let from = match self.origin {
-                    Origin::Latest if is_new => ReadFrom::Latest,
                     // What it lost is on record.
                     Origin::Lost(_) if is_new => ReadFrom::Horizon(now),
                     _ => ReadFrom::Position,
@@ -317,7 +317,6 @@ impl Shard {
         match (reading.from, chain.read.as_ref()?) {
             (_, Position::End) => None,
             (ReadFrom::Horizon(_), _) => Some(IteratorStart::TrimHorizon),
-            (ReadFrom::Latest, Position::Start) => Some(IteratorStart::Latest),
             (_, Position::Start) => Some(IteratorStart::TrimHorizon),
             (_, Position::After(number)) => Some(IteratorStart::After(number.clone())),
         }

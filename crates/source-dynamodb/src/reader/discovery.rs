@@ -13,8 +13,8 @@ use super::Shared;
 use super::delay::RetryDelay;
 use super::doubt;
 use super::fetch::in_time;
-use super::trouble::{HOPELESS_AFTER, WarnRate, advice, hopeless, stream_gone};
-use crate::api::{ApiError, ApiErrorKind, Dated, ListedShard, ShardListing, StreamApi, When};
+use super::trouble::{Refusals, WarnRate, advice, stream_gone};
+use crate::api::{ApiError, ApiErrorKind, Dated, IteratorStart, ListedShard, ShardListing, StreamApi, When};
 
 /// Shortest time between two `DescribeStream` calls. The limit is ten a second for the whole account (DynamoDB developer
 /// guide, quotas), and we are not alone there.
@@ -46,7 +46,8 @@ impl DiscoveryTask {
             filter_ignored: false,
             retry: RetryDelay::new(),
             not_found: 0,
-            refused_since: None,
+            refusals: Refusals::default(),
+            latest_refusals: Refusals::default(),
             warnings: WarnRate::default(),
             rng,
             _ended: EndNotice(Arc::clone(&shared)),
@@ -91,8 +92,9 @@ struct Discovery<A> {
     filter_ignored: bool,
     retry: RetryDelay,
     not_found: u32,
-    /// Since when nothing but refusals came that waiting may not heal.
-    refused_since: Option<Instant>,
+    /// Of listings, and of iterators of `LATEST`.
+    refusals: Refusals,
+    latest_refusals: Refusals,
     warnings: WarnRate,
     rng: fastrand::Rng,
 }
@@ -111,6 +113,7 @@ impl<A: StreamApi> Discovery<A> {
             if Instant::now() >= self.next_listing {
                 self.list().await;
             }
+            self.hold_latest().await;
             if self.asks_again() {
                 self.ask_again_at.get_or_insert_with(|| Instant::now() + self.leaf_interval);
             } else if self.shared.graph(|graph| graph.wants_listing()) {
@@ -201,7 +204,35 @@ impl<A: StreamApi> Discovery<A> {
         if doubtful.is_empty() {
             return;
         }
-        let absent = doubt::ask(&self.api, &self.shared, doubtful).await;
+        let now = self.shared.time();
+        let shared = &self.shared;
+        let exists = |shard: ShardId, _| shared.graph(|graph| graph.exists(&shard, When { asked: now, answered: now }));
+        let asked = doubt::ask(&self.api, shared, doubtful, &IteratorStart::TrimHorizon, exists).await;
+        self.do_not_exist(asked.absent).await;
+    }
+
+    /// Gets iterators of `LATEST` for the shards that are registered only with one. What is not answered is asked again
+    /// after the next listing, which is soon as long as some are missing.
+    async fn hold_latest(&mut self) {
+        let wanted = self.shared.graph(|graph| graph.latest_wanted());
+        if wanted.is_empty() {
+            return;
+        }
+        let shared = &self.shared;
+        let hold = |shard, issued| shared.hold_latest(shard, issued);
+        let asked = doubt::ask(&self.api, shared, wanted, &IteratorStart::Latest, hold).await;
+        match asked.error {
+            Some(error) => {
+                let refused = self.latest_refusals.add(&error, "GetShardIterator", &self.shared.stream_arn);
+                self.tell("iterators of LATEST were not given", &error, refused);
+            }
+            None => self.latest_refusals.end(),
+        }
+        self.do_not_exist(asked.absent).await;
+    }
+
+    /// Tells the graph of shards that were not found.
+    async fn do_not_exist(&mut self, absent: Vec<ShardId>) {
         if absent.is_empty() {
             return;
         }
@@ -239,7 +270,7 @@ impl<A: StreamApi> Discovery<A> {
         } else {
             self.retry.succeeded();
             self.not_found = 0;
-            self.refused_since = None;
+            self.refusals.end();
             if complete_before == 0 {
                 info!(
                     shards = listed.as_ref().map_or(0, |(shards, _)| shards.len()),
@@ -321,16 +352,16 @@ impl<A: StreamApi> Discovery<A> {
         } else {
             self.not_found = 0;
         }
-        let hopeless = hopeless(error, "DescribeStream", stream_arn);
-        if hopeless.is_none() {
-            self.refused_since = None;
-        }
-        if let Some(trouble) = hopeless
-            && self.refused_since.get_or_insert_with(Instant::now).elapsed() >= HOPELESS_AFTER
-        {
+        let refused = self.refusals.add(error, "DescribeStream", stream_arn);
+        self.tell("shards could not be listed", error, refused);
+    }
+
+    fn tell(&mut self, what: &str, error: &ApiError, refused: Option<Trouble>) {
+        let stream_arn = &self.shared.stream_arn;
+        if let Some(trouble) = refused {
             self.shared.halt(trouble);
         } else if let Some(suppressed) = self.warnings.admit() {
-            warn!(%stream_arn, %error, suppressed, advice = advice(error), "shards could not be listed");
+            warn!(%stream_arn, %error, suppressed, advice = advice(error), "{what}");
         }
     }
 }

@@ -27,9 +27,6 @@ impl<A: StreamApi> LaneReader<A> {
             let message = format!("a fetch of lane {} broke down: {error}", self.lane);
             Failure::Reopen(Trouble::new(TroubleKind::Runtime, "source.fetch_broke_down", message))
         })?;
-        if is_fresh {
-            self.shared.graph(|graph| graph.iterator_issued(&shard));
-        }
         match result {
             Ok(page) => {
                 self.take_in_page(shard, page);
@@ -47,8 +44,8 @@ impl<A: StreamApi> LaneReader<A> {
         let limits = PaceLimits { interval_min: settings.poll_interval_min, interval_max: settings.poll_interval_max };
         reader.succeeded();
         reader.interval = next_interval(reader.interval, size, limits);
-        if settings.until_tip {
-            // Empty pages are what a bounded run waits for.
+        if settings.until_tip || page.next.is_none() {
+            // Empty pages are what a bounded run waits for; and an end is asked for once more, while its children wait.
             reader.interval = reader.interval.min(settings.poll_interval_min);
         }
         reader.urgency = urgency_after(&page.records, reader.urgency);
@@ -129,7 +126,7 @@ impl<A: StreamApi> LaneReader<A> {
         if error.kind != ApiErrorKind::NotFound {
             reader.not_found = 0;
         }
-        if let Some(trouble) = reader.refused(&error, call, stream_arn) {
+        if let Some(trouble) = reader.refusals.add(&error, call, stream_arn) {
             return Err(Failure::Halt(trouble));
         }
         if !reader.tell_long_trouble(&shard, call, &error)

@@ -157,10 +157,11 @@ impl<A: StreamApi> LaneReader<A> {
         if !self.handed_out.is_empty() {
             return None;
         }
-        if self.shared.graph(|graph| graph.ended()) {
-            return Some(Delivery::Finished(Finished::StreamEnded));
+        // The tip first: all lanes say the same.
+        if self.shared.at_tip() {
+            return Some(Delivery::Finished(Finished::Tip));
         }
-        self.shared.at_tip().then_some(Delivery::Finished(Finished::Tip))
+        self.shared.graph(|graph| graph.ended()).then_some(Delivery::Finished(Finished::StreamEnded))
     }
 
     /// Registrations, gaps and moments.
@@ -189,7 +190,7 @@ impl<A: StreamApi> LaneReader<A> {
     fn take_in_readable(&mut self) {
         for shard in self.shared.graph(|graph| graph.take_readable(self.lane)) {
             if !self.shards.contains_key(&shard) {
-                let reader = ShardReader::new();
+                let reader = ShardReader::new(self.shared.take_latest(&shard));
                 self.schedule.insert(Instant::now(), shard.clone(), reader.urgency);
                 self.shards.insert(shard, reader);
             }

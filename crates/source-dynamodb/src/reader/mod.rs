@@ -21,10 +21,11 @@ mod status;
 mod tests;
 mod trouble;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tailwater_model::{ServiceTime, StreamIdentity, Trouble};
+use tailwater_model::{ServiceTime, ShardId, StreamIdentity, Trouble};
 use tokio::time::Instant;
 
 use crate::api::{StreamApi, When};
@@ -34,6 +35,7 @@ use budget::Budget;
 use changes::Changes;
 use clock::ServiceClock;
 use discovery::DiscoveryTask;
+use fetch::Issued;
 pub use lane::LaneReader;
 use status::LaneNotes;
 pub use status::{LaneReading, SourceStatus, StatusReader};
@@ -53,6 +55,8 @@ struct Shared {
     /// The tip was reached once: lanes that still had something to carry finish as well.
     tip: AtomicBool,
     lanes: Mutex<Vec<LaneNotes>>,
+    /// Iterators of `LATEST` for shards that are not read yet.
+    latest: Mutex<BTreeMap<ShardId, Issued>>,
 }
 
 impl Shared {
@@ -102,6 +106,20 @@ impl Shared {
         }
     }
 
+    /// Keeps an iterator of `LATEST` for the first read of a shard, if that is how it begins.
+    fn hold_latest(&self, shard: ShardId, issued: Issued) {
+        // First kept, then told: from then on its lane may ask for it.
+        lock(&self.latest).insert(shard.clone(), issued);
+        if !self.graph(|graph| graph.latest_held(&shard)) {
+            lock(&self.latest).remove(&shard);
+        }
+    }
+
+    /// The iterator of `LATEST` that the first read of this shard begins with. Handed out once.
+    fn take_latest(&self, shard: &ShardId) -> Option<Issued> {
+        lock(&self.latest).remove(shard)
+    }
+
     /// Whether a bounded run is at its end.
     fn at_tip(&self) -> bool {
         if !self.settings.until_tip {
@@ -140,6 +158,7 @@ pub fn open_stream<A: StreamApi>(
         halt: Mutex::new(None),
         tip: AtomicBool::new(false),
         lanes: Mutex::new((0..lanes).map(|_| LaneNotes::default()).collect()),
+        latest: Mutex::default(),
         settings,
     });
     let discovery = Arc::new(DiscoveryTask::start(api.clone(), Arc::clone(&shared)));

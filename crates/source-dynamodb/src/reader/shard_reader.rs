@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
-use tailwater_model::Trouble;
-use tokio::time::Instant;
 use tracing::warn;
 
 use super::delay::RetryDelay;
 use super::fetch::Issued;
 use super::schedule::Urgency;
-use super::trouble::{HOPELESS_AFTER, advice, hopeless};
+use super::trouble::{Refusals, advice};
 use crate::api::ApiError;
 
 /// One shard: it is either in the schedule or in a fetch.
@@ -19,19 +17,19 @@ pub(super) struct ShardReader {
     pub urgency: Urgency,
     pub not_found: u32,
     pub retry: RetryDelay,
-    /// Since when nothing but refusals came that waiting may not heal.
-    refused_since: Option<Instant>,
+    pub refusals: Refusals,
 }
 
 impl ShardReader {
-    pub fn new() -> Self {
+    /// The first read is with this iterator, if there is one.
+    pub fn new(iterator: Option<Issued>) -> Self {
         Self {
-            iterator: None,
+            iterator,
             interval: Duration::ZERO,
             urgency: Urgency::Behind(i64::MIN),
             not_found: 0,
             retry: RetryDelay::new(),
-            refused_since: None,
+            refusals: Refusals::default(),
         }
     }
 
@@ -39,18 +37,7 @@ impl ShardReader {
     pub fn succeeded(&mut self) {
         self.retry.succeeded();
         self.not_found = 0;
-        self.refused_since = None;
-    }
-
-    /// The trouble behind an error that does not go away by waiting: one answer proves nothing, rights that are being
-    /// changed are denied for a while.
-    pub fn refused(&mut self, error: &ApiError, call: &str, stream_arn: &str) -> Option<Trouble> {
-        let Some(trouble) = hopeless(error, call, stream_arn) else {
-            self.refused_since = None;
-            return None;
-        };
-        let since = *self.refused_since.get_or_insert_with(Instant::now);
-        (since.elapsed() >= HOPELESS_AFTER).then_some(trouble)
+        self.refusals.end();
     }
 
     /// Names the shard once it has failed ten times in a row, a hundred times, and so on: a warning that all shards of a

@@ -12,7 +12,7 @@ const WARN_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A refusal that waiting may not heal is believed after so long: rights that are being changed, and everything that is only
 /// consistent in the end, deny for a while.
-pub(super) const HOPELESS_AFTER: Duration = Duration::from_secs(120);
+const HOPELESS_AFTER: Duration = Duration::from_secs(120);
 
 /// Lets a warning through now and then.
 #[derive(Default)]
@@ -33,8 +33,31 @@ impl WarnRate {
     }
 }
 
+/// Since when nothing but refusals came that waiting may not heal.
+#[derive(Default)]
+pub(super) struct Refusals {
+    since: Option<Instant>,
+}
+
+impl Refusals {
+    /// It was not refused.
+    pub fn end(&mut self) {
+        self.since = None;
+    }
+
+    /// The trouble behind an error that does not go away by waiting: one answer proves nothing.
+    pub fn add(&mut self, error: &ApiError, call: &str, stream_arn: &str) -> Option<Trouble> {
+        let Some(trouble) = hopeless(error, call, stream_arn) else {
+            self.since = None;
+            return None;
+        };
+        let since = *self.since.get_or_insert_with(Instant::now);
+        (since.elapsed() >= HOPELESS_AFTER).then_some(trouble)
+    }
+}
+
 /// The trouble behind an error that waiting does not heal; nothing for all others.
-pub(super) fn hopeless(error: &ApiError, call: &str, stream_arn: &str) -> Option<Trouble> {
+fn hopeless(error: &ApiError, call: &str, stream_arn: &str) -> Option<Trouble> {
     let message = &error.message;
     match error.kind {
         ApiErrorKind::Denied => Some(

@@ -158,6 +158,12 @@ impl Fixture {
         self.steps();
     }
 
+    /// An end without records, told as often as it takes to be believed.
+    pub fn end(&mut self, shard: &str) {
+        self.read(shard, None, true);
+        self.read(shard, None, true);
+    }
+
     /// So many empty pages, a second apart.
     pub fn read_empty(&mut self, shard: &str, pages: u32) {
         for _ in 0..pages {

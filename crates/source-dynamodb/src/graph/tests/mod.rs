@@ -47,11 +47,18 @@ fn latest_is_for_the_open_shards_of_the_first_listing() {
     let mut world = Fixture::new(StartAt::Latest, OnGap::Stop, false, Progress::default());
     world.list(&["A.", "B<A", "D<gone"]);
     assert_eq!(world.stored[&id("A")].1, Position::End);
-    assert_eq!((world.from("B"), world.from("D")), (Some(IteratorStart::Latest), Some(IteratorStart::Latest)));
-    world.graph.iterator_issued(&id("B"));
-    assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon), "used once, whatever comes of it");
-    world.read("B", None, true);
-    world.read("B", None, true);
+    assert_eq!(world.graph.latest_wanted(), [id("B"), id("D")]);
+    assert!(!world.stored.contains_key(&id("B")), "registered only with an iterator");
+    assert!(world.graph.latest_held(&id("B")) && !world.graph.latest_held(&id("A")));
+    world.steps();
+    assert_eq!(world.stored[&id("B")].1, Position::Start);
+    assert_eq!(world.graph.latest_wanted(), [id("D")]);
+    assert!(world.graph.known_since().is_none() && world.graph.is_bootstrapping());
+    assert!(world.graph.latest_held(&id("D")));
+    world.steps();
+    assert!(world.graph.known_since().is_some());
+    assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon), "who has lost the iterator");
+    world.end("B");
     let when = world.when();
     assert!(world.graph.merge_children(&id("B"), when, &listed(&["C<B"])));
     world.steps();
@@ -79,6 +86,8 @@ fn latest_never_is_for_a_stream_that_follows_another() {
 fn a_shard_that_the_first_listing_missed_is_not_read_behind_its_child() {
     let mut world = Fixture::new(StartAt::Latest, OnGap::Stop, false, Progress::default());
     world.list(&["B<A"]);
+    assert!(world.graph.latest_held(&id("B")));
+    world.steps();
     world.read("B", Some(3), false);
     world.list(&["A.", "B<A"]);
     assert_eq!(world.stored[&id("A")].1, Position::End, "its records are older than what was asked for");
@@ -89,7 +98,7 @@ fn a_shard_that_the_first_listing_missed_is_not_read_behind_its_child() {
 fn the_answer_for_children_is_checked() {
     let mut world = Fixture::fresh(OnGap::Stop);
     world.list(&["A."]);
-    world.read("A", None, true);
+    world.end("A");
     assert_eq!(world.graph.take_children_needed(false), [id("A")]);
     let when = world.when();
     assert!(
@@ -114,6 +123,19 @@ fn an_end_that_no_listing_confirms_is_asked_for_again() {
 }
 
 #[test]
+fn an_end_without_records_is_asked_for_again() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A.", "B."]);
+    world.read("A", None, true);
+    assert_eq!(world.from("A"), Some(IteratorStart::TrimHorizon), "one answer proves nothing, though A is closed");
+    world.read("A", Some(5), false);
+    world.end("A");
+    world.read("B", Some(6), true);
+    let ends = ["A", "B"].map(|shard| world.stored[&id(shard)].1.clone());
+    assert_eq!(ends, [Position::End, Position::End], "the page of the last records tells the end as well");
+}
+
+#[test]
 fn a_circle_of_parents_is_cut() {
     let mut world = Fixture::fresh(OnGap::Stop);
     for _ in 0..3 {
@@ -122,7 +144,7 @@ fn a_circle_of_parents_is_cut() {
     assert_eq!(world.stored.len(), 3);
     let horizon = Some(IteratorStart::TrimHorizon);
     assert_eq!((world.from("A"), world.from("C")), (horizon.clone(), horizon.clone()));
-    world.read("C", None, true);
+    world.end("C");
     assert_eq!(world.from("B"), horizon);
 }
 

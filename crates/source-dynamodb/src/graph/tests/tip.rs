@@ -78,7 +78,7 @@ fn a_stream_that_was_turned_off_ends_when_no_child_can_be_late() {
     world.list(&["A"]);
     world.read("A", Some(8), false);
     world.list_now(true, &["A."]);
-    world.read("A", None, true);
+    world.end("A");
     assert!(world.graph.all_drained() && !world.graph.ended());
     world.now = world.now.plus(LATE_MAX);
     world.list_now(true, &["A."]);
