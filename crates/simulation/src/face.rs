@@ -66,7 +66,6 @@ struct Network {
     calls: u64,
     /// A shard whose calls were repeated at once although they failed, again and again.
     hasty: Option<ShardId>,
-    /// When the youngest of the workers had its first complete listing.
     /// Per shard: when pages were given, and how far in time they can have told their reader that it has read.
     given: BTreeMap<String, Given>,
 }
@@ -74,8 +73,9 @@ struct Network {
 /// What one shard's readers were given.
 #[derive(Default)]
 struct Given {
-    /// When, and how far in time they can have known then that they had read.
-    moments: Vec<(i64, i64)>,
+    /// When, and how far in time they can have known then that they had read: by records, and by empty pages.
+    by_records: Vec<(i64, i64)>,
+    by_empty_pages: Vec<(i64, i64)>,
 }
 
 /// Pages of the last moment do not tell how things stood before them.
@@ -90,15 +90,15 @@ impl Network {
             Decoded::DeadLetter(_) => None,
         });
         let given = self.given.entry(shard.to_string()).or_default();
-        let until_ms = match created {
-            Some(created_ms) => created_ms,
+        let (moments, until_ms) = match created {
+            Some(created_ms) => (&mut given.by_records, created_ms),
             // An end says nothing of the time before it.
-            None if empty_pages > EMPTY_PAGES_MAX && page.next.is_some() => now_ms,
+            None if empty_pages > EMPTY_PAGES_MAX && page.next.is_some() => (&mut given.by_empty_pages, now_ms),
             None => return,
         };
-        match given.moments.last_mut().filter(|(at_ms, _)| now_ms - *at_ms < JUST_NOW_MS / 4) {
+        match moments.last_mut().filter(|(at_ms, _)| now_ms - *at_ms < JUST_NOW_MS / 4) {
             Some((_, known_ms)) => *known_ms = until_ms.max(*known_ms),
-            None => given.moments.push((now_ms, until_ms)),
+            None => moments.push((now_ms, until_ms)),
         }
     }
 
@@ -180,12 +180,15 @@ impl StreamNetwork {
         Self(Arc::new(Mutex::new(network)))
     }
 
-    /// How far in time anybody can have read this shard by the pages that it was given, a moment ago, and until then.
-    pub fn known_until(&self, shard: &str, now_ms: i64, given_by_ms: i64) -> Option<i64> {
+    /// How far in time anybody can have read this shard by the pages that it was given, a moment ago, and until then. Records
+    /// count only where some of them are stored.
+    pub fn known_until(&self, shard: &str, now_ms: i64, given_by_ms: i64, has_records: bool) -> Option<i64> {
         let network = lock(&self.0);
         let counts = |at_ms: i64| at_ms + JUST_NOW_MS <= now_ms && at_ms <= given_by_ms;
-        let given = network.given.get(shard)?.moments.iter().filter(|(at_ms, _)| counts(*at_ms));
-        given.map(|(_, until_ms)| *until_ms).max()
+        let given = network.given.get(shard)?;
+        let by_records = given.by_records.iter().filter(|_| has_records);
+        let moments = by_records.chain(&given.by_empty_pages).filter(|(at_ms, _)| counts(*at_ms));
+        moments.map(|(_, until_ms)| *until_ms).max()
     }
 
     /// A shard that some worker asked for without any wait after failures, again and again.

@@ -37,7 +37,12 @@ pub struct Written {
 impl Written {
     /// Nobody can miss it in the sink.
     pub fn is_excused(&self) -> bool {
-        self.trimmed || self.is_optional || self.is_filtered
+        self.is_free() || self.is_filtered
+    }
+
+    /// Nobody has to read it.
+    pub fn is_free(&self) -> bool {
+        self.trimmed || self.is_optional
     }
 }
 

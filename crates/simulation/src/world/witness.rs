@@ -355,7 +355,8 @@ impl Witness {
         self.learn_if_stale();
         let open = self.history.records.iter().zip(&self.settled).find(|(record, settled)| {
             let seen = self.next_of_key.get(&record.key).is_some_and(|next| record.ordinal < *next);
-            let is_carried = **settled || record.is_excused() || (seen && self.manner == Manner::Folded);
+            // What a rule drops is settled when it was passed.
+            let is_carried = **settled || record.is_free() || (seen && self.manner == Manner::Folded);
             !is_carried && of_shard(self, &record.shard)
         });
         open.map(|(record, _)| format!("record {} of shard {}", record.event_id, record.shard))

@@ -19,19 +19,14 @@ pub(crate) struct GraphStep {
 /// A gap that no registered shard has: of the whole stream, or of a shard that a stop keeps from being registered. Some
 /// registered shard carries it with a step that goes nowhere.
 pub(super) struct StreamGap {
+    pub number: u64,
     pub shard: Option<ShardId>,
-    pub cause: GapCause,
-    pub detail: String,
+    cause: GapCause,
+    detail: String,
     since: Option<ServiceTime>,
     until: ServiceTime,
     /// The shard whose step carries it, once handed out.
-    pub carrier: Option<ShardId>,
-}
-
-impl StreamGap {
-    pub fn new(shard: Option<ShardId>, cause: GapCause, detail: String, until: ServiceTime) -> Self {
-        Self { shard, cause, detail, since: None, until, carrier: None }
-    }
+    carrier: Option<ShardId>,
 }
 
 /// What a trimmed position means.
@@ -62,7 +57,7 @@ impl ShardGraph {
         !self.is_frozen()
             && (self.may_register(id, shard)
                 || cause_due(shard).is_some()
-                || Self::is_read_until_due(shard)
+                || self.is_read_until_due(shard)
                 || self.is_forgettable(id, shard))
     }
 
@@ -75,15 +70,15 @@ impl ShardGraph {
             return self.surface(id, cause);
         }
         let is_forgettable = self.is_forgettable(id, shard);
-        let is_moment_due = Self::is_read_until_due(shard);
+        let is_moment_due = self.is_read_until_due(shard);
+        let read_until = self.stored_until(shard.read_until);
         let shard = self.shards.get_mut(id)?;
         if is_forgettable {
             let step = shard.forget()?;
             return Some(GraphStep { shard: id.clone(), step, read_until: None, gap: None });
         }
         if is_moment_due {
-            let read_until = shard.read_until;
-            let step = Step::Advance(shard.advance(shard.position(), None)?);
+            let step = Step::Advance(shard.advance(shard.position(), read_until, None)?);
             return Some(GraphStep { shard: id.clone(), step, read_until, gap: None });
         }
         None
@@ -116,12 +111,12 @@ impl ShardGraph {
         let goes_on_in_shard = matches!(cause, GapCause::Trimmed | GapCause::Away);
         let is_gap = goes_on_in_shard || self.was_promised(self.shards.get(id)?);
         let stop = self.on_gap == OnGap::Stop && is_gap;
+        let read_until = self.stored_until(self.shards.get(id)?.read_until);
         let shard = self.shards.get_mut(id)?;
         shard.chain_mut()?.lost = None;
         let (after, since) = (shard.position(), shard.read_until);
         let to = if stop || goes_on_in_shard { after.clone() } else { Position::End };
-        let step = Step::Advance(shard.advance(to.clone(), None)?);
-        let read_until = shard.read_until;
+        let step = Step::Advance(shard.advance(to.clone(), read_until, None)?);
         if stop {
             shard.stop();
         } else if to == Position::End {
@@ -158,28 +153,21 @@ impl ShardGraph {
         let stop = self.on_gap == OnGap::Stop;
         let now = self.now;
         self.inherit(id);
+        let read_until = self.stored_until(self.shards.get(id)?.read_until);
+        let number = stream_gap.and_then(|index| Some(self.stream_gaps.get(index)?.number));
         let shard = self.shards.get_mut(id)?;
-        let step = shard.register(stream_gap.and_then(|index| Some(self.stream_gaps.get(index)?.cause)));
-        let cause = match shard.origin {
-            Origin::Lost(cause) => Some((cause, new_root_detail(id, shard.parent.as_ref()))),
-            Origin::Passed => Some((
-                GapCause::ShardGone,
-                format!(
-                    "shard {id} is listed although it was said not to exist, and its children were read without it"
-                ),
-            )),
-            Origin::Unplaced | Origin::Child | Origin::Root | Origin::Latest | Origin::LeftOut => None,
-        };
-        let own = cause.map(|(cause, detail)| Gap {
+        let step = shard.register(read_until, number);
+        let own = (shard.origin == Origin::Passed).then(|| Gap {
             shard: Some(id.clone()),
-            cause,
+            cause: GapCause::ShardGone,
             after: Position::Start,
             since: None,
             until: now,
-            detail,
+            detail: format!(
+                "shard {id} is listed although it was said not to exist, and its children were read without it"
+            ),
             stop,
         });
-        let read_until = shard.read_until;
         let gap = stream_gap.and_then(|index| self.carry(index, id)).or(own);
         Some(GraphStep { shard: id.clone(), step, read_until, gap })
     }
@@ -209,30 +197,38 @@ impl ShardGraph {
                 let detail = format!(
                     "the table's stream was replaced: progress belongs to {old}, and what was written after its end and before the new stream was turned on is in neither"
                 );
-                let mut gap = StreamGap::new(None, GapCause::StreamReplaced, detail, self.now);
-                gap.since = previous.read_until;
-                self.stream_gaps.push(gap);
+                self.add_stream_gap(None, GapCause::StreamReplaced, detail, previous.read_until, self.now);
             }
         }
     }
 
-    /// The gaps of the whole stream, if this lane has the shard to carry them.
+    /// A gap of the whole stream, or of a shard that may have to wait for its registration.
+    pub(super) fn add_stream_gap(
+        &mut self,
+        shard: Option<ShardId>,
+        cause: GapCause,
+        detail: String,
+        since: Option<ServiceTime>,
+        until: ServiceTime,
+    ) {
+        self.stream_gaps_found += 1;
+        let number = self.stream_gaps_found;
+        self.stream_gaps.push(StreamGap { number, shard, cause, detail, since, until, carrier: None });
+        self.changes += 1;
+    }
+
+    /// The gaps of the whole stream that are not handed out yet, with a shard of this lane.
     fn take_stream_gaps(&mut self, lane: usize, steps_max: usize) -> Vec<GraphStep> {
         let mut steps = Vec::new();
-        // Each lane may have something to say about them.
-        if !self.lanes.iter().all(|lane| lane.opened) {
-            return steps;
-        }
+        let all_opened = self.lanes.iter().all(|lane| lane.opened);
+        // Of the stream before this one each lane may have something to say.
+        let is_due = |gap: &StreamGap| gap.carrier.is_none() && (all_opened || gap.shard.is_some());
         while steps.len() < steps_max
-            && let Some(index) = self.stream_gaps.iter().position(|gap| gap.carrier.is_none())
+            && let Some(index) = self.stream_gaps.iter().position(is_due)
         {
-            let step = match self.choose_carrier() {
-                Some(id) if self.lane_number(&id) == lane => self.carry_nowhere(index, &id),
-                Some(_) => None,
-                None => match self.first_to_register() {
-                    Some(id) if self.lane_number(&id) == lane => self.register(&id, Some(index)),
-                    _ => None,
-                },
+            let step = match self.choose_carrier(lane) {
+                Some(id) => self.carry_nowhere(index, &id),
+                None => self.first_to_register(lane).and_then(|id| self.register(&id, Some(index))),
             };
             let Some(step) = step else { break };
             self.settle_family(&step.shard);
@@ -243,23 +239,25 @@ impl ShardGraph {
     }
 
     /// A shard that is stored or soon will be, and is not about to be forgotten.
-    fn choose_carrier(&self) -> Option<ShardId> {
+    fn choose_carrier(&self, lane: usize) -> Option<ShardId> {
         let stays = |shard: &Shard| {
-            shard.chain().is_some_and(|chain| chain.pending.back().is_none_or(|last| last.step != Step::Forget))
+            let chain = shard.chain().filter(|_| shard.lane == lane);
+            chain.is_some_and(|chain| chain.pending.back().is_none_or(|last| last.step != Step::Forget))
         };
         self.shards.iter().find(|(_, shard)| stays(shard)).map(|(id, _)| id.clone())
     }
 
-    fn first_to_register(&self) -> Option<ShardId> {
-        self.shards.iter().find(|(id, shard)| self.may_register(id, shard)).map(|(id, _)| id.clone())
+    fn first_to_register(&self, lane: usize) -> Option<ShardId> {
+        let may = |(id, shard): &(&ShardId, &Shard)| shard.lane == lane && self.may_register(id, shard);
+        self.shards.iter().find(may).map(|(id, _)| id.clone())
     }
 
     fn carry_nowhere(&mut self, index: usize, id: &ShardId) -> Option<GraphStep> {
-        let cause = self.stream_gaps.get(index)?.cause;
+        let number = self.stream_gaps.get(index)?.number;
+        let read_until = self.stored_until(self.shards.get(id)?.read_until);
         let shard = self.shards.get_mut(id)?;
         let here = shard.position();
-        let step = Step::Advance(shard.advance(here, Some(cause))?);
-        let read_until = shard.read_until;
+        let step = Step::Advance(shard.advance(here, read_until, Some(number))?);
         let gap = self.carry(index, id);
         Some(GraphStep { shard: id.clone(), step, read_until, gap })
     }

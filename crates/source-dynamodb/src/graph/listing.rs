@@ -6,6 +6,7 @@ use std::time::Duration;
 use tailwater_model::{ServiceTime, ShardId};
 
 use super::ShardGraph;
+use super::shard::Sighting;
 use crate::api::{ListedShard, ShardListing, When};
 
 /// Complete listings without a shard after which it is asked for.
@@ -69,7 +70,8 @@ impl ShardGraph {
         if *disabled {
             self.disabled_at.get_or_insert(when.asked);
         }
-        shards.iter().for_each(|listed| self.see(listed, number, when));
+        let sighting = self.sighting(when.answered);
+        shards.iter().for_each(|listed| self.see(listed, number, when, sighting));
     }
 
     /// All pages of a listing came, the first of them asked for and the last one answered at these moments, and showed
@@ -102,7 +104,7 @@ impl ShardGraph {
         self.now = self.now.max(when.answered);
         let mut are_told = false;
         for listed in shards.iter().filter(|listed| listed.parent.as_ref() == Some(parent)) {
-            self.see(listed, number, when);
+            self.see(listed, number, when, self.sighting(when.answered));
             are_told = true;
         }
         if are_told {
@@ -172,7 +174,7 @@ impl ShardGraph {
         self.changes += 1;
     }
 
-    fn see(&mut self, listed: &ListedShard, number: u64, when: When) {
+    fn see(&mut self, listed: &ListedShard, number: u64, when: When, sighting: Sighting) {
         let id = &listed.shard;
         if self.forgotten.contains(id) {
             return;
@@ -180,7 +182,7 @@ impl ShardGraph {
         let parent = listed.parent.clone().filter(|parent| !self.is_descendant(parent, id));
         let is_new = !self.shards.contains_key(id);
         if is_new {
-            self.insert(id.clone(), parent.clone());
+            self.insert(id.clone(), parent.clone(), sighting);
             self.changes += 1;
             self.place_late_parent(id, when);
         }
@@ -210,7 +212,7 @@ impl ShardGraph {
             shard.parent = Some(parent.clone());
             self.children.entry(parent.clone()).or_default().insert(id.clone());
         }
-        self.place(id, when);
+        self.place(id);
         self.settle_family(id);
     }
 

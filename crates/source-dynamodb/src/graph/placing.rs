@@ -4,29 +4,28 @@
 use tailwater_model::{GapCause, ShardId};
 
 use super::ShardGraph;
-use super::gaps::StreamGap;
 use super::listing::Absence;
-use super::shard::{Origin, Shard, Stage};
+use super::shard::{Origin, Shard, Sighting, Stage};
 use crate::api::When;
 use crate::settings::{OnGap, StartAt};
 
 impl ShardGraph {
     /// A shard that was not seen before.
-    pub(super) fn insert(&mut self, id: ShardId, parent: Option<ShardId>) {
+    pub(super) fn insert(&mut self, id: ShardId, parent: Option<ShardId>, sighting: Sighting) {
         let lane = self.lane_number(&id);
         if let Some(parent) = &parent {
             self.children.entry(parent.clone()).or_default().insert(id.clone());
         }
-        let mut shard = Shard::new(parent, lane, Origin::Unplaced);
+        let mut shard = Shard::new(parent, lane, sighting);
         shard.seen_at_listing = self.listings.begun;
         self.shards.insert(id, shard);
     }
 
     /// Decides about a new shard as far as that is possible: before its lane was restored it may be stored there.
-    pub(super) fn place(&mut self, id: &ShardId, when: When) {
+    pub(super) fn place(&mut self, id: &ShardId) {
         let Some(shard) = self.shards.get(id).filter(|shard| self.is_new(shard)) else { return };
         match shard.parent.clone() {
-            None if shard.origin == Origin::Unplaced => self.begin_lineage(id, when, GapCause::Orphan),
+            None if shard.origin == Origin::Unplaced => self.begin_lineage(id, GapCause::Orphan),
             Some(parent) if self.shards.contains_key(&parent) => self.place_children(&parent),
             Some(parent) if shard.origin == Origin::Unplaced => {
                 self.missing_parents.entry(parent).or_default();
@@ -79,7 +78,10 @@ impl ShardGraph {
         let missing = self.missing_parents.keys().filter(|parent| {
             // What another lane has stored is not known yet.
             let lanes_open = |id: &ShardId| self.lanes[self.lane_number(id)].opened;
-            is_listed_through && lanes_open(parent) && self.children.get(*parent).into_iter().flatten().all(lanes_open)
+            let children = || self.children.get(*parent).into_iter().flatten();
+            let sightings = children().filter_map(|child| self.shards.get(child)).map(|child| child.sighting);
+            let are_past_known = sightings.into_iter().all(|sighting| self.is_past_known(sighting));
+            is_listed_through && are_past_known && lanes_open(parent) && children().all(lanes_open)
         });
         let absent = self.suspects.iter().filter(|id| {
             self.shards.get(*id).is_some_and(|shard| match &shard.stage {
@@ -117,9 +119,11 @@ impl ShardGraph {
         if absence.is_suspicious() {
             // No listing shows it. Nothing is known of what came before it, and nothing can be.
             tracing::warn!(shard = %id, "a shard exists that no listing shows; it is read from its beginning");
-            self.insert(id.clone(), None);
+            let children = self.children.get(id).into_iter().flatten().filter_map(|child| self.shards.get(child));
+            let sighting = children.map(|child| child.sighting).min_by_key(|sighting| sighting.at);
+            self.insert(id.clone(), None, sighting.unwrap_or_else(|| self.sighting(when.answered)));
             self.place_late_parent(id, when);
-            self.begin_lineage(id, when, GapCause::Orphan);
+            self.begin_lineage(id, GapCause::Orphan);
             self.settle_family(id);
             self.changes += 1;
         }
@@ -135,7 +139,7 @@ impl ShardGraph {
                     .get(&child)
                     .is_some_and(|shard| shard.is_unregistered() && shard.origin == Origin::Unplaced)
                 {
-                    self.begin_lineage(&child, when, GapCause::UnknownParent);
+                    self.begin_lineage(&child, GapCause::UnknownParent);
                     self.settle_family(&child);
                 }
             }
@@ -165,24 +169,28 @@ impl ShardGraph {
 
     /// Nothing before this shard was ever read by this pipeline. That is a loss where shards can have come and gone while
     /// nobody looked (gap rules 3 and 4): a shard stays for 24 hours after its end, so whoever looked in between has seen it.
-    fn begin_lineage(&mut self, id: &ShardId, when: When, cause: GapCause) {
-        let is_lost = self.was_unwatched(when.answered);
-        let from = match self.watched_until().or(self.known_since) {
-            // What its children have lost is a gap of theirs.
-            Some(watched) if is_lost => watched,
-            _ => self.promised_from(when.asked),
-        };
+    fn begin_lineage(&mut self, id: &ShardId, cause: GapCause) {
+        let Some(sighting) = self.shards.get(id).map(|shard| shard.sighting) else { return };
+        if !self.is_past_known(sighting) {
+            return;
+        }
+        let lost_since = self.unwatched_since(sighting);
+        // What its children have lost is a gap of theirs.
+        let from = lost_since.unwrap_or_else(|| self.promised_from(sighting.at));
         let Some(shard) = self.shards.get_mut(id) else { return };
         shard.read_until_at_least(from);
-        if !is_lost {
+        if lost_since.is_none() {
             shard.origin = Origin::Root;
-        } else if self.on_gap == OnGap::Continue {
-            shard.origin = Origin::Lost(cause);
-        } else if !self.stream_gaps.iter().any(|gap| gap.shard.as_ref() == Some(id)) {
-            // Not registered: the next start finds it again, and stops again.
+            return;
+        }
+        if self.on_gap == OnGap::Continue {
+            shard.origin = Origin::Lost;
+        }
+        if !self.stream_gaps.iter().any(|gap| gap.shard.as_ref() == Some(id)) {
+            // On record at once: the shard itself may have to wait for others before it is registered. After a stop it is
+            // not: the next start finds it again, and stops again.
             let detail = super::gaps::new_root_detail(id, shard.parent.as_ref());
-            let found = StreamGap::new(Some(id.clone()), cause, detail, when.answered);
-            self.stream_gaps.push(found);
+            self.add_stream_gap(Some(id.clone()), cause, detail, lost_since, sighting.at);
         }
     }
 
@@ -226,8 +234,8 @@ impl ShardGraph {
         let lane = &mut self.lanes[shard.lane];
         lane.steps_due.remove(id);
         lane.woken.remove(id);
-        let Self { latest_wanted, awaiting_children, possible_ancestors, suspects, cut_off, .. } = self;
-        for set in [latest_wanted, awaiting_children, possible_ancestors, suspects, cut_off] {
+        let Self { latest_wanted, awaiting_children, possible_ancestors, suspects, cut_off, undecided, .. } = self;
+        for set in [latest_wanted, awaiting_children, possible_ancestors, suspects, cut_off, undecided] {
             set.remove(id);
         }
         self.children_needed.remove(id);

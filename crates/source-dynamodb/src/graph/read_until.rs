@@ -159,23 +159,10 @@ impl ShardGraph {
         now.since(known) > UNREAD_MAX
     }
 
-    /// Whether shards can have come and gone unseen: for that, nobody must have looked for a day.
-    pub(super) fn was_unwatched(&self, now: ServiceTime) -> bool {
-        let Some(known_since) = self.known_since else { return false };
-        let watched = self.watched_until().unwrap_or(known_since);
-        now.since(known_since.max(watched)) > UNREAD_MAX
-    }
-
-    /// Until when it is certain that no shard came and went unseen.
-    pub(super) fn watched_until(&self) -> Option<ServiceTime> {
-        // A shard that was found just now says nothing of that.
-        let is_old = |id: &ShardId| self.shards.get(id).is_some_and(|shard| !shard.is_unregistered());
-        self.fronts.iter().find(|(_, id)| is_old(id)).and_then(|(read_until, _)| *read_until)
-    }
-
     /// The stored moment of this shard is old.
-    pub(super) fn is_read_until_due(shard: &Shard) -> bool {
-        let (Stage::Readable(chain, _), Some(read_until)) = (&shard.stage, shard.read_until) else { return false };
+    pub(super) fn is_read_until_due(&self, shard: &Shard) -> bool {
+        let Stage::Readable(chain, _) = &shard.stage else { return false };
+        let Some(read_until) = self.stored_until(shard.read_until) else { return false };
         chain.pending.is_empty() && chain.durable_until.is_none_or(|stored| read_until.since(stored) >= STORED_EVERY)
     }
 

@@ -24,9 +24,20 @@ pub(super) struct Shard {
     pub absence: Absence,
     /// How its registration is decided.
     pub origin: Origin,
+    pub sighting: Sighting,
+    /// How far it had been read before this process, as stored.
+    pub stored_at_start: Option<ServiceTime>,
     /// Everything that was written to it before this moment was handed out. Nothing while nobody knows.
     pub read_until: Option<ServiceTime>,
     pub stage: Stage,
+}
+
+/// How things stood when a shard was first seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sighting {
+    pub at: ServiceTime,
+    /// When the newest complete listing of this process before it was asked for.
+    pub listed_at: Option<ServiceTime>,
 }
 
 /// Why a shard that is not stored may be registered, and where it begins.
@@ -42,8 +53,8 @@ pub(super) enum Origin {
     Latest,
     /// The user left it out: it is registered as drained.
     LeftOut,
-    /// Shards before it came and went unseen: its registration carries the gap.
-    Lost(GapCause),
+    /// Shards before it came and went unseen: that gap is on record, or on its way.
+    Lost,
     /// Its children were begun because it was said not to exist. It is registered as drained, with a gap.
     Passed,
 }
@@ -84,8 +95,8 @@ pub(super) struct Chain {
 pub(super) struct Pending {
     pub step: Step,
     pub read_until: Option<ServiceTime>,
-    /// The gap of the whole stream that it carries.
-    pub stream_gap: Option<GapCause>,
+    /// The number of the gap of the whole stream that it carries.
+    pub stream_gap: Option<u64>,
 }
 
 /// How a readable shard is being read.
@@ -120,7 +131,7 @@ pub(super) struct Ended {
 }
 
 impl Shard {
-    pub fn new(parent: Option<ShardId>, lane: usize, origin: Origin) -> Self {
+    pub fn new(parent: Option<ShardId>, lane: usize, sighting: Sighting) -> Self {
         Self {
             parent,
             lane,
@@ -129,7 +140,9 @@ impl Shard {
             open_at: None,
             seen_at_listing: 0,
             absence: Absence::default(),
-            origin,
+            origin: Origin::Unplaced,
+            sighting,
+            stored_at_start: None,
             read_until: None,
             stage: Stage::Unregistered,
         }
@@ -174,7 +187,7 @@ impl Shard {
 
     /// Its parent is gone, and it waits for its registration.
     pub fn is_cut_off(&self) -> bool {
-        self.is_unregistered() && self.parent.is_some() && matches!(self.origin, Origin::Root | Origin::Lost(_))
+        self.is_unregistered() && self.parent.is_some() && matches!(self.origin, Origin::Root | Origin::Lost)
     }
 
     pub fn is_drained(&self) -> bool {
@@ -209,9 +222,13 @@ impl Shard {
         self.read_until = self.read_until.max(Some(moment));
     }
 
-    /// Moves on, chained to what was handed out before (I2).
-    pub fn advance(&mut self, to: Position, stream_gap: Option<GapCause>) -> Option<Advance> {
-        let read_until = self.read_until;
+    /// Moves on, chained to what was handed out before (I2), and stores that it was read to this moment.
+    pub fn advance(
+        &mut self,
+        to: Position,
+        read_until: Option<ServiceTime>,
+        stream_gap: Option<u64>,
+    ) -> Option<Advance> {
         let chain = self.chain_mut()?;
         let from = chain.read.replace(to.clone())?;
         let advance = Advance { from, to };
@@ -220,11 +237,11 @@ impl Shard {
     }
 
     /// Hands its registration out.
-    pub fn register(&mut self, stream_gap: Option<GapCause>) -> Step {
+    pub fn register(&mut self, read_until: Option<ServiceTime>, stream_gap: Option<u64>) -> Step {
         let is_left_out = matches!(self.origin, Origin::LeftOut | Origin::Passed);
         let position = if is_left_out { Position::End } else { Position::Start };
         let step = Step::Register { parent: self.parent.clone(), position: position.clone() };
-        let pending = Pending { step: step.clone(), read_until: self.read_until, stream_gap };
+        let pending = Pending { step: step.clone(), read_until, stream_gap };
         let chain = Chain { read: Some(position), pending: VecDeque::from([pending]), ..Chain::default() };
         self.stage = if is_left_out { Stage::Exhausted(chain) } else { Stage::Blocked(chain) };
         step
@@ -268,7 +285,7 @@ impl Shard {
                 let is_new = chain.durable == Some(Position::Start);
                 let from = match self.origin {
                     // What it lost is on record.
-                    Origin::Lost(_) if is_new => ReadFrom::Horizon(now),
+                    Origin::Lost if is_new => ReadFrom::Horizon(now),
                     _ => ReadFrom::Position,
                 };
                 Stage::Readable(chain, Reading { from, ..Reading::default() })

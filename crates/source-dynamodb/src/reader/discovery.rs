@@ -27,6 +27,8 @@ const PAGE_TRIES_MAX: u32 = 5;
 const LEAF_INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// Shards whose children a bounded run asks for after one listing, at least.
 const CHILDREN_ASKED_MAX: usize = 10;
+/// Wait before a shard is asked for that was not found.
+const DOUBT_PAUSE: Duration = Duration::from_millis(100);
 /// "Not found" answers in a row that say that the stream is gone.
 const NOT_FOUND_PROVES: u32 = 2;
 
@@ -102,8 +104,9 @@ struct Discovery<A> {
 impl<A: StreamApi> Discovery<A> {
     async fn run(mut self) {
         let mut changes = self.shared.changes.subscribe();
-        // The first lane holds what is known of the stream as a whole.
+        // The first lane holds what is known of the stream as a whole. What the others miss is found out without it.
         while !self.shared.graph(|graph| graph.may_list()) {
+            self.settle_doubts().await;
             changes.changed().await;
         }
         self.next_listing = Instant::now();
@@ -204,6 +207,8 @@ impl<A: StreamApi> Discovery<A> {
         if doubtful.is_empty() {
             return;
         }
+        // What was not found a moment ago is not asked for at once.
+        tokio::time::sleep(DOUBT_PAUSE).await;
         let now = self.shared.time();
         let shared = &self.shared;
         let exists = |shard: ShardId, _| shared.graph(|graph| graph.exists(&shard, When { asked: now, answered: now }));
@@ -270,7 +275,6 @@ impl<A: StreamApi> Discovery<A> {
         } else {
             self.retry.succeeded();
             self.not_found = 0;
-            self.refusals.end();
             if complete_before == 0 {
                 info!(
                     shards = listed.as_ref().map_or(0, |(shards, _)| shards.len()),
@@ -328,6 +332,7 @@ impl<A: StreamApi> Discovery<A> {
             let asked_at = Instant::now();
             let error = match in_time(self.api.list_shards(&self.shared.stream_arn, after)).await {
                 Ok(Dated { answer, date }) => {
+                    self.refusals.end();
                     return Ok((answer, self.shared.answered(date, asked_at, Instant::now())));
                 }
                 Err(error) => error,

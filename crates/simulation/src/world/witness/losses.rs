@@ -1,5 +1,7 @@
 //! What the witness says of losses: a gap is on record where something was lost, and nowhere else (I8).
 
+use tailwater_model::Position;
+
 use super::{Manner, Witness};
 use crate::world::ground::Landing;
 
@@ -59,7 +61,9 @@ impl Witness {
         let lineage = std::iter::successors(Some(shard.to_owned()), |shard| self.history.parent(shard).cloned());
         // What was read after the last step of its shard is not stored: who begins anew does not know it.
         let stored = |shard: &String| self.stepped_ms.get(shard).copied();
-        let known = lineage.filter_map(|shard| self.network.known_until(&shard, now_ms, stored(&shard)?)).max();
+        let has_records = |shard: &String| self.positions.get(shard).is_some_and(|at| *at != Position::Start);
+        let known = |shard: String| self.network.known_until(&shard, now_ms, stored(&shard)?, has_records(&shard));
+        let known = lineage.filter_map(known).max();
         known.unwrap_or(now_ms - self.clock.elapsed_ms())
     }
 

@@ -27,7 +27,7 @@ impl Witness {
         let open = self.history.records.iter().zip(&self.settled).find(|(record, settled)| {
             let next = self.next_of_key.get(&record.key);
             let is_folded = self.manner == Manner::Folded && next.is_some_and(|next| record.ordinal < *next);
-            let is_carried = **settled || record.is_excused() || is_folded;
+            let is_carried = **settled || record.is_free() || is_folded;
             !is_carried && is_due(record) && is_of_stream(&record.shard) && !self.waits_for_late(&record.shard)
         });
         if let Some((record, _)) = open {
