@@ -142,10 +142,12 @@ impl ShardGraph {
         self.awaiting_children.iter().filter(counts).cloned().collect()
     }
 
-    /// Whether a complete listing soon would let something go on: an end whose children may be listed late, or a stream
-    /// that was turned off.
+    /// Whether a complete listing soon would let something go on: an end whose children may be listed late, a stream that
+    /// was turned off, or that nobody has listed for long, as after this machine stood still.
     pub fn wants_listing(&self) -> bool {
-        !self.awaiting_children.is_empty() || (self.disabled_at.is_some() && !self.is_disabled_for_long())
+        !self.awaiting_children.is_empty()
+            || self.is_unlisted_for_long()
+            || (self.disabled_at.is_some() && !self.is_disabled_for_long())
     }
 
     /// Whether the start of the pipeline waits for a listing.

@@ -53,10 +53,16 @@ impl ShardGraph {
         read_until.map(|moment| looked_until.map_or(moment, |looked| moment.min(looked.plus(STORED_AHEAD_MAX))))
     }
 
-    /// Whether it is still to be found out, or put on record, what came before this shard.
+    /// What was read lately cannot be stored as such before the stream was listed.
+    pub(super) fn is_unlisted_for_long(&self) -> bool {
+        self.listings.complete_newest_at.is_some_and(|listed_at| self.now.since(listed_at) >= STORED_AHEAD_MAX)
+    }
+
+    /// Whether there may be a loss before this shard that is not on record yet.
     pub(super) fn is_undecided(&self, id: &ShardId, shard: &Shard) -> bool {
         let is_gap_due = || self.stream_gaps.iter().any(|gap| gap.shard.as_ref() == Some(id));
-        !shard.is_stored() && (shard.origin == Origin::Unplaced || is_gap_due())
+        let is_open = !shard.is_stored() && (shard.origin == Origin::Unplaced || is_gap_due());
+        is_open && self.unwatched_since(shard.sighting).is_some()
     }
 
     fn looked_before(&self, listed_at: Option<ServiceTime>) -> Option<ServiceTime> {

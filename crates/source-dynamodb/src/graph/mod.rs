@@ -171,8 +171,9 @@ impl ShardGraph {
         self.restore_stream_gaps(lane, previous);
         self.doubts_due = true;
         if is_first {
-            let undecided = self.undecided.clone();
-            mine.iter().chain(&undecided).for_each(|id| self.place(id));
+            // What this lane has stored may have been all that was missing to judge shards of others.
+            let all: Vec<ShardId> = self.shards.keys().cloned().collect();
+            all.iter().for_each(|id| self.place(id));
         }
         if is_first || !self.stream_gaps.is_empty() {
             // Children in other lanes waited for this one.

@@ -260,7 +260,7 @@ impl Shard {
             self.stage = Stage::Unregistered;
             return;
         };
-        // Behind the same record there was nothing, whoever asked.
+        // Behind the same record there was nothing, whoever asked; and what is stored may be less than what is known.
         let stood_here = self.chain().filter(|chain| chain.read.as_ref() == Some(position));
         let chain = Chain {
             durable: Some(position.clone()),
@@ -269,7 +269,8 @@ impl Shard {
             empty: stood_here.and_then(|chain| chain.empty),
             ..Chain::default()
         };
-        self.read_until = read_until;
+        let known_until = self.read_until.filter(|_| stood_here.is_some());
+        self.read_until = read_until.max(known_until);
         // Whatever was written between the registration and now would be skipped: no LATEST again.
         self.origin = Origin::Root;
         self.stage = match position {

@@ -64,7 +64,10 @@ impl<G: Ground> Scene<G> {
 
     /// What an idle shard was read to is known, and stored, after a run of empty pages.
     pub(super) async fn let_the_tip_be_known(&mut self) {
-        let per_page = self.plan.reader.poll_interval_min + ANSWER;
+        let shards = lock(&self.witness).history().shards_listed();
+        let at_once = self.plan.reader.fetch_slots.max(1);
+        let turns = u32::try_from(shards.div_ceil(at_once)).unwrap_or(u32::MAX).max(1);
+        let per_page = self.plan.reader.poll_interval_min + ANSWER * turns;
         let until = Instant::now() + per_page * (EMPTY_PAGES_MAX + 2) + SUPERVISION_INTERVAL;
         self.supervise_until(until).await;
     }
