@@ -66,8 +66,6 @@ struct Network {
     calls: u64,
     /// A shard whose calls were repeated at once although they failed, again and again.
     hasty: Option<ShardId>,
-    /// When the last pages of listings were given.
-    listed_ms: Vec<i64>,
     /// Per shard: when pages were given, and how far in time they can have told their reader that it has read.
     given: BTreeMap<String, Given>,
 }
@@ -80,8 +78,6 @@ struct Given {
     by_empty_pages: Vec<(i64, i64)>,
 }
 
-/// What is stored as read is at most so much younger than the newest complete listing.
-const STORED_AHEAD_MS: i64 = 30 * 60_000;
 /// Pages of the last moment do not tell how things stood before them.
 const JUST_NOW_MS: i64 = 120_000;
 
@@ -103,13 +99,6 @@ impl Network {
         match moments.last_mut().filter(|(at_ms, _)| now_ms - *at_ms < JUST_NOW_MS / 4) {
             Some((_, known_ms)) => *known_ms = until_ms.max(*known_ms),
             None => moments.push((now_ms, until_ms)),
-        }
-    }
-
-    /// The last page of a listing was given.
-    fn listed(&mut self, at_ms: i64) {
-        if self.listed_ms.last().is_none_or(|last| at_ms - last >= JUST_NOW_MS / 4) {
-            self.listed_ms.push(at_ms);
         }
     }
 
@@ -186,7 +175,6 @@ impl StreamNetwork {
             hits: NetworkHits::new(),
             calls: 0,
             hasty: None,
-            listed_ms: Vec::new(),
             given: BTreeMap::new(),
         };
         Self(Arc::new(Mutex::new(network)))
@@ -200,8 +188,7 @@ impl StreamNetwork {
         let given = network.given.get(shard)?;
         let by_records = given.by_records.iter().filter(|_| has_records);
         let moments = by_records.chain(&given.by_empty_pages).filter(|(at_ms, _)| counts(*at_ms));
-        let listed = network.listed_ms.iter().rfind(|at_ms| **at_ms <= given_by_ms)?;
-        moments.map(|(_, until_ms)| *until_ms.min(&(listed + STORED_AHEAD_MS))).max()
+        moments.map(|(_, until_ms)| *until_ms).max()
     }
 
     /// A shard that some worker asked for without any wait after failures, again and again.
@@ -335,9 +322,6 @@ impl SimulatedStream {
         let Dated { answer: (answer, at_ms), date } = self.call("DescribeStream", act).await?;
         if is_listing {
             self.heard.answer(at_ms);
-            if answer.last_evaluated.is_none() && !answer.shards.is_empty() {
-                lock(&self.network).listed(at_ms);
-            }
         }
         let shards = answer.shards.into_iter().map(|shard| ListedShard {
             shard: ShardId::new(&shard.id),

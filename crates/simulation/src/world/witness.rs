@@ -205,16 +205,8 @@ impl Witness {
         self.move_rows(landing);
     }
 
-    /// A gap that is on record, carried by a step that goes nowhere, tells nothing new; nor does what was written before the
-    /// start of a pipeline that begins with what is new: a restart before its first record reads it.
+    /// A gap that is on record, carried by a step that goes nowhere, tells nothing new.
     fn is_news(&self, landing: &Landing) -> bool {
-        let is_old = |change: &LandedChange| {
-            let record = self.history.by_event_id.get(&change.event_id);
-            record.is_some_and(|index| self.history.records[*index].is_optional)
-        };
-        if !landing.changes.is_empty() && landing.changes.iter().all(is_old) {
-            return false;
-        }
         !landing.changes.is_empty()
             || !landing.dead_letters.is_empty()
             || landing.steps.iter().any(|(_, before, after)| before.as_ref() != Some(after))

@@ -57,7 +57,7 @@ impl ShardGraph {
         !self.is_frozen()
             && (self.may_register(id, shard)
                 || cause_due(shard).is_some()
-                || self.is_read_until_due(shard)
+                || Self::is_read_until_due(shard)
                 || self.is_forgettable(id, shard))
     }
 
@@ -70,15 +70,15 @@ impl ShardGraph {
             return self.surface(id, cause);
         }
         let is_forgettable = self.is_forgettable(id, shard);
-        let is_moment_due = self.is_read_until_due(shard);
-        let read_until = self.stored_until(shard.read_until);
+        let is_moment_due = Self::is_read_until_due(shard);
         let shard = self.shards.get_mut(id)?;
         if is_forgettable {
             let step = shard.forget()?;
             return Some(GraphStep { shard: id.clone(), step, read_until: None, gap: None });
         }
         if is_moment_due {
-            let step = Step::Advance(shard.advance(shard.position(), read_until, None)?);
+            let read_until = shard.read_until;
+            let step = Step::Advance(shard.advance(shard.position(), None)?);
             return Some(GraphStep { shard: id.clone(), step, read_until, gap: None });
         }
         None
@@ -111,12 +111,12 @@ impl ShardGraph {
         let goes_on_in_shard = matches!(cause, GapCause::Trimmed | GapCause::Away);
         let is_gap = goes_on_in_shard || self.was_promised(self.shards.get(id)?);
         let stop = self.on_gap == OnGap::Stop && is_gap;
-        let read_until = self.stored_until(self.shards.get(id)?.read_until);
         let shard = self.shards.get_mut(id)?;
         shard.chain_mut()?.lost = None;
         let (after, since) = (shard.position(), shard.read_until);
         let to = if stop || goes_on_in_shard { after.clone() } else { Position::End };
-        let step = Step::Advance(shard.advance(to.clone(), read_until, None)?);
+        let step = Step::Advance(shard.advance(to.clone(), None)?);
+        let read_until = shard.read_until;
         if stop {
             shard.stop();
         } else if to == Position::End {
@@ -153,10 +153,10 @@ impl ShardGraph {
         let stop = self.on_gap == OnGap::Stop;
         let now = self.now;
         self.inherit(id);
-        let read_until = self.stored_until(self.shards.get(id)?.read_until);
         let number = stream_gap.and_then(|index| Some(self.stream_gaps.get(index)?.number));
         let shard = self.shards.get_mut(id)?;
-        let step = shard.register(read_until, number);
+        let step = shard.register(number);
+        let read_until = shard.read_until;
         let own = (shard.origin == Origin::Passed).then(|| Gap {
             shard: Some(id.clone()),
             cause: GapCause::ShardGone,
@@ -254,10 +254,10 @@ impl ShardGraph {
 
     fn carry_nowhere(&mut self, index: usize, id: &ShardId) -> Option<GraphStep> {
         let number = self.stream_gaps.get(index)?.number;
-        let read_until = self.stored_until(self.shards.get(id)?.read_until);
         let shard = self.shards.get_mut(id)?;
         let here = shard.position();
-        let step = Step::Advance(shard.advance(here, read_until, Some(number))?);
+        let step = Step::Advance(shard.advance(here, Some(number))?);
+        let read_until = shard.read_until;
         let gap = self.carry(index, id);
         Some(GraphStep { shard: id.clone(), step, read_until, gap })
     }
@@ -294,6 +294,6 @@ pub(super) fn new_root_detail(id: &ShardId, parent: Option<&ShardId>) -> String 
         Some(parent) => format!(
             "shard {id} is new and its parent {parent} was never seen: at least one shard came and was trimmed unread"
         ),
-        None => format!("shard {id} is new and has no parent, and nobody looked at the stream for 23 hours"),
+        None => format!("shard {id} is new and has no parent: at least one shard came and was trimmed unread"),
     }
 }

@@ -6,7 +6,6 @@ use std::time::Duration;
 use tailwater_model::{ServiceTime, ShardId};
 
 use super::ShardGraph;
-use super::shard::Sighting;
 use crate::api::{ListedShard, ShardListing, When};
 
 /// Complete listings without a shard after which it is asked for.
@@ -70,8 +69,7 @@ impl ShardGraph {
         if *disabled {
             self.disabled_at.get_or_insert(when.asked);
         }
-        let sighting = self.sighting(when.answered);
-        shards.iter().for_each(|listed| self.see(listed, number, when, sighting));
+        shards.iter().for_each(|listed| self.see(listed, number, when));
     }
 
     /// All pages of a listing came, the first of them asked for and the last one answered at these moments, and showed
@@ -104,7 +102,7 @@ impl ShardGraph {
         self.now = self.now.max(when.answered);
         let mut are_told = false;
         for listed in shards.iter().filter(|listed| listed.parent.as_ref() == Some(parent)) {
-            self.see(listed, number, when, self.sighting(when.answered));
+            self.see(listed, number, when);
             are_told = true;
         }
         if are_told {
@@ -142,12 +140,10 @@ impl ShardGraph {
         self.awaiting_children.iter().filter(counts).cloned().collect()
     }
 
-    /// Whether a complete listing soon would let something go on: an end whose children may be listed late, a stream that
-    /// was turned off, or that nobody has listed for long, as after this machine stood still.
+    /// Whether a complete listing soon would let something go on: an end whose children may be listed late, or a stream
+    /// that was turned off.
     pub fn wants_listing(&self) -> bool {
-        !self.awaiting_children.is_empty()
-            || self.is_unlisted_for_long()
-            || (self.disabled_at.is_some() && !self.is_disabled_for_long())
+        !self.awaiting_children.is_empty() || (self.disabled_at.is_some() && !self.is_disabled_for_long())
     }
 
     /// Whether the start of the pipeline waits for a listing.
@@ -176,7 +172,7 @@ impl ShardGraph {
         self.changes += 1;
     }
 
-    fn see(&mut self, listed: &ListedShard, number: u64, when: When, sighting: Sighting) {
+    fn see(&mut self, listed: &ListedShard, number: u64, when: When) {
         let id = &listed.shard;
         if self.forgotten.contains(id) {
             return;
@@ -184,7 +180,7 @@ impl ShardGraph {
         let parent = listed.parent.clone().filter(|parent| !self.is_descendant(parent, id));
         let is_new = !self.shards.contains_key(id);
         if is_new {
-            self.insert(id.clone(), parent.clone(), sighting);
+            self.insert(id.clone(), parent.clone(), when.asked);
             self.changes += 1;
             self.place_late_parent(id, when);
         }

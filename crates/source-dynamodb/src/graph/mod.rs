@@ -12,7 +12,6 @@ mod forgotten;
 mod gaps;
 mod latest;
 mod listing;
-mod looking;
 mod pages;
 mod placing;
 mod read_until;
@@ -75,10 +74,6 @@ pub(crate) struct ShardGraph {
     /// Shards that are closed, or not listed any more, and neither drained nor parents: what comes without its parent may
     /// come from them.
     possible_ancestors: BTreeSet<ShardId>,
-    /// How far the stream had been read before this process, as far as the lanes have told.
-    looked_at_start: Option<ServiceTime>,
-    /// Shards of which it is not on record what came before them.
-    undecided: BTreeSet<ShardId>,
     /// Shards that may not exist any more; perhaps some that were seen again.
     suspects: BTreeSet<ShardId>,
     /// Unregistered shards whose parents are gone: they wait for those that may be their ancestors.
@@ -126,8 +121,6 @@ impl ShardGraph {
             front_of: BTreeMap::new(),
             awaiting_children: BTreeSet::new(),
             possible_ancestors: BTreeSet::new(),
-            looked_at_start: None,
-            undecided: BTreeSet::new(),
             suspects: BTreeSet::new(),
             cut_off: BTreeSet::new(),
             children_needed: BTreeSet::new(),
@@ -147,7 +140,7 @@ impl ShardGraph {
         self.known_since = self.known_since.or(progress.known_since);
         let stored: BTreeMap<&ShardId, &ShardProgress> = progress.shards.iter().map(|row| (&row.shard, row)).collect();
         for row in stored.values().filter(|row| !self.shards.contains_key(&row.shard)).copied().collect::<Vec<_>>() {
-            self.insert(row.shard.clone(), row.parent.clone(), self.sighting(self.now));
+            self.insert(row.shard.clone(), row.parent.clone(), self.now);
             self.place_children(&row.shard);
         }
         let mine: Vec<ShardId> =
@@ -160,20 +153,12 @@ impl ShardGraph {
             }
             if let Some(shard) = self.shards.get_mut(id) {
                 shard.restore(row);
-                if is_first {
-                    shard.stored_at_start = shard.read_until.filter(|_| row.is_some());
-                }
             }
-        }
-        if is_first {
-            self.note_looked_at_start();
         }
         self.restore_stream_gaps(lane, previous);
         self.doubts_due = true;
         if is_first {
-            // What this lane has stored may have been all that was missing to judge shards of others.
-            let all: Vec<ShardId> = self.shards.keys().cloned().collect();
-            all.iter().for_each(|id| self.place(id));
+            mine.iter().for_each(|id| self.place(id));
         }
         if is_first || !self.stream_gaps.is_empty() {
             // Children in other lanes waited for this one.
@@ -202,10 +187,8 @@ impl ShardGraph {
         // After a stop the gap stays, and with it the stop: nothing goes on in the moment before the pipeline halts.
         if self.on_gap == OnGap::Continue
             && let Some(number) = pending.and_then(|pending| pending.stream_gap)
-            && let Some(at) = self.stream_gaps.iter().position(|gap| gap.number == number)
         {
-            let gap = self.stream_gaps.remove(at);
-            gap.shard.iter().for_each(|shard| self.settle(shard));
+            self.stream_gaps.retain(|gap| gap.number != number);
         }
         self.settle_family(id);
         self.settle_bootstrap();
@@ -330,7 +313,6 @@ impl ShardGraph {
         let needs_children = shard.is_exhausted() && awaits_children && !self.has_children(id) && !is_asked;
         let is_readable = matches!(shard.stage, Stage::Readable(..));
         let is_cut_off = shard.is_cut_off();
-        let is_undecided = self.is_undecided(id, shard);
         let is_over = shard.closed || shard.absence.is_noticed();
         let may_be_ancestor = is_over && !shard.is_drained() && !self.has_children(id);
         let lane = &mut self.lanes[shard.lane];
@@ -342,7 +324,6 @@ impl ShardGraph {
         }
         place(&mut self.awaiting_children, id, awaits_children);
         place(&mut self.cut_off, id, is_cut_off);
-        place(&mut self.undecided, id, is_undecided);
         let was_ancestor = self.possible_ancestors.contains(id);
         place(&mut self.possible_ancestors, id, may_be_ancestor);
         if place(&mut self.children_needed, id, needs_children) && needs_children {

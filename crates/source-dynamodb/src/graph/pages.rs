@@ -79,15 +79,13 @@ impl ShardGraph {
             Some(number) => Some(Position::After(number.detached())),
             None => None,
         };
+        let advance = to.and_then(|to| shard.advance(to, None));
         let read_until = shard.read_until;
-        let stored_until = self.stored_until(read_until);
-        let Some(shard) = self.shards.get_mut(id) else { return PageMeans::Nothing };
-        let advance = to.and_then(|to| shard.advance(to, stored_until, None));
         if is_end {
             shard.closed_by = Some(shard.closed_by.unwrap_or(when.answered).min(when.answered));
             shard.exhaust();
         }
         self.settle(id);
-        PageMeans::Step { advance, read_until: stored_until, is_end }
+        PageMeans::Step { advance, read_until, is_end }
     }
 }

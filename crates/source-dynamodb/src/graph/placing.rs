@@ -1,22 +1,23 @@
 //! Where a new shard belongs, and what does not exist any more. Listings only make suspicious: a shard is gone when the
 //! service has no iterator for it.
 
-use tailwater_model::{GapCause, ShardId};
+use tailwater_model::{GapCause, ServiceTime, ShardId};
 
 use super::ShardGraph;
 use super::listing::Absence;
-use super::shard::{Origin, Shard, Sighting, Stage};
+use super::read_until::UNREAD_MAX;
+use super::shard::{Origin, Shard, Stage};
 use crate::api::When;
 use crate::settings::{OnGap, StartAt};
 
 impl ShardGraph {
     /// A shard that was not seen before.
-    pub(super) fn insert(&mut self, id: ShardId, parent: Option<ShardId>, sighting: Sighting) {
+    pub(super) fn insert(&mut self, id: ShardId, parent: Option<ShardId>, seen_at: ServiceTime) {
         let lane = self.lane_number(&id);
         if let Some(parent) = &parent {
             self.children.entry(parent.clone()).or_default().insert(id.clone());
         }
-        let mut shard = Shard::new(parent, lane, sighting);
+        let mut shard = Shard::new(parent, lane, seen_at);
         shard.seen_at_listing = self.listings.begun;
         self.shards.insert(id, shard);
     }
@@ -78,10 +79,7 @@ impl ShardGraph {
         let missing = self.missing_parents.keys().filter(|parent| {
             // What another lane has stored is not known yet.
             let lanes_open = |id: &ShardId| self.lanes[self.lane_number(id)].opened;
-            let children = || self.children.get(*parent).into_iter().flatten();
-            let sightings = children().filter_map(|child| self.shards.get(child)).map(|child| child.sighting);
-            let are_past_known = sightings.into_iter().all(|sighting| self.is_past_known(sighting));
-            is_listed_through && are_past_known && lanes_open(parent) && children().all(lanes_open)
+            is_listed_through && lanes_open(parent) && self.children.get(*parent).into_iter().flatten().all(lanes_open)
         });
         let absent = self.suspects.iter().filter(|id| {
             self.shards.get(*id).is_some_and(|shard| match &shard.stage {
@@ -119,9 +117,7 @@ impl ShardGraph {
         if absence.is_suspicious() {
             // No listing shows it. Nothing is known of what came before it, and nothing can be.
             tracing::warn!(shard = %id, "a shard exists that no listing shows; it is read from its beginning");
-            let children = self.children.get(id).into_iter().flatten().filter_map(|child| self.shards.get(child));
-            let sighting = children.map(|child| child.sighting).min_by_key(|sighting| sighting.at);
-            self.insert(id.clone(), None, sighting.unwrap_or_else(|| self.sighting(when.answered)));
+            self.insert(id.clone(), None, when.asked);
             self.place_late_parent(id, when);
             self.begin_lineage(id, GapCause::Orphan);
             self.settle_family(id);
@@ -167,19 +163,17 @@ impl ShardGraph {
         self.settle_bootstrap();
     }
 
-    /// Nothing before this shard was ever read by this pipeline. That is a loss where shards can have come and gone while
-    /// nobody looked (gap rules 3 and 4): a shard stays for 24 hours after its end, so whoever looked in between has seen it.
+    /// Nothing before this shard was ever read by this pipeline: it has no parent, or one that does not exist and is not
+    /// stored. While a stream is known for less than a day, such a parent can have ended before the first start, and a
+    /// shard that listings left out be older than that. Later it is a loss (gap rules 3 and 4): it was there for a day after
+    /// its end, and nobody stored it.
     fn begin_lineage(&mut self, id: &ShardId, cause: GapCause) {
-        let Some(sighting) = self.shards.get(id).map(|shard| shard.sighting) else { return };
-        if !self.is_past_known(sighting) {
-            return;
-        }
-        let lost_since = self.unwatched_since(sighting);
-        // What its children have lost is a gap of theirs.
-        let from = lost_since.unwrap_or_else(|| self.promised_from(sighting.at));
+        let Some(seen_at) = self.shards.get(id).map(|shard| shard.seen_at) else { return };
+        let is_lost = self.known_since.is_some_and(|known_since| seen_at.since(known_since) > UNREAD_MAX);
+        let from = self.promised_from(seen_at);
         let Some(shard) = self.shards.get_mut(id) else { return };
         shard.read_until_at_least(from);
-        if lost_since.is_none() {
+        if !is_lost {
             shard.origin = Origin::Root;
             return;
         }
@@ -190,7 +184,7 @@ impl ShardGraph {
             // On record at once: the shard itself may have to wait for others before it is registered. After a stop it is
             // not: the next start finds it again, and stops again.
             let detail = super::gaps::new_root_detail(id, shard.parent.as_ref());
-            self.add_stream_gap(Some(id.clone()), cause, detail, lost_since, sighting.at);
+            self.add_stream_gap(Some(id.clone()), cause, detail, None, seen_at);
         }
     }
 
@@ -234,8 +228,8 @@ impl ShardGraph {
         let lane = &mut self.lanes[shard.lane];
         lane.steps_due.remove(id);
         lane.woken.remove(id);
-        let Self { latest_wanted, awaiting_children, possible_ancestors, suspects, cut_off, undecided, .. } = self;
-        for set in [latest_wanted, awaiting_children, possible_ancestors, suspects, cut_off, undecided] {
+        let Self { latest_wanted, awaiting_children, possible_ancestors, suspects, cut_off, .. } = self;
+        for set in [latest_wanted, awaiting_children, possible_ancestors, suspects, cut_off] {
             set.remove(id);
         }
         self.children_needed.remove(id);

@@ -160,9 +160,8 @@ impl ShardGraph {
     }
 
     /// The stored moment of this shard is old.
-    pub(super) fn is_read_until_due(&self, shard: &Shard) -> bool {
-        let Stage::Readable(chain, _) = &shard.stage else { return false };
-        let Some(read_until) = self.stored_until(shard.read_until) else { return false };
+    pub(super) fn is_read_until_due(shard: &Shard) -> bool {
+        let (Stage::Readable(chain, _), Some(read_until)) = (&shard.stage, shard.read_until) else { return false };
         chain.pending.is_empty() && chain.durable_until.is_none_or(|stored| read_until.since(stored) >= STORED_EVERY)
     }
 

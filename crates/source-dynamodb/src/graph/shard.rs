@@ -24,20 +24,11 @@ pub(super) struct Shard {
     pub absence: Absence,
     /// How its registration is decided.
     pub origin: Origin,
-    pub sighting: Sighting,
-    /// How far it had been read before this process, as stored.
-    pub stored_at_start: Option<ServiceTime>,
+    /// When it was first seen by this process.
+    pub seen_at: ServiceTime,
     /// Everything that was written to it before this moment was handed out. Nothing while nobody knows.
     pub read_until: Option<ServiceTime>,
     pub stage: Stage,
-}
-
-/// How things stood when a shard was first seen.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Sighting {
-    pub at: ServiceTime,
-    /// When the newest complete listing of this process before it was asked for.
-    pub listed_at: Option<ServiceTime>,
 }
 
 /// Why a shard that is not stored may be registered, and where it begins.
@@ -131,7 +122,7 @@ pub(super) struct Ended {
 }
 
 impl Shard {
-    pub fn new(parent: Option<ShardId>, lane: usize, sighting: Sighting) -> Self {
+    pub fn new(parent: Option<ShardId>, lane: usize, seen_at: ServiceTime) -> Self {
         Self {
             parent,
             lane,
@@ -141,8 +132,7 @@ impl Shard {
             seen_at_listing: 0,
             absence: Absence::default(),
             origin: Origin::Unplaced,
-            sighting,
-            stored_at_start: None,
+            seen_at,
             read_until: None,
             stage: Stage::Unregistered,
         }
@@ -222,13 +212,9 @@ impl Shard {
         self.read_until = self.read_until.max(Some(moment));
     }
 
-    /// Moves on, chained to what was handed out before (I2), and stores that it was read to this moment.
-    pub fn advance(
-        &mut self,
-        to: Position,
-        read_until: Option<ServiceTime>,
-        stream_gap: Option<u64>,
-    ) -> Option<Advance> {
+    /// Moves on, chained to what was handed out before (I2).
+    pub fn advance(&mut self, to: Position, stream_gap: Option<u64>) -> Option<Advance> {
+        let read_until = self.read_until;
         let chain = self.chain_mut()?;
         let from = chain.read.replace(to.clone())?;
         let advance = Advance { from, to };
@@ -237,11 +223,11 @@ impl Shard {
     }
 
     /// Hands its registration out.
-    pub fn register(&mut self, read_until: Option<ServiceTime>, stream_gap: Option<u64>) -> Step {
+    pub fn register(&mut self, stream_gap: Option<u64>) -> Step {
         let is_left_out = matches!(self.origin, Origin::LeftOut | Origin::Passed);
         let position = if is_left_out { Position::End } else { Position::Start };
         let step = Step::Register { parent: self.parent.clone(), position: position.clone() };
-        let pending = Pending { step: step.clone(), read_until, stream_gap };
+        let pending = Pending { step: step.clone(), read_until: self.read_until, stream_gap };
         let chain = Chain { read: Some(position), pending: VecDeque::from([pending]), ..Chain::default() };
         self.stage = if is_left_out { Stage::Exhausted(chain) } else { Stage::Blocked(chain) };
         step

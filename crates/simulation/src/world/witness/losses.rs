@@ -41,6 +41,13 @@ impl Witness {
         self.gapped.iter().any(|(_, cause)| cause == REPLACED)
     }
 
+    /// Something from before the start of the pipeline was not carried: a restart may carry it.
+    pub fn has_options(&mut self) -> bool {
+        self.learn();
+        let mut records = self.history.records.iter().zip(&self.settled);
+        records.any(|(record, settled)| record.is_optional && !record.trimmed && !settled)
+    }
+
     /// Something that the pipeline was to carry was trimmed before that.
     pub fn has_losses(&mut self) -> bool {
         self.learn();

@@ -16,7 +16,11 @@ const HOUR: Duration = Duration::from_secs(3600);
 const WEEK_AGO: ServiceTime = ServiceTime::from_ms(START.ms() - 7 * 24 * 3_600_000);
 
 fn known(shards: Vec<tailwater_model::ShardProgress>, on_gap: OnGap) -> Fixture {
-    let progress = Progress { shards, known_since: Some(WEEK_AGO), ..Progress::default() };
+    known_since(WEEK_AGO, shards, on_gap)
+}
+
+fn known_since(since: ServiceTime, shards: Vec<tailwater_model::ShardProgress>, on_gap: OnGap) -> Fixture {
+    let progress = Progress { shards, known_since: Some(since), ..Progress::default() };
     Fixture::new(StartAt::TrimHorizon, on_gap, false, progress)
 }
 
@@ -90,23 +94,23 @@ fn a_shard_that_delivers_is_not_unlisted() {
 }
 
 #[test]
-fn rules_3_and_4_need_a_day_without_anybody() {
+fn rules_3_and_4_need_a_stream_that_is_known_for_a_day() {
     for on_gap in BOTH {
         for (new, cause) in [("Z<Y", GapCause::UnknownParent), ("Z", GapCause::Orphan)] {
-            for (away, is_lost) in [(Duration::from_secs(60), false), (UNREAD_MAX + HOUR, true)] {
-                let mut world = known(vec![row("A", None, after(4), START)], on_gap);
-                world.now = START.plus(away);
+            for (known_for, is_lost) in [(UNREAD_MAX, false), (UNREAD_MAX + HOUR, true)] {
+                let since = START.minus(known_for);
+                let mut world = known_since(since, vec![row("A", None, after(4), START)], on_gap);
                 world.list_now(false, &["A", new]);
                 world.ask(&[]);
                 let causes = if is_lost { vec![cause] } else { Vec::new() };
-                assert_eq!(world.causes(), causes, "{new} after {away:?}");
+                assert_eq!(world.causes(), causes, "{new}, known for {known_for:?}");
                 let is_stopped = is_lost && on_gap == OnGap::Stop;
                 assert_eq!(world.from("Z").is_some(), !is_stopped);
                 assert_eq!(world.stored.contains_key(&id("Z")), !is_stopped, "registered it would look harmless");
                 assert_eq!(world.from("A").is_some(), !is_stopped, "nothing goes on behind a stop");
                 if is_stopped {
                     let mut again = world.restart();
-                    again.progress.known_since = Some(WEEK_AGO);
+                    again.progress.known_since = Some(since);
                     again = Fixture::new(StartAt::TrimHorizon, on_gap, false, again.progress);
                     again.now = world.now;
                     again.list_now(false, &["A", new]);
