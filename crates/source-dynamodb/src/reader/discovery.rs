@@ -115,8 +115,8 @@ impl<A: StreamApi> Discovery<A> {
             self.settle_doubts().await;
             if Instant::now() >= self.next_listing {
                 self.list().await;
+                self.hold_latest().await;
             }
-            self.hold_latest().await;
             if self.asks_again() {
                 self.ask_again_at.get_or_insert_with(|| Instant::now() + self.leaf_interval);
             } else if self.shared.graph(|graph| graph.wants_listing()) {

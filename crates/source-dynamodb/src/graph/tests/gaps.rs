@@ -155,6 +155,24 @@ fn rule_5_a_shard_that_was_not_read_for_too_long() {
     }
 }
 
+/// Seed 941000054: a child that was born a moment ago has lost nothing, however long its parent was unread.
+#[test]
+fn rule_5_knows_that_a_shard_is_younger_than_its_open_parent() {
+    for is_seen_open in [true, false] {
+        let rows = vec![row("A", None, Position::Start, START)];
+        let mut world = known(rows, OnGap::Continue);
+        world.now = START.plus(UNREAD_MAX + HOUR);
+        world.list_now(false, &[if is_seen_open { "A" } else { "A." }]);
+        world.read("A", Some(1), false);
+        assert_eq!(world.causes(), [GapCause::Away]);
+        world.list(&["A.", "B<A"]);
+        world.end("A");
+        world.read("B", Some(2), false);
+        let causes = if is_seen_open { vec![GapCause::Away] } else { vec![GapCause::Away; 2] };
+        assert_eq!(world.causes(), causes, "seen open: {is_seen_open}");
+    }
+}
+
 #[test]
 fn rule_5_of_a_machine_that_stood_still() {
     let mut world = Fixture::fresh(OnGap::Continue);

@@ -32,6 +32,16 @@ fn many_empty_pages_are_the_tip() {
     assert!(world.graph.at_tip());
 }
 
+/// Seed 942001037: what came after its end is in its children, and nobody has read that.
+#[test]
+fn empty_pages_of_a_closed_shard_prove_nothing() {
+    let mut world = bounded();
+    world.list(&["A."]);
+    let before = world.read_until("A");
+    world.read_empty("A", 3 * EMPTY_PAGES_PROVE);
+    assert_eq!(world.read_until("A"), before);
+}
+
 #[test]
 fn the_tip_waits_for_all_children_of_what_ended() {
     let mut world = bounded();
@@ -78,6 +88,7 @@ fn a_stream_that_was_turned_off_ends_when_no_child_can_be_late() {
     world.list(&["A"]);
     world.read("A", Some(8), false);
     world.list_now(true, &["A."]);
+    assert!(!world.graph.at_tip(), "it is read to its end: another stream may follow it");
     world.end("A");
     assert!(world.graph.all_drained() && !world.graph.ended());
     world.now = world.now.plus(LATE_MAX);
