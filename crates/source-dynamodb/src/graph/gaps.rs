@@ -153,6 +153,9 @@ impl ShardGraph {
         let stop = self.on_gap == OnGap::Stop;
         let now = self.now;
         self.inherit(id);
+        // Stored before its gap it would look harmless: it carries the gap, though another may have it under way.
+        let of_shard = || self.stream_gaps.iter().position(|gap| gap.shard.as_ref() == Some(id));
+        let stream_gap = stream_gap.or_else(of_shard);
         let number = stream_gap.and_then(|index| Some(self.stream_gaps.get(index)?.number));
         let shard = self.shards.get_mut(id)?;
         let step = shard.register(number);

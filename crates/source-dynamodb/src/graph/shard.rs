@@ -246,7 +246,7 @@ impl Shard {
             self.stage = Stage::Unregistered;
             return;
         };
-        // Behind the same record there was nothing, whoever asked; and what is stored may be less than what is known.
+        // Behind the same record there was nothing, whoever asked.
         let stood_here = self.chain().filter(|chain| chain.read.as_ref() == Some(position));
         let chain = Chain {
             durable: Some(position.clone()),
@@ -255,8 +255,8 @@ impl Shard {
             empty: stood_here.and_then(|chain| chain.empty),
             ..Chain::default()
         };
-        let known_until = self.read_until.filter(|_| stood_here.is_some());
-        self.read_until = read_until.max(known_until);
+        // Not what was known since: a gap that it goes by may not have become durable.
+        self.read_until = read_until;
         // Whatever was written between the registration and now would be skipped: no LATEST again.
         self.origin = Origin::Root;
         self.stage = match position {

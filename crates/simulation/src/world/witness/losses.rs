@@ -5,7 +5,7 @@ use tailwater_model::Position;
 use super::{Manner, Witness};
 use crate::world::ground::Landing;
 
-/// A gap "away" is not legal before a shard was unread for so long: the service keeps records for 24 hours, an hour of them is
+/// A gap by time is not legal before a shard was unread for so long: the service keeps records for 24 hours, an hour of them is
 /// the reader's margin, and how far an idle shard was read is known with some delay and stored with some more.
 const AWAY_MIN_MS: i64 = 21 * 60 * 60 * 1000;
 
@@ -17,7 +17,8 @@ impl Witness {
     pub(super) fn check_gaps(&mut self, landing: &Landing) {
         for (shard, cause) in &landing.gaps {
             let lost = self.history.lost_unread(&self.settled, &self.positions);
-            let away = cause == "away" && shard.as_ref().is_some_and(|shard| self.is_unread_for_long(shard));
+            let is_of_time = ["away", "orphan", "unknown_parent"].contains(&cause.as_str());
+            let away = is_of_time && shard.as_ref().is_some_and(|shard| self.is_unread_for_long(shard));
             let unknown =
                 shard.as_ref().is_some_and(|shard| self.history.position_is_trimmed(shard, self.positions.get(shard)));
             // What was written between two streams is in neither: nobody can know that nothing was.
