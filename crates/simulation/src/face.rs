@@ -180,11 +180,14 @@ impl StreamNetwork {
         Self(Arc::new(Mutex::new(network)))
     }
 
-    /// How far in time anybody can have read this shard by the pages that it was given, a moment ago, and until then. Records
-    /// count only where some of them are stored.
-    pub fn known_until(&self, shard: &str, now_ms: i64, given_by_ms: i64, has_records: bool) -> Option<i64> {
+    /// How far in time anybody can have read this shard by the pages that it was given, a moment ago, in one of these spans of
+    /// time, in which it was stored. Records count only where some of them are stored.
+    pub fn known_until(&self, shard: &str, now_ms: i64, stored: &[(i64, i64)], has_records: bool) -> Option<i64> {
         let network = lock(&self.0);
-        let counts = |at_ms: i64| at_ms + JUST_NOW_MS <= now_ms && at_ms <= given_by_ms;
+        // A step that lands now may have been handed out a moment ago.
+        let is_over = |at_ms: i64, by_ms: i64| at_ms + JUST_NOW_MS <= by_ms;
+        let is_stored = |at_ms: i64| stored.iter().any(|(from, until)| *from <= at_ms && is_over(at_ms, *until));
+        let counts = |at_ms: i64| is_over(at_ms, now_ms) && is_stored(at_ms);
         let given = network.given.get(shard)?;
         let by_records = given.by_records.iter().filter(|_| has_records);
         let moments = by_records.chain(&given.by_empty_pages).filter(|(at_ms, _)| counts(*at_ms));

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail, ensure};
 
 use crate::servers::ServerName;
-use crate::{command, compose, counts, deny, interrupt, prerequisites, servers, tidy, workspace};
+use crate::{command, compose, counts, deny, interrupt, prerequisites, servers, simulate, tidy, workspace};
 
 /// How long the demo of the smoke step runs.
 const DEMO_FOR: &str = "10s";
@@ -103,6 +103,7 @@ impl Report {
             report.test("tests", &mut tests);
         });
         self.step("release build", || command::run_shown(cargo().args(["build", "--release"])));
+        self.step("worlds", || simulate::run(&["day".to_owned()]));
         self.step("counts", || counts::run(false));
         self.step("demo", || {
             command::run_shown(cargo().args(["run", "--release", "--quiet", "--", "demo", "--for", DEMO_FOR]))

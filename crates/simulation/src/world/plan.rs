@@ -16,8 +16,6 @@ use super::promise::Promise;
 
 const MINUTE_MS: i64 = 60_000;
 const HOUR_MS: i64 = 60 * MINUTE_MS;
-/// Not yet: of the worlds of profile `bounded` three in a hundred end before a record landed, and nobody has looked why.
-const BOUNDED_IS_DRAWN: bool = false;
 /// One world in so many keeps changes by their names, starts with what is new, or runs until it is at the tip.
 const KEEPS_ONE_IN: u32 = 3;
 const LATEST_ONE_IN: u32 = 6;
@@ -189,7 +187,7 @@ impl Plan {
         if later.u32(0..LATEST_ONE_IN) == 0 {
             reader.start = StartAt::Latest;
         }
-        let is_bounded = later.u32(0..BOUNDED_ONE_IN) == 0 && BOUNDED_IS_DRAWN;
+        let is_bounded = later.u32(0..BOUNDED_ONE_IN) == 0;
         reader.until_tip = profile == Profile::Bounded || is_bounded;
         if profile == Profile::Bounded {
             // New shards are seen while others are still to be read.

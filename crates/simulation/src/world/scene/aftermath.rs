@@ -84,8 +84,7 @@ impl<G: Ground> Scene<G> {
         }
         self.tell(|| "restart in quiet".to_owned());
         let (durable, landings) = (self.ground.durable(), lock(&self.witness).landings);
-        // While the tip became known more may have been trimmed.
-        let has_more = lock(&self.witness).has_options() || lock(&self.witness).behind().is_some();
+        let has_more = lock(&self.witness).has_more();
         self.start(0);
         let until = Instant::now() + QUIET + self.plan.reader.discovery_interval * 2;
         while Instant::now() < until && !self.is_over() {

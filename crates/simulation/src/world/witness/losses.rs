@@ -42,11 +42,12 @@ impl Witness {
         self.gapped.iter().any(|(_, cause)| cause == REPLACED)
     }
 
-    /// Something from before the start of the pipeline was not carried: a restart may carry it.
-    pub fn has_options(&mut self) -> bool {
+    /// A restart may have something to write: what is older than the start of the pipeline and was not carried, or a gap.
+    pub fn has_more(&mut self) -> bool {
         self.learn();
         let mut records = self.history.records.iter().zip(&self.settled);
-        records.any(|(record, settled)| record.is_optional && !record.trimmed && !settled)
+        let has_options = records.any(|(record, settled)| record.is_optional && !record.trimmed && !settled);
+        has_options || self.untold().next().is_some()
     }
 
     /// Something that the pipeline was to carry was trimmed before that.
@@ -67,12 +68,26 @@ impl Witness {
     fn known_until(&self, shard: &str) -> i64 {
         let now_ms = self.clock.now_ms();
         let lineage = std::iter::successors(Some(shard.to_owned()), |shard| self.history.parent(shard).cloned());
-        // What was read after the last step of its shard is not stored: who begins anew does not know it.
-        let stored = |shard: &String| self.stepped_ms.get(shard).copied();
+        // What was read after the last step of its shard in a session is not stored: who begins anew does not know it.
+        let stored = |shard: &String| self.stored.get(shard).map(Vec::as_slice);
         let has_records = |shard: &String| self.positions.get(shard).is_some_and(|at| *at != Position::Start);
         let known = |shard: String| self.network.known_until(&shard, now_ms, stored(&shard)?, has_records(&shard));
         let known = lineage.filter_map(known).max();
         known.unwrap_or(now_ms - self.clock.elapsed_ms())
+    }
+
+    /// A record that was promised was trimmed unread.
+    fn is_lost(&self, index: usize) -> bool {
+        let record = &self.history.records[index];
+        let next = self.next_of_key.get(&record.key);
+        let is_folded = self.manner == Manner::Folded && next.is_some_and(|next| record.ordinal < *next);
+        let is_promised = !record.is_optional && !self.before_known.contains(&index);
+        record.trimmed && !self.settled[index] && is_promised && !is_folded
+    }
+
+    /// Records of this shard were trimmed unread.
+    pub(super) fn has_lost(&self, shard: &str) -> bool {
+        self.history.of_shard(shard).iter().any(|index| self.is_lost(*index))
     }
 
     /// I8: where records were trimmed unread there is a gap on record.
@@ -89,17 +104,10 @@ impl Witness {
     /// Records that were trimmed unread are a gap of that very shard; of a shard that nobody ever saw, one of a shard that
     /// comes from it.
     fn check_losses_of_shards(&mut self) {
-        let is_lost = |index: &usize| {
-            let record = &self.history.records[*index];
-            let next = self.next_of_key.get(&record.key);
-            let is_folded = self.manner == Manner::Folded && next.is_some_and(|next| record.ordinal < *next);
-            let is_promised = !record.is_optional && !self.before_known.contains(index);
-            record.trimmed && !self.settled[*index] && is_promised && !is_folded
-        };
         // A stream that was gone before its end is lost as a whole, and so is that told.
         let is_left = |shard: &str| self.history.stream_of(shard).is_some_and(|stream| stream < self.last_stream);
         let silent = self.history.shards_with_records().find_map(|(shard, records)| {
-            let at = records.iter().find(|index| is_lost(index))?;
+            let at = records.iter().find(|index| self.is_lost(**index))?;
             let is_told = match self.positions.contains_key(shard) {
                 _ if is_left(shard) && self.is_replaced_told() => true,
                 true => self.is_told(shard),

@@ -13,7 +13,13 @@ impl Witness {
     pub(super) fn move_rows(&mut self, landing: &Landing) {
         for (shard, _, _) in &landing.steps {
             self.rows.insert(shard.clone());
-            self.stepped_ms.insert(shard.clone(), self.clock.now_ms());
+            let (began_ms, now_ms) = (self.began_ms.get(&landing.lane).copied(), self.clock.now_ms());
+            let began_ms = began_ms.unwrap_or(now_ms);
+            let sessions = self.stored.entry(shard.clone()).or_default();
+            match sessions.last_mut().filter(|(of_session, _)| *of_session == began_ms) {
+                Some((_, last_ms)) => *last_ms = now_ms,
+                None => sessions.push((began_ms, now_ms)),
+            }
             let stream = self.history.stream_of(shard).unwrap_or_default();
             self.last_stream = self.last_stream.max(stream);
             self.streams_read.insert(stream);

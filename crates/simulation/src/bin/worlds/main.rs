@@ -1,5 +1,7 @@
 //! Runs seeded worlds: `worlds --seeds A..B`, from whose failures one command replays the first.
 
+mod day;
+
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::ops::Range;
@@ -37,6 +39,12 @@ enum Command {
         #[arg(long, value_parser = profile)]
         profile: Option<Profile>,
     },
+    /// Run some of each profile, from a seed that changes with the date
+    Day {
+        /// From this seed instead.
+        #[arg(long)]
+        from: Option<u64>,
+    },
 }
 
 #[derive(Args)]
@@ -72,6 +80,7 @@ fn main() -> io::Result<ExitCode> {
     let arguments = Arguments::parse();
     match arguments.command {
         Some(Command::Hunt { profile }) => hunt(profile, &mut io::stdout().lock()),
+        Some(Command::Day { from }) => day::run(from, &mut io::stdout().lock()),
         None => run(&arguments.run, &mut io::stdout().lock()),
     }
 }
