@@ -6,6 +6,7 @@
 //! Deliberately absent: HTTP (that is the other face) and any memory between calls.
 
 mod clock;
+mod given;
 mod haste;
 mod heard;
 mod seam;
@@ -17,18 +18,17 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tailwater_model::{SequenceNumber, ServiceTime, ShardId};
-use tailwater_source_dynamodb::{ApiError, ApiErrorKind, Dated, Decoded, IteratorStart, ListedShard, RecordPage};
+use tailwater_source_dynamodb::{ApiError, ApiErrorKind, Dated, IteratorStart, ListedShard, RecordPage};
 use tailwater_source_dynamodb::{ShardIterator, ShardListing, StreamApi, api_error, decode_page, page_text};
 use tokio::time::sleep;
 
 pub use clock::VirtualClock;
+use given::Given;
 use haste::Haste;
 pub use heard::Heard;
 pub use seam::Seam;
 
-use crate::service::{
-    DescribeStream, EMPTY_PAGES_MAX, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus,
-};
+use crate::service::{DescribeStream, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus};
 
 /// What the network and the front of the service do to calls. Probabilities are per call, from 0 to 1; the default is a
 /// network that takes no time.
@@ -70,38 +70,7 @@ struct Network {
     given: BTreeMap<String, Given>,
 }
 
-/// What one shard's readers were given.
-#[derive(Default)]
-struct Given {
-    /// When, and how far in time they can have known then that they had read: by records, and by empty pages.
-    by_records: Vec<(i64, i64)>,
-    by_empty_pages: Vec<(i64, i64)>,
-}
-
-/// Pages of the last moment do not tell how things stood before them.
-const JUST_NOW_MS: i64 = 120_000;
-
 impl Network {
-    /// A page of this shard was given: up to its last record, or to now when it was empty.
-    /// `empty_pages` of this worker came in a row, this one included.
-    fn give(&mut self, shard: &ShardId, now_ms: i64, page: &RecordPage, empty_pages: u32) {
-        let created = page.records.iter().rev().find_map(|record| match record {
-            Decoded::Event(event) => Some(event.source.created_at_ms),
-            Decoded::DeadLetter(_) => None,
-        });
-        let given = self.given.entry(shard.to_string()).or_default();
-        let (moments, until_ms) = match created {
-            Some(created_ms) => (&mut given.by_records, created_ms),
-            // An end says nothing of the time before it.
-            None if empty_pages > EMPTY_PAGES_MAX && page.next.is_some() => (&mut given.by_empty_pages, now_ms),
-            None => return,
-        };
-        match moments.last_mut().filter(|(at_ms, _)| now_ms - *at_ms < JUST_NOW_MS / 4) {
-            Some((_, known_ms)) => *known_ms = until_ms.max(*known_ms),
-            None => moments.push((now_ms, until_ms)),
-        }
-    }
-
     fn bites(&mut self, name: &'static str, probability: f64) -> bool {
         if probability <= 0.0 || self.rng.f64() >= probability {
             return false;
@@ -183,15 +152,7 @@ impl StreamNetwork {
     /// How far in time anybody can have read this shard by the pages that it was given, a moment ago, in one of these spans of
     /// time, in which it was stored. Records count only where some of them are stored.
     pub fn known_until(&self, shard: &str, now_ms: i64, stored: &[(i64, i64)], has_records: bool) -> Option<i64> {
-        let network = lock(&self.0);
-        // A step that lands now may have been handed out a moment ago.
-        let is_over = |at_ms: i64, by_ms: i64| at_ms + JUST_NOW_MS <= by_ms;
-        let is_stored = |at_ms: i64| stored.iter().any(|(from, until)| *from <= at_ms && is_over(at_ms, *until));
-        let counts = |at_ms: i64| is_over(at_ms, now_ms) && is_stored(at_ms);
-        let given = network.given.get(shard)?;
-        let by_records = given.by_records.iter().filter(|_| has_records);
-        let moments = by_records.chain(&given.by_empty_pages).filter(|(at_ms, _)| counts(*at_ms));
-        moments.map(|(_, until_ms)| *until_ms).max()
+        lock(&self.0).given.get(shard)?.known_until(now_ms, stored, has_records)
     }
 
     /// A shard that some worker asked for without any wait after failures, again and again.
@@ -388,7 +349,8 @@ impl StreamApi for SimulatedStream {
                     lock(&self.invented).remove(shard);
                 }
                 let empty_pages = self.count_empty(shard, page);
-                lock(&self.network).give(shard, self.clock.now_ms(), page, empty_pages);
+                let mut network = lock(&self.network);
+                network.given.entry(shard.to_string()).or_default().add(self.clock.now_ms(), page, empty_pages);
             }
             page.map(|answer| Dated { answer, date }).map_err(|fault| transient("GetRecords", &fault.to_string()))
         };

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tailwater_model::{
-    Committed, Delivery, Failure, Finished, Group, PipelineIdentity, Position, Progress, ShardId, Sink, Source, Step, Transform,
-    Trouble,
+    Committed, Delivery, Failure, Finished, Group, PipelineIdentity, Position, Progress, ShardId, Sink, Source, Step,
+    Transform, Trouble,
 };
 use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pipeline};
 use tailwater_source_dynamodb::{ReaderSettings, open_stream};

@@ -148,7 +148,8 @@ impl ShardGraph {
 
     /// Whether the start of the pipeline waits for a listing.
     pub fn is_bootstrapping(&self) -> bool {
-        self.known_since.is_none() && !(self.listings.complete > 0 && self.missing_parents.is_empty() && self.latest_wanted.is_empty())
+        let is_whole = self.listings.complete > 0 && self.missing_parents.is_empty() && self.latest_wanted.is_empty();
+        self.known_since.is_none() && !is_whole
     }
 
     /// Complete listings so far.

@@ -1,0 +1,48 @@
+//! What the readers of one shard were given, and how far in time they can have known by it that they had read.
+
+use tailwater_source_dynamodb::{Decoded, RecordPage};
+
+use crate::service::EMPTY_PAGES_MAX;
+
+/// Pages of the last moment do not tell how things stood before them.
+const JUST_NOW_MS: i64 = 120_000;
+
+/// When, and how far in time the readers can have known then that they had read.
+#[derive(Default)]
+pub(super) struct Given {
+    by_records: Vec<(i64, i64)>,
+    by_empty_pages: Vec<(i64, i64)>,
+}
+
+impl Given {
+    /// A page was given: up to its last record, or to now when it was empty. `empty_pages` of this worker came in a row, this one
+    /// included.
+    pub fn add(&mut self, now_ms: i64, page: &RecordPage, empty_pages: u32) {
+        let created = page.records.iter().rev().find_map(|record| match record {
+            Decoded::Event(event) => Some(event.source.created_at_ms),
+            Decoded::DeadLetter(_) => None,
+        });
+        let (moments, until_ms) = match created {
+            Some(created_ms) => (&mut self.by_records, created_ms),
+            // An end says nothing of the time before it.
+            None if empty_pages > EMPTY_PAGES_MAX && page.next.is_some() => (&mut self.by_empty_pages, now_ms),
+            None => return,
+        };
+        match moments.last_mut().filter(|(at_ms, _)| now_ms - *at_ms < JUST_NOW_MS / 4) {
+            Some((_, known_ms)) => *known_ms = until_ms.max(*known_ms),
+            None => moments.push((now_ms, until_ms)),
+        }
+    }
+
+    /// How far anybody can have read a moment ago, by what was given in one of these spans of time, in which it was stored.
+    /// Records count only where some of them are stored.
+    pub fn known_until(&self, now_ms: i64, stored: &[(i64, i64)], has_records: bool) -> Option<i64> {
+        // A step that lands now may have been handed out a moment ago.
+        let is_over = |at_ms: i64, by_ms: i64| at_ms + JUST_NOW_MS <= by_ms;
+        let is_stored = |at_ms: i64| stored.iter().any(|(from, until)| *from <= at_ms && is_over(at_ms, *until));
+        let counts = |at_ms: i64| is_over(at_ms, now_ms) && is_stored(at_ms);
+        let by_records = self.by_records.iter().filter(|_| has_records);
+        let moments = by_records.chain(&self.by_empty_pages).filter(|(at_ms, _)| counts(*at_ms));
+        moments.map(|(_, until_ms)| *until_ms).max()
+    }
+}
