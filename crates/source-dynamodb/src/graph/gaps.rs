@@ -225,9 +225,8 @@ impl ShardGraph {
         let mut steps = Vec::new();
         let all_opened = self.lanes.iter().all(|lane| lane.opened);
         // Of the stream before this one each lane may have something to say.
-        let is_due = |gap: &StreamGap| gap.carrier.is_none() && (all_opened || gap.shard.is_some());
         while steps.len() < steps_max
-            && let Some(index) = self.stream_gaps.iter().position(is_due)
+            && let Some(index) = self.stream_gaps.iter().position(|gap| self.is_gap_due(gap, all_opened))
         {
             let step = match self.choose_carrier(lane) {
                 Some(id) => self.carry_nowhere(index, &id),
@@ -239,6 +238,13 @@ impl ShardGraph {
             steps.push(step);
         }
         steps
+    }
+
+    fn is_gap_due(&self, gap: &StreamGap, all_opened: bool) -> bool {
+        let shard = gap.shard.as_ref().and_then(|id| Some((id, self.shards.get(id)?)));
+        // A shard that is registered now carries its own.
+        let waits = shard.is_some_and(|(id, shard)| self.may_register(id, shard));
+        gap.carrier.is_none() && !waits && (all_opened || gap.shard.is_some())
     }
 
     /// A shard that is stored or soon will be, and is not about to be forgotten.
