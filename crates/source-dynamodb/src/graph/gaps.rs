@@ -155,7 +155,7 @@ impl ShardGraph {
         self.inherit(id);
         // Stored before its gap it would look harmless: it carries the gap, though another may have it under way.
         let of_shard = || self.stream_gaps.iter().position(|gap| gap.shard.as_ref() == Some(id));
-        let stream_gap = stream_gap.or_else(of_shard);
+        let stream_gap = of_shard().or(stream_gap);
         let number = stream_gap.and_then(|index| Some(self.stream_gaps.get(index)?.number));
         let shard = self.shards.get_mut(id)?;
         let step = shard.register(number);

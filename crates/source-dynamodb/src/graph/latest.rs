@@ -44,11 +44,13 @@ impl ShardGraph {
         self.latest_wanted.iter().cloned().collect()
     }
 
-    /// There is an iterator of `LATEST` for this shard. Answers whether it will be used.
-    pub fn latest_held(&mut self, id: &ShardId) -> bool {
+    /// There is an iterator of `LATEST` for this shard, asked for at this moment: nothing older is wanted. Answers whether it
+    /// will be used.
+    pub fn latest_held(&mut self, id: &ShardId, asked: ServiceTime) -> bool {
         self.latest_wanted.remove(id);
         let Some(shard) = self.shards.get_mut(id).filter(|shard| shard.origin == Origin::Latest) else { return false };
         shard.origin = Origin::Root;
+        shard.read_until_at_least(asked);
         self.settle_family(id);
         self.changes += 1;
         true

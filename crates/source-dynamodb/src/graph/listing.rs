@@ -6,6 +6,7 @@ use std::time::Duration;
 use tailwater_model::{ServiceTime, ShardId};
 
 use super::ShardGraph;
+use super::read_until::PROMISED;
 use crate::api::{ListedShard, ShardListing, When};
 
 /// Complete listings without a shard after which it is asked for.
@@ -162,15 +163,25 @@ impl ShardGraph {
         if self.known_since.is_some() || self.listings.complete == 0 || !self.lanes[0].opened || self.is_frozen() {
             return;
         }
+        if !self.latest_wanted.is_empty() {
+            return;
+        }
         while let Some(first) = self.listings.bootstrap.first() {
             if self.shards.get(first).is_some_and(|shard| !shard.is_stored()) {
                 return;
             }
             self.listings.bootstrap.pop_first();
         }
-        self.known_since = self.listings.first_complete_at;
+        self.known_since = self.first_listed_at();
         self.settle_all();
         self.changes += 1;
+    }
+
+    /// When the first complete listing began, as far as that is known: an earlier process that did not come so far as to make
+    /// the stream known promised [`PROMISED`] before its own, and stored that with each shard.
+    pub(super) fn first_listed_at(&self) -> Option<ServiceTime> {
+        let first = self.listings.first_complete_at?;
+        Some(self.least_resumed.map_or(first, |least| first.min(least.plus(PROMISED))))
     }
 
     fn see(&mut self, listed: &ListedShard, number: u64, when: When) {

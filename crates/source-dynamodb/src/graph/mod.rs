@@ -47,6 +47,8 @@ pub(crate) struct ShardGraph {
     lanes: Vec<Lane>,
     /// When the first complete listing began of which every shard is stored.
     known_since: Option<ServiceTime>,
+    /// How far the shards were read at least that an earlier process stored without making the stream known.
+    least_resumed: Option<ServiceTime>,
     /// The pipeline read another stream before this one: everything in this one is wanted.
     follows_another: bool,
     /// The stream is read from `LATEST`, chosen at this moment by this process.
@@ -107,6 +109,7 @@ impl ShardGraph {
             children: BTreeMap::new(),
             lanes: (0..lanes.max(1)).map(|_| Lane::default()).collect(),
             known_since: None,
+            least_resumed: None,
             follows_another: false,
             latest_since: None,
             latest_wanted: BTreeSet::new(),
@@ -143,6 +146,10 @@ impl ShardGraph {
             self.insert(row.shard.clone(), row.parent.clone(), self.now);
             self.place_children(&row.shard);
         }
+        if is_first && progress.known_since.is_none() {
+            let moments = progress.shards.iter().filter_map(|row| row.read_until);
+            self.least_resumed = moments.chain(self.least_resumed).min();
+        }
         let mine: Vec<ShardId> =
             self.shards.iter().filter(|(_, shard)| shard.lane == lane).map(|(id, _)| id.clone()).collect();
         for id in &mine {
@@ -155,6 +162,7 @@ impl ShardGraph {
                 shard.restore(row);
             }
         }
+        self.pass_parents_of_stored(&mine, progress);
         self.restore_stream_gaps(lane, previous);
         self.doubts_due = true;
         if is_first {

@@ -7,7 +7,7 @@ use super::read_until::EmptyRun;
 use super::shard::{ReadFrom, Stage};
 use crate::api::{IteratorStart, When};
 
-/// Answers in a row, each to an iterator of its own, that must say that a shard has ended. Only the page that brings the last
+/// Answers in a row that must say that a shard has ended. Only the page that brings the last
 /// records of a shard that listings call closed is believed at once.
 const ENDS_PROVE: u32 = 2;
 
@@ -58,7 +58,12 @@ impl ShardGraph {
         shard.absence = super::Absence::default();
         let is_closed = shard.closed;
         let Stage::Readable(chain, reading) = &mut shard.stage else { return PageMeans::Nothing };
-        reading.ends_told = if page.is_end { reading.ends_told + 1 } else { 0 };
+        if page.is_end {
+            reading.ends_told += 1;
+        } else if page.last.is_some() || !is_closed {
+            // Empty pages on the way to the end of a closed shard take nothing back.
+            reading.ends_told = 0;
+        }
         let is_believed = is_closed && page.last.is_some();
         let is_end = page.is_end && (is_believed || reading.ends_told >= ENDS_PROVE);
         let mut proved = None;
@@ -73,6 +78,7 @@ impl ShardGraph {
         }
         if let Some(moment) = proved {
             shard.read_until_at_least(moment);
+            shard.was_read = true;
         }
         let to = match page.last {
             _ if is_end => Some(Position::End),

@@ -1,7 +1,9 @@
 //! Where a new shard belongs, and what does not exist any more. Listings only make suspicious: a shard is gone when the
 //! service has no iterator for it.
 
-use tailwater_model::{GapCause, ServiceTime, ShardId};
+use std::collections::BTreeSet;
+
+use tailwater_model::{GapCause, Progress, ServiceTime, ShardId};
 
 use super::ShardGraph;
 use super::listing::Absence;
@@ -68,6 +70,19 @@ impl ShardGraph {
         }
     }
 
+    /// A lane has told what it has stored: shards that are not, of which children are, come too late.
+    pub(super) fn pass_parents_of_stored(&mut self, mine: &[ShardId], progress: &Progress) {
+        let parents = progress.shards.iter().filter_map(|row| row.parent.as_ref());
+        let is_late = |id: &&ShardId| {
+            let is_new = self.shards.get(*id).is_some_and(|shard| self.is_new(shard));
+            let mut children = self.children.get(*id).into_iter().flatten().filter_map(|child| self.shards.get(child));
+            is_new && children.any(Shard::is_stored)
+        };
+        let late: BTreeSet<ShardId> = parents.chain(mine).filter(is_late).cloned().collect();
+        let now = When { asked: self.now, answered: self.now };
+        late.iter().for_each(|id| self.place_late_parent(id, now));
+    }
+
     /// Shards that may not exist any more, to be asked for. What is not answered comes again after the next listing.
     pub fn take_doubtful(&mut self) -> Vec<ShardId> {
         if !std::mem::take(&mut self.doubts_due) {
@@ -119,7 +134,7 @@ impl ShardGraph {
             tracing::warn!(shard = %id, "a shard exists that no listing shows; it is read from its beginning");
             self.insert(id.clone(), None, when.asked);
             self.place_late_parent(id, when);
-            self.begin_lineage(id, GapCause::Orphan);
+            self.begin_root(id, when.asked);
             self.settle_family(id);
             self.changes += 1;
         }
@@ -144,6 +159,8 @@ impl ShardGraph {
             return;
         }
         let is_known = self.known_since.is_some();
+        let has_stored_parent =
+            self.shards.get(id).and_then(|shard| self.parent_of(shard)).is_some_and(Shard::is_stored);
         self.now = self.now.max(when.answered);
         match self.shards.get_mut(id).map(|shard| &mut shard.stage) {
             Some(Stage::Drained(_, ended)) => ended.gone = true,
@@ -155,7 +172,7 @@ impl ShardGraph {
             // Gap rule 2.
             Some(Stage::Blocked(chain) | Stage::Readable(chain, _)) => chain.lost = Some(GapCause::ShardUnlisted),
             // Trimmed before the pipeline had it: the oldest record that the stream still has is younger.
-            Some(Stage::Unregistered) if !is_known => self.remove(id),
+            Some(Stage::Unregistered) if !is_known && !has_stored_parent => self.remove(id),
             // What is lost with it is found when it is read.
             Some(Stage::Unregistered | Stage::Exhausted(_) | Stage::Stopped(_)) | None => {}
         }
@@ -170,21 +187,26 @@ impl ShardGraph {
     fn begin_lineage(&mut self, id: &ShardId, cause: GapCause) {
         let Some(seen_at) = self.shards.get(id).map(|shard| shard.seen_at) else { return };
         let is_lost = self.known_since.is_some_and(|known_since| seen_at.since(known_since) > UNREAD_MAX);
-        let from = self.promised_from(seen_at);
-        let Some(shard) = self.shards.get_mut(id) else { return };
-        shard.read_until_at_least(from);
+        self.begin_root(id, seen_at);
         if !is_lost {
-            shard.origin = Origin::Root;
             return;
         }
-        if self.on_gap == OnGap::Continue {
-            shard.origin = Origin::Lost;
-        }
+        let Some(shard) = self.shards.get_mut(id) else { return };
+        shard.origin = if self.on_gap == OnGap::Continue { Origin::Lost } else { Origin::Unplaced };
         if !self.stream_gaps.iter().any(|gap| gap.shard.as_ref() == Some(id)) {
             // On record at once: the shard itself may have to wait for others before it is registered. After a stop it is
             // not: the next start finds it again, and stops again.
             let detail = super::gaps::new_root_detail(id, shard.parent.as_ref());
             self.add_stream_gap(Some(id.clone()), cause, detail, None, seen_at);
+        }
+    }
+
+    /// It begins a lineage: what was promised of that is to be read.
+    fn begin_root(&mut self, id: &ShardId, seen_at: ServiceTime) {
+        let from = self.promised_from(seen_at);
+        if let Some(shard) = self.shards.get_mut(id) {
+            shard.read_until_at_least(from);
+            shard.origin = Origin::Root;
         }
     }
 

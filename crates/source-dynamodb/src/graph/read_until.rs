@@ -149,7 +149,7 @@ impl ShardGraph {
     /// would tell.
     pub(super) fn is_unread_for_too_long(&self, shard: &Shard, now: ServiceTime) -> bool {
         let Some(read_until) = shard.read_until else { return false };
-        let promised = self.known_since.or(self.listings.first_complete_at).map(|since| since.minus(PROMISED));
+        let promised = self.known_since.or(self.first_listed_at()).map(|since| since.minus(PROMISED));
         // What was lost before that is on record. Its children do not know that: what they have lost is a gap of their own.
         let told = match &shard.stage {
             Stage::Readable(_, Reading { from: ReadFrom::Horizon(found), .. }) => Some(found.minus(PROMISED)),
@@ -196,7 +196,11 @@ impl ShardGraph {
     fn note_closed(&mut self, id: &ShardId, moment: ServiceTime) {
         let Some(own) = self.shards.get(id).map(|shard| shard.read_until) else { return };
         let of_children = self.children.get(id).into_iter().flatten().filter_map(|child| self.shards.get(child));
-        let begun = of_children.filter_map(|child| child.read_until).filter(|read_until| Some(*read_until) > own).min();
+        let begun = of_children
+            .filter(|child| child.was_read)
+            .filter_map(|child| child.read_until)
+            .filter(|read_until| Some(*read_until) > own)
+            .min();
         if let Some(shard) = self.shards.get_mut(id) {
             let known = shard.closed_by.unwrap_or(moment).min(moment);
             shard.closed_by = Some(begun.map_or(known, |begun| known.min(begun)));

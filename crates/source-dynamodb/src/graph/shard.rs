@@ -28,6 +28,8 @@ pub(super) struct Shard {
     pub seen_at: ServiceTime,
     /// Everything that was written to it before this moment was handed out. Nothing while nobody knows.
     pub read_until: Option<ServiceTime>,
+    /// That was told by its own pages, and not by its parent.
+    pub was_read: bool,
     pub stage: Stage,
 }
 
@@ -94,7 +96,7 @@ pub(super) struct Pending {
 #[derive(Default)]
 pub(super) struct Reading {
     pub from: ReadFrom,
-    /// Answers in a row, each of its own iterator, that called it ended.
+    /// Answers in a row that called it ended.
     pub ends_told: u32,
     /// It was not found when it was to be read.
     pub is_suspected: bool,
@@ -134,6 +136,7 @@ impl Shard {
             origin: Origin::Unplaced,
             seen_at,
             read_until: None,
+            was_read: false,
             stage: Stage::Unregistered,
         }
     }
@@ -257,6 +260,7 @@ impl Shard {
         };
         // Not what was known since: a gap that it goes by may not have become durable.
         self.read_until = read_until;
+        self.was_read = *position != Position::Start;
         // Whatever was written between the registration and now would be skipped: no LATEST again.
         self.origin = Origin::Root;
         self.stage = match position {

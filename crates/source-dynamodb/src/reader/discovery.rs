@@ -49,7 +49,7 @@ impl DiscoveryTask {
             retry: RetryDelay::new(),
             not_found: 0,
             refusals: Refusals::default(),
-            latest_refusals: Refusals::default(),
+            iterator_refusals: Refusals::default(),
             warnings: WarnRate::default(),
             rng,
             _ended: EndNotice(Arc::clone(&shared)),
@@ -94,9 +94,9 @@ struct Discovery<A> {
     filter_ignored: bool,
     retry: RetryDelay,
     not_found: u32,
-    /// Of listings, and of iterators of `LATEST`.
+    /// Of listings, and of iterators that were asked for here.
     refusals: Refusals,
-    latest_refusals: Refusals,
+    iterator_refusals: Refusals,
     warnings: WarnRate,
     rng: fastrand::Rng,
 }
@@ -213,7 +213,7 @@ impl<A: StreamApi> Discovery<A> {
         let shared = &self.shared;
         let exists = |shard: ShardId, _| shared.graph(|graph| graph.exists(&shard, When { asked: now, answered: now }));
         let asked = doubt::ask(&self.api, shared, doubtful, &IteratorStart::TrimHorizon, exists).await;
-        self.do_not_exist(asked.absent).await;
+        self.take_asked(asked, "shards in doubt were not answered").await;
     }
 
     /// Gets iterators of `LATEST` for the shards that are registered only with one. What is not answered is asked again
@@ -224,20 +224,22 @@ impl<A: StreamApi> Discovery<A> {
             return;
         }
         let shared = &self.shared;
-        let hold = |shard, issued| shared.hold_latest(shard, issued);
+        let now = shared.time();
+        let hold = |shard, issued| shared.hold_latest(shard, issued, now);
         let asked = doubt::ask(&self.api, shared, wanted, &IteratorStart::Latest, hold).await;
-        match asked.error {
-            Some(error) => {
-                let refused = self.latest_refusals.add(&error, "GetShardIterator", &self.shared.stream_arn);
-                self.tell("iterators of LATEST were not given", &error, refused);
-            }
-            None => self.latest_refusals.end(),
-        }
-        self.do_not_exist(asked.absent).await;
+        self.take_asked(asked, "iterators of LATEST were not given").await;
     }
 
-    /// Tells the graph of shards that were not found.
-    async fn do_not_exist(&mut self, absent: Vec<ShardId>) {
+    /// Tells the graph of shards that were not found, and people of refusals.
+    async fn take_asked(&mut self, asked: doubt::Asked, what: &str) {
+        match asked.error {
+            Some(error) => {
+                let refused = self.iterator_refusals.add(&error, "GetShardIterator", &self.shared.stream_arn);
+                self.tell(what, &error, refused);
+            }
+            None => self.iterator_refusals.end(),
+        }
+        let absent = asked.absent;
         if absent.is_empty() {
             return;
         }

@@ -48,8 +48,8 @@ pub(super) struct FetchedPage {
     /// When it was asked for: its next iterator is no older, and the answer may have been long on its way.
     pub asked_at: Instant,
     pub answered_at: Instant,
-    /// Where its iterator began, if it was the first page that was read with it.
-    pub start: Option<IteratorStart>,
+    /// The iterator that it was read with.
+    pub used: Issued,
     pub hold: Hold,
 }
 
@@ -82,8 +82,7 @@ pub(super) async fn fetch<A: StreamApi>(api: A, stream_arn: Arc<str>, budget: Ar
     let result = match in_time(api.get_records(&shard, &issued.iterator)).await {
         Ok(Dated { answer: page, date }) => {
             hold.resize(if page.records.is_empty() { 0 } else { page.memory_bytes });
-            let (answered_at, start) = (Instant::now(), issued.start);
-            Ok(FetchedPage { page, date, asked_at, answered_at, start, hold })
+            Ok(FetchedPage { page, date, asked_at, answered_at: Instant::now(), used: issued, hold })
         }
         Err(error) => Err(FetchFailed { call: "GetRecords", error, iterator: Some(issued) }),
     };

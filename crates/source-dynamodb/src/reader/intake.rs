@@ -37,7 +37,7 @@ impl<A: StreamApi> LaneReader<A> {
     }
 
     fn take_in_page(&mut self, shard: ShardId, fetched: FetchedPage) {
-        let FetchedPage { page, date, asked_at, answered_at, start, hold } = fetched;
+        let FetchedPage { page, date, asked_at, answered_at, used, hold } = fetched;
         let Some(reader) = self.shards.get_mut(&shard) else { return };
         let size = PageSize { records: page.records.len(), bytes: page.bytes };
         let settings = &self.shared.settings;
@@ -58,7 +58,7 @@ impl<A: StreamApi> LaneReader<A> {
             created: newest_creation(&page.records),
             // The last page of a closed shard may hold records and no next iterator: both go into one step.
             is_end: page.next.is_none(),
-            start: start.as_ref(),
+            start: used.start.as_ref(),
         };
         let means = self.shared.graph(|graph| graph.page_read(&shard, &facts));
         self.shared.note(self.lane, |notes| {
@@ -78,9 +78,10 @@ impl<A: StreamApi> LaneReader<A> {
         if is_end {
             self.shards.remove(&shard);
         } else {
-            // A page that the graph refused is read again from where the shard stands.
-            reader.iterator =
-                page.next.filter(|_| is_used).map(|iterator| Issued { iterator, at: asked_at, start: None });
+            let next = page.next.map(|iterator| Issued { iterator, at: asked_at, start: None });
+            // An end without records is asked for once more at the same place. A page that the graph refused is read again
+            // from where the shard stands.
+            reader.iterator = next.or((size.records == 0).then_some(used)).filter(|_| is_used);
             self.schedule.insert(Instant::now() + reader.interval, shard.clone(), reader.urgency);
         }
         if let Some(advance) = advance {

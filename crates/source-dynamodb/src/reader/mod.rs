@@ -106,11 +106,11 @@ impl Shared {
         }
     }
 
-    /// Keeps an iterator of `LATEST` for the first read of a shard, if that is how it begins.
-    fn hold_latest(&self, shard: ShardId, issued: Issued) {
+    /// Keeps an iterator of `LATEST`, asked for at this moment, for the first read of a shard, if that is how it begins.
+    fn hold_latest(&self, shard: ShardId, issued: Issued, asked: ServiceTime) {
         // First kept, then told: from then on its lane may ask for it.
         lock(&self.latest).insert(shard.clone(), issued);
-        if !self.graph(|graph| graph.latest_held(&shard)) {
+        if !self.graph(|graph| graph.latest_held(&shard, asked)) {
             lock(&self.latest).remove(&shard);
         }
     }

@@ -11,6 +11,9 @@ impl Witness {
         if let Some(record) = self.behind_of(&|_, _| true) {
             return Some(record);
         }
+        if !self.is_known && !self.positions.is_empty() {
+            return Some("that the stream is known".to_owned());
+        }
         if let Some(shard) = self.history.undrained(&self.positions, self.last_stream) {
             return Some(format!("the end of shard {shard}, which stands at {:?}", self.positions.get(&shard)));
         }

@@ -17,7 +17,12 @@ impl Witness {
     pub(super) fn check_gaps(&mut self, landing: &Landing) {
         for (shard, cause) in &landing.gaps {
             let lost = self.history.lost_unread(&self.settled, &self.positions);
-            let is_of_time = ["away", "orphan", "unknown_parent"].contains(&cause.as_str());
+            let is_of_time = match cause.as_str() {
+                "away" => true,
+                // A root whose ancestors were all carried to their ends was never alone.
+                "orphan" | "unknown_parent" => shard.as_ref().is_none_or(|shard| self.has_uncarried_ancestors(shard)),
+                _ => false,
+            };
             let away = is_of_time && shard.as_ref().is_some_and(|shard| self.is_unread_for_long(shard));
             let unknown =
                 shard.as_ref().is_some_and(|shard| self.history.position_is_trimmed(shard, self.positions.get(shard)));
@@ -31,6 +36,13 @@ impl Witness {
             }
             self.gapped.insert((shard.clone(), cause.clone()));
         }
+    }
+
+    /// It has no ancestors, or one of them was not carried to its end.
+    fn has_uncarried_ancestors(&self, shard: &str) -> bool {
+        let parent = |shard: &String| self.history.parent(shard).cloned();
+        let mut ancestors = std::iter::successors(parent(&shard.to_owned()), parent).peekable();
+        ancestors.peek().is_none() || ancestors.any(|shard| self.positions.get(&shard) != Some(&Position::End))
     }
 
     /// A gap of this very shard is on record.

@@ -36,13 +36,13 @@ impl Witness {
         }
     }
 
-    /// A record of a shard before this one comes late: until it does, nobody sees the end of that shard.
+    /// A record of this shard, or of one before it, comes late: until it does, nobody sees what is behind it.
     fn waits_for_late(&self, shard: &str) -> bool {
-        let Some(parent) = self.history.parent(shard) else { return false };
         let is_late = |index: &usize| {
             let record = &self.history.records[*index];
             !self.settled[*index] && record.visible_at_ms - record.created_at_ms > VISIBLE_WITHIN_MS
         };
-        self.history.of_shard(parent).iter().any(is_late) || self.waits_for_late(parent)
+        let before = || self.history.parent(shard).is_some_and(|parent| self.waits_for_late(parent));
+        self.history.of_shard(shard).iter().any(is_late) || before()
     }
 }

@@ -49,12 +49,12 @@ fn latest_is_for_the_open_shards_of_the_first_listing() {
     assert_eq!(world.stored[&id("A")].1, Position::End);
     assert_eq!(world.graph.latest_wanted(), [id("B"), id("D")]);
     assert!(!world.stored.contains_key(&id("B")), "registered only with an iterator");
-    assert!(world.graph.latest_held(&id("B")) && !world.graph.latest_held(&id("A")));
+    assert!(world.graph.latest_held(&id("B"), START) && !world.graph.latest_held(&id("A"), START));
     world.steps();
     assert_eq!(world.stored[&id("B")].1, Position::Start);
     assert_eq!(world.graph.latest_wanted(), [id("D")]);
     assert!(world.graph.known_since().is_none() && world.graph.is_bootstrapping());
-    assert!(world.graph.latest_held(&id("D")));
+    assert!(world.graph.latest_held(&id("D"), START));
     world.steps();
     assert!(world.graph.known_since().is_some());
     assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon), "who has lost the iterator");
@@ -86,7 +86,7 @@ fn latest_never_is_for_a_stream_that_follows_another() {
 fn a_shard_that_the_first_listing_missed_is_not_read_behind_its_child() {
     let mut world = Fixture::new(StartAt::Latest, OnGap::Stop, false, Progress::default());
     world.list(&["B<A"]);
-    assert!(world.graph.latest_held(&id("B")));
+    assert!(world.graph.latest_held(&id("B"), START));
     world.steps();
     world.read("B", Some(3), false);
     world.list(&["A.", "B<A"]);

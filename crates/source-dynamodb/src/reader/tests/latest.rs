@@ -19,6 +19,20 @@ async fn latest_skips_what_is_there() {
     assert_eq!(fake.calls("Latest"), 1);
 }
 
+/// Asked again from its trim horizon, an idle shard would bring its whole past at its rotation.
+#[tokio::test(start_paused = true)]
+async fn an_idle_shard_ends_without_its_past() {
+    let fake = Fake::new(vec![("a", open(4))]);
+    let latest = ReaderSettings { start: StartAt::Latest, until_tip: false, ..settings() };
+    let mut run = Run::open(&fake, 1, latest).await;
+    run.run(MINUTE).await.expect("no trouble");
+    fake.change("a", |shard| shard.closed = true);
+    fake.stream().shards.insert(id("b"), FakeShard { closed: false, ..child("a", 3) });
+    run.run(5 * MINUTE).await.expect("no trouble");
+    assert_eq!((run.read("a"), run.read("b")), (vec![], until(3)));
+    assert_eq!(fake.calls("GetShardIterator"), 2, "one of each");
+}
+
 #[tokio::test(start_paused = true)]
 async fn latest_has_what_is_written_after_its_registration() {
     // However long registration and first read take, and whatever becomes of the iterator meanwhile.
