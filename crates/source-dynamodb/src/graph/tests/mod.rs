@@ -135,6 +135,20 @@ fn an_end_without_records_is_asked_for_again() {
     assert_eq!(ends, [Position::End, Position::End], "the page of the last records tells the end as well");
 }
 
+/// Every new iterator may meet empty pages before the end, again and again.
+#[test]
+fn empty_pages_on_the_way_do_not_hide_the_end_of_a_closed_shard() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A.", "B"]);
+    for shard in ["A", "B"] {
+        world.read(shard, None, true);
+        world.read(shard, None, false);
+        world.read(shard, None, true);
+    }
+    assert_eq!(world.stored[&id("A")].1, Position::End);
+    assert_eq!(world.stored[&id("B")].1, Position::Start, "an open shard that goes on has not ended");
+}
+
 #[test]
 fn a_circle_of_parents_is_cut() {
     let mut world = Fixture::fresh(OnGap::Stop);

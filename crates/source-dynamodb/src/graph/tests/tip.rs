@@ -68,6 +68,25 @@ fn the_tip_waits_for_all_children_of_what_ended() {
     assert!(world.graph.at_tip());
 }
 
+/// What a child has from its parent says when the parent was open, and not when it was closed.
+#[test]
+fn a_child_that_was_not_read_does_not_tell_when_its_parent_ended() {
+    let mut world = bounded();
+    world.list(&["A"]);
+    world.read("A", Some(1), false);
+    world.list(&["A"]);
+    world.now = world.now.plus(Duration::from_secs(1));
+    world.end("A");
+    for _ in 0..2 {
+        world.list_after(Duration::from_secs(1), &["A.", "C<A"]);
+        let when = world.when();
+        world.graph.merge_children(&id("A"), when, &listed(&["C<A"]));
+    }
+    assert!(world.read_until("C") > world.read_until("A"));
+    let is_front = world.graph.furthest_behind().is_some_and(|front| front.shard == id("A"));
+    assert!(is_front, "it may have a second child, which is listed later");
+}
+
 /// A bounded run under rotation: shards that are past the tip may rotate as they like.
 #[test]
 fn what_is_past_the_tip_may_end_without_a_known_child() {
