@@ -162,7 +162,6 @@ impl ShardGraph {
                 shard.restore(row);
             }
         }
-        self.pass_parents_of_stored(&mine, progress);
         self.restore_stream_gaps(lane, previous);
         self.doubts_due = true;
         if is_first {

@@ -1,9 +1,7 @@
 //! Where a new shard belongs, and what does not exist any more. Listings only make suspicious: a shard is gone when the
 //! service has no iterator for it.
 
-use std::collections::BTreeSet;
-
-use tailwater_model::{GapCause, Progress, ServiceTime, ShardId};
+use tailwater_model::{GapCause, ServiceTime, ShardId};
 
 use super::ShardGraph;
 use super::listing::Absence;
@@ -68,19 +66,6 @@ impl ShardGraph {
         for child in children {
             self.set_origin(&child, Origin::Child);
         }
-    }
-
-    /// A lane has told what it has stored: shards that are not, of which children are, come too late.
-    pub(super) fn pass_parents_of_stored(&mut self, mine: &[ShardId], progress: &Progress) {
-        let parents = progress.shards.iter().filter_map(|row| row.parent.as_ref());
-        let is_late = |id: &&ShardId| {
-            let is_new = self.shards.get(*id).is_some_and(|shard| self.is_new(shard));
-            let mut children = self.children.get(*id).into_iter().flatten().filter_map(|child| self.shards.get(child));
-            is_new && children.any(Shard::is_stored)
-        };
-        let late: BTreeSet<ShardId> = parents.chain(mine).filter(is_late).cloned().collect();
-        let now = When { asked: self.now, answered: self.now };
-        late.iter().for_each(|id| self.place_late_parent(id, now));
     }
 
     /// Shards that may not exist any more, to be asked for. What is not answered comes again after the next listing.
