@@ -2,6 +2,7 @@
 
 use bytestring::ByteString;
 
+use crate::contract::FirstListing;
 use crate::event::{ChangeEvent, Rejected, SourceInfo};
 use crate::position::{Advance, Position, SequenceNumber, ShardId};
 use crate::service_time::ServiceTime;
@@ -164,8 +165,8 @@ impl GapCause {
 pub enum Delivery {
     /// Events and a step.
     Batch(Batch),
-    /// Every shard of the first complete listing, which began at this moment, is stored.
-    StreamKnown(ServiceTime),
+    /// News of the first complete listing. Nothing of the stream is registered before it is stored.
+    FirstListing(FirstListing),
     /// There is nothing more to come.
     Finished(Finished),
 }
@@ -184,15 +185,20 @@ pub enum Finished {
 pub struct Group {
     /// In the order in which the source gave them: the steps of a shard follow one another.
     pub batches: Vec<Batch>,
-    /// Every shard of the first complete listing, which began at this moment, is stored. The sink keeps it, and removes the
-    /// progress of the pipeline's earlier streams.
-    pub known_since: Option<ServiceTime>,
+    /// News of the first complete listing. The sink keeps the last that it got before one with all shards stored, and that; and
+    /// with that it removes the progress of the pipeline's earlier streams.
+    pub first_listing: Option<FirstListing>,
 }
 
 impl Group {
     /// Nothing to commit.
     pub fn is_empty(&self) -> bool {
-        self.batches.is_empty() && self.known_since.is_none()
+        self.batches.is_empty() && self.first_listing.is_none()
+    }
+
+    /// When the first complete listing began, if this group makes the stream known.
+    pub fn known_since(&self) -> Option<ServiceTime> {
+        FirstListing::known_since(self.first_listing)
     }
 
     /// Events in all batches.

@@ -20,8 +20,8 @@ pub trait Source: Send {
     /// back-pressure: the source holds no more than its byte budget. Once finished it answers so each time.
     fn next(&mut self) -> impl Future<Output = Result<Delivery, Failure>> + Send;
 
-    /// These steps, in this order, are durable now.
-    fn committed(&mut self, steps: &[(ShardId, Step)]);
+    /// These steps, in this order, are durable now, and so is what was told of the first complete listing.
+    fn committed(&mut self, steps: &[(ShardId, Step)], first_listing: Option<FirstListing>);
 
     /// The newest batch of this shard holds so many bytes more than when it was handed out: transforms write texts of their
     /// own while the page stays.
@@ -70,10 +70,43 @@ pub struct Committed {
 pub struct Progress {
     /// The shards of this lane.
     pub shards: Vec<ShardProgress>,
-    /// When the first complete listing began of which every shard was stored; nothing before that.
-    pub known_since: Option<ServiceTime>,
+    /// The first complete listing; nothing before there was one.
+    pub first_listing: Option<FirstListing>,
     /// The stream of the same table that this pipeline read last and that is not this one.
     pub previous_stream: Option<PreviousStream>,
+}
+
+impl Progress {
+    /// When the first complete listing began, if every shard of it was stored.
+    pub fn known_since(&self) -> Option<ServiceTime> {
+        FirstListing::known_since(self.first_listing)
+    }
+}
+
+/// The first complete listing of a stream's shards: what was promised of the stream is told from it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FirstListing {
+    /// When it began, by the service's clock.
+    pub at: ServiceTime,
+    /// Every shard of it is stored: the stream is *known*.
+    pub is_stored: bool,
+}
+
+impl FirstListing {
+    /// One of which every shard is stored.
+    pub fn stored(at: ServiceTime) -> Self {
+        Self { at, is_stored: true }
+    }
+
+    /// One whose shards are being stored.
+    pub fn begun(at: ServiceTime) -> Self {
+        Self { at, is_stored: false }
+    }
+
+    /// When it began, if every shard of it is stored.
+    pub fn known_since(listing: Option<Self>) -> Option<ServiceTime> {
+        listing.filter(|listing| listing.is_stored).map(|listing| listing.at)
+    }
 }
 
 /// A stream that another one has replaced.

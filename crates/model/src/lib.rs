@@ -26,7 +26,9 @@ mod service_time;
 pub use batch::{Batch, Counts, DeadLetter, Delivery, Finished, Gap, GapCause, Group, Step};
 pub use conceal::{conceal_event, conceal_letter};
 pub use contract::{Checkpoints, Committed, Failure, PipelineIdentity, Progress, Sink, Source, StreamIdentity};
-pub use contract::{PreviousStream, ShardCheckpoint, ShardProgress, Transform, Trouble, TroubleKind, least_read_until};
+pub use contract::{
+    FirstListing, PreviousStream, ShardCheckpoint, ShardProgress, Transform, Trouble, TroubleKind, least_read_until,
+};
 pub use creation_time::{CreationTime, rfc_3339};
 pub use cursor::{JsonCursor, Malformed};
 pub use dead_letter_rate::DeadLetterRate;

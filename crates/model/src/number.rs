@@ -6,8 +6,11 @@ use std::fmt;
 use thiserror::Error;
 
 /// Largest magnitude of an exponent that is accepted. DynamoDB stays within 130; the room is for emulators. It bounds
-/// the length of the written number.
-const EXPONENT_MAGNITUDE_MAX: i64 = 400;
+/// the length of the written number, and is within what a reader of JSON can hold that knows `f64` only (308).
+const EXPONENT_MAGNITUDE_MAX: i64 = 300;
+
+/// A number without an exponent that is not longer is in range whatever its digits are.
+const LENGTH_IN_RANGE: usize = 40;
 
 /// An exact decimal number in normal form, so that equal numbers are equal values whatever their text was.
 ///
@@ -103,6 +106,13 @@ impl fmt::Display for Number {
 /// Whether the text is a number by the JSON grammar (RFC 8259, section 6).
 fn is_json_number(text: &[u8]) -> bool {
     json_number_length(text) == Some(text.len())
+}
+
+/// Whether a number of the JSON grammar is one that [`Number::parse`] accepts.
+#[inline]
+pub(crate) fn number_is_in_range(text: &str) -> bool {
+    let is_plain = text.len() <= LENGTH_IN_RANGE && !text.bytes().any(|byte| matches!(byte, b'e' | b'E'));
+    is_plain || Number::parse(text).is_ok()
 }
 
 /// The length of the number at the start of the text, by the JSON grammar. Nothing when there is none, or when it is

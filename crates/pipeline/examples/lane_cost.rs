@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tailwater_model::{
-    Advance, Batch, Committed, Counts, Delivery, Failure, Finished, Group, Position, Progress, SequenceNumber, ShardId,
-    ShardProgress, Sink, Source, Step, Trouble, TroubleKind,
+    Advance, Batch, Committed, Counts, Delivery, Failure, Finished, FirstListing, Group, Position, Progress,
+    SequenceNumber, ShardId, ShardProgress, Sink, Source, Step, Trouble, TroubleKind,
 };
 use tailwater_pipeline::{LaneSettings, PipelineStatus, StopSignal, run_pipeline};
 
@@ -71,7 +71,7 @@ impl Source for Counting {
         }))
     }
 
-    fn committed(&mut self, _: &[(ShardId, Step)]) {}
+    fn committed(&mut self, _: &[(ShardId, Step)], _: Option<FirstListing>) {}
 
     fn grew(&mut self, _: &ShardId, _: usize) {}
 

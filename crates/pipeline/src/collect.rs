@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailwater_model::{Batch, ChangeEvent, DeadLetter, Group, ServiceTime, Transform, conceal_event, conceal_letter};
+use tailwater_model::{Batch, ChangeEvent, DeadLetter, FirstListing, Group, Transform, conceal_event, conceal_letter};
 use tokio::time::Instant;
 use tracing::error;
 
@@ -66,9 +66,10 @@ impl Collecting {
         grown
     }
 
-    pub(crate) fn stream_known(&mut self, since: ServiceTime) {
-        self.group.known_since = Some(since);
-        self.begin_delay();
+    /// What was told of the first complete listing is committed at once: registrations wait for it.
+    pub(crate) fn first_listing(&mut self, listing: FirstListing) {
+        self.group.first_listing = Some(listing);
+        self.due_at = Some(Instant::now());
     }
 
     /// Hands over the group and begins an empty one.

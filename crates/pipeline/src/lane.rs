@@ -140,7 +140,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
         // What the source has just begun to fetch is asked for before the sink takes this thread to encode.
         tokio::task::yield_now().await;
         let is_check = group.is_empty();
-        let steps = group.steps();
+        let (steps, first_listing) = (group.steps(), group.first_listing);
         let tally = GroupTally::of(&group);
         let stop_gap = group.batches.iter().find_map(|batch| batch.gap.clone().filter(|gap| gap.stop));
         let mut source_failure = None;
@@ -162,7 +162,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
                 }
             }
         };
-        self.source.committed(&steps);
+        self.source.committed(&steps, first_listing);
         if !is_check {
             self.status.committed(&tally, committed);
         }
@@ -184,7 +184,7 @@ fn accept<S: Source>(delivery: Delivery, source: &mut S, collecting: &mut Collec
                 source.grew(&shard, grown);
             }
         }
-        Delivery::StreamKnown(since) => collecting.stream_known(since),
+        Delivery::FirstListing(listing) => collecting.first_listing(listing),
         Delivery::Finished(finished) => return Some(finished),
     }
     None

@@ -11,7 +11,7 @@ mod haste;
 mod heard;
 mod seam;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -28,7 +28,9 @@ use haste::Haste;
 pub use heard::Heard;
 pub use seam::Seam;
 
-use crate::service::{DescribeStream, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus};
+use crate::service::{
+    DescribeStream, EMPTY_PAGES_MAX, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus,
+};
 
 /// What the network and the front of the service do to calls. Probabilities are per call, from 0 to 1; the default is a
 /// network that takes no time.
@@ -127,8 +129,8 @@ pub struct SimulatedStream {
     heard: Heard,
     /// Shards whose last page said falsely that they have ended.
     invented: Arc<Mutex<BTreeSet<ShardId>>>,
-    /// Empty pages in a row, by shard.
-    empty_pages: Arc<Mutex<BTreeMap<ShardId, u32>>>,
+    /// When the last empty pages in a row came, by shard.
+    empty_pages: Arc<Mutex<BTreeMap<ShardId, VecDeque<i64>>>>,
 }
 
 /// The way of all workers of a world to the service: its faults, and what was counted on it.
@@ -260,12 +262,17 @@ impl SimulatedStream {
         if lost { Err(transient(operation, "connection reset")) } else { answer }
     }
 
-    /// Empty pages of this shard that this worker got in a row.
-    fn count_empty(&self, shard: &ShardId, page: &RecordPage) -> u32 {
+    /// When the first came of as many empty pages of this shard in a row as prove that there was nothing; nothing while there
+    /// are fewer.
+    fn empty_since(&self, shard: &ShardId, page: &RecordPage) -> Option<i64> {
         let mut empty_pages = lock(&self.empty_pages);
-        let count = empty_pages.entry(shard.clone()).or_default();
-        *count = if page.records.is_empty() { *count + 1 } else { 0 };
-        *count
+        let moments = empty_pages.entry(shard.clone()).or_default();
+        if !page.records.is_empty() {
+            moments.clear();
+            return None;
+        }
+        moments.push_back(self.clock.now_ms());
+        (moments.len() > EMPTY_PAGES_MAX as usize).then(|| moments.pop_front()).flatten()
     }
 
     /// The body, or one that says that the shard has ended although there is more to come; not again before the reader was
@@ -349,9 +356,9 @@ impl StreamApi for SimulatedStream {
                 if page.next.is_some() && !page.records.is_empty() {
                     lock(&self.invented).remove(shard);
                 }
-                let empty_pages = self.count_empty(shard, page);
+                let empty_since = self.empty_since(shard, page);
                 let mut network = lock(&self.network);
-                network.given.entry(shard.to_string()).or_default().add(self.clock.now_ms(), page, empty_pages);
+                network.given.entry(shard.to_string()).or_default().add(self.clock.now_ms(), page, empty_since);
             }
             page.map(|answer| Dated { answer, date }).map_err(|fault| transient("GetRecords", &fault.to_string()))
         };

@@ -183,7 +183,7 @@ fn group(step: Step) -> Group {
     let counts = Counts::default();
     let (shard, events, dead_letters) = (ShardId::new("shardId-1"), Vec::new(), Vec::new());
     let batch = Batch { shard, step, read_until: None, events, dead_letters, gap: None, counts, bytes: 0 };
-    Group { batches: vec![batch], known_since: None }
+    Group { batches: vec![batch], first_listing: None }
 }
 
 fn registration() -> Group {

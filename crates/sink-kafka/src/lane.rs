@@ -48,7 +48,7 @@ impl<H: Home> Lane<H> {
     async fn open(&mut self) -> Result<Progress, Failure> {
         let mut progress = Box::pin(self.open_anew()).await.map_err(Fault::into_failure)?;
         // Once the stream is known nothing of another one is kept.
-        if progress.known_since.is_none() {
+        if progress.known_since().is_none() {
             progress.previous_stream = self.previous_stream.clone();
         }
         Ok(progress)

@@ -106,7 +106,7 @@ fn batch(from: u64, to: u64) -> Batch {
 }
 
 fn group(batch: Batch) -> Group {
-    Group { batches: vec![batch], known_since: None }
+    Group { batches: vec![batch], first_listing: None }
 }
 
 /// What a lane makes of an error.

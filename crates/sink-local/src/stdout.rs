@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
 use tailwater_model::{
-    Committed, Counts, Failure, Group, KeySchema, PipelineIdentity, Position, Progress, ServiceTime,
+    Committed, Counts, Failure, FirstListing, Group, KeySchema, PipelineIdentity, Position, Progress, ServiceTime,
 };
 use tailwater_model::{ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind};
 
@@ -28,7 +28,7 @@ pub struct StdoutLane {
     keys: Arc<KeySchema>,
     open: bool,
     shards: BTreeMap<ShardId, Place>,
-    known_since: Option<ServiceTime>,
+    first_listing: Option<FirstListing>,
 }
 
 /// Where a shard stands.
@@ -50,7 +50,7 @@ impl StdoutLane {
             keys: Arc::new(keys.clone()),
             open: false,
             shards: BTreeMap::new(),
-            known_since: None,
+            first_listing: None,
         }
     }
 
@@ -65,14 +65,14 @@ impl StdoutLane {
         (lines.into_text(), group.counts())
     }
 
-    fn remember(&mut self, moved: Moved, known_since: Option<ServiceTime>) {
+    fn remember(&mut self, moved: Moved, first_listing: Option<FirstListing>) {
         for (shard, place) in moved {
             match place {
                 Some(place) => self.shards.insert(shard, place),
                 None => self.shards.remove(&shard),
             };
         }
-        self.known_since = self.known_since.or(known_since);
+        self.first_listing = first_listing.or(self.first_listing);
     }
 }
 
@@ -87,7 +87,7 @@ impl Sink for StdoutLane {
             position: position.clone(),
             read_until: *read_until,
         });
-        Ok(Progress { shards: shards.collect(), known_since: self.known_since, previous_stream: None })
+        Ok(Progress { shards: shards.collect(), first_listing: self.first_listing, previous_stream: None })
     }
 
     async fn commit(&mut self, mut group: Group) -> Result<Committed, Failure> {
@@ -105,7 +105,7 @@ impl Sink for StdoutLane {
             written.await.map_err(|_| writing_panicked())?.map_err(|error| write_failure(&error))?;
         }
         // I1: the steps count as stored only now.
-        self.remember(moved, group.known_since);
+        self.remember(moved, group.first_listing);
         self.open = true;
         Ok(Committed { written: counts.written, dead_lettered: counts.dead_lettered })
     }
@@ -210,7 +210,7 @@ mod tests {
         let (shard, read_until, dead_letters) = (ShardId::new("s"), Some(ServiceTime::EPOCH), Vec::new());
         let batch =
             Batch { shard, step, read_until, events: vec![event], dead_letters, gap: Some(gap), counts, bytes: 1 };
-        Group { batches: vec![batch], known_since: Some(ServiceTime::EPOCH) }
+        Group { batches: vec![batch], first_listing: Some(FirstListing::stored(ServiceTime::EPOCH)) }
     }
 
     fn register() -> Step {
@@ -240,7 +240,7 @@ mod tests {
         let progress = lane.open().await.expect("opens");
         assert_eq!(progress.shards[0].position, Position::End);
         assert_eq!(
-            (progress.shards[0].read_until, progress.known_since),
+            (progress.shards[0].read_until, progress.known_since()),
             (Some(ServiceTime::EPOCH), Some(ServiceTime::EPOCH))
         );
     }

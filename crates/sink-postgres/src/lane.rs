@@ -230,9 +230,11 @@ impl<S: Server> MirrorLane<S> {
             // I8: loss is durable with the step that met it.
             session.store_gaps(lane, &work.gaps).await?;
         }
-        if let Some(known_since) = work.known_since {
-            session.store_known_since(lane, known_since).await?;
-            session.forget_other_streams(lane).await?;
+        if let Some(listing) = work.first_listing {
+            session.store_first_listing(lane, listing).await?;
+            if listing.is_stored {
+                session.forget_other_streams(lane).await?;
+            }
         }
         session.commit().await?;
         Ok(())

@@ -73,5 +73,5 @@ async fn read_progress<S: Statements>(session: &mut S, lane: &LaneIdentity) -> R
         }
         None => None,
     };
-    Ok(Progress { shards, known_since: stream.known_since, previous_stream })
+    Ok(Progress { shards, first_listing: stream.first_listing, previous_stream })
 }

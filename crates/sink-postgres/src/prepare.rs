@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use tailwater_model::{
-    Change, ChangeEvent, Counts, DeadLetter, DeleteMode, Gap, Group, Key, KeySchema, KeyValue, Position, Rejected,
-    ServiceTime, ShardId, SourceInfo, Step, fold_by_key, push_plain_item, push_plain_key,
+    Change, ChangeEvent, Counts, DeadLetter, DeleteMode, FirstListing, Gap, Group, Key, KeySchema, KeyValue, Position,
+    Rejected, ServiceTime, ShardId, SourceInfo, Step, fold_by_key, push_plain_item, push_plain_key,
 };
 
 use crate::document::has_escaped_nul;
@@ -19,7 +19,7 @@ pub(crate) struct Work {
     pub(crate) rows: Vec<Row>,
     pub(crate) dead_letters: Vec<DeadLetter>,
     pub(crate) gaps: Vec<Gap>,
-    pub(crate) known_since: Option<ServiceTime>,
+    pub(crate) first_listing: Option<FirstListing>,
     /// The shard of each record that was refused since somebody asked.
     refused: Vec<ShardId>,
 }
@@ -158,7 +158,7 @@ pub(crate) fn prepare(group: Group, keys: &KeySchema, delete: DeleteMode) -> Res
     }
     let mut folded = fold_by_key(events, keys);
     let rows = Vec::with_capacity(folded.latest.len());
-    let mut work = Work { steps, rows, dead_letters, gaps, known_since: group.known_since, refused: Vec::new() };
+    let mut work = Work { steps, rows, dead_letters, gaps, first_listing: group.first_listing, refused: Vec::new() };
     for (event, rejected) in folded.rejected {
         work.refuse(&event, rejected);
     }

@@ -4,7 +4,7 @@
 use std::future::Future;
 
 use tailwater_model::{
-    Counts, DeadLetter, Gap, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress, Trouble,
+    Counts, DeadLetter, FirstListing, Gap, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress, Trouble,
 };
 
 use crate::fence::Holder;
@@ -41,8 +41,8 @@ pub enum WriteAccess {
 /// What is stored about a stream as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredStream {
-    /// When the first complete listing began of which every shard was stored.
-    pub known_since: Option<ServiceTime>,
+    /// The first complete listing.
+    pub first_listing: Option<FirstListing>,
     /// The stream of the same table that was read last before this one.
     pub previous_stream: Option<String>,
 }
@@ -149,11 +149,11 @@ pub trait Statements: Send + Sync {
     ) -> impl Future<Output = Answer<()>> + Send;
     /// Records gaps; one that is there already stays as it is. I8
     fn store_gaps(&mut self, lane: &LaneIdentity, gaps: &[Gap]) -> impl Future<Output = Answer<()>> + Send;
-    /// Notes since when the stream is known, unless that is stored.
-    fn store_known_since(
+    /// Stores the first complete listing, unless one of which every shard is stored is there.
+    fn store_first_listing(
         &mut self,
         lane: &LaneIdentity,
-        known_since: ServiceTime,
+        listing: FirstListing,
     ) -> impl Future<Output = Answer<()>> + Send;
     /// Removes the pipeline's other streams of the same table, and their shards.
     fn forget_other_streams(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<()>> + Send;

@@ -24,9 +24,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     reader.open(&Progress::default()).await?;
     let mut read = 0;
     while read < pages {
-        let Delivery::Batch(batch) = reader.next().await? else { continue };
-        read += batch.counts.read;
-        reader.committed(&[(batch.shard, batch.step)]);
+        match reader.next().await? {
+            Delivery::Batch(batch) => {
+                read += batch.counts.read;
+                reader.committed(&[(batch.shard, batch.step)], None);
+            }
+            Delivery::FirstListing(listing) => reader.committed(&[], Some(listing)),
+            Delivery::Finished(_) => return Err("a stream that is on has no end".into()),
+        }
     }
     Ok(())
 }

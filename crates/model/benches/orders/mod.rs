@@ -63,13 +63,13 @@ pub fn shard() -> ShardId {
 /// A group of one batch that makes the shard known.
 pub fn registration() -> Group {
     let step = Step::Register { parent: None, position: Position::Start };
-    Group { batches: vec![batch(step, Vec::new())], known_since: None }
+    Group { batches: vec![batch(step, Vec::new())], first_listing: None }
 }
 
 /// A group of one batch. It moves the shard from the start to the start: so it fits as often as one likes.
 pub fn group(events: &[ChangeEvent]) -> Group {
     let step = Step::Advance(Advance { from: Position::Start, to: Position::Start });
-    Group { batches: vec![batch(step, events.to_vec())], known_since: None }
+    Group { batches: vec![batch(step, events.to_vec())], first_listing: None }
 }
 
 fn batch(step: Step, events: Vec<ChangeEvent>) -> Batch {

@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tailwater_model::{
-    Advance, Batch, Change, ChangeEvent, Committed, Counts, DeadLetter, Delivery, Failure, Finished, Gap, GapCause,
-    Group, Item, Position, Progress, SequenceNumber, ServiceTime, ShardId, ShardProgress, Sink, Source, SourceInfo,
-    Step, Trouble, TroubleKind,
+    Advance, Batch, Change, ChangeEvent, Committed, Counts, DeadLetter, Delivery, Failure, Finished, FirstListing, Gap,
+    GapCause, Group, Item, Position, Progress, SequenceNumber, ServiceTime, ShardId, ShardProgress, Sink, Source,
+    SourceInfo, Step, Trouble, TroubleKind,
 };
 use tailwater_pipeline::{LaneSettings, StopSignal};
 use tokio::time::sleep;
@@ -154,7 +154,7 @@ impl Source for ScriptedSource {
         }
     }
 
-    fn committed(&mut self, steps: &[(ShardId, Step)]) {
+    fn committed(&mut self, steps: &[(ShardId, Step)], _: Option<FirstListing>) {
         self.unconfirmed.drain(..steps.len());
     }
 }

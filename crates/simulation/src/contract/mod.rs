@@ -117,7 +117,7 @@ macro_rules! contract_cases {
             shards_of_one_group_move_together,
             the_end_is_ordinary_progress,
             read_until_is_stored_with_its_step,
-            known_since_is_stored_once,
+            the_first_listing_is_stored,
             a_known_stream_takes_the_place_of_the_earlier_ones,
             a_drained_shard_is_forgotten_and_no_other,
             ten_thousand_rotations_leave_as_many_rows_as_there_are_shards,

@@ -148,7 +148,7 @@ pub fn advance(shard: &ShardId, from: Position, to: Position, writes: &[Write]) 
 
 /// A group that only carries batches.
 pub fn group(batches: impl IntoIterator<Item = Batch>) -> Group {
-    Group { batches: batches.into_iter().collect(), known_since: None }
+    Group { batches: batches.into_iter().collect(), first_listing: None }
 }
 
 /// What a sink holds after these writes, by naive replay.

@@ -2,8 +2,6 @@
 
 use tailwater_source_dynamodb::{Decoded, RecordPage};
 
-use crate::service::EMPTY_PAGES_MAX;
-
 /// Pages of the last moment do not tell how things stood before them.
 const JUST_NOW_MS: i64 = 120_000;
 
@@ -15,9 +13,8 @@ pub(super) struct Given {
 }
 
 impl Given {
-    /// A page was given: up to its last record, or to now when it was empty. `empty_pages` of this worker came in a row, this one
-    /// included.
-    pub fn add(&mut self, now_ms: i64, page: &RecordPage, empty_pages: u32) {
+    /// A page was given: up to its last record, or, when it was the last of many empty ones, to the first of them.
+    pub fn add(&mut self, now_ms: i64, page: &RecordPage, empty_since: Option<i64>) {
         let created = page.records.iter().rev().find_map(|record| match record {
             Decoded::Event(event) => Some(event.source.created_at_ms),
             Decoded::DeadLetter(_) => None,
@@ -25,8 +22,10 @@ impl Given {
         let (moments, until_ms) = match created {
             Some(created_ms) => (&mut self.by_records, created_ms),
             // An end says nothing of the time before it.
-            None if empty_pages > EMPTY_PAGES_MAX && page.next.is_some() => (&mut self.by_empty_pages, now_ms),
-            None => return,
+            None => match empty_since.filter(|_| page.next.is_some()) {
+                Some(since_ms) => (&mut self.by_empty_pages, since_ms),
+                None => return,
+            },
         };
         match moments.last_mut().filter(|(at_ms, _)| now_ms - *at_ms < JUST_NOW_MS / 4) {
             Some((_, known_ms)) => *known_ms = until_ms.max(*known_ms),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tailwater_model::Key;
+use tailwater_model::{FirstListing, Key};
 
 /// The name of a row: its table with its primary key. The order of rows is the order of their keys, so everything that
 /// walks them goes the same way in every run.
@@ -94,8 +94,8 @@ pub struct StreamRow {
     pub table_id: String,
     /// When the row was made.
     pub first_seen_at_ms: u64,
-    /// When the first complete listing began of which every shard is stored, in milliseconds since 1970.
-    pub known_since_ms: Option<i64>,
+    /// The first complete listing.
+    pub first_listing: Option<FirstListing>,
 }
 
 /// A row of `tailwater.shards`.

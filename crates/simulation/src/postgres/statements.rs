@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tailwater_model::{
-    Counts, DeadLetter, Gap, Key, KeySchema, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress, Trouble,
-    TroubleKind,
+    Counts, DeadLetter, FirstListing, Gap, Key, KeySchema, PipelineIdentity, Position, ServiceTime, ShardId,
+    ShardProgress, Trouble, TroubleKind,
 };
 use tailwater_sink_postgres::{
     Answer, Holder, LaneIdentity, Move, NewShard, PostgresSettings, Row, Server, SqlFault, Statements, StoredStream,
@@ -314,10 +314,11 @@ impl Statements for ModelStatements {
         self.write(store).await
     }
 
-    async fn store_known_since(&mut self, lane: &LaneIdentity, known_since: ServiceTime) -> Answer<()> {
-        let (of, ms) = (lane_of(lane), known_since.ms());
-        let store =
-            move |sql| async move { stream_sql::store_known_since(&sql, &of.pipeline, &of.stream_arn, ms).await };
+    async fn store_first_listing(&mut self, lane: &LaneIdentity, listing: FirstListing) -> Answer<()> {
+        let of = lane_of(lane);
+        let store = move |sql| async move {
+            stream_sql::store_first_listing(&sql, &of.pipeline, &of.stream_arn, listing).await
+        };
         self.write(store).await
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tailwater_model::ServiceTime;
+use tailwater_model::FirstListing;
 use tailwater_sink_postgres::StoredStream;
 
 use super::executing::{Change, Executing};
@@ -26,7 +26,7 @@ pub(crate) async fn store_stream(
         table_name: table_name.to_owned(),
         table_id: table_id.to_owned(),
         first_seen_at_ms: sql.now_ms(),
-        known_since_ms: None,
+        first_listing: None,
     };
     sql.insert_or_nothing(&stream_key(pipeline, stream_arn), RowValue::Stream(row)).await.map(drop)
 }
@@ -41,13 +41,10 @@ pub(crate) fn read_stream(sql: &Executing, pipeline: &str, stream_arn: &str) -> 
     let previous = streams(sql, pipeline)
         .into_iter()
         .filter(|(of, row)| of != stream_arn && row.table_name == this.table_name)
-        .map(|(of, row)| (moved_at(&of), row.first_seen_at_ms, row.known_since_ms, of))
-        .filter(|(moved_at, _, known_since_ms, _)| moved_at.is_some() || known_since_ms.is_some())
+        .map(|(of, row)| (moved_at(&of), row.first_seen_at_ms, FirstListing::known_since(row.first_listing), of))
+        .filter(|(moved_at, _, known_since, _)| moved_at.is_some() || known_since.is_some())
         .max();
-    Some(StoredStream {
-        known_since: this.known_since_ms.map(ServiceTime::from_ms),
-        previous_stream: previous.map(|(_, _, _, of)| of),
-    })
+    Some(StoredStream { first_listing: this.first_listing, previous_stream: previous.map(|(_, _, _, of)| of) })
 }
 
 fn streams(sql: &Executing, of_pipeline: &str) -> Vec<(String, StreamRow)> {
@@ -60,16 +57,16 @@ fn streams(sql: &Executing, of_pipeline: &str) -> Vec<(String, StreamRow)> {
     found.filter_map(stream).collect()
 }
 
-/// Notes since when the stream is known, unless that is stored.
-pub(crate) async fn store_known_since(
+/// Stores the first complete listing, unless one of which every shard is stored is there.
+pub(crate) async fn store_first_listing(
     sql: &Executing,
     pipeline: &str,
     stream_arn: &str,
-    known_since_ms: i64,
+    listing: FirstListing,
 ) -> Result<(), SqlError> {
     let known = |value: &RowValue| match value {
-        RowValue::Stream(row) if row.known_since_ms.is_none() => {
-            Change::Put(RowValue::Stream(StreamRow { known_since_ms: Some(known_since_ms), ..row.clone() }))
+        RowValue::Stream(row) if FirstListing::known_since(row.first_listing).is_none() => {
+            Change::Put(RowValue::Stream(StreamRow { first_listing: Some(listing), ..row.clone() }))
         }
         _ => Change::Keep,
     };

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tailwater_model::{
-    Change, ChangeEvent, Committed, Failure, Group, PipelineIdentity, Position, PreviousStream, Progress, Rejected,
-    ServiceTime, ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind, least_read_until,
+    Change, ChangeEvent, Committed, Failure, FirstListing, Group, PipelineIdentity, Position, PreviousStream, Progress,
+    Rejected, ServiceTime, ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind, least_read_until,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
@@ -49,7 +49,7 @@ struct LaneState {
 /// A stream that was read, in the order in which they were claimed.
 struct StoredStream {
     arn: String,
-    known_since: Option<ServiceTime>,
+    first_listing: Option<FirstListing>,
 }
 
 struct StoredShard {
@@ -130,7 +130,7 @@ impl Ground for MemoryGround {
         state.lanes.resize(identity.lanes as usize, LaneState::default());
         let arn = &identity.stream.stream_arn;
         if state.streams.iter().all(|stream| stream.arn != *arn) {
-            state.streams.push(StoredStream { arn: arn.clone(), known_since: None });
+            state.streams.push(StoredStream { arn: arn.clone(), first_listing: None });
         }
         let session = |lane| MemoryLane { ground: self.clone(), lane, owner, epoch: 0, arn: arn.clone() };
         Ok((0..identity.lanes).map(session).collect())
@@ -281,7 +281,7 @@ impl State {
         let previous = self.streams.iter().rev().find(|stream| stream.arn != arn);
         Progress {
             shards: rows(arn),
-            known_since: self.streams.iter().find(|stream| stream.arn == arn).and_then(|stream| stream.known_since),
+            first_listing: self.streams.iter().find(|stream| stream.arn == arn).and_then(|stream| stream.first_listing),
             previous_stream: previous.map(|stream| PreviousStream {
                 stream_arn: stream.arn.clone(),
                 read_until: least_read_until(&rows(&stream.arn)),
@@ -291,7 +291,7 @@ impl State {
 
     /// Everything or nothing.
     fn apply(&mut self, lane: u32, epoch: u64, arn: &str, group: Group) -> Result<Committed, Failure> {
-        let mut landing = Landing { lane, epoch, known: group.known_since.is_some(), ..Landing::default() };
+        let mut landing = Landing { lane, epoch, known: group.known_since().is_some(), ..Landing::default() };
         let mut moved = Moved::new();
         for batch in &group.batches {
             let shard = self.shards.get(&batch.shard).map(|shard| (shard.position.clone(), shard.read_until));
@@ -319,10 +319,13 @@ impl State {
 
     fn store(&mut self, arn: &str, group: Group, moved: &Moved, landing: &mut Landing) -> Committed {
         let mut committed = Committed::default();
-        if let Some(since) = group.known_since {
-            for stream in self.streams.iter_mut().filter(|stream| stream.arn == arn) {
-                stream.known_since.get_or_insert(since);
+        if let Some(listing) = group.first_listing {
+            let is_known = |stream: &StoredStream| FirstListing::known_since(stream.first_listing).is_some();
+            for stream in self.streams.iter_mut().filter(|stream| stream.arn == arn && !is_known(stream)) {
+                stream.first_listing = Some(listing);
             }
+        }
+        if group.known_since().is_some() {
             self.streams.retain(|stream| stream.arn == arn);
             self.shards.retain(|_, shard| shard.arn == arn);
         }

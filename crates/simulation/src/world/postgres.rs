@@ -7,7 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
-use tailwater_model::{DeleteMode, KeyAttribute, KeyKind, KeySchema, KeyValue, PipelineIdentity, Position, Trouble};
+use tailwater_model::{
+    DeleteMode, FirstListing, KeyAttribute, KeyKind, KeySchema, KeyValue, PipelineIdentity, Position, Trouble,
+};
 use tailwater_sink_postgres::{MirrorLane, PostgresSettings, TlsSettings, claim_on};
 
 use super::ground::{Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
@@ -198,7 +200,7 @@ impl Book {
                 landing.dead_letters.push(row.event_id.clone());
             }
             (RowKey::Stream { .. }, Some(RowValue::Stream(row))) => {
-                landing.known |= row.known_since_ms.is_some();
+                landing.known |= FirstListing::known_since(row.first_listing).is_some();
             }
             _ => {}
         }

@@ -14,13 +14,15 @@ use std::sync::{Arc, Mutex};
 use tailwater_model::Position;
 
 use super::ground::{LandedChange, Landing, lock};
-use super::history::History;
+use super::history::{History, Written};
 use super::promise::Promise;
 use crate::face::{StreamNetwork, VirtualClock};
 use crate::service::Service;
 
 /// Lines of a trace that are kept.
 const TRACE_LINES_MAX: usize = 200_000;
+/// A first start promises records that are no older than this.
+const PROMISED_MS: i64 = 22 * 60 * 60 * 1000;
 
 /// What a check found.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +64,10 @@ pub struct Witness {
     began_ms: BTreeMap<u32, i64>,
     gapped: BTreeSet<(Option<String>, String)>,
     network: StreamNetwork,
-    /// Records that were trimmed before the pipeline knew the stream: nobody promised them.
+    /// Records that were trimmed before the pipeline knew the stream, and that nobody promised.
     before_known: BTreeSet<usize>,
+    /// When the first registration of the newest stream landed.
+    registered_ms: Option<i64>,
     is_known: bool,
     stale: bool,
     violation: Option<Violation>,
@@ -99,6 +103,7 @@ impl Witness {
             gapped: BTreeSet::new(),
             network,
             before_known: BTreeSet::new(),
+            registered_ms: None,
             is_known: false,
             stale: true,
             violation: None,
@@ -168,11 +173,17 @@ impl Witness {
         if stream.is_some_and(|stream| stream > self.last_stream) && !self.positions.is_empty() {
             // What is lost at the beginning of a stream that follows another is in the gap between the two.
             self.is_known = false;
+            self.registered_ms = None;
         }
         if !self.is_known {
             self.learn();
-            let trimmed = self.history.records.iter().enumerate().filter(|(_, record)| record.trimmed);
-            self.before_known.extend(trimmed.map(|(index, _)| index));
+            let promised_ms = self.registered_ms.map_or(i64::MAX, |at_ms| at_ms - PROMISED_MS);
+            let is_excused = |record: &Written| record.trimmed && record.created_at_ms < promised_ms;
+            let excused = self.history.records.iter().enumerate().filter(|(_, record)| is_excused(record));
+            self.before_known.extend(excused.map(|(index, _)| index));
+        }
+        if !landing.steps.is_empty() {
+            self.registered_ms.get_or_insert(self.clock.now_ms());
         }
         if landing.known && !self.is_known {
             self.history.known(self.clock.now_ms());

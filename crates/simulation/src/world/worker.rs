@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use tailwater_model::{
-    Committed, Delivery, Failure, Finished, Group, PipelineIdentity, Position, Progress, ShardId, Sink, Source, Step,
-    Transform, Trouble,
+    Committed, Delivery, Failure, Finished, FirstListing, Group, PipelineIdentity, Position, Progress, ShardId, Sink,
+    Source, Step, Transform, Trouble,
 };
 use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pipeline};
 use tailwater_source_dynamodb::{ReaderSettings, open_stream};
@@ -274,14 +274,14 @@ impl<S: Source> Source for WatchedSource<S> {
         Ok(delivery)
     }
 
-    fn committed(&mut self, steps: &[(ShardId, Step)]) {
+    fn committed(&mut self, steps: &[(ShardId, Step)], first_listing: Option<FirstListing>) {
         for (shard, _) in steps {
             let sizes = self.held.get_mut(shard).map(|(_, sizes)| sizes).filter(|sizes| !sizes.is_empty());
             if let Some(bytes) = sizes.map(|sizes| sizes.remove(0)) {
                 self.give_back(bytes);
             }
         }
-        self.source.committed(steps);
+        self.source.committed(steps, first_listing);
     }
 
     fn grew(&mut self, shard: &ShardId, bytes: usize) {

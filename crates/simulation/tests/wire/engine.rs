@@ -56,13 +56,13 @@ async fn the_reader_carries_everything_through_broken_answers() {
         loop {
             match lane.next().await.expect("nothing here is hopeless") {
                 Delivery::Batch(batch) => {
-                    lane.committed(&[(batch.shard.clone(), batch.step.clone())]);
+                    lane.committed(&[(batch.shard.clone(), batch.step.clone())], None);
                     values.extend(batch.events.iter().filter_map(|event| {
                         let image = event.change.new_image()?.typed_json().to_owned();
                         image.split(r#""N":""#).nth(1)?.split('"').next()?.parse::<u64>().ok()
                     }));
                 }
-                Delivery::StreamKnown(_) => {}
+                Delivery::FirstListing(listing) => lane.committed(&[], Some(listing)),
                 Delivery::Finished(finished) => return finished,
             }
         }

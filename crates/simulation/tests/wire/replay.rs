@@ -54,10 +54,14 @@ async fn the_reader_reads_a_finite_replay_wholly() {
     let reading = async {
         // Its last shards have no children: such a stream has no tip.
         while drained < SHARDS * GENERATIONS {
-            if let Delivery::Batch(batch) = lane.next().await.expect("nothing here is hopeless") {
-                lane.committed(&[(batch.shard.clone(), batch.step.clone())]);
-                *read.entry(batch.shard.to_string()).or_insert(0) += batch.events.len() as u64;
-                drained += u64::from(matches!(batch.step, Step::Advance(advance) if advance.to == Position::End));
+            match lane.next().await.expect("nothing here is hopeless") {
+                Delivery::Batch(batch) => {
+                    lane.committed(&[(batch.shard.clone(), batch.step.clone())], None);
+                    *read.entry(batch.shard.to_string()).or_insert(0) += batch.events.len() as u64;
+                    drained += u64::from(matches!(batch.step, Step::Advance(advance) if advance.to == Position::End));
+                }
+                Delivery::FirstListing(listing) => lane.committed(&[], Some(listing)),
+                Delivery::Finished(finished) => panic!("{finished:?}"),
             }
         }
     };

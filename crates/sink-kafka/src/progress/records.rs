@@ -67,10 +67,10 @@ pub(crate) struct StoredShard {
 pub(crate) struct StoredStream {
     pub(crate) table: String,
     pub(crate) table_id: String,
-    /// All shards of a first complete listing were stored once.
+    /// All shards of the first complete listing are stored.
     pub(crate) known: bool,
-    /// When that listing began. Records from before this was kept have none, and were written at each contact with the
-    /// stream.
+    /// When that listing began; stored before anything of it. Records from before this was kept have none, and were written
+    /// at each contact with the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) known_since_ms: Option<i64>,
 }

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tailwater_model::{Batch, Counts, Failure, Group, Position, Progress, ServiceTime, ShardCheckpoint, ShardId};
+use tailwater_model::{
+    Batch, Counts, Failure, FirstListing, Group, Position, Progress, ServiceTime, ShardCheckpoint, ShardId,
+};
 use tailwater_model::{ShardProgress, Step, StreamIdentity, Trouble, TroubleKind};
 
 use super::records::{GapKey, ProgressRecord, SessionMark, StoredGap, StoredShard, StoredStream};
@@ -40,9 +42,9 @@ struct ShardKey {
 /// What is known of a stream as a whole. Only the lane that stores it has it in its partition, and every lane tells it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct StreamFacts {
-    /// When the first complete listing began of which every shard was stored.
-    pub(crate) known_since: Option<ServiceTime>,
-    /// When that was stored, by the broker's clock.
+    /// The first complete listing.
+    pub(crate) first_listing: Option<FirstListing>,
+    /// When it was stored that the stream is known, by the broker's clock.
     pub(crate) known_at_ms: Option<i64>,
     /// When versions that stored no moments with the shards last had contact with the stream.
     last_contact: Option<ServiceTime>,
@@ -138,17 +140,17 @@ impl LaneProgress {
         self.shards.get(key).map(|timed| &timed.fact)
     }
 
-    /// The record of a stream that becomes known. What is stored already stays.
+    /// The record of a stream that is listed or becomes known. What is stored of a known one stays.
     fn stream_record(&self, group: &Group, stream: &StreamIdentity) -> Option<ProgressRecord> {
-        let known_since = group.known_since?;
+        let FirstListing { at, is_stored } = group.first_listing?;
         if self.streams.get(&stream.stream_arn).is_some_and(|stored| stored.fact.known) {
             return None;
         }
         let stored = StoredStream {
             table: stream.table.clone(),
             table_id: stream.table_id.clone(),
-            known: true,
-            known_since_ms: Some(known_since.ms()),
+            known: is_stored,
+            known_since_ms: Some(at.ms()),
         };
         Some(ProgressRecord::Stream { stream_arn: stream.stream_arn.clone(), stored })
     }
@@ -174,9 +176,9 @@ impl LaneProgress {
     pub(crate) fn stream_facts(&self, stream_arn: &str) -> Option<StreamFacts> {
         let Timed { at_ms, fact } = self.streams.get(stream_arn)?;
         let last_contact = fact.known_since_ms.is_none().then(|| ServiceTime::from_ms(*at_ms));
-        let known_since = fact.known_since_ms.map(ServiceTime::from_ms).or(last_contact);
+        let at = fact.known_since_ms.map(ServiceTime::from_ms).or(last_contact.filter(|_| fact.known));
         Some(StreamFacts {
-            known_since: known_since.filter(|_| fact.known),
+            first_listing: at.map(|at| FirstListing { at, is_stored: fact.known }),
             known_at_ms: Some(*at_ms).filter(|_| fact.known),
             last_contact,
         })
@@ -196,7 +198,7 @@ impl LaneProgress {
     /// What the source needs to know.
     pub(crate) fn progress(&self, stream: &StreamIdentity, facts: StreamFacts) -> Progress {
         let shards = self.shards_of(&stream.stream_arn, facts).collect();
-        Progress { shards, known_since: facts.known_since, previous_stream: None }
+        Progress { shards, first_listing: facts.first_listing, previous_stream: None }
     }
 
     /// The streams of the same table that were read before, with the time of the last sign of each.

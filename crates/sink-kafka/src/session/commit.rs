@@ -60,7 +60,7 @@ impl<C: Cluster> LaneSession<C> {
     /// what a lane has stored before.
     fn without_earlier_streams(&self, opened: &Opened<C::Producer>, group: &Group) -> Vec<ProgressRecord> {
         let known_at_ms = self.shared.note_stream(None).known_at_ms;
-        let known_at_ms = known_at_ms.or_else(|| group.known_since.map(|_| opened.at_ms()));
+        let known_at_ms = known_at_ms.or_else(|| group.known_since().map(|_| opened.at_ms()));
         known_at_ms
             .map(|at_ms| opened.progress.without_earlier_streams(&self.shared.pipeline.stream, at_ms))
             .unwrap_or_default()

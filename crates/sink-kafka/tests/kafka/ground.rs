@@ -240,5 +240,5 @@ pub fn ids(to: u64) -> Vec<String> {
 }
 
 pub fn group(batches: impl IntoIterator<Item = Batch>) -> Group {
-    Group { batches: batches.into_iter().collect(), known_since: None }
+    Group { batches: batches.into_iter().collect(), first_listing: None }
 }

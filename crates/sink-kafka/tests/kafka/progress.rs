@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::producer::{FutureProducer, FutureRecord};
-use tailwater_model::{Batch, Gap, GapCause, Group, Position, ServiceTime, ShardId, Sink, Step};
+use tailwater_model::{Batch, FirstListing, Gap, GapCause, Group, Position, ServiceTime, ShardId, Sink, Step};
 use tailwater_sink_kafka::checkpoints;
 
 use crate::ground::{SHARD, Scene, after, brokers, group, read, registration, run, stream};
@@ -11,7 +11,7 @@ use crate::ground::{SHARD, Scene, after, brokers, group, read, registration, run
 const MOMENT: ServiceTime = ServiceTime::from_ms(1_700_000_000_123);
 
 fn known() -> Group {
-    Group { batches: Vec::new(), known_since: Some(MOMENT) }
+    Group { batches: Vec::new(), first_listing: Some(FirstListing::stored(MOMENT)) }
 }
 
 fn forget() -> Batch {
@@ -41,7 +41,7 @@ async fn moments_and_gaps_are_durable() {
     let scene = Scene::new(1);
     let mut lane = scene.ready_lane().await;
     let progress = lane.open().await.expect("opens");
-    assert_eq!((progress.known_since, progress.previous_stream), (None, None));
+    assert_eq!((progress.known_since(), &progress.previous_stream), (None, &None));
     lane.commit(known()).await.expect("commits");
     let gap = |detail: &str| Gap {
         shard: Some(ShardId::new(SHARD)),
@@ -62,7 +62,7 @@ async fn moments_and_gaps_are_durable() {
     assert_eq!((stored.gaps, stored.shards[0].read_until), (1, Some(MOMENT)), "the same gap once");
     let mut next = scene.lane().await;
     let progress = next.open().await.expect("opens");
-    assert_eq!((progress.known_since, progress.shards[0].read_until), (Some(MOMENT), Some(MOMENT)));
+    assert_eq!((progress.known_since(), progress.shards[0].read_until), (Some(MOMENT), Some(MOMENT)));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -122,7 +122,7 @@ async fn another_stream_of_the_table_begins_anew_and_is_told() {
     assert_eq!(arns().await, [stream("b").stream_arn]);
     for lane in &mut lanes {
         let progress = lane.open().await.expect("opens");
-        assert_eq!((progress.known_since, progress.previous_stream), (Some(MOMENT), None));
+        assert_eq!((progress.known_since(), &progress.previous_stream), (Some(MOMENT), &None));
     }
 }
 
@@ -170,7 +170,7 @@ async fn records_of_versions_without_moments_are_read() {
     for lane in &mut scene.claim().await {
         let progress = lane.open().await.expect("opens");
         assert_eq!((progress.shards.len(), progress.shards[0].read_until), (1, contact));
-        assert_eq!((progress.known_since, progress.previous_stream), (contact, None));
+        assert_eq!((progress.known_since(), &progress.previous_stream), (contact, &None));
         lane.commit(Group::default()).await.expect("commits");
     }
     let stored = checkpoints(&scene.settings, &scene.identity.name).await.expect("reads").expect("stored");

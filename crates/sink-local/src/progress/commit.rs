@@ -4,7 +4,7 @@ use sqlx::sqlite::SqliteConnection;
 use tailwater_model::{Committed, DeadLetter, Failure, Gap, Group, ServiceTime, ShardId, Trouble, TroubleKind};
 
 use super::steps::store_step;
-use super::stream::store_known_since;
+use super::stream::store_first_listing;
 use super::{Epoch, LaneClaim, now, taken_over};
 use crate::database::Fault;
 
@@ -51,8 +51,8 @@ pub(crate) async fn store_group(
             store_dead_letter(connection, claim, letter).await?;
         }
     }
-    if let Some(known_since) = group.known_since {
-        store_known_since(connection, claim, known_since).await?;
+    if let Some(listing) = group.first_listing {
+        store_first_listing(connection, claim, listing).await?;
     }
     let counts = group.counts();
     let committed = Committed { written: counts.written, dead_lettered: counts.dead_lettered };

@@ -2,7 +2,7 @@
 
 use sqlx::sqlite::SqliteConnection;
 use tailwater_model::{
-    PipelineIdentity, PreviousStream, Progress, ServiceTime, ShardId, ShardProgress, least_read_until,
+    FirstListing, PipelineIdentity, PreviousStream, Progress, ServiceTime, ShardId, ShardProgress, least_read_until,
 };
 
 use super::{LaneClaim, parse_position};
@@ -18,7 +18,7 @@ pub(super) use last_contact_ms;
 
 pub(super) async fn read_progress(connection: &mut SqliteConnection, claim: &LaneClaim) -> Result<Progress, Fault> {
     let PipelineIdentity { name, stream, .. } = &*claim.pipeline;
-    let (known_since_ms, is_known, contact_ms): (Option<i64>, bool, Option<i64>) = sqlx::query_as(concat!(
+    let (listed_at_ms, is_stored, contact_ms): (Option<i64>, bool, Option<i64>) = sqlx::query_as(concat!(
         "select known_since_ms, stream_known, ",
         last_contact_ms!(),
         " from tailwater_streams where pipeline = ? and stream_arn = ?"
@@ -27,10 +27,10 @@ pub(super) async fn read_progress(connection: &mut SqliteConnection, claim: &Lan
     .bind(&stream.stream_arn)
     .fetch_one(&mut *connection)
     .await?;
-    let known_since_ms = known_since_ms.or_else(|| is_known.then(|| contact_ms.unwrap_or(ServiceTime::EPOCH.ms())));
+    let listed_at_ms = listed_at_ms.or_else(|| is_stored.then(|| contact_ms.unwrap_or(ServiceTime::EPOCH.ms())));
     Ok(Progress {
         shards: shards(connection, name, &stream.stream_arn, Some(claim.lane)).await?,
-        known_since: known_since_ms.map(ServiceTime::from_ms),
+        first_listing: listed_at_ms.map(|ms| FirstListing { at: ServiceTime::from_ms(ms), is_stored }),
         previous_stream: previous_stream(connection, &claim.pipeline).await?,
     })
 }
@@ -87,23 +87,27 @@ async fn previous_stream(
     Ok(Some(PreviousStream { stream_arn, read_until }))
 }
 
-/// Stores since when the stream is known, unless it is, and removes the progress of the table's other streams: nobody asks
-/// for it any more. Their gaps and dead letters stay.
-pub(super) async fn store_known_since(
+/// Stores the first complete listing, unless the stream is known. With a known stream the progress of the table's other
+/// streams is removed: nobody asks for it any more. Their gaps and dead letters stay.
+pub(super) async fn store_first_listing(
     connection: &mut SqliteConnection,
     claim: &LaneClaim,
-    known_since: ServiceTime,
+    listing: FirstListing,
 ) -> Result<(), Fault> {
     let PipelineIdentity { name, stream, .. } = &*claim.pipeline;
     sqlx::query(
-        "update tailwater_streams set stream_known = 1, known_since_ms = ? \
+        "update tailwater_streams set stream_known = ?, known_since_ms = ? \
          where pipeline = ? and stream_arn = ? and not stream_known",
     )
-    .bind(known_since.ms())
+    .bind(listing.is_stored)
+    .bind(listing.at.ms())
     .bind(name)
     .bind(&stream.stream_arn)
     .execute(&mut *connection)
     .await?;
+    if !listing.is_stored {
+        return Ok(());
+    }
     for removal in [
         "delete from tailwater_shards where pipeline = ?1 and stream_arn in (select stream_arn from tailwater_streams \
          where pipeline = ?1 and table_name = ?2 and stream_arn <> ?3)",

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tailwater_model::{
-    Committed, Counts, DeadLetter, Gap, GapCause, Position, ServiceTime, ShardId, Sink, TroubleKind,
+    Committed, Counts, DeadLetter, FirstListing, Gap, GapCause, Position, ServiceTime, ShardId, Sink, TroubleKind,
 };
 
 use crate::fixture::{Place, SHARD, advance, after, event, group, identity, insert, number, refused, register, told};
@@ -31,20 +31,20 @@ async fn what_was_committed_is_there_after_opening() {
         let (moment, later) = (ServiceTime::from_ms(1_700_000_000_123), ServiceTime::from_ms(1_800_000_000_000));
         let mut last = group(vec![advance(after(2), Position::End, vec![])]);
         last.batches[0].read_until = Some(moment);
-        last.known_since = Some(moment);
+        last.first_listing = Some(FirstListing::stored(moment));
         assert_eq!(lane.commit(last).await.expect("fits"), Committed::default());
 
         for again in 0..2 {
             let progress = lane.open().await.expect("opens");
             assert_eq!(progress.shards.len(), 1, "{again}");
             assert_eq!((progress.shards[0].shard.as_str(), &progress.shards[0].position), (SHARD, &Position::End));
-            assert_eq!((progress.shards[0].read_until, progress.known_since), (Some(moment), Some(moment)));
+            assert_eq!((progress.shards[0].read_until, progress.known_since()), (Some(moment), Some(moment)));
         }
-        let again = tailwater_model::Group { known_since: Some(later), ..Default::default() };
+        let again = tailwater_model::Group { first_listing: Some(FirstListing::stored(later)), ..Default::default() };
         lane.commit(again).await.expect("fits");
         drop(lane);
         let (_lane, progress) = place.opened().await;
-        assert_eq!(progress.known_since, Some(moment), "the first one stays");
+        assert_eq!(progress.known_since(), Some(moment), "the first one stays");
         assert_eq!(place.rows().await, 2);
     }
 }

@@ -91,7 +91,7 @@ pub(crate) fn advance(from: Position, to: Position, events: Vec<ChangeEvent>) ->
 }
 
 pub(crate) fn group(batches: Vec<Batch>) -> Group {
-    Group { batches, known_since: None }
+    Group { batches, first_listing: None }
 }
 
 /// Where a sink of this crate writes to.

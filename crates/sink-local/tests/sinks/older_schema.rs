@@ -57,7 +57,7 @@ async fn progress_without_moments_takes_those_of_the_last_contact() {
         let (mut lane, progress) = place.opened().await;
         let shard = &progress.shards[0];
         assert_eq!((progress.shards.len(), shard.position.clone(), shard.read_until), (1, after(2), read_until));
-        assert_eq!(progress.known_since, known_since);
+        assert_eq!(progress.known_since(), known_since);
         let previous = progress.previous_stream.expect("the other stream");
         assert!(previous.stream_arn.ends_with("stream/0"), "{}", previous.stream_arn);
         assert_eq!(previous.read_until, Some(ServiceTime::from_ms(1_700_000_000_000)));

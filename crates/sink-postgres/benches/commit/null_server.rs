@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tailwater_model::{DeadLetter, DeleteMode, Gap, PipelineIdentity, ServiceTime, ShardId, ShardProgress, Trouble};
+use tailwater_model::{DeadLetter, DeleteMode, FirstListing, Gap, PipelineIdentity, ShardId, ShardProgress, Trouble};
 use tailwater_sink_postgres::{
     Answer, Holder, LaneIdentity, MirrorLane, Move, NewShard, PostgresSettings, Row, Server, Statements, StoredStream,
     TlsSettings, Unready, WriteAccess, claim_on,
@@ -116,7 +116,7 @@ impl Statements for NullSession {
     async fn store_gaps(&mut self, _: &LaneIdentity, _: &[Gap]) -> Answer<()> {
         Ok(())
     }
-    async fn store_known_since(&mut self, _: &LaneIdentity, _: ServiceTime) -> Answer<()> {
+    async fn store_first_listing(&mut self, _: &LaneIdentity, _: FirstListing) -> Answer<()> {
         Ok(())
     }
     async fn forget_other_streams(&mut self, _: &LaneIdentity) -> Answer<()> {

@@ -10,7 +10,7 @@ mod streams;
 
 use std::sync::Arc;
 
-use tailwater_model::{DeadLetter, Gap, KeySchema, PipelineIdentity, ServiceTime, ShardId, ShardProgress, Trouble};
+use tailwater_model::{DeadLetter, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress, Trouble};
 
 pub(crate) use self::moment::moment;
 use crate::connect::{Address, address};
@@ -157,8 +157,8 @@ impl Statements for PostgresSession {
         aside::store_gaps(&mut self.session, lane, gaps).await
     }
 
-    async fn store_known_since(&mut self, lane: &LaneIdentity, known_since: ServiceTime) -> Answer<()> {
-        streams::store_known_since(&mut self.session, lane, known_since).await
+    async fn store_first_listing(&mut self, lane: &LaneIdentity, listing: FirstListing) -> Answer<()> {
+        streams::store_first_listing(&mut self.session, lane, listing).await
     }
 
     async fn forget_other_streams(&mut self, lane: &LaneIdentity) -> Answer<()> {

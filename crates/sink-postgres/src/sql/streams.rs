@@ -1,7 +1,7 @@
 //! Statements about streams as a whole.
 
 use sqlx::Row;
-use tailwater_model::{PipelineIdentity, ServiceTime};
+use tailwater_model::{FirstListing, PipelineIdentity};
 
 use super::moment::{moment, stored};
 use crate::lane::LaneIdentity;
@@ -11,7 +11,8 @@ use crate::statements::{Answer, StoredStream};
 /// A stream that was claimed and never read is no previous one.
 const STREAM_SQL: &str = "
 select (extract(epoch from coalesce(mine.known_since,
-        case when mine.stream_known then coalesce(mine.last_contact_at, 'epoch') end)) * 1000)::int8 as known_since_ms,
+        case when mine.stream_known then coalesce(mine.last_contact_at, 'epoch') end)) * 1000)::int8 as first_listed_ms,
+    mine.stream_known,
     (select other.stream_arn from tailwater.streams as other
      cross join lateral (
         select max(shard.updated_at) as moved_at from tailwater.shards as shard
@@ -27,8 +28,8 @@ const ADD_STREAM_SQL: &str = "
 insert into tailwater.streams (pipeline, stream_arn, table_name, table_id) values ($1, $2, $3, $4)
 on conflict do nothing";
 
-const KNOWN_SQL: &str = "
-update tailwater.streams set stream_known = true, known_since = timestamptz 'epoch' + $3::int8 * interval '1 millisecond'
+const FIRST_LISTING_SQL: &str = "
+update tailwater.streams set stream_known = $4, known_since = timestamptz 'epoch' + $3::int8 * interval '1 millisecond'
 where pipeline = $1 and stream_arn = $2 and not stream_known";
 
 const FORGET_OTHERS_SQL: &str = "
@@ -39,8 +40,9 @@ delete from tailwater.shards where pipeline = $1 and stream_arn in (select strea
 pub(super) async fn stored_stream(session: &mut Session, lane: &LaneIdentity) -> Answer<Option<StoredStream>> {
     let (pipeline, stream) = (&lane.pipeline.name, &lane.pipeline.stream.stream_arn);
     let Some(row) = session.row(sqlx::query(STREAM_SQL).bind(pipeline).bind(stream)).await? else { return Ok(None) };
+    let is_stored = row.try_get("stream_known")?;
     Ok(Some(StoredStream {
-        known_since: moment(&row, "known_since_ms")?,
+        first_listing: moment(&row, "first_listed_ms")?.map(|at| FirstListing { at, is_stored }),
         previous_stream: row.try_get("previous_stream")?,
     }))
 }
@@ -55,15 +57,16 @@ pub(super) async fn add_stream(session: &mut Session, identity: &PipelineIdentit
     session.execute(query).await.map(drop)
 }
 
-pub(super) async fn store_known_since(
+pub(super) async fn store_first_listing(
     session: &mut Session,
     lane: &LaneIdentity,
-    known_since: ServiceTime,
+    listing: FirstListing,
 ) -> Answer<()> {
-    let query = sqlx::query(KNOWN_SQL)
+    let query = sqlx::query(FIRST_LISTING_SQL)
         .bind(&lane.pipeline.name)
         .bind(&lane.pipeline.stream.stream_arn)
-        .bind(stored(known_since));
+        .bind(stored(listing.at))
+        .bind(listing.is_stored);
     session.execute(query).await.map(drop)
 }
 

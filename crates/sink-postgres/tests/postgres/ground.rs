@@ -229,5 +229,5 @@ impl OnShard for Batch {
 }
 
 pub fn group(batches: impl IntoIterator<Item = Batch>) -> Group {
-    Group { batches: batches.into_iter().collect(), known_since: None }
+    Group { batches: batches.into_iter().collect(), first_listing: None }
 }

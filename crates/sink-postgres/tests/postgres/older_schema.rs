@@ -56,7 +56,7 @@ async fn progress_without_moments_takes_those_of_the_last_contact() {
             let progress = lane.open().await.expect("opens");
             let shard = &progress.shards[0];
             assert_eq!((progress.shards.len(), shard.position.clone(), shard.read_until), (1, after(2), read_until));
-            assert_eq!(progress.known_since, known_since);
+            assert_eq!(progress.known_since(), known_since);
             let previous = progress.previous_stream.expect("the other stream");
             assert_eq!(previous.stream_arn, STREAM.replace("2026", "2025"));
             assert_eq!(previous.read_until, Some(contact.minus(Duration::from_secs(3600))));

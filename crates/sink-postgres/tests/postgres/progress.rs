@@ -1,6 +1,8 @@
 //! What is stored beside rows and positions: gaps, moments, other streams.
 
-use tailwater_model::{Counts, DeadLetter, Failure, Gap, GapCause, Group, Position, ServiceTime, ShardId, Sink, Step};
+use tailwater_model::{
+    Counts, DeadLetter, Failure, FirstListing, Gap, GapCause, Group, Position, ServiceTime, ShardId, Sink, Step,
+};
 use tailwater_sink_postgres::{checkpoints, claim};
 
 use crate::ground::sequence_number;
@@ -41,16 +43,18 @@ async fn moments_are_stored_as_people_read_them() {
     in_database(|database| async move {
         let mut lane = database.ready_lane(&database.settings(), &id_key()).await;
         let progress = lane.open().await.expect("opens");
-        assert_eq!((progress.known_since, progress.shards[0].read_until), (None, None));
+        assert_eq!((progress.known_since(), progress.shards[0].read_until), (None, None));
         let moment = ServiceTime::from_ms(1_700_000_000_123);
         for known_since in [moment, ServiceTime::from_ms(1_800_000_000_000)] {
             let mut step = batch(Position::Start, Position::Start, Vec::new());
             step.read_until = Some(known_since);
             let batches = vec![step, batch(Position::Start, Position::Start, Vec::new())];
-            lane.commit(Group { batches, known_since: Some(known_since) }).await.expect("commits");
+            lane.commit(Group { batches, first_listing: Some(FirstListing::stored(known_since)) })
+                .await
+                .expect("commits");
         }
         let progress = lane.open().await.expect("opens");
-        assert_eq!(progress.known_since, Some(moment), "the first one stays");
+        assert_eq!(progress.known_since(), Some(moment), "the first one stays");
         assert_eq!(progress.shards[0].read_until, Some(ServiceTime::from_ms(1_800_000_000_000)));
         let stored = "select concat_ws('|', known_since at time zone 'UTC', stream_known) from tailwater.streams";
         assert_eq!(database.text(stored).await, "2023-11-14 22:13:20.123|t");

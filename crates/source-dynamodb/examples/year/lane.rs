@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use tailwater_model::{
-    Batch, Delivery, Failure, Position, Progress, ServiceTime, ShardId, ShardProgress, Source, Step,
+    Batch, Delivery, Failure, FirstListing, Position, Progress, ShardId, ShardProgress, Source, Step,
 };
 use tokio::time::Instant;
 
@@ -15,18 +15,18 @@ pub type Outcome<T> = Result<T, Box<dyn std::error::Error + Send + Sync>>;
 pub struct Lane {
     reader: Reader,
     rows: BTreeMap<ShardId, ShardProgress>,
-    known_since: Option<ServiceTime>,
+    first_listing: Option<FirstListing>,
 }
 
 impl Lane {
     pub fn new(reader: Reader) -> Self {
-        Self { reader, rows: BTreeMap::new(), known_since: None }
+        Self { reader, rows: BTreeMap::new(), first_listing: None }
     }
 
     /// Reads what is stored and opens the reader there.
     pub async fn open(&mut self) -> Outcome<()> {
         let shards = self.rows.values().cloned().collect();
-        let progress = Progress { shards, known_since: self.known_since, ..Progress::default() };
+        let progress = Progress { shards, first_listing: self.first_listing, ..Progress::default() };
         Ok(self.reader.open(&progress).await.map_err(told)?)
     }
 
@@ -40,7 +40,10 @@ impl Lane {
                 () = &mut ended => return Ok(self),
                 delivery = self.reader.next() => match delivery.map_err(told)? {
                     Delivery::Batch(batch) => self.store(batch)?,
-                    Delivery::StreamKnown(since) => self.known_since = Some(since),
+                    Delivery::FirstListing(listing) => {
+                        self.first_listing = Some(listing);
+                        self.reader.committed(&[], Some(listing));
+                    }
                     Delivery::Finished(why) => return Err(format!("nothing more comes: {why:?}").into()),
                 },
             }
@@ -65,7 +68,7 @@ impl Lane {
             (Step::Forget, Some(row)) if row.position == Position::End => drop(self.rows.remove(&shard)),
             (_, stored) => return Err(format!("{step:?} of {shard} does not fit {stored:?}").into()),
         }
-        self.reader.committed(&[(shard, step)]);
+        self.reader.committed(&[(shard, step)], None);
         Ok(())
     }
 

@@ -189,7 +189,7 @@ impl ShardGraph {
                 gap.carrier = None;
             }
         }
-        let Some(previous) = previous.filter(|_| self.known_since.is_none()) else { return };
+        let Some(previous) = previous.filter(|_| !self.is_known()) else { return };
         self.follows_another = true;
         let told = self.stream_gaps.iter_mut().find(|gap| gap.cause == GapCause::StreamReplaced);
         match told {

@@ -17,7 +17,7 @@ impl ShardGraph {
     /// Shards of a pipeline without any progress, by the first complete listing: what is closed is left out, what is
     /// open is read from `LATEST`, unless its parent will be read.
     pub(super) fn choose_latest(&mut self, now: ServiceTime) {
-        let is_fresh = self.known_since.is_none() && self.shards.values().all(Shard::is_unregistered);
+        let is_fresh = !self.is_known() && self.shards.values().all(Shard::is_unregistered);
         if self.start != StartAt::Latest || self.follows_another || !is_fresh {
             return;
         }

@@ -3,10 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tailwater_model::{ServiceTime, ShardId};
+use tailwater_model::{FirstListing, ServiceTime, ShardId};
 
 use super::ShardGraph;
-use super::read_until::PROMISED;
 use crate::api::{ListedShard, ShardListing, When};
 
 /// Complete listings without a shard after which it is asked for.
@@ -86,8 +85,10 @@ impl ShardGraph {
         if self.listings.complete == 1 {
             self.listings.first_complete_at = Some(when.asked);
             self.listings.bootstrap = listed.clone();
+            self.choose_first_listing();
             self.choose_latest(when.asked);
         }
+        self.place_orphans();
         self.count_absences(number, when.asked, listed);
         self.doubts_due = true;
         self.count_listing_of_children(when);
@@ -150,7 +151,7 @@ impl ShardGraph {
     /// Whether the start of the pipeline waits for a listing.
     pub fn is_bootstrapping(&self) -> bool {
         let is_whole = self.listings.complete > 0 && self.missing_parents.is_empty() && self.latest_wanted.is_empty();
-        self.known_since.is_none() && !is_whole
+        !self.is_known() && !is_whole
     }
 
     /// Complete listings so far.
@@ -160,7 +161,7 @@ impl ShardGraph {
 
     /// The stream is known once everything of the first complete listing is stored.
     pub(super) fn settle_bootstrap(&mut self) {
-        if self.known_since.is_some() || self.listings.complete == 0 || !self.lanes[0].opened || self.is_frozen() {
+        if self.is_known() || self.listings.complete == 0 || !self.lanes[0].opened || self.is_frozen() {
             return;
         }
         if !self.latest_wanted.is_empty() {
@@ -172,16 +173,31 @@ impl ShardGraph {
             }
             self.listings.bootstrap.pop_first();
         }
-        self.known_since = self.first_listed_at();
+        self.first_listing = self.first_listed_at().map(FirstListing::stored);
         self.settle_all();
         self.changes += 1;
     }
 
-    /// When the first complete listing began, as far as that is known: an earlier process that did not come so far as to make
-    /// the stream known promised [`PROMISED`] before its own, and stored that with each shard.
-    pub(super) fn first_listed_at(&self) -> Option<ServiceTime> {
-        let first = self.listings.first_complete_at?;
-        Some(self.least_resumed.map_or(first, |least| first.min(least.plus(PROMISED))))
+    /// What is promised of the stream is told from the first complete listing; from one of an earlier process, if that
+    /// registered anything.
+    pub(super) fn choose_first_listing(&mut self) {
+        let Some(own) = self.listings.first_complete_at else { return };
+        let is_fresh = !self.is_known() && self.lanes.iter().all(|lane| lane.opened) && !self.is_begun();
+        if self.first_listing.is_none() || is_fresh {
+            self.first_listing = Some(FirstListing::begun(own));
+        }
+    }
+
+    /// Which listing was the first is known: before some shard turns out to be registered, or none in any lane, an earlier
+    /// process may have listed the stream and carried nothing.
+    pub(super) fn knows_first_listing(&self) -> bool {
+        let is_own = self.first_listed_at() == self.listings.first_complete_at;
+        self.first_listing.is_none() || self.is_known() || is_own || self.is_begun()
+    }
+
+    /// A shard is registered.
+    fn is_begun(&self) -> bool {
+        self.shards.values().any(|shard| !shard.is_unregistered())
     }
 
     fn see(&mut self, listed: &ListedShard, number: u64, when: When) {

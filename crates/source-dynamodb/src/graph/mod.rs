@@ -23,7 +23,7 @@ mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tailwater_model::{PreviousStream, Progress, ServiceTime, ShardId, ShardProgress, Step};
+use tailwater_model::{FirstListing, PreviousStream, Progress, ServiceTime, ShardId, ShardProgress, Step};
 
 use crate::settings::{OnGap, StartAt};
 
@@ -45,10 +45,10 @@ pub(crate) struct ShardGraph {
     /// Known children by parent, whether the parent is known or not.
     children: BTreeMap<ShardId, BTreeSet<ShardId>>,
     lanes: Vec<Lane>,
-    /// When the first complete listing began of which every shard is stored.
-    known_since: Option<ServiceTime>,
-    /// How far the shards were read at least that an earlier process stored without making the stream known.
-    least_resumed: Option<ServiceTime>,
+    /// The first complete listing, by this process or an earlier one.
+    first_listing: Option<FirstListing>,
+    /// What the sink holds of it.
+    first_listing_durable: Option<FirstListing>,
     /// The pipeline read another stream before this one: everything in this one is wanted.
     follows_another: bool,
     /// The stream is read from `LATEST`, chosen at this moment by this process.
@@ -108,8 +108,8 @@ impl ShardGraph {
             shards: BTreeMap::new(),
             children: BTreeMap::new(),
             lanes: (0..lanes.max(1)).map(|_| Lane::default()).collect(),
-            known_since: None,
-            least_resumed: None,
+            first_listing: None,
+            first_listing_durable: None,
             follows_another: false,
             latest_since: None,
             latest_wanted: BTreeSet::new(),
@@ -140,15 +140,14 @@ impl ShardGraph {
     pub fn restore(&mut self, lane: usize, progress: &Progress, previous: Option<&PreviousStream>) {
         let is_first = !self.lanes[lane].opened;
         self.lanes[lane] = Lane { opened: true, ..Lane::default() };
-        self.known_since = self.known_since.or(progress.known_since);
+        self.first_listing = self.first_listing.or(progress.first_listing);
+        if lane == 0 {
+            self.first_listing_durable = progress.first_listing;
+        }
         let stored: BTreeMap<&ShardId, &ShardProgress> = progress.shards.iter().map(|row| (&row.shard, row)).collect();
         for row in stored.values().filter(|row| !self.shards.contains_key(&row.shard)).copied().collect::<Vec<_>>() {
             self.insert(row.shard.clone(), row.parent.clone(), self.now);
             self.place_children(&row.shard);
-        }
-        if is_first && progress.known_since.is_none() {
-            let moments = progress.shards.iter().filter_map(|row| row.read_until);
-            self.least_resumed = moments.chain(self.least_resumed).min();
         }
         let mine: Vec<ShardId> =
             self.shards.iter().filter(|(_, shard)| shard.lane == lane).map(|(id, _)| id.clone()).collect();
@@ -165,7 +164,9 @@ impl ShardGraph {
         self.restore_stream_gaps(lane, previous);
         self.doubts_due = true;
         if is_first {
+            self.choose_first_listing();
             mine.iter().for_each(|id| self.place(id));
+            self.place_orphans();
         }
         if is_first || !self.stream_gaps.is_empty() {
             // Children in other lanes waited for this one.
@@ -209,7 +210,7 @@ impl ShardGraph {
     /// The first lane was restored: it holds what is known of the stream as a whole. Whether a pipeline has no progress
     /// at all, so that `LATEST` is chosen, only all lanes tell.
     pub fn may_list(&self) -> bool {
-        let may_choose_latest = self.start == StartAt::Latest && self.known_since.is_none();
+        let may_choose_latest = self.start == StartAt::Latest && !self.is_known();
         self.lanes[0].opened && (!may_choose_latest || self.lanes.iter().all(|lane| lane.opened))
     }
 
@@ -220,10 +221,30 @@ impl ShardGraph {
         parents.find(|other| !self.lanes[*other].opened)
     }
 
-    /// When the stream became known, to be stored once; nothing while a gap of the whole stream is not on record: being
-    /// known would hide it from the next start.
-    pub fn known_since(&self) -> Option<ServiceTime> {
-        self.known_since.filter(|_| self.stream_gaps.is_empty())
+    /// What is to be stored of the first complete listing. The stream is not known while a gap of the whole stream is not on
+    /// record: being known would hide it from the next start.
+    pub fn first_listing_due(&self) -> Option<FirstListing> {
+        let FirstListing { at, is_stored } = self.first_listing?;
+        let due = FirstListing { at, is_stored: is_stored && self.stream_gaps.is_empty() };
+        let is_news = |held: FirstListing| held.at != at || (due.is_stored && !held.is_stored);
+        self.first_listing_durable.is_none_or(is_news).then_some(due)
+    }
+
+    /// What was told of the first complete listing is durable: its shards may be registered.
+    pub fn first_listing_stored(&mut self, listing: FirstListing) {
+        self.first_listing_durable = Some(listing);
+        self.settle_all();
+        self.changes += 1;
+    }
+
+    /// Every shard of the first complete listing is stored.
+    fn is_known(&self) -> bool {
+        FirstListing::known_since(self.first_listing).is_some()
+    }
+
+    /// When the first complete listing began.
+    fn first_listed_at(&self) -> Option<ServiceTime> {
+        self.first_listing.map(|listing| listing.at)
     }
 
     /// The stream was turned off, long enough ago for its last shards to be listed, and every shard is drained.
@@ -274,8 +295,10 @@ impl ShardGraph {
 
     /// The parent is stored, or will be in this lane's earlier step; or there is none that was ever ours.
     fn may_register(&self, id: &ShardId, shard: &Shard) -> bool {
-        // LATEST is decided from the first complete listing; so is where a promise begins.
-        let is_planned = self.known_since.is_some() || self.listings.complete > 0;
+        // LATEST is decided from the first complete listing; so is where a promise begins. A later process has to know when
+        // that was, whatever became of the shards.
+        let listed_at = self.first_listing_durable.map(|listing| listing.at);
+        let is_planned = listed_at.is_some() && listed_at == self.first_listed_at();
         let is_placed = match (shard.origin, self.parent_of(shard)) {
             (Origin::Unplaced | Origin::Latest, _) => false,
             (_, Some(parent)) => parent.is_stored() || (parent.chain().is_some() && parent.lane == shard.lane),

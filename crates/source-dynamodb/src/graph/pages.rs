@@ -69,12 +69,12 @@ impl ShardGraph {
         let mut proved = None;
         if page.last.is_some() {
             reading.from = ReadFrom::Position;
-            chain.empty = None;
+            chain.empty = EmptyRun::default();
             // A record from the future says nothing.
             proved = page.created.map(|created| created.min(when.answered));
         } else if !page.is_end && !is_closed {
             // Of a closed shard only its end tells: what came after that is in its children.
-            proved = EmptyRun::count(&mut chain.empty, when);
+            proved = chain.empty.add(when);
         }
         if let Some(moment) = proved {
             shard.read_until_at_least(moment);

@@ -26,12 +26,27 @@ impl ShardGraph {
     pub(super) fn place(&mut self, id: &ShardId) {
         let Some(shard) = self.shards.get(id).filter(|shard| self.is_new(shard)) else { return };
         match shard.parent.clone() {
-            None if shard.origin == Origin::Unplaced => self.begin_lineage(id, GapCause::Orphan),
+            None if shard.origin == Origin::Unplaced && self.knows_first_listing() => {
+                self.begin_lineage(id, GapCause::Orphan);
+            }
             Some(parent) if self.shards.contains_key(&parent) => self.place_children(&parent),
             Some(parent) if shard.origin == Origin::Unplaced => {
                 self.missing_parents.entry(parent).or_default();
             }
             _ => {}
+        }
+    }
+
+    /// Shards without a parent that could not be placed when they were seen.
+    pub(super) fn place_orphans(&mut self) {
+        if self.is_known() {
+            return;
+        }
+        let unplaced = |(_, shard): &(&ShardId, &Shard)| shard.parent.is_none() && shard.origin == Origin::Unplaced;
+        let orphans: Vec<ShardId> = self.shards.iter().filter(unplaced).map(|(id, _)| id.clone()).collect();
+        for id in orphans {
+            self.place(&id);
+            self.settle_family(&id);
         }
     }
 
@@ -75,7 +90,7 @@ impl ShardGraph {
         }
         let Self { shards, suspects, .. } = self;
         suspects.retain(|id| shards.get(id).is_some_and(Shard::is_suspect));
-        let is_listed_through = self.listings.complete > 0;
+        let is_listed_through = self.listings.complete > 0 && self.knows_first_listing();
         let missing = self.missing_parents.keys().filter(|parent| {
             // What another lane has stored is not known yet.
             let lanes_open = |id: &ShardId| self.lanes[self.lane_number(id)].opened;
@@ -143,7 +158,8 @@ impl ShardGraph {
             self.changes += 1;
             return;
         }
-        let is_known = self.known_since.is_some();
+        let seen_at = self.shards.get(id).map(|shard| shard.seen_at);
+        let was_promised = self.is_known() || seen_at.is_some_and(|seen_at| self.is_after_first_day(seen_at));
         let has_stored_parent =
             self.shards.get(id).and_then(|shard| self.parent_of(shard)).is_some_and(Shard::is_stored);
         self.now = self.now.max(when.answered);
@@ -157,7 +173,7 @@ impl ShardGraph {
             // Gap rule 2.
             Some(Stage::Blocked(chain) | Stage::Readable(chain, _)) => chain.lost = Some(GapCause::ShardUnlisted),
             // Trimmed before the pipeline had it: the oldest record that the stream still has is younger.
-            Some(Stage::Unregistered) if !is_known && !has_stored_parent => self.remove(id),
+            Some(Stage::Unregistered) if !was_promised && !has_stored_parent => self.remove(id),
             // What is lost with it is found when it is read.
             Some(Stage::Unregistered | Stage::Exhausted(_) | Stage::Stopped(_)) | None => {}
         }
@@ -166,12 +182,12 @@ impl ShardGraph {
     }
 
     /// Nothing before this shard was ever read by this pipeline: it has no parent, or one that does not exist and is not
-    /// stored. While a stream is known for less than a day, such a parent can have ended before the first start, and a
+    /// stored. Within a day of the first listing, such a parent can have ended before the first start, and a
     /// shard that listings left out be older than that. Later it is a loss (gap rules 3 and 4): it was there for a day after
     /// its end, and nobody stored it.
     fn begin_lineage(&mut self, id: &ShardId, cause: GapCause) {
         let Some(seen_at) = self.shards.get(id).map(|shard| shard.seen_at) else { return };
-        let is_lost = self.known_since.is_some_and(|known_since| seen_at.since(known_since) > UNREAD_MAX);
+        let is_lost = self.is_after_first_day(seen_at);
         self.begin_root(id, seen_at);
         if !is_lost {
             return;
@@ -184,6 +200,11 @@ impl ShardGraph {
             let detail = super::gaps::new_root_detail(id, shard.parent.as_ref());
             self.add_stream_gap(Some(id.clone()), cause, detail, None, seen_at);
         }
+    }
+
+    /// So long after the first complete listing that what came before that is gone.
+    fn is_after_first_day(&self, moment: ServiceTime) -> bool {
+        self.first_listed_at().is_some_and(|listed_at| moment.since(listed_at) > UNREAD_MAX)
     }
 
     /// It begins a lineage: what was promised of that is to be read.

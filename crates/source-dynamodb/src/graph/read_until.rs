@@ -4,6 +4,7 @@
 //! out. An empty page says nothing: the service may answer several of them although there is something to read. A run of
 //! them does.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use tailwater_model::{ServiceTime, ShardId};
@@ -14,7 +15,7 @@ use crate::api::When;
 
 /// Empty pages in a row that say that there was nothing to read. DynamoDB documents that it may take multiple calls; up to
 /// fifty empty pages before a record were observed.
-pub(crate) const EMPTY_PAGES_PROVE: u32 = 51;
+pub(crate) const EMPTY_PAGES_PROVE: usize = 51;
 /// Records may be read this long after their write at the latest; mostly it takes some hundred milliseconds. A record that
 /// comes later than that is carried all the same, but a bounded run may have ended before, and a shard is thought to be
 /// read further than it is by as much. Gap rule 5 has an hour of room for that.
@@ -32,24 +33,23 @@ const STORED_EVERY: Duration = Duration::from_secs(10 * 60);
 /// Complete listings that must have had all children of a shard: one alone may leave a shard out.
 const LISTINGS_WITH_CHILDREN: u32 = 3;
 
-/// Empty pages since the last record of a shard.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct EmptyRun {
-    /// When the first of them was asked for.
-    asked: ServiceTime,
-    pages: u32,
-}
+/// When the last empty pages were asked for since the last record of a shard. Whoever reads on after hours knows by
+/// [`EMPTY_PAGES_PROVE`] pages again how things stand, whatever came before.
+#[derive(Clone, Debug, Default)]
+pub(super) struct EmptyRun(VecDeque<ServiceTime>);
 
 impl EmptyRun {
-    /// Counts an empty page. Answers the moment that the run proves to be read, and goes on with a new one.
-    pub fn count(run: &mut Option<Self>, when: When) -> Option<ServiceTime> {
-        let counted = run.get_or_insert(Self { asked: when.asked, pages: 0 });
-        counted.pages += 1;
-        if counted.pages < EMPTY_PAGES_PROVE {
+    /// Adds an empty page. Answers the moment that the run proves to be read.
+    pub fn add(&mut self, when: When) -> Option<ServiceTime> {
+        self.0.push_back(when.asked);
+        if self.0.len() < EMPTY_PAGES_PROVE {
             return None;
         }
-        let asked = std::mem::replace(counted, Self { asked: when.asked, pages: 1 }).asked;
-        Some(asked.minus(VISIBLE_WITHIN))
+        self.0.pop_front().map(|asked| asked.minus(VISIBLE_WITHIN))
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 }
 
@@ -83,7 +83,7 @@ impl ShardGraph {
             let passed = |(read_until, _): &(Option<ServiceTime>, ShardId)| *read_until >= Some(begun);
             self.fronts.first().is_none_or(passed)
         };
-        let is_whole = self.known_since.is_some() && self.stream_gaps.is_empty();
+        let is_whole = self.is_known() && self.stream_gaps.is_empty();
         is_whole && self.disabled_at.is_none() && self.begun.is_some_and(reached)
     }
 
@@ -149,7 +149,7 @@ impl ShardGraph {
     /// would tell.
     pub(super) fn is_unread_for_too_long(&self, shard: &Shard, now: ServiceTime) -> bool {
         let Some(read_until) = shard.read_until else { return false };
-        let promised = self.known_since.or(self.first_listed_at()).map(|since| since.minus(PROMISED));
+        let promised = self.first_listed_at().map(|since| since.minus(PROMISED));
         // What was lost before that is on record. Its children do not know that: what they have lost is a gap of their own.
         let told = match &shard.stage {
             Stage::Readable(_, Reading { from: ReadFrom::Horizon(found), .. }) => Some(found.minus(PROMISED)),
@@ -218,6 +218,6 @@ impl super::shard::Ended {
 impl Shard {
     /// Its last page was empty, and nothing of it is on its way.
     fn is_idle(&self) -> bool {
-        matches!(&self.stage, Stage::Readable(chain, _) if chain.empty.is_some() && chain.pending.is_empty())
+        matches!(&self.stage, Stage::Readable(chain, _) if !chain.empty.is_empty() && chain.pending.is_empty())
     }
 }

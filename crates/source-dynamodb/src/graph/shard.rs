@@ -79,7 +79,7 @@ pub(super) struct Chain {
     /// How far in time it was read as of the stored position.
     pub durable_until: Option<ServiceTime>,
     /// The empty pages since where it stands.
-    pub empty: Option<EmptyRun>,
+    pub empty: EmptyRun,
     /// Loss that waits to be handed out.
     pub lost: Option<GapCause>,
 }
@@ -250,12 +250,12 @@ impl Shard {
             return;
         };
         // Behind the same record there was nothing, whoever asked.
-        let stood_here = self.chain().filter(|chain| chain.read.as_ref() == Some(position));
+        let stood_here = self.chain_mut().filter(|chain| chain.read.as_ref() == Some(position));
         let chain = Chain {
             durable: Some(position.clone()),
             read: Some(position.clone()),
             durable_until: read_until,
-            empty: stood_here.and_then(|chain| chain.empty),
+            empty: stood_here.map(|chain| std::mem::take(&mut chain.empty)).unwrap_or_default(),
             ..Chain::default()
         };
         // Not what was known since: a gap that it goes by may not have become durable.

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use tailwater_model::{Batch, Counts, Delivery, Failure, Finished, Position, Progress, ShardId, Source, Step};
+use tailwater_model::{
+    Batch, Counts, Delivery, Failure, Finished, FirstListing, Position, Progress, ShardId, Source, Step,
+};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -36,8 +38,8 @@ pub struct LaneReader<A> {
     pub(super) pages_ready: usize,
     /// Per shard, in order: what was handed out and is not durable, with its room in the budget.
     handed_out: BTreeMap<ShardId, VecDeque<Option<Hold>>>,
-    /// That the stream is known was handed out.
-    known_told: bool,
+    /// What was handed out of the first complete listing and is not durable.
+    first_listing_told: Option<FirstListing>,
     pub(super) warnings: WarnRate,
     pub(super) rng: fastrand::Rng,
     _discovery: Arc<DiscoveryTask>,
@@ -46,7 +48,7 @@ pub struct LaneReader<A> {
 impl<A: StreamApi> Source for LaneReader<A> {
     async fn open(&mut self, progress: &Progress) -> Result<(), Failure> {
         self.close();
-        self.known_told = progress.known_since.is_some();
+        self.first_listing_told = None;
         let follows = self.shared.settings.follows.as_ref().filter(|_| self.lane == 0);
         self.shared.graph(|graph| graph.restore(self.lane, progress, progress.previous_stream.as_ref().or(follows)));
         Ok(())
@@ -84,7 +86,7 @@ impl<A: StreamApi> Source for LaneReader<A> {
         }
     }
 
-    fn committed(&mut self, steps: &[(ShardId, Step)]) {
+    fn committed(&mut self, steps: &[(ShardId, Step)], first_listing: Option<FirstListing>) {
         for (shard, step) in steps {
             if let Some(handed_out) = self.handed_out.get_mut(shard) {
                 handed_out.pop_front();
@@ -99,7 +101,10 @@ impl<A: StreamApi> Source for LaneReader<A> {
                 info!(%shard, "shard drained");
             }
         }
-        self.shared.graph(|graph| steps.iter().for_each(|(shard, step)| graph.committed(shard, step)));
+        self.shared.graph(|graph| {
+            first_listing.into_iter().for_each(|listing| graph.first_listing_stored(listing));
+            steps.iter().for_each(|(shard, step)| graph.committed(shard, step));
+        });
     }
 
     fn grew(&mut self, shard: &ShardId, bytes: usize) {
@@ -133,7 +138,7 @@ impl<A: StreamApi> LaneReader<A> {
             ready: VecDeque::new(),
             pages_ready: 0,
             handed_out: BTreeMap::new(),
-            known_told: false,
+            first_listing_told: None,
             warnings: WarnRate::default(),
             rng: fastrand::Rng::with_seed(seed),
             _discovery: discovery,
@@ -143,11 +148,11 @@ impl<A: StreamApi> LaneReader<A> {
     fn deliver(&mut self) -> Option<Delivery> {
         // First: a lane that is bound by its sink always has a page ready.
         if self.lane == 0
-            && !self.known_told
-            && let Some(since) = self.shared.graph(|graph| graph.known_since())
+            && let Some(listing) = self.shared.graph(|graph| graph.first_listing_due())
+            && self.first_listing_told != Some(listing)
         {
-            self.known_told = true;
-            return Some(Delivery::StreamKnown(since));
+            self.first_listing_told = Some(listing);
+            return Some(Delivery::FirstListing(listing));
         }
         if let Some((batch, hold)) = self.ready.pop_front() {
             self.pages_ready -= usize::from(hold.is_some());

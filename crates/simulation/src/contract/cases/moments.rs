@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tailwater_model::{
-    Batch, Counts, DeadLetter, Gap, GapCause, Group, Position, Rejected, ServiceTime, ShardId, Sink,
+    Batch, Counts, DeadLetter, FirstListing, Gap, GapCause, Group, Position, Rejected, ServiceTime, ShardId, Sink,
 };
 
 use super::{assert_step_refused, claimed, one_lane, opened, position, ready, shard};
@@ -20,7 +20,7 @@ fn later(seconds: u64) -> ServiceTime {
 }
 
 fn known(since: ServiceTime) -> Group {
-    Group { batches: Vec::new(), known_since: Some(since) }
+    Group { batches: Vec::new(), first_listing: Some(FirstListing::stored(since)) }
 }
 
 /// The moment is stored with the step that has one, the registration too; a step without one leaves it, and one that goes
@@ -48,18 +48,28 @@ pub async fn read_until_is_stored_with_its_step(ground: &mut impl Ground) {
     assert_eq!(stored(ground).await, Some(later(3)));
 }
 
-/// The first complete listing is stored once, alone or with batches, and nothing takes it back.
-pub async fn known_since_is_stored_once(ground: &mut impl Ground) {
-    let (mut lane, _) = opened(ground).await;
+/// The first complete listing is stored before the stream is known, and as long as it is not, a newer one counts. Then
+/// nothing takes it back.
+pub async fn the_first_listing_is_stored(ground: &mut impl Ground) {
+    let (mut lane, progress) = opened(ground).await;
+    assert_eq!(progress.first_listing, None);
+    for listing in [FirstListing::begun(later(0)), FirstListing::begun(later(2))] {
+        lane.commit(Group { batches: Vec::new(), first_listing: Some(listing) }).await.expect("commits");
+        assert_eq!(lane.open().await.expect("opens").first_listing, Some(listing));
+    }
     lane.commit(group([register(&shard(), None)])).await.expect("registers");
-    assert_eq!(lane.open().await.expect("opens").known_since, None);
+    assert_eq!(lane.open().await.expect("opens").first_listing, Some(FirstListing::begun(later(2))));
     let step = advance(&shard(), Position::Start, after(1), &[]);
-    lane.commit(Group { batches: vec![step], known_since: Some(MOMENT) }).await.expect("commits");
-    lane.commit(known(later(1))).await.expect("commits");
-    assert_eq!(lane.open().await.expect("opens").known_since, Some(MOMENT));
+    lane.commit(Group { batches: vec![step], first_listing: Some(FirstListing::stored(MOMENT)) })
+        .await
+        .expect("commits");
+    for listing in [FirstListing::stored(later(1)), FirstListing::begun(later(1))] {
+        lane.commit(Group { batches: Vec::new(), first_listing: Some(listing) }).await.expect("commits");
+        assert_eq!(lane.open().await.expect("opens").known_since(), Some(MOMENT), "{listing:?} comes too late");
+    }
     drop(lane);
     let (_lane, progress) = opened(ground).await;
-    assert_eq!((progress.known_since, position(&progress)), (Some(MOMENT), Some(after(1))));
+    assert_eq!((progress.known_since(), position(&progress)), (Some(MOMENT), Some(after(1))));
 }
 
 /// When a stream is known the progress of the table's earlier streams goes: that of the lane that stores it at once, that of
@@ -94,8 +104,8 @@ pub async fn a_known_stream_takes_the_place_of_the_earlier_ones(ground: &mut imp
     let mut lanes = claimed(ground, &of_stream("b")).await;
     for (lane, shard) in lanes.iter_mut().zip(shards(1)) {
         let progress = lane.open().await.expect("opens");
+        assert_eq!((progress.shards.len(), progress.known_since()), (0, None));
         let previous = progress.previous_stream.expect("the first one");
-        assert_eq!((progress.shards.len(), progress.known_since), (0, None));
         assert_eq!((previous.stream_arn, previous.read_until), (of_stream("a").stream.stream_arn, Some(later(3))));
         lane.commit(group([register(&shard, None)])).await.expect("registers");
     }
@@ -104,7 +114,7 @@ pub async fn a_known_stream_takes_the_place_of_the_earlier_ones(ground: &mut imp
     for (lane, shard) in lanes.iter_mut().zip(shards(1)) {
         lane.commit(group([advance(&shard, Position::Start, after(1), &[])])).await.expect("moves on");
         let progress = lane.open().await.expect("opens");
-        assert_eq!((progress.known_since, progress.previous_stream), (Some(later(9)), None));
+        assert_eq!((progress.known_since(), &progress.previous_stream), (Some(later(9)), &None));
         assert_eq!(progress.shards.len(), 1);
     }
     let stored = ground.stored("contract").await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailwater_model::{Item, Key, KeyAttribute, KeyKind, KeySchema, ServiceTime};
+use tailwater_model::{FirstListing, Item, Key, KeyAttribute, KeyKind, KeySchema, ServiceTime};
 
 use crate::postgres::backend::{Command, SessionTimes};
 use crate::postgres::executing::Executing;
@@ -13,7 +13,7 @@ use crate::postgres::progress_sql::{
     forget_shards, is_owner, recount_refused, register_shards, shards_of_lane, store_gaps, take_lanes,
 };
 use crate::postgres::session::{ModelSession, SessionFault};
-use crate::postgres::stream_sql::{forget_other_streams, read_stream, store_known_since, store_stream};
+use crate::postgres::stream_sql::{forget_other_streams, read_stream, store_first_listing, store_stream};
 use crate::postgres::{Claimed, Faults, GapRow, Happening, MirrorRow, ModelServer, StoredCounts};
 
 const TIMES: SessionTimes =
@@ -169,18 +169,20 @@ async fn a_stream_becomes_known_once_and_takes_the_place_of_the_one_before_it() 
         let store = move |sql: Executing| async move { store_stream(&sql, "p", stream, "table", "id").await };
         session.run(true, store).await.expect("stored");
     }
-    for ms in [5, 6] {
-        let store = move |sql: Executing| async move { store_known_since(&sql, "p", "s", ms).await };
+    let first = FirstListing::stored(ServiceTime::from_ms(5));
+    for listing in [FirstListing::begun(ServiceTime::from_ms(4)), first, FirstListing::stored(ServiceTime::from_ms(6))]
+    {
+        let store = move |sql: Executing| async move { store_first_listing(&sql, "p", "s", listing).await };
         session.run(true, store).await.expect("stored");
     }
     let register = |sql: Executing| async move { register_shards(&sql, &of(), vec![step("a", None, "start")]).await };
     session.run(true, register).await.expect("registered");
     let read = |stream: &'static str| move |sql: Executing| async move { Ok(read_stream(&sql, "p", stream)) };
     let stored = session.run(false, read("s")).await.expect("a read").expect("a stream");
-    assert_eq!(stored.known_since, Some(ServiceTime::from_ms(5)));
+    assert_eq!(stored.first_listing, Some(first));
     assert_eq!(stored.previous_stream, None, "the other was never read");
     let stored = session.run(false, read("next")).await.expect("a read").expect("a stream");
-    assert_eq!((stored.known_since, stored.previous_stream.as_deref()), (None, Some("s")));
+    assert_eq!((stored.first_listing, stored.previous_stream.as_deref()), (None, Some("s")));
     for (since_ms, gaps) in [(None, 1), (None, 1), (Some(5), 2)] {
         let row = GapRow { until_ms: 7, detail: "d".into(), stopped: true };
         let gap = GapToStore { shard: None, cause: "away".into(), after: "start".into(), since_ms, row };

@@ -100,12 +100,17 @@ pub(super) fn lane_down_for_a_day(end_ms: i64, actions: &mut Vec<(i64, Action)>,
     let down_ms = rng.i64(20 * 60..30 * 60) * MINUTE_MS;
     let from = open_up(end_ms, down_ms, actions, rng);
     live_on(from, down_ms, actions, rng);
-    actions.push((from, Action::LanesDown(rng.u32(1..))));
+    let lanes = rng.u32(1..);
+    actions.push((from, Action::LanesDown(lanes)));
     actions.push((from + down_ms, Action::LanesDown(0)));
     if rng.bool() {
         let at = from + rng.i64(down_ms / 2..down_ms);
         actions.push((at, Action::Crash(0)));
         actions.push((at, Action::Start(0)));
+    }
+    if rng.u32(0..4) == 0 {
+        // It never registered anything: the stream does not become known before it is back.
+        actions.push((0, Action::LanesDown(lanes)));
     }
     end_ms + down_ms
 }

@@ -1,10 +1,10 @@
 //! What groups do to the progress of a lane, without any Kafka.
 
-use tailwater_model::Advance;
+use tailwater_model::{Advance, FirstListing};
 
 use super::*;
 
-const NONE: StreamFacts = StreamFacts { known_since: None, known_at_ms: None, last_contact: None };
+const NONE: StreamFacts = StreamFacts { first_listing: None, known_at_ms: None, last_contact: None };
 
 fn stream(label: &str) -> StreamIdentity {
     let stream_arn = format!("arn:aws:dynamodb:eu-west-1:1:table/orders/stream/{label}");
@@ -39,7 +39,7 @@ fn add(progress: &mut LaneProgress, records: Vec<ProgressRecord>, at_ms: i64) {
 
 /// Stores a group as a commit does.
 fn store(progress: &mut LaneProgress, batches: Vec<Batch>, at_ms: i64) -> Result<usize, StepRefused> {
-    let group = Group { batches, known_since: None };
+    let group = Group { batches, first_listing: None };
     let records = progress.records_of(&group, &stream("a"))?;
     let count = records.len();
     add(progress, records, at_ms);
@@ -93,14 +93,18 @@ fn what_a_forgotten_shard_accounted_for_stays() {
 fn a_stream_becomes_known_once() {
     let mut progress = LaneProgress::default();
     assert_eq!(progress.stream_facts(&stream("a").stream_arn), None);
-    for (ms, records) in [(5, 1), (6, 0)] {
-        let group = Group { batches: Vec::new(), known_since: moment(ms) };
-        let stored = progress.records_of(&group, &stream("a")).expect("no step");
-        assert_eq!(stored.len(), records);
-        add(&mut progress, stored, 99);
+    let begun = |ms| FirstListing::begun(ServiceTime::from_ms(ms));
+    let stored = |ms| FirstListing::stored(ServiceTime::from_ms(ms));
+    for (listing, records) in [(begun(4), 1), (begun(5), 1), (stored(5), 1), (stored(6), 0), (begun(6), 0)] {
+        let group = Group { batches: Vec::new(), first_listing: Some(listing) };
+        let written = progress.records_of(&group, &stream("a")).expect("no step");
+        assert_eq!(written.len(), records, "{listing:?}");
+        add(&mut progress, written, 99);
+        let facts = progress.stream_facts(&stream("a").stream_arn).expect("it is listed");
+        assert_eq!(facts.known_at_ms, facts.first_listing.filter(|listing| listing.is_stored).map(|_| 99));
     }
     let facts = progress.stream_facts(&stream("a").stream_arn).expect("it is known");
-    assert_eq!(facts, StreamFacts { known_since: moment(5), known_at_ms: Some(99), last_contact: None });
+    assert_eq!(facts, StreamFacts { first_listing: Some(stored(5)), known_at_ms: Some(99), last_contact: None });
 }
 
 #[test]
@@ -112,7 +116,7 @@ fn records_of_versions_without_moments_take_those_of_the_last_contact() {
         progress.add(ProgressRecord::Stream { stream_arn: stream("a").stream_arn, stored }, 42);
         let facts = progress.stream_facts(&stream("a").stream_arn).expect("there was contact");
         let told = progress.progress(&stream("a"), facts);
-        assert_eq!((told.known_since, told.shards[0].read_until), (known_since, moment(42)));
+        assert_eq!((told.known_since(), told.shards[0].read_until), (known_since, moment(42)));
         let rows = progress.checkpoints(0, |_| facts, |_| String::new());
         assert_eq!(rows[0].read_until, moment(42));
     }
@@ -122,7 +126,7 @@ fn records_of_versions_without_moments_take_those_of_the_last_contact() {
 fn another_stream_of_the_same_table_is_seen() {
     let mut progress = LaneProgress::default();
     assert_eq!(store(&mut progress, vec![register()], 7), Ok(1));
-    let known = Group { batches: Vec::new(), known_since: moment(5) };
+    let known = Group { batches: Vec::new(), first_listing: moment(5).map(FirstListing::stored) };
     let records = progress.records_of(&known, &stream("a")).expect("no step");
     add(&mut progress, records, 8);
     let seen = |label| progress.other_streams(&stream(label)).map(|(at, _)| at).collect::<Vec<_>>();

@@ -108,10 +108,23 @@ impl Fixture {
     }
 
     pub fn steps(&mut self) {
+        self.store_first_listing();
         for step in self.graph.take_steps(0, STEPS_MAX) {
             self.gaps.extend(step.gap);
             self.store(&step.shard, &step.step, step.read_until);
         }
+        self.store_first_listing();
+    }
+
+    fn store_first_listing(&mut self) {
+        if let Some(listing) = self.graph.first_listing_due() {
+            self.progress.first_listing = Some(listing);
+            self.graph.first_listing_stored(listing);
+        }
+    }
+
+    pub fn is_known(&self) -> bool {
+        self.progress.known_since().is_some()
     }
 
     pub fn store(&mut self, shard: &ShardId, step: &Step, read_until: Option<ServiceTime>) {
@@ -165,7 +178,7 @@ impl Fixture {
     }
 
     /// So many empty pages, a second apart.
-    pub fn read_empty(&mut self, shard: &str, pages: u32) {
+    pub fn read_empty(&mut self, shard: &str, pages: usize) {
         for _ in 0..pages {
             self.now = self.now.plus(Duration::from_secs(1));
             self.read(shard, None, false);
@@ -181,8 +194,7 @@ impl Fixture {
             read_until: *read_until,
         };
         let shards = self.stored.iter().map(row).collect();
-        let known_since = self.graph.known_since();
-        let progress = Progress { shards, known_since, ..self.progress.clone() };
+        let progress = Progress { shards, ..self.progress.clone() };
         let mut again = Self::new(self.graph.start, self.graph.on_gap, self.graph.is_bounded, progress);
         again.now = self.now;
         again

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tailwater_model::{GapCause, Position, PreviousStream, Progress, ServiceTime};
+use tailwater_model::{FirstListing, GapCause, Position, PreviousStream, Progress, ServiceTime};
 
 use super::fixture::{Fixture, START, after, id, row};
 use crate::api::IteratorStart;
@@ -20,7 +20,7 @@ fn known(shards: Vec<tailwater_model::ShardProgress>, on_gap: OnGap) -> Fixture 
 }
 
 fn known_since(since: ServiceTime, shards: Vec<tailwater_model::ShardProgress>, on_gap: OnGap) -> Fixture {
-    let progress = Progress { shards, known_since: Some(since), ..Progress::default() };
+    let progress = Progress { shards, first_listing: Some(FirstListing::stored(since)), ..Progress::default() };
     Fixture::new(StartAt::TrimHorizon, on_gap, false, progress)
 }
 
@@ -110,7 +110,6 @@ fn rules_3_and_4_need_a_stream_that_is_known_for_a_day() {
                 assert_eq!(world.from("A").is_some(), !is_stopped, "nothing goes on behind a stop");
                 if is_stopped {
                     let mut again = world.restart();
-                    again.progress.known_since = Some(since);
                     again = Fixture::new(StartAt::TrimHorizon, on_gap, false, again.progress);
                     again.now = world.now;
                     again.list_now(false, &["A", new]);
@@ -219,7 +218,7 @@ fn a_replaced_stream_is_a_gap() {
         let goes_on = on_gap == OnGap::Continue;
         assert_eq!(world.stored.len(), if goes_on { 2 } else { 1 });
         assert_eq!((world.from("A").is_some(), world.from("B").is_some()), (goes_on, goes_on));
-        assert_eq!(world.graph.known_since().is_some(), goes_on);
+        assert_eq!(world.is_known(), goes_on);
         let mut again = world.restart();
         again.list(&["A", "B"]);
         let causes = if goes_on { Vec::new() } else { vec![GapCause::StreamReplaced] };

@@ -1,13 +1,14 @@
 //! One example per rule of the graph.
 
 mod doubts;
+mod first_listing;
 mod fixture;
 mod gaps;
 mod tip;
 
 use std::time::Duration;
 
-use tailwater_model::{Advance, Position, Progress, Step};
+use tailwater_model::{Advance, FirstListing, Position, Progress, Step};
 
 use super::PageMeans;
 use crate::api::IteratorStart;
@@ -53,10 +54,10 @@ fn latest_is_for_the_open_shards_of_the_first_listing() {
     world.steps();
     assert_eq!(world.stored[&id("B")].1, Position::Start);
     assert_eq!(world.graph.latest_wanted(), [id("D")]);
-    assert!(world.graph.known_since().is_none() && world.graph.is_bootstrapping());
+    assert!(!world.is_known() && world.graph.is_bootstrapping());
     assert!(world.graph.latest_held(&id("D"), START));
     world.steps();
-    assert!(world.graph.known_since().is_some());
+    assert!(world.is_known());
     assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon), "who has lost the iterator");
     world.end("B");
     let when = world.when();
@@ -198,7 +199,11 @@ fn a_lane_that_is_not_open_stops_only_what_comes_from_it() {
     let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
     let rows =
         vec![fixture::row(&mine, None, after(3), START), fixture::row(&child, Some(&theirs), Position::Start, START)];
-    graph.restore(0, &Progress { shards: rows, known_since: Some(START), ..Progress::default() }, None);
+    graph.restore(
+        0,
+        &Progress { shards: rows, first_listing: Some(FirstListing::stored(START)), ..Progress::default() },
+        None,
+    );
     assert!(graph.read_from(&id(&mine)).is_some());
     assert_eq!(graph.read_from(&id(&child)), None, "its parent may be there, undrained");
     assert_eq!(graph.waits_for_lane(0), Some(1));
@@ -216,7 +221,7 @@ fn a_shard_is_not_new_before_its_own_lane_is_open() {
     let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
     let progress = |name: &str| Progress {
         shards: vec![fixture::row(name, None, after(3), START)],
-        known_since: Some(START),
+        first_listing: Some(FirstListing::stored(START)),
         ..Progress::default()
     };
     graph.restore(0, &progress(&mine), None);
@@ -240,7 +245,7 @@ fn all_children_follow_when_the_lane_of_their_parent_opens() {
     let mine: Vec<String> = of_lane(0).take(2).collect();
     let theirs: Vec<String> = of_lane(1).take(2).collect();
     let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
-    graph.restore(0, &Progress { known_since: Some(START), ..Progress::default() }, None);
+    graph.restore(0, &Progress { first_listing: Some(FirstListing::stored(START)), ..Progress::default() }, None);
     let when = When { asked: START, answered: START };
     let number = graph.begin_listing();
     // The parent is gone, and drained in a lane that is not open yet, as is one child.
@@ -251,6 +256,10 @@ fn all_children_follow_when_the_lane_of_their_parent_opens() {
     graph.merge_page(number, when, &ShardListing { shards, ..ShardListing::default() });
     graph.listed_completely(number, when, &ids);
     let rows = vec![fixture::row(parent, None, Position::End, START)];
-    graph.restore(1, &Progress { shards: rows, known_since: Some(START), ..Progress::default() }, None);
+    graph.restore(
+        1,
+        &Progress { shards: rows, first_listing: Some(FirstListing::stored(START)), ..Progress::default() },
+        None,
+    );
     assert_eq!((graph.take_steps(0, 9).len(), graph.take_steps(1, 9).len()), (2, 1), "all are registered");
 }

@@ -6,7 +6,7 @@ use tailwater_model::Progress;
 
 use super::fixture::{Fixture, id, listed};
 use crate::graph::listing::LATE_MAX;
-use crate::graph::read_until::{CHILDREN_LISTED_WITHIN, EMPTY_PAGES_PROVE};
+use crate::graph::read_until::{CHILDREN_LISTED_WITHIN, EMPTY_PAGES_PROVE, VISIBLE_WITHIN};
 use crate::settings::{OnGap, StartAt};
 
 fn bounded() -> Fixture {
@@ -30,6 +30,19 @@ fn many_empty_pages_are_the_tip() {
     world.list(&["A"]);
     world.read_empty("A", 3 * EMPTY_PAGES_PROVE);
     assert!(world.graph.at_tip());
+}
+
+/// Seed 700000709: of a shard that is asked again after hours the pages from before count for nothing newer than they are.
+#[test]
+fn as_many_empty_pages_say_how_an_idle_shard_stands_whatever_was_before() {
+    let mut world = bounded();
+    world.list(&["A"]);
+    world.read("A", Some(1), false);
+    world.read_empty("A", EMPTY_PAGES_PROVE - 20);
+    world.now = world.now.plus(Duration::from_secs(6 * 3600));
+    let again = world.now;
+    world.read_empty("A", EMPTY_PAGES_PROVE);
+    assert_eq!(world.read_until("A"), Some(again.plus(Duration::from_secs(1)).minus(VISIBLE_WITHIN)));
 }
 
 /// Seed 942001037: what came after its end is in its children, and nobody has read that.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use proptest::prelude::*;
 use tailwater_model::{
-    Advance, Gap, GapCause, Position, Progress, SequenceNumber, ServiceTime, ShardId, ShardProgress, Step,
+    Advance, FirstListing, Gap, GapCause, Position, Progress, SequenceNumber, ServiceTime, ShardId, ShardProgress, Step,
 };
 
 use super::{PageFacts, PageMeans, ShardGraph};
@@ -51,7 +51,7 @@ struct World {
     /// Shards that are no longer there at all.
     trimmed: BTreeSet<ShardId>,
     forgotten: BTreeSet<ShardId>,
-    known_since: Option<ServiceTime>,
+    first_listing: Option<FirstListing>,
     now: ServiceTime,
 }
 
@@ -68,7 +68,7 @@ impl World {
             listings: 0,
             trimmed: BTreeSet::new(),
             forgotten: BTreeSet::new(),
-            known_since: None,
+            first_listing: None,
             now: START,
         };
         (0..lanes).for_each(|lane| world.reopen(lane as usize, 0));
@@ -223,13 +223,18 @@ impl World {
     }
 
     fn commit(&mut self, lane: usize, steps: usize) {
+        if lane == 0
+            && let Some(listing) = self.graph.first_listing_due()
+        {
+            self.first_listing = Some(listing);
+            self.graph.first_listing_stored(listing);
+        }
         for _ in 0..steps {
             let Some(flying) = self.in_flight[lane].pop_front() else { break };
             let (shard, step) = (flying.shard.clone(), flying.step.clone());
             self.store(flying);
             self.graph.committed(&shard, &step);
         }
-        self.known_since = self.known_since.or(self.graph.known_since());
     }
 
     fn reopen(&mut self, lane: usize, landed: usize) {
@@ -244,8 +249,8 @@ impl World {
             position: position.clone(),
             read_until: *read_until,
         };
-        let (shards, known_since) = (mine.map(row).collect(), self.known_since);
-        self.graph.restore(lane, &Progress { shards, known_since, ..Progress::default() }, None);
+        let (shards, first_listing) = (mine.map(row).collect(), self.first_listing);
+        self.graph.restore(lane, &Progress { shards, first_listing, ..Progress::default() }, None);
     }
 
     fn play(&mut self, step: &Move) {
@@ -351,7 +356,7 @@ proptest! {
         let mut world = World::new(shards, lanes, if stop { OnGap::Stop } else { OnGap::Continue });
         (0..12).for_each(|order| world.list(order));
         world.settle();
-        prop_assert!(world.known_since.is_some(), "the stream is known");
+        prop_assert!(FirstListing::known_since(world.first_listing).is_some(), "the stream is known");
         if away {
             world.now = world.now.plus(Duration::from_secs(25 * 3600));
         }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use tailwater_model::{Change, ChangeEvent, Delivery, Failure, Finished, Gap, Item, Position, Progress, ServiceTime};
+use tailwater_model::{
+    Change, ChangeEvent, Delivery, Failure, Finished, FirstListing, Gap, Item, Position, Progress, ServiceTime,
+};
 use tailwater_model::{SequenceNumber, ShardId, ShardProgress, Source, SourceInfo, Step, StreamIdentity, Trouble};
 use tokio::time::Instant;
 
@@ -252,7 +254,8 @@ pub struct Run {
     pub stored: BTreeMap<ShardId, (Option<ShardId>, Position, Option<ServiceTime>)>,
     pub records: BTreeMap<ShardId, Vec<u64>>,
     pub gaps: Vec<Gap>,
-    pub known_since: Option<ServiceTime>,
+    pub first_listing: Option<FirstListing>,
+    listing_told: Option<FirstListing>,
     pub status: StatusReader,
     pub uncommitted: Vec<Uncommitted>,
     pub group_max: usize,
@@ -268,7 +271,8 @@ impl Run {
             stored: BTreeMap::new(),
             records: BTreeMap::new(),
             gaps: Vec::new(),
-            known_since: None,
+            first_listing: None,
+            listing_told: None,
             uncommitted: (0..lanes).map(|_| Vec::new()).collect(),
             group_max: 3,
         };
@@ -280,6 +284,7 @@ impl Run {
 
     pub async fn reopen(&mut self, lane: usize) {
         self.uncommitted[lane].clear();
+        self.listing_told = self.listing_told.filter(|_| lane != 0);
         let lanes = self.lanes.len() as u32;
         let mine = self.stored.iter().filter(|(shard, _)| shard.lane(lanes) as usize == lane);
         let shards = mine.map(|(shard, (parent, position, read_until))| ShardProgress {
@@ -288,7 +293,7 @@ impl Run {
             position: position.clone(),
             read_until: *read_until,
         });
-        let progress = Progress { shards: shards.collect(), known_since: self.known_since, ..Progress::default() };
+        let progress = Progress { shards: shards.collect(), first_listing: self.first_listing, ..Progress::default() };
         self.lanes[lane].open(&progress).await.expect("opening asks nobody");
     }
 
@@ -310,7 +315,9 @@ impl Run {
             self.records.entry(shard.clone()).or_default().extend(records);
         }
         let steps: Vec<(ShardId, Step)> = group.into_iter().map(|(shard, step, ..)| (shard, step)).collect();
-        self.lanes[lane].committed(&steps);
+        let listing = self.listing_told.take_if(|_| lane == 0);
+        self.first_listing = listing.or(self.first_listing);
+        self.lanes[lane].committed(&steps, listing);
     }
 
     /// One turn of a lane: a delivery, or a commit when none comes within a moment.
@@ -327,7 +334,7 @@ impl Run {
                     self.commit(lane);
                 }
             }
-            Ok(Ok(Delivery::StreamKnown(since))) => self.known_since = Some(since),
+            Ok(Ok(Delivery::FirstListing(listing))) => self.listing_told = Some(listing),
             Ok(Ok(Delivery::Finished(finished))) => return Ok(Some(finished)),
             Ok(Err(Failure::Halt(trouble) | Failure::Reopen(trouble))) => return Err(trouble),
         }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tailwater_model::FirstListing;
+
 use super::fake::{Fake, FakeShard, Run, id, settings};
 use super::{MINUTE, child, open, root, until};
 use crate::settings::{ReaderSettings, StartAt};
@@ -70,5 +72,5 @@ async fn latest_waits_for_iterators_that_are_refused() {
     ["a", "b"].into_iter().for_each(|shard| fake.change(shard, |shard| shard.records = 6));
     run.run(MINUTE).await.expect("no trouble");
     assert_eq!((run.read("a"), run.read("b")), (vec![5, 6], vec![3, 4, 5, 6]));
-    assert!(run.known_since.is_some() && run.gaps.is_empty());
+    assert!(FirstListing::known_since(run.first_listing).is_some() && run.gaps.is_empty());
 }

@@ -5,7 +5,7 @@ mod latest;
 
 use std::time::Duration;
 
-use tailwater_model::{Finished, GapCause, Position, TroubleKind};
+use tailwater_model::{Finished, FirstListing, GapCause, Position, TroubleKind};
 
 use crate::api::ApiErrorKind;
 use crate::reader::LaneReading;
@@ -298,7 +298,8 @@ async fn that_the_stream_is_known_is_told_before_anything_else() {
     for _ in 0..60 {
         run.turn(0).await.expect("no trouble");
     }
-    assert_eq!(run.known_since, Some(BEGINNING.minus(Duration::from_millis(5))), "the listing's date, less its way");
+    let listed_at = BEGINNING.minus(Duration::from_millis(5));
+    assert_eq!(run.first_listing, Some(FirstListing::stored(listed_at)), "the listing's date, less its way");
 }
 
 /// What a machine that stood still does not notice: its own clock stood still, too.

@@ -1,0 +1,2 @@
+comment on column tailwater.streams.known_since is 'When, by DynamoDB''s clock, the first complete listing began: what was promised of the stream is told from it. Null before there was one, and in rows of versions before this column.';
+comment on column tailwater.streams.stream_known is 'Whether every shard of the first complete listing is stored. Where known_since is null then, last_contact_at counts.';
