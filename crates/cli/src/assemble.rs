@@ -13,7 +13,7 @@ use tailwater_source_dynamodb::{DynamoDb, ReaderSettings, SourceStatus, StatusRe
 use tracing::info;
 
 use crate::configuration::{LimitsSpec, PipelineSpec, SinkSpec, TransformSpec};
-use crate::streams::{self, ChosenStream};
+use crate::streams::{self, ChosenStream, Patience};
 
 /// Waits before a lane is opened again after trouble, first and longest.
 const REOPEN_DELAYS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
@@ -85,6 +85,14 @@ impl ConnectedPipeline {
         Ok(AssembledPipeline { name: self.spec.name.clone(), source: self, until_tip, sink })
     }
 
+    /// The stream that follows the one that was read to its end, with the sink claimed for it; nothing when there is none.
+    async fn next(&self) -> Result<Option<(ChosenStream, ClaimedSink)>, Trouble> {
+        let next = Box::pin(streams::next(&self.dynamodb, &self.spec, &self.stream.identity)).await?;
+        let Some(next) = next else { return Ok(None) };
+        let sink = Box::pin(claim_lanes(&self.spec, &next, &self.keys)).await?;
+        Ok(Some((next, sink)))
+    }
+
     async fn carry(
         &self,
         sink: ClaimedSink,
@@ -147,16 +155,25 @@ impl AssembledPipeline {
             if ended != Ended::Finished(Finished::StreamEnded) {
                 return Ok(ended);
             }
-            let next = Box::pin(streams::next(&source.dynamodb, &source.spec, &source.stream.identity, &stop)).await?;
-            let Some(next) = next else {
-                if until_tip || stop.is_stopping() {
+            let patience = Patience::new();
+            let found = loop {
+                match source.next().await {
+                    Ok(found) => break found,
+                    Err(trouble) => {
+                        if !patience.bear(trouble, &source.spec, &stop).await? {
+                            return Ok(Ended::Stopped);
+                        }
+                    }
+                }
+            };
+            let Some((next, claimed)) = found else {
+                if until_tip {
                     return Ok(ended);
                 }
                 return Err(streams::turned_off(&source.spec));
             };
             info!(pipeline = name, stream = next.identity.stream_arn, "going on with the stream that follows");
-            sink = Box::pin(claim_lanes(&source.spec, &next, &source.keys)).await?;
-            source.stream = next;
+            (source.stream, sink) = (next, claimed);
         }
     }
 }

@@ -186,7 +186,7 @@ mod tests {
         let troubles = |kinds: &[TroubleKind]| {
             CommandFailure::Troubles(kinds.iter().map(|kind| (None, Trouble::new(*kind, "a.b", "c"))).collect())
         };
-        use TroubleKind::{Config, DataAtRisk, Environment, Runtime};
+        use TroubleKind::{Config, DataAtRisk, Environment, Runtime, StreamEnded};
         for (kinds, code) in [
             (vec![Runtime], 1),
             (vec![Config], 2),
@@ -194,6 +194,9 @@ mod tests {
             (vec![Environment, DataAtRisk, Runtime], 4),
             (vec![Environment, Runtime], 1),
             (vec![Config, Environment], 3),
+            (vec![StreamEnded], 5),
+            (vec![StreamEnded, DataAtRisk], 4),
+            (vec![Environment, StreamEnded], 3),
         ] {
             assert_eq!(exit_code(&troubles(&kinds)), code, "{kinds:?}");
         }

@@ -9,13 +9,17 @@ use tailwater_model::{Checkpoints, ShardProgress};
 use tailwater_model::{PreviousStream, StreamIdentity, Trouble, TroubleKind, ViewType, least_read_until};
 use tailwater_pipeline::StopSignal;
 use tailwater_source_dynamodb::{AwsSettings, DynamoDb, Table};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 use crate::checkpoints;
 use crate::configuration::{PipelineSpec, SinkSpec};
 
 /// Wait before the table is asked again whether there is another stream.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// How long a refusal may last, of rights that vanish or of a sink.
+const REFUSED_FOR: Duration = Duration::from_secs(120);
+/// Wait before a stream is asked for again that was not found.
+const NOT_FOUND_PAUSE: Duration = Duration::from_secs(1);
 
 /// A stream to be read.
 pub struct ChosenStream {
@@ -35,8 +39,8 @@ pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> R
     }
     let Some(newest) = &table.stream else { return Err(no_stream(&table.name, &spec.source.aws)) };
     if let Some(stored) = stored(spec, &newest.arn).await? {
-        match Box::pin(dynamodb.stream_description(&table.name, &stored.stream_arn)).await {
-            Ok(_) => {
+        match is_readable(dynamodb, table, &stored.stream_arn).await {
+            Ok(()) => {
                 tracing::info!(
                     pipeline = spec.name,
                     stream = stored.stream_arn,
@@ -63,41 +67,52 @@ pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> R
     described(dynamodb, table, spec, &newest.arn, None).await
 }
 
-/// The stream that comes after one that was read to its end; nothing when there is none, or when the pipeline is asked to
-/// stop. What cannot be asked now is asked again: recovery needs nobody.
-pub async fn next(
-    dynamodb: &DynamoDb,
-    spec: &PipelineSpec,
-    ended: &StreamIdentity,
-    stop: &StopSignal,
-) -> Result<Option<ChosenStream>, Trouble> {
-    if spec.source.stream_arn.is_some() {
-        return Ok(None);
+/// Whether a stream exists. One answer does not prove that it does not.
+async fn is_readable(dynamodb: &DynamoDb, table: &Table, arn: &str) -> Result<(), Trouble> {
+    let first = Box::pin(dynamodb.stream_description(&table.name, arn)).await;
+    if first.as_ref().is_err_and(|trouble| trouble.code == "aws.table_not_found") {
+        sleep(NOT_FOUND_PAUSE).await;
+        return Box::pin(dynamodb.stream_description(&table.name, arn)).await.map(drop);
     }
-    loop {
-        match look_for_next(dynamodb, spec, ended).await {
-            Err(trouble) if trouble.kind == TroubleKind::Environment && is_passing(&trouble) => {
-                tracing::warn!(pipeline = spec.name, code = trouble.code, "{trouble}; asking again");
-                tokio::select! { biased;
-                    () = stop.stopped() => return Ok(None),
-                    () = sleep(ASK_AGAIN_AFTER) => {}
-                }
-            }
-            found => return found,
+    first.map(drop)
+}
+
+/// Waits for what is in trouble while a pipeline goes over to another stream: recovery needs nobody. What is refused is given
+/// up after a while: only a person can change it.
+pub struct Patience {
+    begun: Instant,
+}
+
+impl Patience {
+    /// Begins now.
+    pub fn new() -> Self {
+        Self { begun: Instant::now() }
+    }
+
+    /// Waits before another try, or gives the trouble back. Answers false when the pipeline is asked to stop.
+    pub async fn bear(&self, trouble: Trouble, spec: &PipelineSpec, stop: &StopSignal) -> Result<bool, Trouble> {
+        let heals =
+            matches!(trouble.code, "aws.unreachable" | "aws.unavailable" | "aws.credentials" | "aws.no_credentials");
+        if trouble.kind != TroubleKind::Environment || !(heals || self.begun.elapsed() < REFUSED_FOR) {
+            return Err(trouble);
+        }
+        tracing::warn!(pipeline = spec.name, code = trouble.code, "{trouble}; asking again");
+        tokio::select! { biased;
+            () = stop.stopped() => Ok(false),
+            () = sleep(ASK_AGAIN_AFTER) => Ok(true),
         }
     }
 }
 
-/// What may be another answer soon.
-fn is_passing(trouble: &Trouble) -> bool {
-    matches!(trouble.code, "aws.unreachable" | "aws.unavailable" | "aws.credentials" | "aws.no_credentials")
-}
-
-async fn look_for_next(
+/// The stream that comes after one that was read to its end; nothing when there is none.
+pub async fn next(
     dynamodb: &DynamoDb,
     spec: &PipelineSpec,
     ended: &StreamIdentity,
 ) -> Result<Option<ChosenStream>, Trouble> {
+    if spec.source.stream_arn.is_some() {
+        return Ok(None);
+    }
     let table = Box::pin(dynamodb.describe_table(&spec.source.table)).await?;
     let newest = table.stream.as_ref().filter(|newest| newest.arn != ended.stream_arn);
     let Some(newest) = newest else { return Ok(None) };
@@ -169,6 +184,12 @@ fn no_stream(table: &str, aws: &AwsSettings) -> Trouble {
 /// The stream was turned off, everything in it was carried, and there is no other one.
 pub fn turned_off(spec: &PipelineSpec) -> Trouble {
     let (table, flags) = (&spec.source.table, aws_flags(&spec.source.aws));
+    if let Some(arn) = &spec.source.stream_arn {
+        let message = format!("the stream {arn} was turned off and everything in it was carried");
+        return Trouble::new(TroubleKind::StreamEnded, "source.stream_off", message).advise(
+            "no other one is read while the file names this one; without `stream_arn` the table's next stream is",
+        );
+    }
     Trouble::new(
         TroubleKind::StreamEnded,
         "source.stream_off",

@@ -233,6 +233,8 @@ pub struct Trouble {
 /// is told, and decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TroubleKind {
+    /// The stream was turned off, everything in it was carried, and there is no other one: exit code 5.
+    StreamEnded,
     /// The user's file or command is wrong: exit code 2.
     Config,
     /// Something outside is unreachable, denied or not as needed: exit code 3.
@@ -241,8 +243,6 @@ pub enum TroubleKind {
     Runtime,
     /// Records were, or may have been, lost: exit code 4.
     DataAtRisk,
-    /// The stream was turned off, everything in it was carried, and there is no other one: exit code 5.
-    StreamEnded,
 }
 
 impl Trouble {

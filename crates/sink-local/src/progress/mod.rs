@@ -25,8 +25,11 @@ macro_rules! now {
 pub(crate) use now;
 
 /// The schema, one entry per version. Entries are only ever added.
-const MIGRATIONS: [&str; 2] =
-    [include_str!("../../migrations/0001_progress.sql"), include_str!("../../migrations/0002_read_until.sql")];
+const MIGRATIONS: [&str; 3] = [
+    include_str!("../../migrations/0001_progress.sql"),
+    include_str!("../../migrations/0002_read_until.sql"),
+    include_str!("../../migrations/0003_first_listing.sql"),
+];
 
 /// Brings the schema to this program's version.
 pub(crate) async fn migrate(connection: &mut SqliteConnection) -> Result<(), Fault> {

@@ -225,19 +225,30 @@ impl ShardGraph {
         let mut steps = Vec::new();
         let all_opened = self.lanes.iter().all(|lane| lane.opened);
         // Of the stream before this one each lane may have something to say.
-        while steps.len() < steps_max
-            && let Some(index) = self.stream_gaps.iter().position(|gap| self.is_gap_due(gap, all_opened))
-        {
-            let step = match self.choose_carrier(lane) {
-                Some(id) => self.carry_nowhere(index, &id),
-                None => self.first_to_register(lane).and_then(|id| self.register(&id, Some(index))),
-            };
-            let Some(step) = step else { break };
+        while steps.len() < steps_max {
+            let is_due = |index: &usize| self.is_gap_due(&self.stream_gaps[*index], all_opened);
+            let due: Vec<usize> = (0..self.stream_gaps.len()).filter(is_due).collect();
+            let Some(step) = due.into_iter().find_map(|index| self.hand_out_gap(index, lane)) else { break };
             self.settle_family(&step.shard);
             self.changes += 1;
             steps.push(step);
         }
         steps
+    }
+
+    /// With a shard of this lane that is stored, or is registered with it. Where no lane has any, the lost shard itself is
+    /// registered: otherwise nothing would ever say why the pipeline stands still. The next start goes on with it.
+    fn hand_out_gap(&mut self, index: usize, lane: usize) -> Option<GraphStep> {
+        if let Some(id) = self.choose_carrier(lane) {
+            return self.carry_nowhere(index, &id);
+        }
+        if let Some(id) = self.first_to_register(lane) {
+            return self.register(&id, Some(index));
+        }
+        let id = self.stream_gaps.get(index)?.shard.clone()?;
+        let is_mine = self.shards.get(&id).is_some_and(|shard| shard.lane == lane && shard.is_unregistered());
+        let is_last_resort = self.lanes.iter().all(|lane| lane.opened) && !self.is_begun();
+        if is_mine && is_last_resort { self.register(&id, Some(index)) } else { None }
     }
 
     fn is_gap_due(&self, gap: &StreamGap, all_opened: bool) -> bool {

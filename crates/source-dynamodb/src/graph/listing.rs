@@ -6,12 +6,16 @@ use std::time::Duration;
 use tailwater_model::{FirstListing, ServiceTime, ShardId};
 
 use super::ShardGraph;
+use super::shard::Shard;
 use crate::api::{ListedShard, ShardListing, When};
 
 /// Complete listings without a shard after which it is asked for.
 const ABSENCES_SUSPECT: u32 = 2;
 /// Time between the first and the last of them. A shard may be listed a minute late.
 pub(super) const LATE_MAX: Duration = Duration::from_secs(120);
+
+/// Complete listings with which a pipeline begins that is to end at the tip.
+const LISTINGS_OF_START: u64 = 2;
 
 /// Complete listings in a row that did not have a shard.
 #[derive(Clone, Copy, Debug, Default)]
@@ -142,10 +146,12 @@ impl ShardGraph {
         self.awaiting_children.iter().filter(counts).cloned().collect()
     }
 
-    /// Whether a complete listing soon would let something go on: an end whose children may be listed late, or a stream
-    /// that was turned off.
+    /// Whether a complete listing soon would let something go on: an end whose children may be listed late, a stream that was
+    /// turned off, or a bounded run that begins.
     pub fn wants_listing(&self) -> bool {
-        !self.awaiting_children.is_empty() || (self.disabled_at.is_some() && !self.is_disabled_for_long())
+        !self.awaiting_children.is_empty()
+            || (self.disabled_at.is_some() && !self.is_disabled_for_long())
+            || self.wants_second_listing()
     }
 
     /// Whether the start of the pipeline waits for a listing.
@@ -164,7 +170,8 @@ impl ShardGraph {
         if self.is_known() || self.listings.complete == 0 || !self.lanes[0].opened || self.is_frozen() {
             return;
         }
-        if !self.latest_wanted.is_empty() {
+        // Of a listing whose shards went before any of them was registered nobody knows the stream.
+        if !self.latest_wanted.is_empty() || !self.shards.values().any(Shard::is_stored) {
             return;
         }
         while let Some(first) = self.listings.bootstrap.first() {
@@ -178,26 +185,10 @@ impl ShardGraph {
         self.changes += 1;
     }
 
-    /// What is promised of the stream is told from the first complete listing; from one of an earlier process, if that
-    /// registered anything.
-    pub(super) fn choose_first_listing(&mut self) {
-        let Some(own) = self.listings.first_complete_at else { return };
-        let is_fresh = !self.is_known() && self.lanes.iter().all(|lane| lane.opened) && !self.is_begun();
-        if self.first_listing.is_none() || is_fresh {
-            self.first_listing = Some(FirstListing::begun(own));
-        }
-    }
-
-    /// Which listing was the first is known: before some shard turns out to be registered, or none in any lane, an earlier
-    /// process may have listed the stream and carried nothing.
-    pub(super) fn knows_first_listing(&self) -> bool {
-        let is_own = self.first_listed_at() == self.listings.first_complete_at;
-        self.first_listing.is_none() || self.is_known() || is_own || self.is_begun()
-    }
-
-    /// A shard is registered.
-    fn is_begun(&self) -> bool {
-        self.shards.values().any(|shard| !shard.is_unregistered())
+    /// A bounded run of a pipeline that begins ends after two listings at the earliest: one may leave a shard out.
+    pub(super) fn wants_second_listing(&self) -> bool {
+        let is_own = self.first_listing.is_some() && self.first_listed_at() == self.listings.first_complete_at;
+        self.is_bounded && is_own && self.listings.complete < LISTINGS_OF_START
     }
 
     fn see(&mut self, listed: &ListedShard, number: u64, when: When) {

@@ -8,6 +8,7 @@
 //! A parent is registered before its child, durably. So a stored shard whose parent is not stored is one whose parent
 //! was gone when it was found, or was forgotten, and a restart may read it without asking anybody.
 
+mod first_listing;
 mod forgotten;
 mod gaps;
 mod latest;
@@ -140,10 +141,12 @@ impl ShardGraph {
     pub fn restore(&mut self, lane: usize, progress: &Progress, previous: Option<&PreviousStream>) {
         let is_first = !self.lanes[lane].opened;
         self.lanes[lane] = Lane { opened: true, ..Lane::default() };
-        self.first_listing = self.first_listing.or(progress.first_listing);
-        if lane == 0 {
+        let durable_before = self.first_listing_durable;
+        if lane == 0 || progress.known_since().is_some() {
             self.first_listing_durable = progress.first_listing;
         }
+        self.first_listing =
+            self.first_listing.or(progress.first_listing).or(first_listing::listed_before(&progress.shards));
         let stored: BTreeMap<&ShardId, &ShardProgress> = progress.shards.iter().map(|row| (&row.shard, row)).collect();
         for row in stored.values().filter(|row| !self.shards.contains_key(&row.shard)).copied().collect::<Vec<_>>() {
             self.insert(row.shard.clone(), row.parent.clone(), self.now);
@@ -168,8 +171,8 @@ impl ShardGraph {
             mine.iter().for_each(|id| self.place(id));
             self.place_orphans();
         }
-        if is_first || !self.stream_gaps.is_empty() {
-            // Children in other lanes waited for this one.
+        if is_first || !self.stream_gaps.is_empty() || self.first_listing_durable != durable_before {
+            // Children in other lanes waited for this one, and all registrations for the first listing.
             self.settle_all();
         } else {
             mine.iter().for_each(|id| self.settle_family(id));
@@ -207,44 +210,25 @@ impl ShardGraph {
         self.changes
     }
 
-    /// The first lane was restored: it holds what is known of the stream as a whole. Whether a pipeline has no progress
-    /// at all, so that `LATEST` is chosen, only all lanes tell.
+    /// The stream is known, or the first lane was restored: it holds what is known of the stream as a whole. Whether a pipeline
+    /// has no progress at all, so that `LATEST` is chosen, only all lanes tell.
     pub fn may_list(&self) -> bool {
-        let may_choose_latest = self.start == StartAt::Latest && !self.is_known();
-        self.lanes[0].opened && (!may_choose_latest || self.lanes.iter().all(|lane| lane.opened))
+        let is_fresh_enough = self.start != StartAt::Latest || self.lanes.iter().all(|lane| lane.opened);
+        self.is_known() || (self.lanes[0].opened && is_fresh_enough)
     }
 
     /// A lane that this one waits for with all that it has, because it was not restored yet.
     pub fn waits_for_lane(&self, lane: usize) -> Option<usize> {
-        let waits = self.shards.values().filter(|shard| shard.lane == lane && matches!(shard.stage, Stage::Blocked(_)));
+        let is_closed = |other: &usize| !self.lanes[*other].opened;
+        if !self.may_list() || !self.knows_first_listing() {
+            return (0..self.lanes.len()).find(is_closed);
+        }
+        let waits = self
+            .shards
+            .values()
+            .filter(|shard| shard.lane == lane && matches!(shard.stage, Stage::Unregistered | Stage::Blocked(_)));
         let mut parents = waits.filter_map(|shard| shard.parent.as_ref()).map(|parent| self.lane_number(parent));
-        parents.find(|other| !self.lanes[*other].opened)
-    }
-
-    /// What is to be stored of the first complete listing. The stream is not known while a gap of the whole stream is not on
-    /// record: being known would hide it from the next start.
-    pub fn first_listing_due(&self) -> Option<FirstListing> {
-        let FirstListing { at, is_stored } = self.first_listing?;
-        let due = FirstListing { at, is_stored: is_stored && self.stream_gaps.is_empty() };
-        let is_news = |held: FirstListing| held.at != at || (due.is_stored && !held.is_stored);
-        self.first_listing_durable.is_none_or(is_news).then_some(due)
-    }
-
-    /// What was told of the first complete listing is durable: its shards may be registered.
-    pub fn first_listing_stored(&mut self, listing: FirstListing) {
-        self.first_listing_durable = Some(listing);
-        self.settle_all();
-        self.changes += 1;
-    }
-
-    /// Every shard of the first complete listing is stored.
-    fn is_known(&self) -> bool {
-        FirstListing::known_since(self.first_listing).is_some()
-    }
-
-    /// When the first complete listing began.
-    fn first_listed_at(&self) -> Option<ServiceTime> {
-        self.first_listing.map(|listing| listing.at)
+        parents.find(is_closed)
     }
 
     /// The stream was turned off, long enough ago for its last shards to be listed, and every shard is drained.
@@ -304,7 +288,7 @@ impl ShardGraph {
             (_, Some(parent)) => parent.is_stored() || (parent.chain().is_some() && parent.lane == shard.lane),
             (origin, None) => origin != Origin::Child,
         };
-        let is_open = self.lanes[0].opened && self.lanes[shard.lane].opened && self.knows_parent(shard);
+        let is_open = self.lanes[shard.lane].opened && self.knows_parent(shard);
         shard.is_unregistered() && is_planned && is_placed && is_open && !self.may_descend(id, shard)
     }
 

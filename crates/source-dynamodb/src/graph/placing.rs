@@ -1,7 +1,7 @@
 //! Where a new shard belongs, and what does not exist any more. Listings only make suspicious: a shard is gone when the
 //! service has no iterator for it.
 
-use tailwater_model::{GapCause, ServiceTime, ShardId};
+use tailwater_model::{FirstListing, GapCause, ServiceTime, ShardId};
 
 use super::ShardGraph;
 use super::listing::Absence;
@@ -70,8 +70,10 @@ impl ShardGraph {
         self.missing_parents.remove(id);
         let is_begun = children.iter().any(|child| self.shards.get(child).is_some_and(|one| !one.is_unregistered()));
         if is_begun {
-            // Its children go on without it: read now, it would turn the order around.
-            let is_left_out = self.start == StartAt::Latest && !self.follows_another;
+            // Its children go on without it: read now, it would turn the order around. What LATEST left out is gone a day after
+            // the start.
+            let is_left_out =
+                self.start == StartAt::Latest && !self.follows_another && !self.is_after_first_day(when.asked);
             self.set_origin(id, if is_left_out { Origin::LeftOut } else { Origin::Passed });
             if let Some(shard) = self.shards.get_mut(id) {
                 shard.read_until_at_least(when.asked);
@@ -159,7 +161,8 @@ impl ShardGraph {
             return;
         }
         let seen_at = self.shards.get(id).map(|shard| shard.seen_at);
-        let was_promised = self.is_known() || seen_at.is_some_and(|seen_at| self.is_after_first_day(seen_at));
+        let is_late = |seen_at| self.knows_first_listing() && self.is_after_first_day(seen_at);
+        let was_promised = self.is_known() || seen_at.is_some_and(is_late);
         let has_stored_parent =
             self.shards.get(id).and_then(|shard| self.parent_of(shard)).is_some_and(Shard::is_stored);
         self.now = self.now.max(when.answered);
@@ -236,9 +239,11 @@ impl ShardGraph {
         self.children.get(id).into_iter().flatten().filter_map(|child| self.shards.get(child)).all(has_begun)
     }
 
-    /// Its progress can be removed: it does not exist any more, its children have begun, and its parent went before it.
+    /// Its progress can be removed: it does not exist any more, its children have begun, and its parent went before it. Not
+    /// before the stream is known: it may be all that says that something was carried.
     pub(super) fn is_forgettable(&self, id: &ShardId, shard: &Shard) -> bool {
         matches!(&shard.stage, Stage::Drained(chain, ended) if ended.gone && chain.pending.is_empty())
+            && FirstListing::known_since(self.first_listing_durable).is_some()
             && self.parent_of(shard).is_none()
             && self.has_begun_children(id, shard)
     }

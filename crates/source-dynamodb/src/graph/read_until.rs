@@ -30,6 +30,9 @@ pub(super) const CHILDREN_LISTED_WITHIN: Duration = Duration::from_secs(65);
 /// The stored moment of a shard may be this much older than what is known: so often an idle shard writes to the sink.
 const STORED_EVERY: Duration = Duration::from_secs(10 * 60);
 
+/// An empty page says for so long that its shard is idle: longer than the longest wait between two pages.
+const IDLE_FOR: Duration = Duration::from_secs(10 * 60);
+
 /// Complete listings that must have had all children of a shard: one alone may leave a shard out.
 const LISTINGS_WITH_CHILDREN: u32 = 3;
 
@@ -48,8 +51,8 @@ impl EmptyRun {
         self.0.pop_front().map(|asked| asked.minus(VISIBLE_WITHIN))
     }
 
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
+    fn newest(&self) -> Option<ServiceTime> {
+        self.0.back().copied()
     }
 }
 
@@ -69,9 +72,9 @@ impl ShardGraph {
         Some(ReadFront { shard: shard.clone(), read_until: *read_until })
     }
 
-    /// The same without the shards whose last page was empty: they are not behind, as far as anybody knows.
+    /// The same without the shards whose last page was empty a moment ago: they are not behind, as far as anybody knows.
     pub fn furthest_unread(&self) -> Option<ReadFront> {
-        let is_idle = |id: &ShardId| self.shards.get(id).is_some_and(Shard::is_idle);
+        let is_idle = |id: &ShardId| self.shards.get(id).is_some_and(|shard| shard.is_idle(self.now));
         let (read_until, shard) = self.fronts.iter().find(|(_, id)| !is_idle(id))?;
         Some(ReadFront { shard: shard.clone(), read_until: *read_until })
     }
@@ -83,7 +86,7 @@ impl ShardGraph {
             let passed = |(read_until, _): &(Option<ServiceTime>, ShardId)| *read_until >= Some(begun);
             self.fronts.first().is_none_or(passed)
         };
-        let is_whole = self.is_known() && self.stream_gaps.is_empty();
+        let is_whole = self.is_known() && self.stream_gaps.is_empty() && !self.wants_second_listing();
         is_whole && self.disabled_at.is_none() && self.begun.is_some_and(reached)
     }
 
@@ -216,8 +219,9 @@ impl super::shard::Ended {
 }
 
 impl Shard {
-    /// Its last page was empty, and nothing of it is on its way.
-    fn is_idle(&self) -> bool {
-        matches!(&self.stage, Stage::Readable(chain, _) if !chain.empty.is_empty() && chain.pending.is_empty())
+    /// Its last page was empty, a moment ago, and nothing of it is on its way.
+    fn is_idle(&self, now: ServiceTime) -> bool {
+        let Stage::Readable(chain, _) = &self.stage else { return false };
+        chain.pending.is_empty() && chain.empty.newest().is_some_and(|asked| now.since(asked) <= IDLE_FOR)
     }
 }

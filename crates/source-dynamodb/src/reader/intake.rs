@@ -61,10 +61,7 @@ impl<A: StreamApi> LaneReader<A> {
             start: used.start.as_ref(),
         };
         let means = self.shared.graph(|graph| graph.page_read(&shard, &facts));
-        self.shared.note(self.lane, |notes| {
-            notes.is_reading = size.records > 0;
-            notes.trouble = None;
-        });
+        self.shared.note(self.lane, |notes| notes.page(&shard, size.records > 0));
         let is_proof_wanted = size.records == 0
             && matches!(&means, PageMeans::Step { read_until, .. }
             if read_until.is_some_and(|read_until| facts.when.answered.since(read_until) > PROOF_WANTED_AFTER));
@@ -76,7 +73,7 @@ impl<A: StreamApi> LaneReader<A> {
             PageMeans::Nothing => (None, None, false, false),
         };
         if is_end {
-            self.shards.remove(&shard);
+            self.leave(&shard);
         } else {
             let next = page.next.map(|iterator| Issued { iterator, at: asked_at, start: None });
             // An end without records is asked for once more at the same place. A page that the graph refused is read again
@@ -90,6 +87,12 @@ impl<A: StreamApi> LaneReader<A> {
             self.ready.push_back((batch, Some(hold)));
             self.pages_ready += 1;
         }
+    }
+
+    /// This shard is not read any more.
+    pub(super) fn leave(&mut self, shard: &ShardId) {
+        self.shards.remove(shard);
+        self.shared.note(self.lane, |notes| notes.left(shard, self.shards.is_empty()));
     }
 
     fn take_in_failure(&mut self, shard: ShardId, is_fresh: bool, failed: FetchFailed) -> Result<(), Failure> {
@@ -136,10 +139,7 @@ impl<A: StreamApi> LaneReader<A> {
             let attempts = reader.retry.failures();
             warn!(%shard, call, %error, attempts, suppressed, advice = advice(&error), "shard could not be read");
         }
-        self.shared.note(self.lane, |notes| {
-            let since = notes.trouble.as_ref().map_or_else(Instant::now, |(since, _)| *since);
-            notes.trouble = Some((since, format!("{call} of shard {shard}: {error}")));
-        });
+        self.shared.note(self.lane, |notes| notes.failure(&shard, format!("{call} of shard {shard}: {error}")));
         self.schedule.insert(Instant::now() + wait, shard, reader.urgency);
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::discovery::DiscoveryTask;
 use super::fetch::{Fetch, Fetched, fetch};
 use super::schedule::Schedule;
 use super::shard_reader::ShardReader;
+use super::status::LaneNotes;
 use super::trouble::WarnRate;
 use crate::api::StreamApi;
 use crate::graph::GraphStep;
@@ -121,6 +122,7 @@ impl<A: StreamApi> Source for LaneReader<A> {
         self.handed_out.clear();
         self.shards.clear();
         self.schedule = Schedule::default();
+        self.shared.note(self.lane, |notes| *notes = LaneNotes::default());
     }
 }
 
@@ -218,7 +220,7 @@ impl<A: StreamApi> LaneReader<A> {
             let start = self.shared.graph(|graph| graph.read_from(&shard));
             let (Some(start), Some(reader)) = (start, self.shards.get_mut(&shard)) else {
                 // Not readable any more; the graph says when it is again.
-                self.shards.remove(&shard);
+                self.leave(&shard);
                 continue;
             };
             let task = Fetch { shard, iterator: reader.iterator.take(), start };

@@ -1,8 +1,9 @@
 //! What the reading of a stream is doing, for people: how far it is, and what each lane waits for.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tailwater_model::ServiceTime;
+use tailwater_model::{ServiceTime, ShardId};
 use tokio::time::Instant;
 
 use super::Shared;
@@ -17,7 +18,7 @@ pub enum LaneReading {
     Reading,
     /// The last pages were empty, or there is nothing to read.
     Idle,
-    /// Nothing is answered.
+    /// A shard is not answered: the one for which this lasts longest.
     Trouble {
         /// For so many seconds.
         seconds: u64,
@@ -45,9 +46,29 @@ pub struct SourceStatus {
 #[derive(Clone, Debug, Default)]
 pub(super) struct LaneNotes {
     /// Its last page had records.
-    pub is_reading: bool,
-    /// When the run of failures began, and the last of them.
-    pub trouble: Option<(Instant, String)>,
+    is_reading: bool,
+    /// By shard that is not answered: when the run of failures began, and the last of them.
+    troubles: BTreeMap<ShardId, (Instant, String)>,
+}
+
+impl LaneNotes {
+    /// A page of this shard came.
+    pub fn page(&mut self, shard: &ShardId, has_records: bool) {
+        self.is_reading = has_records;
+        self.troubles.remove(shard);
+    }
+
+    /// This shard was not answered.
+    pub fn failure(&mut self, shard: &ShardId, why: String) {
+        let since = self.troubles.get(shard).map_or_else(Instant::now, |(since, _)| *since);
+        self.troubles.insert(shard.clone(), (since, why));
+    }
+
+    /// This shard is not read any more, perhaps the last of the lane.
+    pub fn left(&mut self, shard: &ShardId, is_last: bool) {
+        self.troubles.remove(shard);
+        self.is_reading &= !is_last;
+    }
 }
 
 /// Reads the status of a stream, also when its readers are gone.
@@ -81,12 +102,12 @@ impl StatusReader {
 }
 
 fn reading(notes: LaneNotes, waits_for: Option<usize>) -> LaneReading {
-    match (notes, waits_for) {
-        (LaneNotes { trouble: Some((since, why)), .. }, _) => {
-            LaneReading::Trouble { seconds: since.elapsed().as_secs(), why }
-        }
-        (LaneNotes { is_reading: true, .. }, _) => LaneReading::Reading,
-        (_, Some(lane)) => LaneReading::WaitingForLane(lane),
-        _ => LaneReading::Idle,
+    if let Some((since, why)) = notes.troubles.into_values().min_by_key(|(since, _)| *since) {
+        return LaneReading::Trouble { seconds: since.elapsed().as_secs(), why };
+    }
+    match waits_for {
+        _ if notes.is_reading => LaneReading::Reading,
+        Some(lane) => LaneReading::WaitingForLane(lane),
+        None => LaneReading::Idle,
     }
 }

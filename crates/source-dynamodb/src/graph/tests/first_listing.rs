@@ -1,6 +1,6 @@
 //! The first complete listing: what was promised of a stream is told from it, whatever became of its shards.
 
-use tailwater_model::{GapCause, PreviousStream, ShardProgress};
+use tailwater_model::{PreviousStream, ServiceTime, ShardProgress};
 
 use super::fixture::row;
 use super::*;
@@ -97,4 +97,96 @@ fn latest_is_chosen_anew_where_nothing_was_registered() {
     world.list_now(false, &["A."]);
     assert_eq!(world.causes(), [GapCause::StreamReplaced]);
     assert_eq!(world.progress.first_listing, Some(FirstListing::stored(START)));
+}
+
+/// Its last row may be all that says that something was carried.
+#[test]
+fn nothing_is_forgotten_before_the_stream_is_known() {
+    let begun = START.minus(DAY * 2);
+    for (listing, is_forgotten) in [(FirstListing::begun(begun), false), (FirstListing::stored(begun), true)] {
+        let shards = vec![row("A", None, Position::End, begun)];
+        let progress = Progress { shards, first_listing: Some(listing), ..Progress::default() };
+        let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Continue, false);
+        let lane = id("A").lane(2) as usize;
+        graph.restore(lane, &progress, None);
+        if lane != 0 {
+            graph.restore(0, &Progress { first_listing: Some(listing), ..Progress::default() }, None);
+        }
+        for minutes in [0, 3, 6] {
+            let now = START.plus(Duration::from_secs(minutes * 60));
+            let when = When { asked: now, answered: now };
+            let number = graph.begin_listing();
+            graph.merge_page(number, when, &ShardListing { shards: listed(&["Z"]), ..ShardListing::default() });
+            graph.listed_completely(number, when, &[id("Z")].into());
+            graph.does_not_exist(&id("A"), when);
+        }
+        let is_due = graph.take_steps(lane, 9).iter().any(|step| step.step == Step::Forget);
+        assert_eq!(is_due, is_forgotten, "{listing:?}");
+    }
+}
+
+/// Everything was lost before anything was registered, and the stream counts as known: some shard has to carry the gap.
+#[test]
+fn a_gap_is_stored_with_the_lost_shard_where_there_is_no_other() {
+    let progress = Progress { first_listing: Some(FirstListing::stored(START.minus(DAY * 2))), ..Progress::default() };
+    for on_gap in [OnGap::Stop, OnGap::Continue] {
+        let mut world = Fixture::new(StartAt::TrimHorizon, on_gap, false, progress.clone());
+        world.list_now(false, &["Y<gone", "Z<gone"]);
+        world.ask(&[]);
+        world.steps();
+        assert_eq!(world.causes(), [GapCause::UnknownParent; 2], "{on_gap:?}");
+        assert_eq!(world.gaps[0].stop, on_gap == OnGap::Stop);
+    }
+}
+
+/// Of a listing whose shards went before any was registered nothing is known.
+#[test]
+fn a_stream_is_not_known_while_nothing_is_registered() {
+    let mut graph = ShardGraph::new(1, StartAt::TrimHorizon, OnGap::Stop, false);
+    graph.restore(0, &Progress::default(), None);
+    for minutes in [0, 3, 6] {
+        let now = START.plus(Duration::from_secs(minutes * 60));
+        let when = When { asked: now, answered: now };
+        let number = graph.begin_listing();
+        let shards = if minutes == 0 { listed(&["A"]) } else { listed(&["Z<Y"]) };
+        let ids = shards.iter().map(|listed| listed.shard.clone()).collect();
+        graph.merge_page(number, when, &ShardListing { shards, ..ShardListing::default() });
+        graph.listed_completely(number, when, &ids);
+    }
+    assert_eq!(graph.first_listing_due(), Some(FirstListing::begun(START)));
+    graph.does_not_exist(&id("A"), When { asked: START, answered: START });
+    assert!(!graph.shards.contains_key(&id("A")));
+    assert_eq!(graph.first_listing_due(), Some(FirstListing::begun(START)), "nothing is stored");
+}
+
+/// Programs before this stored no moment: their shards tell it.
+#[test]
+fn rows_without_a_first_listing_say_when_it_was_at_the_latest() {
+    let long_ago = START.minus(DAY * 3);
+    for (read_until, at) in [(Some(long_ago), long_ago.plus(DAY * 22 / 24)), (None, ServiceTime::EPOCH)] {
+        let shards = vec![ShardProgress { read_until, ..row("A", None, Position::Start, START) }];
+        let mut world =
+            Fixture::new(StartAt::TrimHorizon, OnGap::Continue, false, Progress { shards, ..Progress::default() });
+        world.list_now(false, &["A"]);
+        assert_eq!(world.progress.first_listing, Some(FirstListing::stored(at)));
+        world.read("A", Some(1), false);
+        assert_eq!(world.causes(), if read_until.is_some() { vec![GapCause::Away] } else { vec![] });
+    }
+}
+
+/// F8: the first lane's trouble is its own: children of what other lanes have stored are registered without it.
+#[test]
+fn a_known_stream_goes_on_while_the_first_lane_is_not_open() {
+    let of_lane = |lane: u32| (0..).map(|n| format!("s{n}")).filter(move |name| id(name).lane(2) == lane);
+    let names: Vec<String> = of_lane(1).take(2).collect();
+    let mut graph = ShardGraph::new(2, StartAt::Latest, OnGap::Stop, false);
+    assert!(!graph.may_list());
+    assert_eq!(graph.waits_for_lane(1), Some(0));
+    let shards = vec![row(&names[0], None, Position::End, START)];
+    let known = Some(FirstListing::stored(START));
+    graph.restore(1, &Progress { shards, first_listing: known, ..Progress::default() }, None);
+    assert!(graph.may_list());
+    let when = When { asked: START, answered: START };
+    graph.merge_children(&id(&names[0]), when, &listed(&[&format!("{}<{}", names[1], names[0])]));
+    assert_eq!(graph.take_steps(1, 9).len(), 1);
 }

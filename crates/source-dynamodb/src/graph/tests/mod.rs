@@ -8,7 +8,7 @@ mod tip;
 
 use std::time::Duration;
 
-use tailwater_model::{Advance, FirstListing, Position, Progress, Step};
+use tailwater_model::{Advance, FirstListing, GapCause, Position, Progress, Step};
 
 use super::PageMeans;
 use crate::api::IteratorStart;
@@ -93,6 +93,23 @@ fn a_shard_that_the_first_listing_missed_is_not_read_behind_its_child() {
     world.list(&["A.", "B<A"]);
     assert_eq!(world.stored[&id("A")].1, Position::End, "its records are older than what was asked for");
     assert!(world.gaps.is_empty() && world.from("B").is_some());
+}
+
+/// What LATEST left out is gone after a day: a parent that comes later was passed over, whatever the start was.
+#[test]
+fn latest_is_no_excuse_for_a_parent_that_is_listed_days_later() {
+    let mut world = Fixture::new(StartAt::Latest, OnGap::Continue, false, Progress::default());
+    world.list(&["A"]);
+    assert!(world.graph.latest_held(&id("A"), START));
+    world.steps();
+    world.now = world.now.plus(Duration::from_secs(12 * 3600));
+    world.read("A", Some(3), false);
+    world.now = world.now.plus(Duration::from_secs(12 * 3600));
+    world.list(&["A", "C<B"]);
+    world.ask(&[]);
+    let passed = world.causes().len();
+    world.list(&["A", "B.", "C<B"]);
+    assert_eq!(world.causes()[passed..], [GapCause::ShardGone]);
 }
 
 #[test]

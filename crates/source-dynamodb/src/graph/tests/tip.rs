@@ -9,6 +9,12 @@ use crate::graph::listing::LATE_MAX;
 use crate::graph::read_until::{CHILDREN_LISTED_WITHIN, EMPTY_PAGES_PROVE, VISIBLE_WITHIN};
 use crate::settings::{OnGap, StartAt};
 
+/// A bounded run begins with two listings.
+fn list(world: &mut Fixture, shards: &[&str]) {
+    world.list(shards);
+    world.list_now(false, shards);
+}
+
 fn bounded() -> Fixture {
     Fixture::new(StartAt::TrimHorizon, OnGap::Stop, true, Progress::default())
 }
@@ -16,7 +22,7 @@ fn bounded() -> Fixture {
 #[test]
 fn empty_pages_are_no_tip_until_there_are_many() {
     let mut world = bounded();
-    world.list(&["A"]);
+    list(&mut world, &["A"]);
     world.now = world.now.plus(Duration::from_secs(10));
     world.read_empty("A", EMPTY_PAGES_PROVE - 1);
     assert!(!world.graph.at_tip());
@@ -29,6 +35,8 @@ fn many_empty_pages_are_the_tip() {
     let mut world = bounded();
     world.list(&["A"]);
     world.read_empty("A", 3 * EMPTY_PAGES_PROVE);
+    assert!(!world.graph.at_tip() && world.graph.wants_listing(), "one listing may have left a shard out");
+    world.list_now(false, &["A"]);
     assert!(world.graph.at_tip());
 }
 
@@ -58,7 +66,7 @@ fn empty_pages_of_a_closed_shard_prove_nothing() {
 #[test]
 fn the_tip_waits_for_all_children_of_what_ended() {
     let mut world = bounded();
-    world.list(&["A.", "B"]);
+    list(&mut world, &["A.", "B"]);
     world.read_empty("B", 3 * EMPTY_PAGES_PROVE);
     // A ended before the run began: read again with its records' own time.
     let begun = world.graph.begun().expect("listed");
@@ -104,7 +112,7 @@ fn a_child_that_was_not_read_does_not_tell_when_its_parent_ended() {
 #[test]
 fn what_is_past_the_tip_may_end_without_a_known_child() {
     let mut world = bounded();
-    world.list(&["A"]);
+    list(&mut world, &["A"]);
     world.read("A", Some(1), false);
     world.now = world.now.plus(Duration::from_secs(5));
     world.read("A", Some(2), false);
@@ -144,4 +152,17 @@ fn a_leaf_holds_its_lineage_back() {
     world.steps();
     let front = world.graph.furthest_behind().expect("two lineages");
     assert_eq!((front.shard, front.read_until), (id("C"), Some(early)), "the child begins where its parent ended");
+}
+
+/// Lag counts what is not known to be idle: a shard that nobody answers any more is not.
+#[test]
+fn a_shard_that_was_idle_long_ago_is_behind() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A", "B"]);
+    world.read_empty("A", 3);
+    world.read_empty("B", 3);
+    assert_eq!(world.graph.furthest_unread(), None);
+    world.now = world.now.plus(Duration::from_secs(3600));
+    world.read_empty("B", 1);
+    assert_eq!(world.graph.furthest_unread().map(|front| front.shard), Some(id("A")));
 }

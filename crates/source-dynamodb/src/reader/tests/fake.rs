@@ -37,6 +37,8 @@ pub struct FakeShard {
     pub empty_pages: u32,
     /// Listings begun before this one shows the shard.
     pub listed_from: u32,
+    /// Every question for its records is in trouble.
+    pub unanswered: bool,
     /// The end comes in an empty page of its own.
     pub end_apart: bool,
 }
@@ -176,7 +178,8 @@ impl StreamApi for Fake {
         let mut stream = self.called("GetRecords", shard).await?;
         let (issued, read) = iterator.0.split_once(' ').expect("our iterator");
         let (issued, read): (u64, u64) = (issued.parse().expect("time"), read.parse().expect("place"));
-        if let Some(kind) = stream.faults.pop_front() {
+        let unanswered = stream.shards.get(shard).is_some_and(|shard| shard.unanswered);
+        if let Some(kind) = stream.faults.pop_front().or(unanswered.then_some(ApiErrorKind::Transient)) {
             return Err(error(kind));
         }
         if self.start.elapsed() - Duration::from_millis(issued) > ITERATOR_LIFE {

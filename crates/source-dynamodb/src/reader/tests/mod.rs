@@ -365,3 +365,19 @@ async fn the_status_tells_stuck_from_idle() {
     assert!((240..=300).contains(seconds), "{seconds}");
     assert!(why.contains("GetRecords of shard a") && why.contains("Credentials"), "{why}");
 }
+
+/// F5: another shard's answers say nothing of it, and a new session has no trouble yet.
+#[tokio::test(start_paused = true)]
+async fn one_shard_in_trouble_shows_among_others() {
+    let fake = Fake::new(vec![("a", open(3)), ("b", open(3))]);
+    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
+    run.run(MINUTE).await.expect("no trouble");
+    fake.change("a", |shard| shard.unanswered = true);
+    run.run(20 * MINUTE).await.expect("waited out");
+    let status = run.status.status();
+    let [LaneReading::Trouble { seconds, why }] = &status.lanes[..] else { panic!("in trouble") };
+    assert!(*seconds > 18 * 60 && why.contains("shard a"), "{seconds}: {why}");
+    assert_eq!(status.furthest_unread.map(|front| front.shard), Some(id("a")), "nobody knows what is in it");
+    run.reopen(0).await;
+    assert_eq!(run.status.status().lanes, [LaneReading::Idle]);
+}

@@ -1,0 +1,2 @@
+-- known_since_ms is stored before anything of the stream, when stream_known is still 0. A program that does not know this would
+-- take the stream for known: it must not read these tables.
