@@ -50,6 +50,15 @@ const KEPT: &[(u64, Profile)] = &[
     (941_000_182, Profile::Storm),
     (941_000_054, Profile::Bounded),
     (942_000_784, Profile::Kafka),
+    (942_001_771, Profile::Storm),
+    // What was written between the registration of a shard and its iterator of LATEST.
+    (1_005, Profile::Default),
+    (3_139, Profile::Kafka),
+    // A parent that was listed after its child was begun; a first listing of which nothing was registered; a run of empty pages with
+    // hours in it.
+    (973_000_226, Profile::Gaps),
+    (700_000_013, Profile::Gaps),
+    (700_000_709, Profile::Gaps),
 ];
 /// Worlds that are run twice.
 const REPEATED_WORLDS: u64 = 12;
