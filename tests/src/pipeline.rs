@@ -67,6 +67,7 @@ on_gap = "{on_gap}"
 [source.poll]
 interval_min = "20ms"
 interval_max = "100ms"
+visible_within = "5s"
 
 {sink}
 

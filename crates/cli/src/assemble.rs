@@ -136,6 +136,7 @@ impl ConnectedPipeline {
             follows: self.stream.follows.clone(),
             poll_interval_min: source.poll_interval_min,
             poll_interval_max: source.poll_interval_max,
+            visible_within: source.visible_within,
             fetch_slots: limits.fetch_slots,
             memory_bytes_max: limits.memory_bytes_max,
             discovery_interval: limits.discovery_interval,

@@ -21,7 +21,9 @@ use clap::Args;
 use tailwater_model::{DeleteMode, KeySchema, PipelineIdentity, StreamIdentity, Trouble, TroubleKind};
 use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pipeline};
 use tailwater_sink_local::{SqliteLane, SqliteSettings, claim_sqlite};
-use tailwater_source_dynamodb::{DynamoDb, LaneReader, OnGap, ReaderSettings, StartAt, connect_emulator, open_stream};
+use tailwater_source_dynamodb::{
+    DynamoDb, LaneReader, OnGap, ReaderSettings, StartAt, VISIBLE_WITHIN, connect_emulator, open_stream,
+};
 use tokio::task::JoinHandle;
 
 use self::comparison::Comparison;
@@ -195,6 +197,7 @@ fn reader_settings() -> ReaderSettings {
         follows: None,
         poll_interval_min: POLL_INTERVALS.0,
         poll_interval_max: POLL_INTERVALS.1,
+        visible_within: VISIBLE_WITHIN,
         fetch_slots: 2,
         memory_bytes_max: MEMORY_BYTES_MAX,
         discovery_interval: Duration::from_secs(30),

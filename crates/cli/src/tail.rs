@@ -12,7 +12,9 @@ use clap::{Args, ValueEnum};
 use tailwater_model::{Finished, PipelineIdentity, StreamIdentity, Trouble, TroubleKind};
 use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pipeline};
 use tailwater_sink_local::claim_stdout;
-use tailwater_source_dynamodb::{DynamoDb, OnGap, ReaderSettings, StartAt, StreamApi, Table, connect, open_stream};
+use tailwater_source_dynamodb::{
+    DynamoDb, OnGap, ReaderSettings, StartAt, StreamApi, Table, VISIBLE_WITHIN, connect, open_stream,
+};
 
 use self::printing_sink::{Form, PrintingSink};
 use self::raw_tap::{RawRecords, RawTap};
@@ -161,6 +163,7 @@ fn reader_settings(from: Begin) -> ReaderSettings {
         follows: None,
         poll_interval_min: POLL_INTERVALS.0,
         poll_interval_max: POLL_INTERVALS.1,
+        visible_within: VISIBLE_WITHIN,
         fetch_slots: FETCH_SLOTS,
         memory_bytes_max: MEMORY_BYTES_MAX,
         discovery_interval: DISCOVERY_INTERVAL,

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tailwater_model::{Delivery, Progress, ServiceTime, ShardId, Source, StreamIdentity};
 use tailwater_source_dynamodb::{
     ApiError, ApiErrorKind, Dated, IteratorStart, ListedShard, OnGap, ReaderSettings, RecordPage, ShardIterator,
-    ShardListing, StartAt, StreamApi, decode_page, open_stream, page_text,
+    ShardListing, StartAt, StreamApi, VISIBLE_WITHIN, decode_page, open_stream, page_text,
 };
 
 #[tokio::main(flavor = "current_thread", start_paused = true)]
@@ -44,6 +44,7 @@ fn settings() -> ReaderSettings {
         follows: None,
         poll_interval_min: Duration::from_millis(200),
         poll_interval_max: Duration::from_secs(1),
+        visible_within: VISIBLE_WITHIN,
         fetch_slots: 16,
         memory_bytes_max: 64 * 1024 * 1024,
         discovery_interval: Duration::from_secs(24 * 3600),

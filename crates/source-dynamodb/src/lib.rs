@@ -27,5 +27,5 @@ pub use graph::ReadFront;
 pub use page::{PAGE_BYTES_MAX, PageFault, RawPage, decode_page};
 pub use page_text::page_text;
 pub use reader::{LaneReader, LaneReading, SourceStatus, StatusReader, open_stream};
-pub use settings::{OnGap, ReaderSettings, StartAt};
+pub use settings::{OnGap, ReaderSettings, StartAt, VISIBLE_WITHIN};
 pub use table::{Table, TableStream};

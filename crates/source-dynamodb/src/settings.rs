@@ -25,6 +25,10 @@ pub enum OnGap {
     Continue,
 }
 
+/// Records are mostly read some hundred milliseconds after their write, and up to ten seconds after it (observed). Now and
+/// then a shard stands still for minutes.
+pub const VISIBLE_WITHIN: Duration = Duration::from_secs(10);
+
 /// How a stream is read.
 #[derive(Clone, Debug)]
 pub struct ReaderSettings {
@@ -41,6 +45,9 @@ pub struct ReaderSettings {
     pub poll_interval_min: Duration,
     /// Longest wait of a shard while its pages stay empty.
     pub poll_interval_max: Duration,
+    /// Records can be read this long after their write at the latest, as far as the end of a bounded run is concerned, and
+    /// how far an idle shard was read. At most a quarter of an hour: gap rule 5 has an hour of room.
+    pub visible_within: Duration,
     /// Requests of one lane that may be under way at once; at least one is used.
     pub fetch_slots: usize,
     /// Bytes of pages that all lanes of the stream together may hold: being fetched, waiting, or handed out and not yet

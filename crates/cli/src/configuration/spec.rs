@@ -43,6 +43,8 @@ pub struct SourceSpec {
     pub poll_interval_min: Duration,
     /// Wait between polls of a shard whose pages are empty.
     pub poll_interval_max: Duration,
+    /// Records can be read this long after their write at the latest.
+    pub visible_within: Duration,
 }
 
 /// One `[[transform]]`.

@@ -88,6 +88,11 @@ impl History {
         self.judge_again();
     }
 
+    /// Whether a record came too late for a run that was to end at the tip.
+    pub fn is_late(&self, record: &Written) -> bool {
+        record.visible_at_ms - record.created_at_ms > self.promise.visible_within_ms
+    }
+
     fn judge_again(&mut self) {
         for record in &mut self.records {
             let stream = self.shards.get(&record.shard).map_or(0, |shard| shard.stream);

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tailwater_pipeline::LaneSettings;
-use tailwater_source_dynamodb::{OnGap, ReaderSettings, StartAt};
+use tailwater_source_dynamodb::{OnGap, ReaderSettings, StartAt, VISIBLE_WITHIN};
 
 use super::fault::Fault;
 use super::promise::Promise;
@@ -21,6 +21,10 @@ const KEEPS_ONE_IN: u32 = 3;
 const LATEST_ONE_IN: u32 = 6;
 const BOUNDED_ONE_IN: u32 = 12;
 /// One world in so many with a lane away has it away for more than a day.
+/// Such worlds wait for records that come minutes late before they call a bounded run done.
+const STALLS_WAITED_OUT_ONE_IN: u64 = 8;
+/// Longer than a record may be late.
+const STALL_MAX: Duration = Duration::from_secs(6 * 60);
 const LANE_DOWN_FOR_A_DAY_ONE_IN: u32 = 6;
 /// What worlds keep.
 const KEEPS: [&[&str]; 3] = [&["insert", "modify"], &["insert", "modify", "remove"], &["remove", "ttl"]];
@@ -176,6 +180,9 @@ impl Plan {
         let span_ms = if rng.u32(0..4) == 0 { rng.i64(10..60) * MINUTE_MS } else { rng.i64(1..10) * MINUTE_MS };
         let has = |name: &str| faults.iter().any(|fault| fault.name == name);
         let mut reader = draw_reader(profile, span_ms, &mut rng);
+        if seed.is_multiple_of(STALLS_WAITED_OUT_ONE_IN) {
+            reader.visible_within = STALL_MAX;
+        }
         let mut actions = actions::draw(profile, span_ms, &has, &mut rng);
         let mut heal_ms =
             if has("process.away") { days::go_away(profile, span_ms, &mut actions, &mut rng) } else { span_ms };
@@ -222,7 +229,12 @@ impl Plan {
 
     /// What the pipeline promises to carry.
     pub fn promise(&self) -> Promise {
-        Promise { from_latest: self.reader.start == StartAt::Latest, keeps: self.keeps, ..Promise::default() }
+        Promise {
+            from_latest: self.reader.start == StartAt::Latest,
+            keeps: self.keeps,
+            visible_within_ms: i64::try_from(self.reader.visible_within.as_millis()).unwrap_or(i64::MAX),
+            ..Promise::default()
+        }
     }
 
     /// Whether the world has this fault class.
@@ -266,6 +278,7 @@ fn draw_reader(profile: Profile, span_ms: i64, rng: &mut Rng) -> ReaderSettings 
         follows: None,
         poll_interval_min: Duration::from_millis(rng.u64(100..1_000)),
         poll_interval_max: Duration::from_millis(interval_max_ms),
+        visible_within: VISIBLE_WITHIN,
         fetch_slots: rng.usize(1..5),
         memory_bytes_max: [1, 20_000, 4 << 20, 64 << 20][rng.usize(0..4)],
         discovery_interval: Duration::from_millis(rng.u64(5_000..60_000)),

@@ -11,6 +11,8 @@ pub struct Promise {
     pub since_ms: Option<i64>,
     /// The number of the first stream that it read: what is in older ones is nothing of its own.
     pub first_stream: usize,
+    /// A run that ends at the tip has what could be read so long after its write, in milliseconds.
+    pub visible_within_ms: i64,
     /// The changes that it keeps, by name; all, if nothing is said.
     pub keeps: Option<&'static [&'static str]>,
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tailwater_model::{Delivery, Finished, Progress, Source, StreamIdentity};
 use tailwater_simulation::http::WireManners;
 use tailwater_simulation::service::Manners;
-use tailwater_source_dynamodb::{OnGap, ReaderSettings, StartAt, connect_emulator, open_stream};
+use tailwater_source_dynamodb::{OnGap, ReaderSettings, StartAt, VISIBLE_WITHIN, connect_emulator, open_stream};
 
 use crate::ground::Server;
 
@@ -42,6 +42,7 @@ async fn the_reader_carries_everything_through_broken_answers() {
         follows: None,
         poll_interval_min: Duration::from_millis(20),
         poll_interval_max: Duration::from_millis(100),
+        visible_within: VISIBLE_WITHIN,
         fetch_slots: 4,
         memory_bytes_max: 64 << 20,
         discovery_interval: Duration::from_secs(2),

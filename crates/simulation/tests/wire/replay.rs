@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tailwater_model::{Delivery, Position, Progress, Source, Step, StreamIdentity};
 use tailwater_simulation::replay::{LISTINGS_PER_SECOND_MAX, Profile, Replay, ReplaySettings, STREAM_ARN, serve};
-use tailwater_source_dynamodb::{OnGap, ReaderSettings, StartAt, connect_emulator, open_stream};
+use tailwater_source_dynamodb::{OnGap, ReaderSettings, StartAt, VISIBLE_WITHIN, connect_emulator, open_stream};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
@@ -40,6 +40,7 @@ async fn the_reader_reads_a_finite_replay_wholly() {
         follows: None,
         poll_interval_min: Duration::from_millis(20),
         poll_interval_max: Duration::from_millis(100),
+        visible_within: VISIBLE_WITHIN,
         fetch_slots: 4,
         memory_bytes_max: 64 << 20,
         discovery_interval: Duration::from_secs(2),

@@ -19,7 +19,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use tailwater_model::StreamIdentity;
-use tailwater_source_dynamodb::{LaneReader, OnGap, ReaderSettings, StartAt, open_stream};
+use tailwater_source_dynamodb::{LaneReader, OnGap, ReaderSettings, StartAt, VISIBLE_WITHIN, open_stream};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -102,6 +102,7 @@ fn settings(poll_interval: Duration, discovery_interval: Duration) -> ReaderSett
         follows: None,
         poll_interval_min: poll_interval,
         poll_interval_max: poll_interval,
+        visible_within: VISIBLE_WITHIN,
         fetch_slots: 8,
         memory_bytes_max: 128 << 20,
         discovery_interval,

@@ -284,6 +284,8 @@ impl ShardGraph {
 
     fn carry(&mut self, index: usize, carrier: &ShardId) -> Option<Gap> {
         let stop = self.on_gap == OnGap::Stop;
+        // What was written to the new stream is carried from its beginning.
+        let replaced_at = self.created_at.filter(|_| self.stream_gaps[index].cause == GapCause::StreamReplaced);
         let now = self.now;
         let gap = self.stream_gaps.get_mut(index)?;
         gap.carrier = Some(carrier.clone());
@@ -293,7 +295,7 @@ impl ShardGraph {
             // Of the whole stream, or of a shard that was born and trimmed unseen, no position is known to be complete.
             after: Position::Start,
             since: gap.since,
-            until: gap.until.max(now),
+            until: replaced_at.unwrap_or(gap.until.max(now)),
             detail: gap.detail.clone(),
             stop,
         })

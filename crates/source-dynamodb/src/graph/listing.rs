@@ -160,6 +160,11 @@ impl ShardGraph {
         !self.is_known() && !is_whole
     }
 
+    /// A listing said that the stream was turned off.
+    pub fn is_off(&self) -> bool {
+        self.disabled_at.is_some()
+    }
+
     /// Complete listings so far.
     pub fn complete_listings(&self) -> u64 {
         self.listings.complete

@@ -23,10 +23,11 @@ mod tests;
 mod world;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use tailwater_model::{FirstListing, PreviousStream, Progress, ServiceTime, ShardId, ShardProgress, Step};
 
-use crate::settings::{OnGap, StartAt};
+use crate::settings::{OnGap, StartAt, VISIBLE_WITHIN};
 
 use forgotten::Forgotten;
 use gaps::StreamGap;
@@ -42,6 +43,8 @@ pub(crate) struct ShardGraph {
     on_gap: OnGap,
     /// The run ends at the tip: it has to know all children of what ended.
     is_bounded: bool,
+    /// Records can be read this long after their write at the latest.
+    visible_within: Duration,
     shards: BTreeMap<ShardId, Shard>,
     /// Known children by parent, whether the parent is known or not.
     children: BTreeMap<ShardId, BTreeSet<ShardId>>,
@@ -106,6 +109,7 @@ impl ShardGraph {
             start,
             on_gap,
             is_bounded,
+            visible_within: VISIBLE_WITHIN,
             shards: BTreeMap::new(),
             children: BTreeMap::new(),
             lanes: (0..lanes.max(1)).map(|_| Lane::default()).collect(),
@@ -134,6 +138,12 @@ impl ShardGraph {
             forgotten: Forgotten::default(),
             changes: 0,
         }
+    }
+
+    /// Takes another time than [`VISIBLE_WITHIN`].
+    pub fn visible_within(mut self, visible_within: Duration) -> Self {
+        self.visible_within = visible_within;
+        self
     }
 
     /// Sets the shards of one lane to what is stored, behind the stream that was read before, if there was one. Everything read but not durable is forgotten (I7); the other lanes

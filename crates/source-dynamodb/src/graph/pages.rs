@@ -74,7 +74,8 @@ impl ShardGraph {
             proved = page.created.map(|created| created.min(when.answered));
         } else if !page.is_end && !is_closed {
             // Of a closed shard only its end tells: what came after that is in its children.
-            proved = chain.empty.add(when);
+            // A record that comes later than that is carried all the same, but a bounded run may have ended before.
+            proved = chain.empty.add(when).map(|asked| asked.minus(self.visible_within));
         }
         if let Some(moment) = proved {
             shard.read_until_at_least(moment);

@@ -16,10 +16,6 @@ use crate::api::When;
 /// Empty pages in a row that say that there was nothing to read. DynamoDB documents that it may take multiple calls; up to
 /// fifty empty pages before a record were observed.
 pub(crate) const EMPTY_PAGES_PROVE: usize = 51;
-/// Records may be read this long after their write at the latest; mostly it takes some hundred milliseconds. A record that
-/// comes later than that is carried all the same, but a bounded run may have ended before, and a shard is thought to be
-/// read further than it is by as much. Gap rule 5 has an hour of room for that.
-pub(crate) const VISIBLE_WITHIN: Duration = Duration::from_secs(5);
 /// Longest time that a shard may be unread without suspicion. The stream keeps records for 24 hours.
 pub(crate) const UNREAD_MAX: Duration = Duration::from_secs(23 * 60 * 60);
 /// A first start promises records that are no older than this; older ones are carried as far as they are still there. The
@@ -42,13 +38,13 @@ const LISTINGS_WITH_CHILDREN: u32 = 3;
 pub(super) struct EmptyRun(VecDeque<ServiceTime>);
 
 impl EmptyRun {
-    /// Adds an empty page. Answers the moment that the run proves to be read.
+    /// Adds an empty page. Answers when the first of as many pages was asked for as prove that there was nothing to read.
     pub fn add(&mut self, when: When) -> Option<ServiceTime> {
         self.0.push_back(when.asked);
         if self.0.len() < EMPTY_PAGES_PROVE {
             return None;
         }
-        self.0.pop_front().map(|asked| asked.minus(VISIBLE_WITHIN))
+        self.0.pop_front()
     }
 
     fn newest(&self) -> Option<ServiceTime> {

@@ -46,6 +46,7 @@ impl DiscoveryTask {
             ask_again_at: None,
             listing_pages: 1,
             filter_ignored: false,
+            off_told: false,
             retry: RetryDelay::new(),
             not_found: 0,
             refusals: Refusals::default(),
@@ -92,6 +93,8 @@ struct Discovery<A> {
     listing_pages: usize,
     /// The service answers questions for children with other shards.
     filter_ignored: bool,
+    /// That the stream is off was told.
+    off_told: bool,
     retry: RetryDelay,
     not_found: u32,
     /// Of listings, and of iterators that were asked for here.
@@ -232,12 +235,13 @@ impl<A: StreamApi> Discovery<A> {
 
     /// Tells the graph of shards that were not found, and people of refusals.
     async fn take_asked(&mut self, asked: doubt::Asked, what: &str) {
-        match asked.error {
-            Some(error) => {
-                let refused = self.iterator_refusals.add(&error, "GetShardIterator", &self.shared.stream_arn);
-                self.tell(what, &error, refused);
-            }
-            None => self.iterator_refusals.end(),
+        // An answer in between says that the right is there.
+        if asked.is_answered {
+            self.iterator_refusals.end();
+        }
+        if let Some(error) = asked.error {
+            let refused = self.iterator_refusals.add(&error, "GetShardIterator", &self.shared.stream_arn);
+            self.tell(what, &error, refused);
         }
         let absent = asked.absent;
         if absent.is_empty() {
@@ -259,15 +263,19 @@ impl<A: StreamApi> Discovery<A> {
         let complete_before = self.shared.graph(|graph| graph.complete_listings());
         let number = self.shared.graph(|graph| graph.begin_listing());
         let listed = self.pages(number).await;
-        let (complete_after, is_bootstrapping, wants_listing, to_confirm) = self.shared.graph(|graph| {
+        let (complete_after, is_bootstrapping, wants_listing, to_confirm, is_off) = self.shared.graph(|graph| {
             if let Ok((shards, when)) = &listed {
                 graph.listed_completely(number, *when, shards);
             }
             let to_confirm = graph.children_to_confirm();
-            (graph.complete_listings(), graph.is_bootstrapping(), graph.wants_listing(), to_confirm)
+            let (is_bootstrapping, wants_listing) = (graph.is_bootstrapping(), graph.wants_listing());
+            (graph.complete_listings(), is_bootstrapping, wants_listing, to_confirm, graph.is_off())
         });
         if let Err(error) = &listed {
             self.trouble(error);
+        }
+        if !std::mem::replace(&mut self.off_told, is_off) && is_off {
+            info!(stream_arn = %self.shared.stream_arn, "the stream is turned off: it is read to its end, which is known some 90 seconds after that, because shards may be listed late");
         }
         self.last_listing = Instant::now();
         let interval = self.shared.settings.discovery_interval;
@@ -278,10 +286,7 @@ impl<A: StreamApi> Discovery<A> {
             self.retry.succeeded();
             self.not_found = 0;
             if complete_before == 0 {
-                info!(
-                    shards = listed.as_ref().map_or(0, |(shards, _)| shards.len()),
-                    "stream listed for the first time"
-                );
+                info!(shards = listed.as_ref().map_or(0, |(shards, _)| shards.len()), "stream listed");
             }
             if is_bootstrapping { LEAF_INTERVAL_MIN } else { interval }
         };
@@ -335,6 +340,7 @@ impl<A: StreamApi> Discovery<A> {
             let error = match in_time(self.api.list_shards(&self.shared.stream_arn, after)).await {
                 Ok(Dated { answer, date }) => {
                     self.refusals.end();
+                    self.shared.note_listing(None);
                     return Ok((answer, self.shared.answered(date, asked_at, Instant::now())));
                 }
                 Err(error) => error,
@@ -360,6 +366,7 @@ impl<A: StreamApi> Discovery<A> {
             self.not_found = 0;
         }
         let refused = self.refusals.add(error, "DescribeStream", stream_arn);
+        self.shared.note_listing(Some(error.to_string()));
         self.tell("shards could not be listed", error, refused);
     }
 

@@ -24,6 +24,8 @@ const ASKED_AT_ONCE: usize = 16;
 pub(super) struct Asked {
     /// Shards that do not exist; or the stream does not: only the stream itself can tell that.
     pub absent: Vec<ShardId>,
+    /// Some were answered.
+    pub is_answered: bool,
     /// Why the last of those was not answered that were not.
     pub error: Option<ApiError>,
 }
@@ -47,8 +49,14 @@ pub(super) async fn ask<A: StreamApi>(
         }
         match questions.join_next().await {
             None => return asked,
-            Some(Ok((shard, Ok(Some(issued))))) => take(shard, issued),
-            Some(Ok((shard, Ok(None)))) => asked.absent.push(shard),
+            Some(Ok((shard, Ok(Some(issued))))) => {
+                asked.is_answered = true;
+                take(shard, issued);
+            }
+            Some(Ok((shard, Ok(None)))) => {
+                asked.is_answered = true;
+                asked.absent.push(shard);
+            }
             Some(Ok((_, Err(error)))) => asked.error = Some(error),
             Some(Err(_)) => {}
         }

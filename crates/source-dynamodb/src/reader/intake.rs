@@ -64,7 +64,7 @@ impl<A: StreamApi> LaneReader<A> {
         self.shared.note(self.lane, |notes| notes.page(&shard, size.records > 0));
         let is_proof_wanted = size.records == 0
             && matches!(&means, PageMeans::Step { read_until, .. }
-            if read_until.is_some_and(|read_until| facts.when.answered.since(read_until) > PROOF_WANTED_AFTER));
+            if read_until.is_some_and(|read_until| facts.when.answered.since(read_until) > PROOF_WANTED_AFTER + settings.visible_within));
         if is_proof_wanted {
             reader.interval = reader.interval.min(settings.poll_interval_min);
         }

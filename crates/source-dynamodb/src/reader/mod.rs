@@ -55,6 +55,8 @@ struct Shared {
     /// The tip was reached once: lanes that still had something to carry finish as well.
     tip: AtomicBool,
     lanes: Mutex<Vec<LaneNotes>>,
+    /// When shards began not to be listed, and why.
+    listing_trouble: Mutex<Option<(Instant, String)>>,
     /// Iterators of `LATEST` for shards that are not read yet.
     latest: Mutex<BTreeMap<ShardId, Issued>>,
 }
@@ -106,6 +108,13 @@ impl Shared {
         }
     }
 
+    /// Shards could not be listed, or could.
+    fn note_listing(&self, trouble: Option<String>) {
+        let mut noted = lock(&self.listing_trouble);
+        let since = noted.take().map_or_else(Instant::now, |(since, _)| since);
+        *noted = trouble.map(|why| (since, why));
+    }
+
     /// Keeps an iterator of `LATEST`, asked for at this moment, for the first read of a shard, if that is how it begins.
     fn hold_latest(&self, shard: ShardId, issued: Issued, asked: ServiceTime) {
         // First kept, then told: from then on its lane may ask for it.
@@ -147,7 +156,8 @@ pub fn open_stream<A: StreamApi>(
     settings: ReaderSettings,
 ) -> (Vec<LaneReader<A>>, StatusReader) {
     let lanes = lanes.max(1);
-    let graph = ShardGraph::new(lanes, settings.start, settings.on_gap, settings.until_tip);
+    let graph = ShardGraph::new(lanes, settings.start, settings.on_gap, settings.until_tip)
+        .visible_within(settings.visible_within);
     let shared = Arc::new(Shared {
         stream_arn: stream.stream_arn.into(),
         graph: Mutex::new(graph),
@@ -157,6 +167,7 @@ pub fn open_stream<A: StreamApi>(
         budget: Budget::new(settings.memory_bytes_max),
         halt: Mutex::new(None),
         tip: AtomicBool::new(false),
+        listing_trouble: Mutex::default(),
         lanes: Mutex::new((0..lanes).map(|_| LaneNotes::default()).collect()),
         latest: Mutex::default(),
         settings,

@@ -18,7 +18,7 @@ pub enum LaneReading {
     Reading,
     /// The last pages were empty, or there is nothing to read.
     Idle,
-    /// A shard is not answered: the one for which this lasts longest.
+    /// A shard is not answered, or the question which there are: the one for which this lasts longest.
     Trouble {
         /// For so many seconds.
         seconds: u64,
@@ -96,13 +96,18 @@ impl StatusReader {
             (status, waits)
         });
         status.now = shared.now();
-        status.lanes = notes.into_iter().zip(waits).map(|(notes, waits)| reading(notes, waits)).collect();
+        let listing = super::lock(&shared.listing_trouble).clone();
+        let lanes = notes.into_iter().zip(waits).map(|(notes, waits)| reading(notes, waits, listing.as_ref()));
+        status.lanes = lanes.collect();
         status
     }
 }
 
-fn reading(notes: LaneNotes, waits_for: Option<usize>) -> LaneReading {
-    if let Some((since, why)) = notes.troubles.into_values().min_by_key(|(since, _)| *since) {
+fn reading(notes: LaneNotes, waits_for: Option<usize>, listing: Option<&(Instant, String)>) -> LaneReading {
+    // What a lane does not know of it cannot read. One that has something to read goes on.
+    let listing = listing.filter(|_| !notes.is_reading).cloned();
+    let troubles = notes.troubles.into_values().chain(listing);
+    if let Some((since, why)) = troubles.min_by_key(|(since, _)| *since) {
         return LaneReading::Trouble { seconds: since.elapsed().as_secs(), why };
     }
     match waits_for {

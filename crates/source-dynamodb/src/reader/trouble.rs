@@ -13,6 +13,8 @@ const WARN_INTERVAL: Duration = Duration::from_secs(30);
 /// A refusal that waiting may not heal is believed after so long: rights that are being changed, and everything that is only
 /// consistent in the end, deny for a while.
 const HOPELESS_AFTER: Duration = Duration::from_secs(120);
+/// And after so many of them: what is asked for rarely may be refused twice by chance.
+const REFUSALS_PROVE: u32 = 3;
 
 /// Lets a warning through now and then.
 #[derive(Default)]
@@ -37,22 +39,24 @@ impl WarnRate {
 #[derive(Default)]
 pub(super) struct Refusals {
     since: Option<Instant>,
+    count: u32,
 }
 
 impl Refusals {
     /// It was not refused.
     pub fn end(&mut self) {
-        self.since = None;
+        *self = Self::default();
     }
 
     /// The trouble behind an error that does not go away by waiting: one answer proves nothing.
     pub fn add(&mut self, error: &ApiError, call: &str, stream_arn: &str) -> Option<Trouble> {
         let Some(trouble) = hopeless(error, call, stream_arn) else {
-            self.since = None;
+            self.end();
             return None;
         };
+        self.count += 1;
         let since = *self.since.get_or_insert_with(Instant::now);
-        (since.elapsed() >= HOPELESS_AFTER).then_some(trouble)
+        (since.elapsed() >= HOPELESS_AFTER && self.count >= REFUSALS_PROVE).then_some(trouble)
     }
 }
 
@@ -99,5 +103,24 @@ pub(super) fn advice(error: &ApiError) -> &'static str {
             "more than two readers of this stream, or too many calls of this account? Tailwater waits"
         }
         _ => "Tailwater keeps trying",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gaps 1501001399: two shards in doubt, minutes apart, and each question refused.
+    #[tokio::test(start_paused = true)]
+    async fn two_refusals_by_chance_are_no_missing_right() {
+        let denied = ApiError { kind: ApiErrorKind::Denied, message: "no".into() };
+        let mut refusals = Refusals::default();
+        let add = |refusals: &mut Refusals| refusals.add(&denied, "GetShardIterator", "arn").is_some();
+        assert!(!add(&mut refusals));
+        tokio::time::sleep(HOPELESS_AFTER * 2).await;
+        assert!(!add(&mut refusals));
+        assert!(add(&mut refusals));
+        refusals.end();
+        assert!(!add(&mut refusals));
     }
 }

@@ -4,9 +4,6 @@ use tailwater_model::Finished;
 
 use super::{Manner, Witness};
 
-/// Records can be read this long after their write at the latest; what comes later a bounded run need not have.
-const VISIBLE_WITHIN_MS: i64 = 5_000;
-
 impl Witness {
     /// A run of this stream has ended by itself, whose first listing was answered at this moment: what was written before
     /// is settled, and of a stream that has ended everything is.
@@ -15,10 +12,7 @@ impl Witness {
         let Some(first_answer_ms) = first_answer_ms else { return };
         let is_due = |record: &crate::world::Written| match how {
             Finished::StreamEnded => true,
-            Finished::Tip => {
-                record.created_at_ms <= first_answer_ms
-                    && record.visible_at_ms - record.created_at_ms <= VISIBLE_WITHIN_MS
-            }
+            Finished::Tip => record.created_at_ms <= first_answer_ms && !self.history.is_late(record),
         };
         let is_of_stream = |shard: &str| {
             let number = self.history.stream_of(shard);
@@ -40,7 +34,7 @@ impl Witness {
     fn waits_for_late(&self, shard: &str) -> bool {
         let is_late = |index: &usize| {
             let record = &self.history.records[*index];
-            !self.settled[*index] && record.visible_at_ms - record.created_at_ms > VISIBLE_WITHIN_MS
+            !self.settled[*index] && self.history.is_late(record)
         };
         let before = || self.history.parent(shard).is_some_and(|parent| self.waits_for_late(parent));
         self.history.of_shard(shard).iter().any(is_late) || before()

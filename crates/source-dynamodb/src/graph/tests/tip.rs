@@ -5,9 +5,10 @@ use std::time::Duration;
 use tailwater_model::Progress;
 
 use super::fixture::{Fixture, id, listed};
+use crate::graph::ShardGraph;
 use crate::graph::listing::LATE_MAX;
-use crate::graph::read_until::{CHILDREN_LISTED_WITHIN, EMPTY_PAGES_PROVE, VISIBLE_WITHIN};
-use crate::settings::{OnGap, StartAt};
+use crate::graph::read_until::{CHILDREN_LISTED_WITHIN, EMPTY_PAGES_PROVE};
+use crate::settings::{OnGap, StartAt, VISIBLE_WITHIN};
 
 /// A bounded run begins with two listings.
 fn list(world: &mut Fixture, shards: &[&str]) {
@@ -165,4 +166,18 @@ fn a_shard_that_was_idle_long_ago_is_behind() {
     world.now = world.now.plus(Duration::from_secs(3600));
     world.read_empty("B", 1);
     assert_eq!(world.graph.furthest_unread().map(|front| front.shard), Some(id("A")));
+}
+
+/// A shard may stand still for minutes: whoever wants a run to be exact then says so.
+#[test]
+fn the_tip_is_as_late_as_records_may_be() {
+    let mut world = bounded();
+    let late = Duration::from_secs(6 * 60);
+    world.graph = std::mem::replace(&mut world.graph, ShardGraph::new(1, StartAt::TrimHorizon, OnGap::Stop, true))
+        .visible_within(late);
+    list(&mut world, &["A"]);
+    world.read_empty("A", EMPTY_PAGES_PROVE + late.as_secs() as usize - 2);
+    assert!(!world.graph.at_tip());
+    world.read_empty("A", 2);
+    assert!(world.graph.at_tip());
 }

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::api::{ApiError, ApiErrorKind, Dated, Decoded, IteratorStart, ListedShard, RecordPage};
 use crate::api::{ShardIterator, ShardListing, StreamApi};
 use crate::reader::{LaneReader, StatusReader, open_stream};
-use crate::settings::{OnGap, ReaderSettings, StartAt};
+use crate::settings::{OnGap, ReaderSettings, StartAt, VISIBLE_WITHIN};
 
 const LATENCY: Duration = Duration::from_millis(5);
 const ITERATOR_LIFE: Duration = Duration::from_secs(15 * 60);
@@ -58,6 +58,8 @@ pub struct Stream {
     /// What the next `GetRecords` calls answer instead of a page.
     pub faults: VecDeque<ApiErrorKind>,
     pub page_bytes: usize,
+    /// What listings answer.
+    pub listing_fault: Option<ApiErrorKind>,
     /// Each page read makes this many more records in the open shards, created when they are made.
     pub writes_per_page: u64,
     pub listings: u32,
@@ -133,6 +135,9 @@ fn listed((shard, state): (&ShardId, &FakeShard)) -> ListedShard {
 impl StreamApi for Fake {
     async fn list_shards(&self, _: &str, after: Option<&ShardId>) -> Result<Dated<ShardListing>, ApiError> {
         let mut stream = self.called("DescribeStream", format!("after {after:?}")).await?;
+        if let Some(kind) = stream.listing_fault {
+            return Err(error(kind));
+        }
         stream.listings += u32::from(after.is_none());
         let listings = stream.listings;
         let visible = stream.shards.iter().filter(|(_, state)| state.listed_from < listings && !state.gone);
@@ -241,6 +246,7 @@ pub fn settings() -> ReaderSettings {
         follows: None,
         poll_interval_min: Duration::from_millis(100),
         poll_interval_max: Duration::from_secs(1),
+        visible_within: VISIBLE_WITHIN,
         fetch_slots: 4,
         memory_bytes_max: 64 << 20,
         discovery_interval: Duration::from_secs(30),
