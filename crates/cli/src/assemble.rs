@@ -156,7 +156,7 @@ impl AssembledPipeline {
             if ended != Ended::Finished(Finished::StreamEnded) {
                 return Ok(ended);
             }
-            let patience = Patience::new();
+            let mut patience = Patience::default();
             let found = loop {
                 match source.next().await {
                     Ok(found) => break found,

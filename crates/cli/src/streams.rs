@@ -16,7 +16,7 @@ use crate::configuration::{PipelineSpec, SinkSpec};
 
 /// Wait before the table is asked again whether there is another stream.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// How long a refusal may last, of rights that vanish or of a sink.
+/// How long a refusal may last, as of rights that vanish.
 const REFUSED_FOR: Duration = Duration::from_secs(120);
 /// Wait before a stream is asked for again that was not found.
 const NOT_FOUND_PAUSE: Duration = Duration::from_secs(1);
@@ -79,21 +79,23 @@ async fn is_readable(dynamodb: &DynamoDb, table: &Table, arn: &str) -> Result<()
 
 /// Waits for what is in trouble while a pipeline goes over to another stream: recovery needs nobody. What is refused is given
 /// up after a while: only a person can change it.
+#[derive(Default)]
 pub struct Patience {
-    begun: Instant,
+    refused_since: Option<Instant>,
 }
 
 impl Patience {
-    /// Begins now.
-    pub fn new() -> Self {
-        Self { begun: Instant::now() }
-    }
-
     /// Waits before another try, or gives the trouble back. Answers false when the pipeline is asked to stop.
-    pub async fn bear(&self, trouble: Trouble, spec: &PipelineSpec, stop: &StopSignal) -> Result<bool, Trouble> {
+    pub async fn bear(&mut self, trouble: Trouble, spec: &PipelineSpec, stop: &StopSignal) -> Result<bool, Trouble> {
+        // A sink that is away comes back, as it does for a lane that is open.
         let heals =
-            matches!(trouble.code, "aws.unreachable" | "aws.unavailable" | "aws.credentials" | "aws.no_credentials");
-        if trouble.kind != TroubleKind::Environment || !(heals || self.begun.elapsed() < REFUSED_FOR) {
+            matches!(trouble.code, "aws.unreachable" | "aws.unavailable" | "aws.credentials" | "aws.no_credentials")
+                || trouble.code.starts_with("sink.");
+        let refused_since = *self.refused_since.get_or_insert_with(Instant::now);
+        if heals {
+            self.refused_since = None;
+        }
+        if trouble.kind != TroubleKind::Environment || !(heals || refused_since.elapsed() < REFUSED_FOR) {
             return Err(trouble);
         }
         tracing::warn!(pipeline = spec.name, code = trouble.code, "{trouble}; asking again");

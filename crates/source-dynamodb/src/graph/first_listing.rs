@@ -1,7 +1,7 @@
 //! The first complete listing: what was promised of a stream is told from it
 //! (`docs/decisions/20261129-the-first-listing-is-stored-first.md`).
 
-use tailwater_model::{FirstListing, ServiceTime, ShardProgress};
+use tailwater_model::{FirstListing, Progress, ServiceTime, ShardProgress};
 
 use super::ShardGraph;
 use super::read_until::PROMISED;
@@ -23,6 +23,23 @@ impl ShardGraph {
         self.changes += 1;
     }
 
+    /// Takes what an earlier process stored. Where that was not the moment itself, each lane may know an earlier one.
+    pub(super) fn take_first_listing(&mut self, progress: &Progress) {
+        self.was_known |= progress.known_since().is_some();
+        let told = progress.first_listing.or(listed_before(&progress.shards));
+        let is_earlier = |one: FirstListing| told.is_some_and(|told| !one.is_stored && told.at < one.at);
+        if self.first_listing.is_none_or(is_earlier) {
+            self.first_listing = told.or(self.first_listing);
+        }
+    }
+
+    /// It is in the sink. LATEST is decided from it, and so is where a promise begins: a later process has to know when that
+    /// was, whatever became of the shards.
+    pub(super) fn is_first_listing_durable(&self) -> bool {
+        let listed_at = self.first_listing_durable.map(|listing| listing.at);
+        listed_at.is_some() && listed_at == self.first_listed_at()
+    }
+
     /// Every shard of the first complete listing is stored.
     pub(super) fn is_known(&self) -> bool {
         FirstListing::known_since(self.first_listing).is_some()
@@ -38,7 +55,8 @@ impl ShardGraph {
     pub(super) fn choose_first_listing(&mut self) {
         let Some(own) = self.listings.first_complete_at else { return };
         let is_fresh = !self.is_known() && self.lanes.iter().all(|lane| lane.opened) && !self.is_begun();
-        if self.first_listing.is_none() || is_fresh {
+        let is_guessed = self.first_listing.is_none_or(|first| !first.is_stored && first.at > own);
+        if is_guessed || is_fresh {
             self.first_listing = Some(FirstListing::begun(own));
         }
     }
@@ -57,7 +75,7 @@ impl ShardGraph {
 }
 
 /// When the first complete listing was at the latest of which these shards were stored, by a program that did not store that.
-pub(super) fn listed_before(shards: &[ShardProgress]) -> Option<FirstListing> {
+fn listed_before(shards: &[ShardProgress]) -> Option<FirstListing> {
     let least = shards.iter().map(|row| row.read_until).min()?;
     Some(FirstListing::begun(least.map_or(ServiceTime::EPOCH, |least| least.plus(PROMISED))))
 }

@@ -247,7 +247,11 @@ impl ShardGraph {
         }
         let id = self.stream_gaps.get(index)?.shard.clone()?;
         let is_mine = self.shards.get(&id).is_some_and(|shard| shard.lane == lane && shard.is_unregistered());
-        let is_last_resort = self.lanes.iter().all(|lane| lane.opened) && !self.is_begun();
+        // Behind a stop nothing of it is read, and so nothing too early.
+        let is_last_resort = self.on_gap == OnGap::Stop
+            && self.is_first_listing_durable()
+            && self.lanes.iter().all(|lane| lane.opened)
+            && !self.is_begun();
         if is_mine && is_last_resort { self.register(&id, Some(index)) } else { None }
     }
 

@@ -192,8 +192,7 @@ impl ShardGraph {
 
     /// A bounded run of a pipeline that begins ends after two listings at the earliest: one may leave a shard out.
     pub(super) fn wants_second_listing(&self) -> bool {
-        let is_own = self.first_listing.is_some() && self.first_listed_at() == self.listings.first_complete_at;
-        self.is_bounded && is_own && self.listings.complete < LISTINGS_OF_START
+        self.is_bounded && !self.was_known && self.listings.complete < LISTINGS_OF_START
     }
 
     fn see(&mut self, listed: &ListedShard, number: u64, when: When) {

@@ -51,6 +51,8 @@ pub(crate) struct ShardGraph {
     lanes: Vec<Lane>,
     /// The first complete listing, by this process or an earlier one.
     first_listing: Option<FirstListing>,
+    /// An earlier process stored that the stream is known.
+    was_known: bool,
     /// What the sink holds of it.
     first_listing_durable: Option<FirstListing>,
     /// The pipeline read another stream before this one: everything in this one is wanted.
@@ -114,6 +116,7 @@ impl ShardGraph {
             children: BTreeMap::new(),
             lanes: (0..lanes.max(1)).map(|_| Lane::default()).collect(),
             first_listing: None,
+            was_known: false,
             first_listing_durable: None,
             follows_another: false,
             latest_since: None,
@@ -155,8 +158,7 @@ impl ShardGraph {
         if lane == 0 || progress.known_since().is_some() {
             self.first_listing_durable = progress.first_listing;
         }
-        self.first_listing =
-            self.first_listing.or(progress.first_listing).or(first_listing::listed_before(&progress.shards));
+        self.take_first_listing(progress);
         let stored: BTreeMap<&ShardId, &ShardProgress> = progress.shards.iter().map(|row| (&row.shard, row)).collect();
         for row in stored.values().filter(|row| !self.shards.contains_key(&row.shard)).copied().collect::<Vec<_>>() {
             self.insert(row.shard.clone(), row.parent.clone(), self.now);
@@ -289,17 +291,17 @@ impl ShardGraph {
 
     /// The parent is stored, or will be in this lane's earlier step; or there is none that was ever ours.
     fn may_register(&self, id: &ShardId, shard: &Shard) -> bool {
-        // LATEST is decided from the first complete listing; so is where a promise begins. A later process has to know when
-        // that was, whatever became of the shards.
-        let listed_at = self.first_listing_durable.map(|listing| listing.at);
-        let is_planned = listed_at.is_some() && listed_at == self.first_listed_at();
         let is_placed = match (shard.origin, self.parent_of(shard)) {
             (Origin::Unplaced | Origin::Latest, _) => false,
             (_, Some(parent)) => parent.is_stored() || (parent.chain().is_some() && parent.lane == shard.lane),
             (origin, None) => origin != Origin::Child,
         };
         let is_open = self.lanes[shard.lane].opened && self.knows_parent(shard);
-        shard.is_unregistered() && is_planned && is_placed && is_open && !self.may_descend(id, shard)
+        shard.is_unregistered()
+            && self.is_first_listing_durable()
+            && is_placed
+            && is_open
+            && !self.may_descend(id, shard)
     }
 
     /// Whether a shard whose parent is gone may come from one that is still to be read, by parents that are gone, too (I4).

@@ -2,12 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tailwater_model::{ServiceTime, ShardId};
 use tokio::time::Instant;
 
 use super::Shared;
 use crate::graph::ReadFront;
+
+/// A failure that passes sooner is none to tell: among hundreds of shards there is always one.
+const TROUBLE_AFTER: Duration = Duration::from_secs(10);
 
 /// What one lane's reader is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,6 +111,7 @@ fn reading(notes: LaneNotes, waits_for: Option<usize>, listing: Option<&(Instant
     // What a lane does not know of it cannot read. One that has something to read goes on.
     let listing = listing.filter(|_| !notes.is_reading).cloned();
     let troubles = notes.troubles.into_values().chain(listing);
+    let troubles = troubles.filter(|(since, _)| since.elapsed() >= TROUBLE_AFTER);
     if let Some((since, why)) = troubles.min_by_key(|(since, _)| *since) {
         return LaneReading::Trouble { seconds: since.elapsed().as_secs(), why };
     }

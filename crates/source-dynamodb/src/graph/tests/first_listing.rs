@@ -174,6 +174,22 @@ fn rows_without_a_first_listing_say_when_it_was_at_the_latest() {
     }
 }
 
+/// Whichever lane opens first.
+#[test]
+fn the_oldest_row_of_all_lanes_says_when_the_first_listing_was() {
+    let names = [0, 1].map(|lane| (0..).map(|n| format!("s{n}")).find(|name| id(name).lane(2) == lane).expect("one"));
+    for first in [0, 1] {
+        let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, true);
+        for lane in [first, 1 - first] {
+            let read_until = if lane == 0 { START } else { START.minus(DAY * 2) };
+            let shards = vec![row(&names[lane], None, Position::Start, read_until)];
+            graph.restore(lane, &Progress { shards, ..Progress::default() }, None);
+        }
+        assert_eq!(graph.first_listing, Some(FirstListing::begun(START.minus(DAY * 26 / 24))), "{first} first");
+        assert!(graph.wants_second_listing(), "the first start was interrupted");
+    }
+}
+
 /// F8: the first lane's trouble is its own: children of what other lanes have stored are registered without it.
 #[test]
 fn a_known_stream_goes_on_while_the_first_lane_is_not_open() {
