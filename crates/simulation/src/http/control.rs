@@ -129,7 +129,11 @@ pub(super) fn answer(
 fn stream_of(service: &Service, now_ms: i64, wanted: &Wanted) -> Result<Option<String>, String> {
     let Some(table) = &wanted.table else { return Ok(None) };
     let stream = service.latest_stream(now_ms, table);
-    stream.map(|stream| Some(stream.arn)).ok_or_else(|| format!("the table {table:?} has no stream"))
+    stream.map(|stream| Some(stream.arn)).ok_or_else(|| no_stream(table))
+}
+
+fn no_stream(table: &str) -> String {
+    format!("the table {table:?} has no stream")
 }
 
 /// The shards that are meant, of those for which `is_meant` is true: each with its stream.
@@ -186,8 +190,15 @@ fn fail(planned: &mut PlannedFailures, wanted: &Wanted) -> Result<Value, String>
 }
 
 fn truth(service: &Service, now_ms: i64, wanted: &Wanted) -> Result<Value, String> {
-    let stream = stream_of(service, now_ms, wanted)?;
-    let is_meant = |arn: &str| stream.as_deref().is_none_or(|stream| stream == arn);
+    // All streams that the table ever had.
+    let of_table = wanted.table.as_ref().map(|table| {
+        let streams = service.truth().streams(table, now_ms);
+        streams.map(|(arn, _)| arn).collect::<Vec<_>>()
+    });
+    if let (Some(table), Some([])) = (&wanted.table, of_table.as_deref()) {
+        return Err(no_stream(table));
+    }
+    let is_meant = |arn: &str| of_table.as_ref().is_none_or(|arns| arns.contains(&arn));
     let shards = service.truth().shards().filter(|shard| is_meant(shard.stream_arn) && wanted.wants(shard));
     let shards: Vec<TrueShard<'_>> = shards.collect();
     let mut arns: Vec<&str> = shards.iter().map(|shard| shard.stream_arn).collect();

@@ -142,6 +142,18 @@ async fn the_truth_has_all_shards_and_records_ever() {
     assert_eq!(records.iter().filter(|record| record["trimmed"] == true).count(), 3);
     let one = shards[1]["shard"].as_str().expect("an id");
     assert_eq!(done(&server, &format!("GET truth?shard={one}")).await["records"].as_array().map(Vec::len), Some(1));
+    // The streams before this one are part of it.
+    for specification in [json!({"StreamEnabled": false}), orders()["StreamSpecification"].clone()] {
+        server.wait(1000);
+        server.table("UpdateTable", json!({"TableName": "Orders", "StreamSpecification": specification})).await;
+    }
+    server.wait(1000);
+    server.put("a", 5).await;
+    let truth = done(&server, "GET truth?table=Orders").await;
+    let mut streams: Vec<&Value> =
+        truth["shards"].as_array().expect("shards").iter().map(|one| &one["stream"]).collect();
+    streams.dedup();
+    assert_eq!((streams.len(), truth["records"].as_array().map(Vec::len)), (2, Some(5)));
     server.stop().await;
 }
 

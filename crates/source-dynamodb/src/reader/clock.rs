@@ -15,17 +15,28 @@ const LEAP_MAX: Duration = Duration::from_secs(60);
 /// So many leaping dates in a row are believed: this machine's clock stood still, or was it that jumped.
 const LEAPS_PROVE: u32 = 3;
 
+/// A `Date` that does not go on for so long stands still.
+const STANDS_STILL_AFTER: Duration = Duration::from_secs(120);
+/// That is said so often.
+const TOLD_EVERY: Duration = Duration::from_secs(10 * 60);
+
 /// What is known of the service's clock. One date alone can be wrong: until others agree it is believed only where that is
 /// the careful thing to do.
 #[derive(Debug, Default)]
 pub(super) struct ServiceClock {
     told: Option<(ServiceTime, Instant)>,
     leaps: u32,
+    /// The newest date, and when it came first.
+    newest: Option<(ServiceTime, Instant)>,
+    told_at: Option<Instant>,
 }
 
 impl ServiceClock {
     /// Takes the date of an answer. The moment of asking is never told too late, and that of the answer never too early.
     pub fn answered(&mut self, date: ServiceTime, asked_at: Instant, answered_at: Instant) -> When {
+        if self.newest.is_none_or(|(newest, _)| date > newest) {
+            self.newest = Some((date, answered_at));
+        }
         let told =
             When { asked: date.minus(answered_at.saturating_duration_since(asked_at)), answered: date.plus(DATE_UNIT) };
         let Some(expected) = self.at(asked_at) else {
@@ -40,6 +51,16 @@ impl ServiceClock {
         }
         let expected_answer = expected.plus(answered_at.saturating_duration_since(asked_at)).plus(DATE_UNIT);
         When { asked: told.asked.min(expected), answered: told.answered.max(expected_answer) }
+    }
+
+    /// For how long the dates have stood still, to be said now and then: nothing that goes by time can be known.
+    pub fn standstill(&mut self, now: Instant) -> Option<Duration> {
+        let still = now.saturating_duration_since(self.newest?.1);
+        if still < STANDS_STILL_AFTER || self.told_at.is_some_and(|told_at| now - told_at < TOLD_EVERY) {
+            return None;
+        }
+        self.told_at = Some(now);
+        Some(still)
     }
 
     /// The service's time at this moment of ours; nothing before the first answer.
@@ -82,6 +103,19 @@ mod tests {
             assert_eq!((when.asked, when.answered), (asked, answered));
         }
         assert_eq!(clock.answered(START, now, now).asked, START, "and the next one is as if nothing had been");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_date_that_stands_still_is_said_now_and_then() {
+        let mut clock = ServiceClock::default();
+        let now = Instant::now();
+        let mut told = Vec::new();
+        for second in 0..1_000 {
+            let at = now + Duration::from_secs(second);
+            clock.answered(START.plus(Duration::from_secs(second.min(100))), at, at);
+            told.extend(clock.standstill(at).map(|still| (second, still.as_secs())));
+        }
+        assert_eq!(told, [(220, 120), (820, 720)]);
     }
 
     #[tokio::test(start_paused = true)]

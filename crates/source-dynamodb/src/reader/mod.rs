@@ -27,6 +27,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tailwater_model::{ServiceTime, ShardId, StreamIdentity, Trouble};
 use tokio::time::Instant;
+use tracing::warn;
 
 use crate::api::{StreamApi, When};
 use crate::graph::ShardGraph;
@@ -75,7 +76,15 @@ impl Shared {
 
     /// Takes the date of an answer that came just now.
     fn answered(&self, date: ServiceTime, asked_at: Instant, answered_at: Instant) -> When {
-        lock(&self.clock).answered(date, asked_at, answered_at)
+        let mut clock = lock(&self.clock);
+        let when = clock.answered(date, asked_at, answered_at);
+        if let Some(still) = clock.standstill(answered_at) {
+            warn!(
+                stream_arn = %self.stream_arn, seconds = still.as_secs(),
+                "the `Date` of the service's answers stands still: lag, gaps and the end of a bounded run cannot be known; look at what stands before it, as a proxy that answers from a cache"
+            );
+        }
+        when
     }
 
     /// The service's time, as far as it is known.
