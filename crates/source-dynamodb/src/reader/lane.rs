@@ -39,7 +39,7 @@ pub struct LaneReader<A> {
     pub(super) pages_ready: usize,
     /// Per shard, in order: what was handed out and is not durable, with its room in the budget.
     handed_out: BTreeMap<ShardId, VecDeque<Option<Hold>>>,
-    /// What was handed out of the first complete listing and is not durable.
+    /// What was handed out of the first complete listing, or was durable when the lane opened.
     first_listing_told: Option<FirstListing>,
     pub(super) warnings: WarnRate,
     pub(super) rng: fastrand::Rng,
@@ -49,7 +49,7 @@ pub struct LaneReader<A> {
 impl<A: StreamApi> Source for LaneReader<A> {
     async fn open(&mut self, progress: &Progress) -> Result<(), Failure> {
         self.close();
-        self.first_listing_told = None;
+        self.first_listing_told = progress.first_listing;
         let follows = self.shared.settings.follows.as_ref().filter(|_| self.lane == 0);
         self.shared.graph(|graph| graph.restore(self.lane, progress, progress.previous_stream.as_ref().or(follows)));
         Ok(())
@@ -150,6 +150,7 @@ impl<A: StreamApi> LaneReader<A> {
     fn deliver(&mut self) -> Option<Delivery> {
         // First: a lane that is bound by its sink always has a page ready.
         if self.lane == 0
+            && self.first_listing_told.is_none_or(|told| !told.is_stored)
             && let Some(listing) = self.shared.graph(|graph| graph.first_listing_due())
             && self.first_listing_told != Some(listing)
         {
