@@ -161,7 +161,7 @@ impl AssembledPipeline {
                 match source.next().await {
                     Ok(found) => break found,
                     Err(trouble) => {
-                        if !patience.bear(trouble, &source.spec, &stop).await? {
+                        if !patience.bear(trouble, &source.spec.name, &stop).await? {
                             return Ok(Ended::Stopped);
                         }
                     }

@@ -16,6 +16,20 @@ use crate::configuration::{PipelineSpec, SinkSpec};
 
 /// Wait before the table is asked again whether there is another stream.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
+/// What is waited out as long as it takes: somebody who is away comes back.
+const HEALS: [&str; 11] = [
+    "aws.unreachable",
+    "aws.unavailable",
+    "aws.credentials",
+    "aws.no_credentials",
+    "sink.postgres.connection",
+    "sink.kafka.unreachable",
+    "sink.kafka.timeout",
+    "sink.kafka.coordinator",
+    "sink.kafka.leader",
+    "sink.kafka.not_enough_replicas",
+    "sink.sqlite.busy",
+];
 /// How long a refusal may last, as of rights that vanish.
 const REFUSED_FOR: Duration = Duration::from_secs(120);
 /// Wait before a stream is asked for again that was not found.
@@ -39,19 +53,15 @@ pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> R
     }
     let Some(newest) = &table.stream else { return Err(no_stream(&table.name, &spec.source.aws)) };
     if let Some(stored) = stored(spec, &newest.arn).await? {
-        match is_readable(dynamodb, table, &stored.stream_arn).await {
-            Ok(()) => {
-                tracing::info!(
-                    pipeline = spec.name,
-                    stream = stored.stream_arn,
-                    "the stream was replaced: what is left of the one that was read before is carried first"
-                );
-                return described(dynamodb, table, spec, &stored.stream_arn, None).await;
-            }
-            // It is gone, and what was not read of it is lost: the gap says so.
-            Err(trouble) if trouble.code == "aws.table_not_found" => {}
-            Err(trouble) => return Err(trouble),
+        if exists(dynamodb, table, &stored.stream_arn).await? {
+            tracing::info!(
+                pipeline = spec.name,
+                stream = stored.stream_arn,
+                "the stream was replaced: what is left of the one that was read before is carried first"
+            );
+            return described(dynamodb, table, spec, &stored.stream_arn, None).await;
         }
+        // It is gone, and what was not read of it is lost: the gap says so.
         return match after(dynamodb, table, &stored.stream_arn).await? {
             Some(next) => described(dynamodb, table, spec, &next, Some(stored)).await,
             None => described(dynamodb, table, spec, &newest.arn, Some(stored)).await,
@@ -68,13 +78,15 @@ pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> R
 }
 
 /// Whether a stream exists. One answer does not prove that it does not.
-async fn is_readable(dynamodb: &DynamoDb, table: &Table, arn: &str) -> Result<(), Trouble> {
-    let first = Box::pin(dynamodb.stream_description(&table.name, arn)).await;
-    if first.as_ref().is_err_and(|trouble| trouble.code == "aws.table_not_found") {
-        sleep(NOT_FOUND_PAUSE).await;
-        return Box::pin(dynamodb.stream_description(&table.name, arn)).await.map(drop);
+async fn exists(dynamodb: &DynamoDb, table: &Table, arn: &str) -> Result<bool, Trouble> {
+    for pause in [NOT_FOUND_PAUSE, Duration::ZERO] {
+        match Box::pin(dynamodb.stream_description(&table.name, arn)).await {
+            Ok(_) => return Ok(true),
+            Err(trouble) if trouble.code == "aws.table_not_found" => sleep(pause).await,
+            Err(trouble) => return Err(trouble),
+        }
     }
-    first.map(drop)
+    Ok(false)
 }
 
 /// Waits for what is in trouble while a pipeline goes over to another stream: recovery needs nobody. What is refused is given
@@ -86,19 +98,16 @@ pub struct Patience {
 
 impl Patience {
     /// Waits before another try, or gives the trouble back. Answers false when the pipeline is asked to stop.
-    pub async fn bear(&mut self, trouble: Trouble, spec: &PipelineSpec, stop: &StopSignal) -> Result<bool, Trouble> {
-        // A sink that is away comes back, as it does for a lane that is open.
-        let heals =
-            matches!(trouble.code, "aws.unreachable" | "aws.unavailable" | "aws.credentials" | "aws.no_credentials")
-                || trouble.code.starts_with("sink.");
-        let refused_since = *self.refused_since.get_or_insert_with(Instant::now);
-        if heals {
-            self.refused_since = None;
-        }
-        if trouble.kind != TroubleKind::Environment || !(heals || refused_since.elapsed() < REFUSED_FOR) {
+    pub async fn bear(&mut self, trouble: Trouble, pipeline: &str, stop: &StopSignal) -> Result<bool, Trouble> {
+        if trouble.kind != TroubleKind::Environment {
             return Err(trouble);
         }
-        tracing::warn!(pipeline = spec.name, code = trouble.code, "{trouble}; asking again");
+        if HEALS.contains(&trouble.code) {
+            self.refused_since = None;
+        } else if self.refused_since.get_or_insert_with(Instant::now).elapsed() >= REFUSED_FOR {
+            return Err(trouble);
+        }
+        tracing::warn!(pipeline, code = trouble.code, "{trouble}; asking again");
         tokio::select! { biased;
             () = stop.stopped() => Ok(false),
             () = sleep(ASK_AGAIN_AFTER) => Ok(true),
@@ -238,6 +247,30 @@ mod tests {
             no_stream("orders", &aws).advice.as_deref(),
             Some("tailwater stream enable orders --view NEW_AND_OLD_IMAGES --endpoint-url http://127.0.0.1:8000")
         );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_heals_is_waited_out_and_a_refusal_for_two_minutes() {
+        let stop = StopSignal::new();
+        let of_kind = |kind, code| Trouble::new(kind, code, "m");
+        let of = |code| of_kind(TroubleKind::Environment, code);
+        let mut patience = Patience::default();
+        for _ in 0..100 {
+            assert_eq!(patience.bear(of("sink.postgres.connection"), "p", &stop).await, Ok(true));
+        }
+        let mut borne = 0;
+        while patience.bear(of("aws.access_denied"), "p", &stop).await.is_ok() {
+            borne += 1;
+        }
+        assert_eq!(
+            borne,
+            REFUSED_FOR.as_secs() / ASK_AGAIN_AFTER.as_secs(),
+            "what was waited out before does not count"
+        );
+        let config = of_kind(TroubleKind::Config, "config.conflict");
+        assert_eq!(Patience::default().bear(config.clone(), "p", &stop).await, Err(config));
+        stop.stop();
+        assert_eq!(Patience::default().bear(of("aws.unreachable"), "p", &stop).await, Ok(false));
     }
 
     #[test]

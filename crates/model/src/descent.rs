@@ -1,7 +1,7 @@
 //! The grammar of DynamoDB's typed JSON in its compact form (no white space, tags as AWS writes them): one recursive descent
 //! that checks every byte and tells a visitor what it saw. Anything else is the fall-back decoder's business.
 
-use crate::number::{json_number_length, number_is_in_range};
+use crate::number::{json_number_length, number_length};
 use crate::scan::{is_base64, plain_run, string_end};
 
 /// Deepest nesting that is accepted. DynamoDB stops at 32 levels; the room is for emulators. It bounds the recursion.
@@ -257,12 +257,9 @@ impl Descent {
 
     /// A number and its closing quote.
     fn quoted_number<'a>(&mut self, rest: &'a str) -> Option<&'a str> {
-        match json_number_length(rest.as_bytes()) {
-            Some(length) if rest.as_bytes().get(length) == Some(&b'"') => match number_is_in_range(&rest[..length]) {
-                true => rest.get(length + 1..),
-                false => self.want(rest, "a number within DynamoDB's range"),
-            },
-            _ => self.want(rest, "a decimal number"),
+        match number_length(rest) {
+            Some(length) if rest.as_bytes().get(length) == Some(&b'"') => rest.get(length + 1..),
+            _ => self.want(rest, "a decimal number within DynamoDB's range"),
         }
     }
 

@@ -105,19 +105,33 @@ impl fmt::Display for Number {
 
 /// Whether the text is a number by the JSON grammar (RFC 8259, section 6).
 fn is_json_number(text: &[u8]) -> bool {
-    json_number_length(text) == Some(text.len())
+    json_number(text).is_some_and(|number| number.length == text.len())
 }
 
-/// Whether a number of the JSON grammar is one that [`Number::parse`] accepts.
+/// The length of the number at the start of the text, if [`Number::parse`] accepts that number.
 #[inline]
-pub(crate) fn number_is_in_range(text: &str) -> bool {
-    let is_plain = text.len() <= LENGTH_IN_RANGE && !text.bytes().any(|byte| matches!(byte, b'e' | b'E'));
-    is_plain || Number::parse(text).is_ok()
+pub(crate) fn number_length(text: &str) -> Option<usize> {
+    let JsonNumber { length, has_exponent } = json_number(text.as_bytes())?;
+    let is_in_range = (!has_exponent && length <= LENGTH_IN_RANGE) || Number::parse(&text[..length]).is_ok();
+    is_in_range.then_some(length)
 }
 
-/// The length of the number at the start of the text, by the JSON grammar. Nothing when there is none, or when it is
-/// begun and not ended, as in `1.`, `1e` and `01`.
+/// A number by the JSON grammar.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct JsonNumber {
+    length: usize,
+    has_exponent: bool,
+}
+
+/// The length of the number at the start of the text, by the JSON grammar alone.
 pub(crate) fn json_number_length(text: &[u8]) -> Option<usize> {
+    json_number(text).map(|number| number.length)
+}
+
+/// The number at the start of the text, by the JSON grammar. Nothing when there is none, or when it is
+/// begun and not ended, as in `1.`, `1e` and `01`.
+#[inline]
+fn json_number(text: &[u8]) -> Option<JsonNumber> {
     let unsigned = text.strip_prefix(b"-").unwrap_or(text);
     let whole = digits_at_start(unsigned);
     if whole == 0 || (whole > 1 && unsigned[0] == b'0') {
@@ -126,7 +140,7 @@ pub(crate) fn json_number_length(text: &[u8]) -> Option<usize> {
     let mut rest = &unsigned[whole..];
     if !matches!(rest.first(), Some(b'.' | b'e' | b'E')) {
         // Most numbers.
-        return Some(text.len() - rest.len());
+        return Some(JsonNumber { length: text.len() - rest.len(), has_exponent: false });
     }
     if let Some(fraction) = rest.strip_prefix(b".") {
         let length = digits_at_start(fraction);
@@ -135,7 +149,8 @@ pub(crate) fn json_number_length(text: &[u8]) -> Option<usize> {
         }
         rest = &fraction[length..];
     }
-    if let Some((b'e' | b'E', exponent)) = rest.split_first() {
+    let has_exponent = matches!(rest.first(), Some(b'e' | b'E'));
+    if has_exponent && let Some((_, exponent)) = rest.split_first() {
         let exponent = exponent.strip_prefix(b"+").or_else(|| exponent.strip_prefix(b"-")).unwrap_or(exponent);
         let length = digits_at_start(exponent);
         if length == 0 {
@@ -143,7 +158,7 @@ pub(crate) fn json_number_length(text: &[u8]) -> Option<usize> {
         }
         rest = &exponent[length..];
     }
-    Some(text.len() - rest.len())
+    Some(JsonNumber { length: text.len() - rest.len(), has_exponent })
 }
 
 fn digits_at_start(text: &[u8]) -> usize {

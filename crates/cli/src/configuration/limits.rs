@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use tailwater_source_dynamodb::VISIBLE_WITHIN;
-
 use crate::configuration::report::Report;
 use crate::configuration::scalars::Bounds;
 use crate::configuration::section::Section;
@@ -20,8 +18,11 @@ pub const POLL_INTERVAL_MIN: Bounds<Duration> = milliseconds(200, 10, 60_000);
 /// Up to five minutes: an iterator expires after fifteen.
 pub const POLL_INTERVAL_MAX: Bounds<Duration> = milliseconds(1_000, 10, 300_000);
 /// A record may be read this long after its write.
-pub const READABLE_WITHIN: Bounds<Duration> =
-    Bounds { default: VISIBLE_WITHIN, min: Duration::from_secs(1), max: Duration::from_secs(15 * 60) };
+pub const VISIBLE_WITHIN: Bounds<Duration> = Bounds {
+    default: tailwater_source_dynamodb::VISIBLE_WITHIN,
+    min: Duration::from_secs(1),
+    max: Duration::from_secs(15 * 60),
+};
 /// Longest run of one statement.
 pub const STATEMENT_TIMEOUT: Bounds<Duration> = milliseconds(30_000, 100, 3_600_000);
 /// Longest wait for a lock.

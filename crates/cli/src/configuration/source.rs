@@ -3,7 +3,7 @@
 use tailwater_source_dynamodb::{AwsSettings, OnGap, StartAt};
 use url::{Host, Url};
 
-use crate::configuration::limits::{POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, READABLE_WITHIN};
+use crate::configuration::limits::{POLL_INTERVAL_MAX, POLL_INTERVAL_MIN, VISIBLE_WITHIN};
 use crate::configuration::report::Report;
 use crate::configuration::section::{Section, Text};
 use crate::configuration::spec::SourceSpec;
@@ -25,7 +25,7 @@ pub fn read(mut section: Section<'_>, report: &mut Report<'_>) -> Option<SourceS
     let mut poll = section.section("poll", report);
     let poll_interval_min = poll.duration("interval_min", POLL_INTERVAL_MIN, report);
     let poll_interval_max = poll.duration("interval_max", POLL_INTERVAL_MAX, report);
-    let visible_within = poll.duration("visible_within", READABLE_WITHIN, report);
+    let visible_within = poll.duration("visible_within", VISIBLE_WITHIN, report);
     if poll_interval_min > poll_interval_max {
         report.fault(
             &poll.place_of("interval_min"),

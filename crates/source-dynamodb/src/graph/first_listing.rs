@@ -17,7 +17,7 @@ impl ShardGraph {
     }
 
     /// What was told of the first complete listing is durable: its shards may be registered.
-    pub fn first_listing_stored(&mut self, listing: FirstListing) {
+    pub fn first_listing_committed(&mut self, listing: FirstListing) {
         self.first_listing_durable = Some(listing);
         self.settle_all();
         self.changes += 1;

@@ -291,17 +291,17 @@ impl ShardGraph {
 
     /// The parent is stored, or will be in this lane's earlier step; or there is none that was ever ours.
     fn may_register(&self, id: &ShardId, shard: &Shard) -> bool {
+        // Asked for every page: of most shards there is no more to look at.
+        if !shard.is_unregistered() {
+            return false;
+        }
         let is_placed = match (shard.origin, self.parent_of(shard)) {
             (Origin::Unplaced | Origin::Latest, _) => false,
             (_, Some(parent)) => parent.is_stored() || (parent.chain().is_some() && parent.lane == shard.lane),
             (origin, None) => origin != Origin::Child,
         };
         let is_open = self.lanes[shard.lane].opened && self.knows_parent(shard);
-        shard.is_unregistered()
-            && self.is_first_listing_durable()
-            && is_placed
-            && is_open
-            && !self.may_descend(id, shard)
+        self.is_first_listing_durable() && is_placed && is_open && !self.may_descend(id, shard)
     }
 
     /// Whether a shard whose parent is gone may come from one that is still to be read, by parents that are gone, too (I4).

@@ -103,7 +103,7 @@ impl<A: StreamApi> Source for LaneReader<A> {
             }
         }
         self.shared.graph(|graph| {
-            first_listing.into_iter().for_each(|listing| graph.first_listing_stored(listing));
+            first_listing.into_iter().for_each(|listing| graph.first_listing_committed(listing));
             steps.iter().for_each(|(shard, step)| graph.committed(shard, step));
         });
     }

@@ -27,7 +27,7 @@ fn nothing_is_registered_before_the_first_listing_is_stored() {
     graph.restore(0, &Progress::default(), None);
     assert!(graph.take_steps(0, 9).is_empty());
     assert_eq!(graph.first_listing_due(), due);
-    graph.first_listing_stored(FirstListing::begun(START));
+    graph.first_listing_committed(FirstListing::begun(START));
     assert_eq!(graph.first_listing_due(), None);
     let steps = graph.take_steps(0, 9);
     assert_eq!(steps.len(), 1);

@@ -119,7 +119,7 @@ impl Fixture {
     fn store_first_listing(&mut self) {
         if let Some(listing) = self.graph.first_listing_due() {
             self.progress.first_listing = Some(listing);
-            self.graph.first_listing_stored(listing);
+            self.graph.first_listing_committed(listing);
         }
     }
 

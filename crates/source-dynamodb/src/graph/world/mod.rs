@@ -227,7 +227,7 @@ impl World {
             && let Some(listing) = self.graph.first_listing_due()
         {
             self.first_listing = Some(listing);
-            self.graph.first_listing_stored(listing);
+            self.graph.first_listing_committed(listing);
         }
         for _ in 0..steps {
             let Some(flying) = self.in_flight[lane].pop_front() else { break };
