@@ -44,12 +44,12 @@ impl ShardGraph {
     pub fn page_read(&mut self, id: &ShardId, page: &PageFacts<'_>) -> PageMeans {
         let when = page.when;
         self.now = self.now.max(when.answered);
-        if self.read_from(id).is_none() {
+        let is_frozen = self.is_frozen();
+        let Some(shard) = self.shards.get(id).filter(|shard| !is_frozen && shard.may_be_read()) else {
             return PageMeans::Nothing;
-        }
+        };
         // Gap rule 5. Only the answer knows the time: the clock of this machine may have stood still with it.
         let is_from_horizon = page.start == Some(&IteratorStart::TrimHorizon);
-        let Some(shard) = self.shards.get(id) else { return PageMeans::Nothing };
         if is_from_horizon && self.is_unread_for_too_long(shard, when.answered) {
             self.lost(id, GapCause::Away, when.answered);
             return PageMeans::Nothing;

@@ -319,6 +319,11 @@ impl Shard {
         pending
     }
 
+    /// There may be more to read.
+    pub fn may_be_read(&self) -> bool {
+        matches!(&self.stage, Stage::Readable(chain, _) if chain.read.as_ref().is_some_and(|at| *at != Position::End))
+    }
+
     /// Where a new iterator begins.
     pub fn read_from(&self) -> Option<IteratorStart> {
         let Stage::Readable(chain, reading) = &self.stage else { return None };
