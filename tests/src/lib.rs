@@ -19,6 +19,7 @@ pub mod postgres;
 pub mod process;
 pub mod proxy;
 pub mod scene;
+pub mod simulated;
 pub mod stream;
 pub mod table;
 pub mod workload;

@@ -23,6 +23,8 @@ pub struct Pipeline {
     pub endpoint: String,
     /// `stop` or `continue`.
     pub on_gap: &'static str,
+    /// Records can be read this long after their write.
+    pub visible_within: &'static str,
     /// The sink's section, whole.
     pub sink: String,
     /// More lines in `[limits]`.
@@ -40,6 +42,7 @@ impl Pipeline {
             table: table.to_owned(),
             endpoint: endpoints::dynamodb_url(),
             on_gap: "stop",
+            visible_within: "5s",
             sink,
             limits: String::new(),
             more: String::new(),
@@ -48,7 +51,7 @@ impl Pipeline {
 
     /// The file's text.
     pub fn text(&self) -> String {
-        let Self { name, lanes, table, endpoint, on_gap, sink, limits, more } = self;
+        let Self { name, lanes, table, endpoint, on_gap, visible_within, sink, limits, more } = self;
         let aws = match endpoint.as_str() {
             "" => String::new(),
             url => format!("[source.aws]\nendpoint_url = \"{url}\"\nregion = \"us-east-1\""),
@@ -67,7 +70,7 @@ on_gap = "{on_gap}"
 [source.poll]
 interval_min = "20ms"
 interval_max = "100ms"
-visible_within = "5s"
+visible_within = "{visible_within}"
 
 {sink}
 

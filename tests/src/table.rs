@@ -32,7 +32,7 @@ pub struct SourceTable {
     pub name: String,
     /// A client for any call the test likes to make.
     pub client: Client,
-    /// Nothing for a table that the test did not make.
+    /// Nothing for a table that the test does not delete.
     _deletion: Option<Arc<Deletion>>,
 }
 
@@ -43,11 +43,16 @@ struct Deletion {
 
 /// A client of DynamoDB Local, which takes any credentials.
 pub fn client() -> Client {
+    client_of(&endpoints::dynamodb_url())
+}
+
+/// A client of another emulator.
+fn client_of(url: &str) -> Client {
     let config = Config::builder()
         .http_client(aws_smithy_http_client::Builder::new().build_http())
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("us-east-1"))
-        .endpoint_url(endpoints::dynamodb_url())
+        .endpoint_url(url)
         .credentials_provider(Credentials::new("test", "test", None, None, "tests"));
     Client::from_conf(config.build())
 }
@@ -79,6 +84,13 @@ impl SourceTable {
         Self { name: name.to_owned(), client: client(), _deletion: None }
     }
 
+    /// A table with string keys and both images in its stream, on an emulator that ends with the test.
+    pub async fn create_at(url: &str) -> Result<Self> {
+        let table = Self { name: unique_name("tests"), client: client_of(url), _deletion: None };
+        table.make(Some(StreamViewType::NewAndOldImages), [ScalarAttributeType::S, ScalarAttributeType::S]).await?;
+        Ok(table)
+    }
+
     /// Deletes the table and makes an empty one of the same name, with string keys.
     pub async fn make_again(&self, view: StreamViewType) -> Result<()> {
         self.client.delete_table().table_name(&self.name).send().await.context("DeleteTable")?;
@@ -100,7 +112,7 @@ impl SourceTable {
         if let Some(view) = view {
             request = request.stream_specification(stream_on(view)?);
         }
-        request.send().await.context("DynamoDB Local made no table: is it there (`cargo x up`)?")?;
+        request.send().await.context("no table was made: is DynamoDB Local there (`cargo x up`)?")?;
         Ok(())
     }
 

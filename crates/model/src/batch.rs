@@ -139,6 +139,8 @@ pub enum GapCause {
     Away,
     /// The table has another stream than the one that the progress belongs to.
     StreamReplaced,
+    /// The stream does not exist any more, and some of its shards were not drained.
+    StreamGone,
 }
 
 impl GapCause {
@@ -152,6 +154,7 @@ impl GapCause {
             Self::Orphan => "orphan",
             Self::Away => "away",
             Self::StreamReplaced => "stream_replaced",
+            Self::StreamGone => "stream_gone",
         }
     }
 }

@@ -57,6 +57,11 @@ const KEPT: &[(u64, Profile)] = &[
     // A parent that was listed after its child was begun; a first listing of which nothing was registered; a run of empty pages with
     // hours in it.
     (973_000_226, Profile::Gaps),
+    // The children of a lost shard, in a lane that was down for two days; a shard of LATEST that waited for itself; five answers
+    // in a row that a shard does not exist.
+    (2_100_001_552, Profile::Gaps),
+    (2_110_003_241, Profile::Postgres),
+    (2_170_003_001, Profile::Bounded),
     (700_000_013, Profile::Gaps),
     (700_000_709, Profile::Gaps),
 ];

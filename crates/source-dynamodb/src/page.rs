@@ -39,7 +39,9 @@ pub enum PageFault {
         found: u32,
     },
     /// The body is not JSON, or not a page, or holds a record without a place that it could be kept aside with.
-    #[error("not a page of records: {0}")]
+    #[error(
+        "not a page of records: {0}; nothing is skipped, it is asked for again: does a proxy or an emulator change the answers?"
+    )]
     Malformed(String),
 }
 

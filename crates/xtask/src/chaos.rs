@@ -15,7 +15,9 @@ const VARIABLES: [&str; 3] = ["TAILWATER_CHAOS_KILLS", "TAILWATER_CHAOS_BROKER_K
 /// What a line of figures begins with.
 const FIGURES_MARK: &str = "chaos: ";
 /// The tests that kill, freeze and take over.
-const SUITES: [&str; 2] = ["kafka_kill", "kafka_two_owners"];
+const SUITES: [&str; 2] = ["kafka_kill::", "kafka_two_owners::"];
+/// The test program that they are in.
+const PROGRAM: &str = "real";
 
 /// Brings the servers up, kills so often, and tells the figures; fails when anything was lost, doubled or out of order.
 pub fn run(kills: u64, broker_kills: u64, seed: Option<u64>) -> Result<()> {
@@ -29,11 +31,7 @@ pub fn run(kills: u64, broker_kills: u64, seed: Option<u64>) -> Result<()> {
             return;
         }
         let mut tests = cargo();
-        tests.args(["test", "-p", "tailwater-tests", "--no-fail-fast"]);
-        for suite in SUITES {
-            tests.args(["--test", suite]);
-        }
-        tests.args(["--", "--nocapture"]);
+        tests.args(["test", "-p", "tailwater-tests", "--test", PROGRAM, "--"]).args(SUITES).arg("--nocapture");
         for (variable, value) in VARIABLES.iter().zip([kills, broker_kills, seed]) {
             tests.env(variable, value.to_string());
         }

@@ -3,6 +3,4 @@
 mod bad_pipelines;
 mod binary;
 mod commands;
-mod run;
 mod secrets;
-mod service;

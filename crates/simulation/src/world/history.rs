@@ -93,6 +93,21 @@ impl History {
         record.visible_at_ms - record.created_at_ms > self.promise.visible_within_ms
     }
 
+    /// One of the streams is there no more.
+    pub fn has_gone_stream(&self) -> bool {
+        (0..self.streams.len()).any(|stream| self.is_gone(stream))
+    }
+
+    /// The stream of this shard is there no more.
+    pub fn is_of_gone_stream(&self, shard: &str) -> bool {
+        self.stream_of(shard).is_some_and(|stream| self.is_gone(stream))
+    }
+
+    /// A stream that is there has an open shard, or shards that are younger than a day.
+    fn is_gone(&self, stream: usize) -> bool {
+        self.shards.values().filter(|shard| shard.stream == stream).all(|shard| shard.trimmed)
+    }
+
     fn judge_again(&mut self) {
         for record in &mut self.records {
             let stream = self.shards.get(&record.shard).map_or(0, |shard| shard.stream);

@@ -220,6 +220,22 @@ impl ShardGraph {
         self.changes += 1;
     }
 
+    /// The stream does not exist any more. What was not read of it is a gap; answers whether everything is told: the gap is on
+    /// record, or nothing of the stream was to be read.
+    pub fn stream_is_gone(&mut self) -> bool {
+        let unread = self.shards.values().filter(|shard| shard.is_stored() && !shard.is_drained()).count();
+        let is_told = self.stream_gaps.iter().any(|gap| gap.cause == GapCause::StreamGone);
+        if !is_told && !self.is_gone && unread > 0 {
+            self.is_gone = true;
+            let since = self.furthest_behind().and_then(|front| front.read_until);
+            let detail =
+                format!("the stream does not exist any more, and shards of it were not read to their end: {unread}");
+            self.add_stream_gap(None, GapCause::StreamGone, detail, since, self.now);
+            return false;
+        }
+        !is_told
+    }
+
     /// The gaps of the whole stream that are not handed out yet, with a shard of this lane.
     fn take_stream_gaps(&mut self, lane: usize, steps_max: usize) -> Vec<GraphStep> {
         let mut steps = Vec::new();

@@ -69,6 +69,8 @@ pub(crate) struct ShardGraph {
     created_at: Option<ServiceTime>,
     /// When a listing first said that the stream was turned off: nothing is added from then on.
     disabled_at: Option<ServiceTime>,
+    /// The stream was said not to exist any more, and a gap was made of it.
+    is_gone: bool,
     listings: Listings,
     /// Parents of unregistered shards that are not in the graph, with the answers that said that they exist.
     missing_parents: BTreeMap<ShardId, Absence>,
@@ -125,6 +127,7 @@ impl ShardGraph {
             now: ServiceTime::EPOCH,
             created_at: None,
             disabled_at: None,
+            is_gone: false,
             listings: Listings::default(),
             missing_parents: BTreeMap::new(),
             doubts_due: false,
@@ -311,7 +314,8 @@ impl ShardGraph {
             let first = self.first_of_lineage(other);
             first != id && self.shards.get(first).is_some_and(|one| !one.is_unregistered() || first < id)
         };
-        shard.is_cut_off() && self.possible_ancestors.iter().any(comes_before)
+        let is_alone = shard.is_cut_off() && self.parent_of(shard).is_none();
+        is_alone && self.possible_ancestors.iter().any(comes_before)
     }
 
     /// Its parent is drained or was never ours (I3).

@@ -58,6 +58,7 @@ impl ShardGraph {
         shard.absence = super::Absence::default();
         let is_closed = shard.closed;
         let Stage::Readable(chain, reading) = &mut shard.stage else { return PageMeans::Nothing };
+        reading.missing_since = None;
         if page.is_end {
             reading.ends_told += 1;
         } else if page.last.is_some() || !is_closed {

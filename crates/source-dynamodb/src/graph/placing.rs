@@ -1,6 +1,8 @@
 //! Where a new shard belongs, and what does not exist any more. Listings only make suspicious: a shard is gone when the
 //! service has no iterator for it.
 
+use std::time::Duration;
+
 use tailwater_model::{FirstListing, GapCause, ServiceTime, ShardId};
 
 use super::ShardGraph;
@@ -9,6 +11,10 @@ use super::read_until::UNREAD_MAX;
 use super::shard::{Origin, Shard, Stage};
 use crate::api::When;
 use crate::settings::{OnGap, StartAt};
+
+/// A shard that is being read is gone when it was not found for so long: what goes wrong for a moment gives the same answer
+/// to everybody who asks.
+const MISSING_PROVES: Duration = Duration::from_secs(30);
 
 impl ShardGraph {
     /// A shard that was not seen before.
@@ -126,6 +132,7 @@ impl ShardGraph {
             shard.absence = Absence::default();
             if let Stage::Readable(_, reading) = &mut shard.stage {
                 reading.is_suspected = false;
+                reading.missing_since = None;
             }
             return;
         }
@@ -168,10 +175,13 @@ impl ShardGraph {
         self.now = self.now.max(when.answered);
         match self.shards.get_mut(id).map(|shard| &mut shard.stage) {
             Some(Stage::Drained(_, ended)) => ended.gone = true,
-            // Gap rule 1.
+            // Gap rule 1. Whoever reads it goes on asking, and suspects it again.
             Some(Stage::Readable(chain, reading)) if reading.is_suspected => {
                 reading.is_suspected = false;
-                chain.lost = Some(GapCause::ShardGone);
+                let since = *reading.missing_since.get_or_insert(when.asked);
+                if when.asked.since(since) >= MISSING_PROVES {
+                    chain.lost = Some(GapCause::ShardGone);
+                }
             }
             // Gap rule 2.
             Some(Stage::Blocked(chain) | Stage::Readable(chain, _)) => chain.lost = Some(GapCause::ShardUnlisted),
@@ -191,7 +201,8 @@ impl ShardGraph {
     fn begin_lineage(&mut self, id: &ShardId, cause: GapCause) {
         let Some(seen_at) = self.shards.get(id).map(|shard| shard.seen_at) else { return };
         let is_lost = self.is_after_first_day(seen_at);
-        self.begin_root(id, seen_at);
+        // Nobody has read anything of a lost lineage since the first listing.
+        self.begin_root(id, self.first_listed_at().filter(|_| is_lost).unwrap_or(seen_at));
         if !is_lost {
             return;
         }
@@ -210,9 +221,9 @@ impl ShardGraph {
         self.first_listed_at().is_some_and(|listed_at| moment.since(listed_at) > UNREAD_MAX)
     }
 
-    /// It begins a lineage: what was promised of that is to be read.
-    fn begin_root(&mut self, id: &ShardId, seen_at: ServiceTime) {
-        let from = self.promised_from(seen_at);
+    /// It begins a lineage: what was promised of that at this moment is to be read.
+    fn begin_root(&mut self, id: &ShardId, moment: ServiceTime) {
+        let from = self.promised_from(moment);
         if let Some(shard) = self.shards.get_mut(id) {
             shard.read_until_at_least(from);
             shard.origin = Origin::Root;

@@ -100,6 +100,8 @@ pub(super) struct Reading {
     pub ends_told: u32,
     /// It was not found when it was to be read.
     pub is_suspected: bool,
+    /// Since when nothing was found of it, whoever asked.
+    pub missing_since: Option<ServiceTime>,
 }
 
 /// Where a new iterator begins.

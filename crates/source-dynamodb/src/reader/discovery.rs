@@ -15,6 +15,7 @@ use super::doubt;
 use super::fetch::in_time;
 use super::trouble::{Refusals, WarnRate, advice, stream_gone};
 use crate::api::{ApiError, ApiErrorKind, Dated, IteratorStart, ListedShard, ShardListing, StreamApi, When};
+use crate::graph::ShardGraph;
 
 /// Shortest time between two `DescribeStream` calls. The limit is ten a second for the whole account (DynamoDB developer
 /// guide, quotas), and we are not alone there.
@@ -358,8 +359,9 @@ impl<A: StreamApi> Discovery<A> {
         let stream_arn = &self.shared.stream_arn;
         if error.kind == ApiErrorKind::NotFound {
             self.not_found += 1;
-            // A stream that was read to its end may go: the lanes finish by themselves.
-            if self.not_found >= NOT_FOUND_PROVES && !self.shared.graph(|graph| graph.ended()) {
+            // A stream that was read to its end may go: the lanes finish by themselves. What is lost is on record first.
+            let is_lost = |graph: &mut ShardGraph| !graph.ended() && graph.stream_is_gone();
+            if self.not_found >= NOT_FOUND_PROVES && self.shared.graph(is_lost) {
                 self.shared.halt(stream_gone(stream_arn));
             }
         } else {

@@ -13,7 +13,7 @@ use super::fetch::{Issued, in_time};
 use crate::api::{ApiError, ApiErrorKind, IteratorStart, StreamApi};
 
 /// "Not found" answers in a row that say that a shard does not exist.
-const NOT_FOUND_PROVES: u32 = 3;
+const NOT_FOUND_PROVES: u32 = 5;
 /// Wait between two of them.
 const ASK_PAUSE: Duration = Duration::from_millis(100);
 /// Shards that are asked for at once.

@@ -40,6 +40,7 @@ use fetch::Issued;
 pub use lane::LaneReader;
 use status::LaneNotes;
 pub use status::{LaneReading, SourceStatus, StatusReader};
+use trouble::clock_stands_still;
 
 /// What the lanes of one process and their discovery share.
 struct Shared {
@@ -78,11 +79,15 @@ impl Shared {
     fn answered(&self, date: ServiceTime, asked_at: Instant, answered_at: Instant) -> When {
         let mut clock = lock(&self.clock);
         let when = clock.answered(date, asked_at, answered_at);
-        if let Some(still) = clock.standstill(answered_at) {
-            warn!(
-                stream_arn = %self.stream_arn, seconds = still.as_secs(),
-                "the `Date` of the service's answers stands still: lag, gaps and the end of a bounded run cannot be known; look at what stands before it, as a proxy that answers from a cache"
-            );
+        let still = clock.standstill(answered_at);
+        drop(clock);
+        if let Some(still) = still {
+            let trouble = clock_stands_still(&self.stream_arn, still);
+            if self.settings.until_tip {
+                self.halt(trouble);
+            } else {
+                warn!(code = trouble.code, "{trouble}: lag and gaps cannot be known");
+            }
         }
         when
     }

@@ -95,6 +95,14 @@ pub(super) fn stream_gone(stream_arn: &str) -> Trouble {
         .advise("was the table deleted, or its stream turned off more than 24 hours ago? `tailwater stream describe TABLE` shows what is there; what was not read is lost")
 }
 
+/// Nothing that goes by time can be known: where a run ends, whether something was lost.
+pub(super) fn clock_stands_still(stream_arn: &str, still: Duration) -> Trouble {
+    let seconds = still.as_secs();
+    let message = format!("the `Date` of the answers about {stream_arn} has stood still for {seconds} seconds");
+    Trouble::new(TroubleKind::Environment, "source.clock_stands_still", message)
+        .advise("look at what stands between Tailwater and DynamoDB, as a proxy that answers from a cache")
+}
+
 /// What to say about an error that is waited out.
 pub(super) fn advice(error: &ApiError) -> &'static str {
     match error.kind {

@@ -10,8 +10,9 @@ use crate::world::plan::Action;
 
 /// What such a run may take when nothing is in its way: runs of empty pages, and a minute until children are listed.
 const RUN: Duration = Duration::from_secs(30 * 60);
-/// What each shard adds to it: a run of empty pages, where few are fetched at once.
-const PER_SHARD: Duration = Duration::from_secs(10);
+/// What each shard adds to it: a run of empty pages, where the budget has room for one page at a time and a page waits two
+/// seconds for its commit.
+const PER_SHARD: Duration = Duration::from_secs(60);
 /// The application writes so often, and every so many times the lineage goes on: faster than idle shards are known to be
 /// read.
 const WRITES_EVERY: Duration = Duration::from_secs(2);
@@ -28,7 +29,7 @@ impl<G: Ground> Scene<G> {
         self.tell(|| "live traffic".to_owned());
         self.workers = [None, None, None];
         let shards = u32::try_from(lock(&self.witness).history().shards_listed()).unwrap_or(u32::MAX);
-        let run = RUN + PER_SHARD * shards;
+        let run = RUN + PER_SHARD * (shards + ROTATIONS_MAX);
         let (ends, until) = (self.ends, Instant::now() + run);
         self.start(0);
         let mut written = 0;

@@ -11,6 +11,8 @@ const AWAY_MIN_MS: i64 = 21 * 60 * 60 * 1000;
 
 /// The gap between two streams of one table.
 const REPLACED: &str = "stream_replaced";
+/// The gap of a stream that went before it was read to its end.
+const GONE: &str = "stream_gone";
 
 impl Witness {
     /// I8: a gap says the truth.
@@ -28,7 +30,8 @@ impl Witness {
                 shard.as_ref().is_some_and(|shard| self.history.position_is_trimmed(shard, self.positions.get(shard)));
             // What was written between two streams is in neither: nobody can know that nothing was.
             let replaced = cause == REPLACED && self.history.streams() > 1;
-            if !lost && !away && !unknown && !replaced {
+            let gone = cause == GONE && self.history.has_gone_stream();
+            if !lost && !away && !unknown && !replaced && !gone {
                 let known = shard.as_ref().map(|shard| self.clock.told(self.known_until(shard)));
                 let detail =
                     format!("a gap ({cause}, shard {shard:?}, read until {known:?}), and nothing was trimmed unread");
@@ -50,8 +53,8 @@ impl Witness {
         self.gapped.iter().any(|(of, _)| of.as_deref() == Some(shard))
     }
 
-    fn is_replaced_told(&self) -> bool {
-        self.gapped.iter().any(|(_, cause)| cause == REPLACED)
+    fn is_whole_stream_told(&self, cause: &str) -> bool {
+        self.gapped.iter().any(|(_, told)| told == cause)
     }
 
     /// A restart may have something to write: what is older than the start of the pipeline and was not carried, or a gap.
@@ -105,7 +108,7 @@ impl Witness {
     /// I8: where records were trimmed unread there is a gap on record.
     pub fn check_losses(&mut self) {
         self.check_losses_of_shards();
-        if self.streams_read.len() > 1 && !self.is_replaced_told() {
+        if self.streams_read.len() > 1 && !self.is_whole_stream_told(REPLACED) {
             self.violated("I8 silent loss between streams", format!("of streams {:?}", self.streams_read));
         }
         if self.has_losses() && self.gapped.is_empty() {
@@ -121,7 +124,8 @@ impl Witness {
         let silent = self.history.shards_with_records().find_map(|(shard, records)| {
             let at = records.iter().find(|index| self.is_lost(**index))?;
             let is_told = match self.positions.contains_key(shard) {
-                _ if is_left(shard) && self.is_replaced_told() => true,
+                _ if is_left(shard) && self.is_whole_stream_told(REPLACED) => true,
+                _ if self.history.is_of_gone_stream(shard) && self.is_whole_stream_told(GONE) => true,
                 true => self.is_told(shard),
                 false => {
                     self.gapped.iter().any(|(of, _)| of.as_ref().is_none_or(|of| self.history.comes_from(of, shard)))

@@ -84,8 +84,7 @@ fn a_shard_that_goes_before_it_can_be_read_at_a_first_start_is_no_gap() {
     for on_gap in [OnGap::Stop, OnGap::Continue] {
         let mut world = Fixture::fresh(on_gap);
         world.list(&["A.", "B<A"]);
-        world.graph.suspect(&id("A"));
-        assert_eq!(world.ask(&[]), [id("A")]);
+        assert_eq!(world.is_missing("A"), [id("A")]);
         assert!(world.gaps.is_empty(), "it ended a day ago, and no more than 22 hours are promised");
         assert_eq!(world.stored[&id("A")].1, Position::End);
         assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon));
@@ -93,8 +92,7 @@ fn a_shard_that_goes_before_it_can_be_read_at_a_first_start_is_no_gap() {
         let mut world = Fixture::fresh(on_gap);
         world.list(&["A.", "B<A"]);
         world.now = world.now.plus(std::time::Duration::from_secs(2 * 3600));
-        world.graph.suspect(&id("A"));
-        world.ask(&[]);
+        world.is_missing("A");
         assert_eq!(world.causes(), [GapCause::ShardGone]);
     }
 }

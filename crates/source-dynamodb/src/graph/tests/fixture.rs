@@ -107,6 +107,15 @@ impl Fixture {
         doubtful
     }
 
+    /// Nothing is found of this shard for as long as it takes.
+    pub fn is_missing(&mut self, shard: &str) -> Vec<ShardId> {
+        self.graph.suspect(&id(shard));
+        self.ask(&[]);
+        self.now = self.now.plus(Duration::from_secs(30));
+        self.graph.suspect(&id(shard));
+        self.ask(&[])
+    }
+
     pub fn steps(&mut self) {
         self.store_first_listing();
         for step in self.graph.take_steps(0, STEPS_MAX) {

@@ -68,6 +68,10 @@ fn rules_1_and_2_need_an_answer_of_the_service() {
         assert!(world.gaps.is_empty(), "it is there");
         if is_suspected {
             world.graph.suspect(&id("A"));
+            world.ask(&[]);
+            assert!(world.gaps.is_empty(), "what goes wrong for a moment gives the same answer to everybody who asks");
+            world.now = world.now.plus(Duration::from_secs(30));
+            world.graph.suspect(&id("A"));
         } else {
             world.list(&["B<A", "C"]);
             world.list(&["B<A", "C"]);
@@ -224,4 +228,20 @@ fn a_replaced_stream_is_a_gap() {
         let causes = if goes_on { Vec::new() } else { vec![GapCause::StreamReplaced] };
         assert_eq!(again.causes(), causes, "found again until the stream is known");
     }
+}
+
+/// gaps 2100001552: with the shards before it a whole lineage was not read for a day. What each of its shards has lost is
+/// its own gap.
+#[test]
+fn the_children_of_a_lost_shard_have_lost_their_own() {
+    let mut world = Fixture::fresh(OnGap::Continue);
+    world.list(&["A"]);
+    world.list_after(Duration::from_secs(25 * 3600), &["A", "C<gone.", "D<C"]);
+    assert_eq!(world.ask(&[]), [id("gone")]);
+    world.end("C");
+    assert_eq!(world.causes(), [GapCause::UnknownParent]);
+    world.page("D", None, false);
+    world.steps();
+    let found: Vec<_> = world.gaps.iter().map(|gap| (gap.cause, gap.shard.clone())).collect();
+    assert_eq!(found, [(GapCause::UnknownParent, Some(id("C"))), (GapCause::Away, Some(id("D")))]);
 }

@@ -67,6 +67,17 @@ fn latest_is_for_the_open_shards_of_the_first_listing() {
     assert_eq!(world.restart().from("C"), Some(IteratorStart::TrimHorizon));
 }
 
+/// postgres 2110003241: turned off before it was registered, it waited for itself.
+#[test]
+fn a_shard_that_closes_while_it_waits_for_an_iterator_of_latest_is_registered() {
+    let mut world = Fixture::new(StartAt::Latest, OnGap::Stop, false, Progress::default());
+    world.list(&["A.", "B<A"]);
+    world.list(&["A.", "B<A."]);
+    assert!(world.graph.latest_held(&id("B"), START));
+    world.steps();
+    assert!(world.stored.contains_key(&id("B")) && world.is_known());
+}
+
 #[test]
 fn latest_never_is_for_a_stream_that_follows_another() {
     let previous = tailwater_model::PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) };

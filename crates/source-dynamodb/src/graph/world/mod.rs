@@ -31,6 +31,8 @@ struct Flying {
 
 /// All listings of a world are within the hour that a first start has for what it promised.
 const LISTING_INTERVAL: Duration = Duration::from_secs(15);
+/// A shard that is not found is asked for again after so long.
+const RETRY_MAX: Duration = Duration::from_secs(30);
 const START: ServiceTime = ServiceTime::from_ms(1_700_000_000_000);
 
 fn page(shards: &[ListedShard]) -> ShardListing {
@@ -161,7 +163,9 @@ impl World {
         let Some(start) = self.graph.read_from(&shard.id) else { return };
         if self.trimmed.contains(&shard.id) {
             self.graph.suspect(&shard.id);
-            return self.ask();
+            self.ask();
+            self.now = self.now.plus(RETRY_MAX);
+            return;
         }
         // I3: the parent's end is in the sink.
         if let Some(parent) =

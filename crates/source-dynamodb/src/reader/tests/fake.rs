@@ -63,6 +63,8 @@ pub struct Stream {
     /// Each page read makes this many more records in the open shards, created when they are made.
     pub writes_per_page: u64,
     pub listings: u32,
+    /// The `Date` of the answers does not go on.
+    pub date_stands_still: bool,
     /// How far the service's clock has leapt ahead of ours.
     pub leap: Duration,
     pub trace: Vec<String>,
@@ -119,7 +121,7 @@ impl Fake {
     }
 
     fn dated<T>(&self, stream: &Stream, answer: T) -> Dated<T> {
-        let seconds = self.now_ms(stream) / 1000;
+        let seconds = if stream.date_stands_still { 0 } else { self.now_ms(stream) / 1000 };
         Dated { answer, date: ServiceTime::from_ms(BEGINNING.ms() + seconds * 1000) }
     }
 }

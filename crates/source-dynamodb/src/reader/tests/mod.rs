@@ -228,12 +228,26 @@ async fn a_shard_that_is_gone_is_a_gap_and_a_stream_that_is_gone_halts() {
     run.run(Duration::from_secs(5)).await.expect("no trouble");
     assert!(run.read("b").is_empty());
     fake.change("a", |shard| shard.gone = true);
-    run.run(Duration::from_secs(20)).await.expect("no trouble");
+    run.run(2 * MINUTE).await.expect("no trouble");
     assert_eq!(run.gaps.iter().map(|gap| gap.cause).collect::<Vec<_>>(), [GapCause::ShardGone]);
     assert_eq!((run.stored[&id("a")].1.clone(), run.read("b")), (Position::End, until(2)));
     fake.stream().gone = true;
     let trouble = run.run(MINUTE).await.expect_err("the stream is gone");
     assert_eq!((trouble.kind, trouble.code), (TroubleKind::Environment, "source.stream_gone"));
+    assert_eq!(run.gaps.iter().map(|gap| gap.cause).collect::<Vec<_>>(), [GapCause::ShardGone, GapCause::StreamGone]);
+}
+
+/// A bounded run would have no end, and nobody would know why.
+#[tokio::test(start_paused = true)]
+async fn a_bounded_run_ends_where_the_clock_of_the_service_stands_still() {
+    for until_tip in [true, false] {
+        let fake = Fake::new(vec![("a", open(4))]);
+        fake.stream().date_stands_still = true;
+        let mut run = Run::open(&fake, 1, ReaderSettings { until_tip, ..settings() }).await;
+        let ended = run.run(10 * MINUTE).await;
+        assert_eq!(run.read("a"), until(4));
+        assert_eq!(ended.err().map(|trouble| trouble.code), until_tip.then_some("source.clock_stands_still"));
+    }
 }
 
 #[tokio::test(start_paused = true)]

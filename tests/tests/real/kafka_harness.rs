@@ -1,17 +1,27 @@
 //! What judges the Kafka sink is right itself: kcat, Kafka's own tools, the requests by hand, and a broker that is killed.
 
+use std::time::Duration;
+
 use anyhow::{Result, ensure};
 use tailwater_tests::endpoints;
 use tailwater_tests::kafka::broker::OwnBroker;
 use tailwater_tests::kafka::reader::{self, Isolation};
 use tailwater_tests::kafka::{admin, java};
+use tailwater_tests::patience::{Look, wait_until};
 use tailwater_tests::table::unique_name;
+
+/// A topic that was made is shown at once, on a busy machine.
+const SHOWN_WITHIN: Duration = Duration::from_secs(20);
 
 #[tokio::test]
 async fn two_consumers_that_are_not_ours_see_the_same() -> Result<()> {
     let (brokers, topic) = (endpoints::kafka_bootstrap(), unique_name("harness"));
     admin::create_topic(&brokers, &topic, 3, &[("max.message.bytes", "2000")])?;
-    ensure!(reader::topic_exists(&brokers, &topic).await?);
+    // A broker may show a new topic a moment after it was made.
+    wait_until("the topic is there", SHOWN_WITHIN, || async {
+        Ok(Look::when(reader::topic_exists(&brokers, &topic).await?, "not shown"))
+    })
+    .await?;
     let keys: Vec<_> = (0..50).map(|number| format!("{{\"Id\":\"ключ {number}\"}}")).collect();
     java::produce_keys(&brokers, &topic, &keys.iter().map(String::as_str).collect::<Vec<_>>()).await?;
     let by_kcat = reader::read(&brokers, &topic, Isolation::ReadCommitted).await?;

@@ -1,0 +1,76 @@
+//! Streams that are replaced again and again, on a service that does what no emulator does.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use aws_sdk_dynamodb::types::StreamViewType;
+use rustix::process::Signal;
+use tailwater_tests::patience::{Look, wait_until};
+use tailwater_tests::scene::STOP_WITHIN;
+use tailwater_tests::simulated::Simulated;
+use tailwater_tests::table::key;
+
+/// The last shards of a stream that was turned off may be listed a minute late, twice here, and then the table cannot be
+/// asked for half a minute.
+const FOLLOWED_WITHIN: Duration = Duration::from_secs(400);
+const CARRIED_WITHIN: Duration = Duration::from_secs(60);
+
+async fn scene() -> Result<Simulated> {
+    let mut scene = Simulated::start(&["--faults", "none"]).await?;
+    scene.pipeline.on_gap = "continue";
+    Ok(scene)
+}
+
+async fn replaced_with(scene: &Simulated, id: &str) -> Result<()> {
+    scene.table.replace_stream(StreamViewType::NewAndOldImages).await?;
+    scene.table.put(key(id, "x")).await
+}
+
+async fn carries(scene: &Simulated, id: &str, within: Duration) -> Result<()> {
+    wait_until(id, within, || async {
+        let lines = scene.written()?;
+        Ok(Look::when(lines.iter().any(|line| line.contains(id)), format!("{} lines", lines.len())))
+    })
+    .await
+}
+
+/// Nobody ran meanwhile: all three are read, one after the other, and the two holes between them are gaps.
+#[tokio::test]
+async fn a_stream_that_was_replaced_twice_is_followed_to_the_newest() -> Result<()> {
+    let scene = scene().await?;
+    let ids = ["of the first", "left in the first", "of the second", "of the third"];
+    scene.table.put(key(ids[0], "x")).await?;
+    scene.run_to_tip().await?.must_exit_with(0)?;
+    scene.table.put(key(ids[1], "x")).await?;
+    for id in &ids[2..] {
+        replaced_with(&scene, id).await?;
+    }
+    let second = scene.run_to_tip().await?.must_exit_with(4)?.must_say(&["source.gaps_recorded"])?;
+    let lines = scene.written()?;
+    let in_order = lines.len() == ids.len() && lines.iter().zip(ids).all(|(line, id)| line.contains(id));
+    ensure!(in_order, "{lines:?}\n{}", second.said());
+    let shown = scene.checkpoints().await?.must_exit_with(0)?;
+    ensure!(shown.stdout.contains("gaps: 2"), "{}", shown.stdout);
+    // The next one is an ordinary one.
+    scene.run_to_tip().await?.must_exit_with(0)?;
+    Ok(())
+}
+
+/// Rights that vanish while a process goes over to the next stream come back: nobody has to start it again.
+#[tokio::test]
+async fn a_running_process_follows_two_replacements_although_the_table_cannot_be_asked_for_a_while() -> Result<()> {
+    let scene = scene().await?;
+    let process = scene.run()?;
+    scene.table.put(key("of the first", "x")).await?;
+    carries(&scene, "of the first", CARRIED_WITHIN).await?;
+    replaced_with(&scene, "of the second").await?;
+    replaced_with(&scene, "of the third").await?;
+    scene.fail("DescribeTable", "AccessDeniedException", 3).await?;
+    carries(&scene, "of the second", FOLLOWED_WITHIN).await?;
+    carries(&scene, "of the third", FOLLOWED_WITHIN).await?;
+    ensure!(process.stderr_so_far().contains("asking again"), "{}", process.said());
+    process.signal(Signal::TERM)?;
+    process.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    ensure!(scene.written()?.len() == 3, "each once");
+    Ok(())
+}
