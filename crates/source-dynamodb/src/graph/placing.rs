@@ -107,7 +107,9 @@ impl ShardGraph {
         let absent = self.suspects.iter().filter(|id| {
             self.shards.get(*id).is_some_and(|shard| match &shard.stage {
                 Stage::Drained(_, ended) => !ended.gone && self.has_begun_children(id, shard),
-                Stage::Readable(_, reading) if reading.is_suspected => true,
+                Stage::Readable(_, reading) if reading.is_suspected => {
+                    reading.missing_since.is_none_or(|since| self.now.since(since) >= MISSING_PROVES)
+                }
                 Stage::Blocked(chain) | Stage::Readable(chain, _) => chain.lost.is_none(),
                 Stage::Unregistered => true,
                 Stage::Exhausted(_) | Stage::Stopped(_) => false,
