@@ -32,8 +32,9 @@ const HEALS: [&str; 11] = [
 ];
 /// How long a refusal may last, as of rights that vanish.
 const REFUSED_FOR: Duration = Duration::from_secs(120);
-/// Wait before a stream is asked for again that was not found.
-const NOT_FOUND_PAUSE: Duration = Duration::from_secs(1);
+/// Waits before a stream is asked for again that was not found: one bad moment gives the same answer again and again.
+const NOT_FOUND_PAUSES: [Duration; 4] =
+    [Duration::from_secs(10), Duration::from_secs(10), Duration::from_secs(10), Duration::ZERO];
 
 /// A stream to be read.
 pub struct ChosenStream {
@@ -79,7 +80,7 @@ pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> R
 
 /// Whether a stream exists. One answer does not prove that it does not.
 async fn exists(dynamodb: &DynamoDb, table: &Table, arn: &str) -> Result<bool, Trouble> {
-    for pause in [NOT_FOUND_PAUSE, Duration::ZERO] {
+    for pause in NOT_FOUND_PAUSES {
         match Box::pin(dynamodb.stream_description(&table.name, arn)).await {
             Ok(_) => return Ok(true),
             Err(trouble) if trouble.code == "aws.table_not_found" => sleep(pause).await,

@@ -62,6 +62,7 @@ const KEPT: &[(u64, Profile)] = &[
     (2_100_001_552, Profile::Gaps),
     (2_110_003_241, Profile::Postgres),
     (2_170_003_001, Profile::Bounded),
+    (2_360_009_449, Profile::Kafka),
     (700_000_013, Profile::Gaps),
     (700_000_709, Profile::Gaps),
 ];

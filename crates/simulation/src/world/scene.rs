@@ -240,6 +240,11 @@ impl<G: Ground> Scene<G> {
             }
             self.halted = self.plan.reader.on_gap == OnGap::Stop;
         } else if trouble.code == "source.stream_gone" {
+            let mut witness = lock(&self.witness);
+            if witness.has_losses() && !witness.has_gaps() {
+                witness.violated("I8 a stream that is gone without a gap on record", trouble.to_string());
+            }
+            drop(witness);
             // Told at every start and never passed over: a pipeline goes on with another stream only, and that is a gap.
             let stream = lock(&self.service).latest_stream(self.clock.now_ms(), TABLE);
             self.halted = stream.is_none_or(|stream| stream.status == StreamStatus::Disabled);

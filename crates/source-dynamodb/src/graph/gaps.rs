@@ -220,20 +220,25 @@ impl ShardGraph {
         self.changes += 1;
     }
 
-    /// The stream does not exist any more. What was not read of it is a gap; answers whether everything is told: the gap is on
-    /// record, or nothing of the stream was to be read.
+    /// The stream does not exist any more. What may not have been read of it is a gap; answers whether everything is told: the
+    /// gap is on record, or nothing of the stream was ever stored.
     pub fn stream_is_gone(&mut self) -> bool {
-        let unread = self.shards.values().filter(|shard| shard.is_stored() && !shard.is_drained()).count();
-        let is_told = self.stream_gaps.iter().any(|gap| gap.cause == GapCause::StreamGone);
-        if !is_told && !self.is_gone && unread > 0 {
-            self.is_gone = true;
-            let since = self.furthest_behind().and_then(|front| front.read_until);
-            let detail =
-                format!("the stream does not exist any more, and shards of it were not read to their end: {unread}");
-            self.add_stream_gap(None, GapCause::StreamGone, detail, since, self.now);
+        // What the others hold is not known yet.
+        if !self.lanes.iter().all(|lane| lane.opened) {
             return false;
         }
-        !is_told
+        // Where children may not have been listed, a drained shard is no end of the stream.
+        let is_unread = self.shards.values().any(Shard::is_stored) && !self.fronts.is_empty();
+        if !self.is_gone && is_unread {
+            self.is_gone = true;
+            let front = self.furthest_behind().and_then(|front| front.read_until);
+            let until = front.map_or_else(String::new, |until| format!(" It was read until {until}."));
+            let detail = format!("the stream does not exist any more, and was not read to its end.{until}");
+            // The moment would tell one gap from another: after a restart less is known of it.
+            self.add_stream_gap(None, GapCause::StreamGone, detail, None, self.now);
+            return false;
+        }
+        !self.stream_gaps.iter().any(|gap| gap.cause == GapCause::StreamGone)
     }
 
     /// The gaps of the whole stream that are not handed out yet, with a shard of this lane.
@@ -253,7 +258,7 @@ impl ShardGraph {
     }
 
     /// With a shard of this lane that is stored, or is registered with it. Where no lane has any, the lost shard itself is
-    /// registered: otherwise nothing would ever say why the pipeline stands still. The next start goes on with it.
+    /// registered: otherwise nothing would ever say why the pipeline stands still.
     fn hand_out_gap(&mut self, index: usize, lane: usize) -> Option<GraphStep> {
         if let Some(id) = self.choose_carrier(lane) {
             return self.carry_nowhere(index, &id);

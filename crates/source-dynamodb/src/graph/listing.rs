@@ -70,6 +70,7 @@ impl ShardGraph {
         self.created_at = self.created_at.or(*created_at);
         self.begun.get_or_insert(when.answered);
         self.now = self.now.max(when.answered);
+        self.is_gone = false;
         if *disabled {
             self.disabled_at.get_or_insert(when.asked);
         }

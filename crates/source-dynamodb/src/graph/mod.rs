@@ -13,6 +13,7 @@ mod forgotten;
 mod gaps;
 mod latest;
 mod listing;
+mod missing;
 mod pages;
 mod placing;
 mod read_until;

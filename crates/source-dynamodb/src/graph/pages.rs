@@ -56,9 +56,9 @@ impl ShardGraph {
         }
         let Some(shard) = self.shards.get_mut(id) else { return PageMeans::Nothing };
         shard.absence = super::Absence::default();
+        shard.missing = super::missing::Missing::default();
         let is_closed = shard.closed;
         let Stage::Readable(chain, reading) = &mut shard.stage else { return PageMeans::Nothing };
-        reading.missing_since = None;
         if page.is_end {
             reading.ends_told += 1;
         } else if page.last.is_some() || !is_closed {

@@ -1,20 +1,15 @@
 //! Where a new shard belongs, and what does not exist any more. Listings only make suspicious: a shard is gone when the
 //! service has no iterator for it.
 
-use std::time::Duration;
-
 use tailwater_model::{FirstListing, GapCause, ServiceTime, ShardId};
 
 use super::ShardGraph;
 use super::listing::Absence;
+use super::missing::Missing;
 use super::read_until::UNREAD_MAX;
 use super::shard::{Origin, Shard, Stage};
 use crate::api::When;
 use crate::settings::{OnGap, StartAt};
-
-/// A shard that is being read is gone when it was not found for so long: what goes wrong for a moment gives the same answer
-/// to everybody who asks.
-const MISSING_PROVES: Duration = Duration::from_secs(30);
 
 impl ShardGraph {
     /// A shard that was not seen before.
@@ -107,10 +102,9 @@ impl ShardGraph {
         let absent = self.suspects.iter().filter(|id| {
             self.shards.get(*id).is_some_and(|shard| match &shard.stage {
                 Stage::Drained(_, ended) => !ended.gone && self.has_begun_children(id, shard),
-                Stage::Readable(_, reading) if reading.is_suspected => {
-                    reading.missing_since.is_none_or(|since| self.now.since(since) >= MISSING_PROVES)
+                Stage::Blocked(chain) | Stage::Readable(chain, _) => {
+                    chain.lost.is_none() && shard.missing.is_to_be_asked(self.now)
                 }
-                Stage::Blocked(chain) | Stage::Readable(chain, _) => chain.lost.is_none(),
                 Stage::Unregistered => true,
                 Stage::Exhausted(_) | Stage::Stopped(_) => false,
             })
@@ -119,12 +113,15 @@ impl ShardGraph {
     }
 
     /// This shard was not found when it was to be read.
-    pub fn suspect(&mut self, id: &ShardId) {
-        if let Some(Stage::Readable(_, reading)) = self.shards.get_mut(id).map(|shard| &mut shard.stage) {
-            self.changes += u64::from(!reading.is_suspected);
+    pub fn suspect(&mut self, id: &ShardId, now: ServiceTime) {
+        self.now = self.now.max(now);
+        if let Some(Shard { stage: Stage::Readable(_, reading), missing, .. }) = self.shards.get_mut(id) {
             reading.is_suspected = true;
-            self.doubts_due = true;
-            self.suspects.insert(id.clone());
+            if missing.is_to_be_asked(self.now) {
+                self.suspects.insert(id.clone());
+                self.doubts_due = true;
+                self.changes += 1;
+            }
         }
     }
 
@@ -132,9 +129,9 @@ impl ShardGraph {
     pub fn exists(&mut self, id: &ShardId, when: When) {
         if let Some(shard) = self.shards.get_mut(id) {
             shard.absence = Absence::default();
+            shard.missing = Missing::default();
             if let Stage::Readable(_, reading) = &mut shard.stage {
                 reading.is_suspected = false;
-                reading.missing_since = None;
             }
             return;
         }
@@ -175,22 +172,25 @@ impl ShardGraph {
         let has_stored_parent =
             self.shards.get(id).and_then(|shard| self.parent_of(shard)).is_some_and(Shard::is_stored);
         self.now = self.now.max(when.answered);
-        match self.shards.get_mut(id).map(|shard| &mut shard.stage) {
-            Some(Stage::Drained(_, ended)) => ended.gone = true,
+        match self.shards.get_mut(id) {
+            Some(Shard { stage: Stage::Drained(_, ended), .. }) => ended.gone = true,
             // Gap rule 1. Whoever reads it goes on asking, and suspects it again.
-            Some(Stage::Readable(chain, reading)) if reading.is_suspected => {
+            Some(Shard { stage: Stage::Readable(chain, reading), missing, .. }) if reading.is_suspected => {
                 reading.is_suspected = false;
-                let since = *reading.missing_since.get_or_insert(when.asked);
-                if when.asked.since(since) >= MISSING_PROVES {
+                if missing.told(when.asked) {
                     chain.lost = Some(GapCause::ShardGone);
                 }
             }
             // Gap rule 2.
-            Some(Stage::Blocked(chain) | Stage::Readable(chain, _)) => chain.lost = Some(GapCause::ShardUnlisted),
+            Some(Shard { stage: Stage::Blocked(chain) | Stage::Readable(chain, _), missing, .. }) => {
+                if missing.told(when.asked) {
+                    chain.lost = Some(GapCause::ShardUnlisted);
+                }
+            }
             // Trimmed before the pipeline had it: the oldest record that the stream still has is younger.
-            Some(Stage::Unregistered) if !was_promised && !has_stored_parent => self.remove(id),
+            Some(shard) if shard.is_unregistered() && !was_promised && !has_stored_parent => self.remove(id),
             // What is lost with it is found when it is read.
-            Some(Stage::Unregistered | Stage::Exhausted(_) | Stage::Stopped(_)) | None => {}
+            Some(_) | None => {}
         }
         self.settle_family(id);
         self.settle_bootstrap();

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use tailwater_model::{Advance, GapCause, Position, ServiceTime, ShardId, Step};
 
 use super::listing::Absence;
+use super::missing::Missing;
 use super::read_until::EmptyRun;
 use crate::api::IteratorStart;
 
@@ -22,6 +23,8 @@ pub(super) struct Shard {
     pub seen_at_listing: u64,
     /// Complete listings since then that did not have it.
     pub absence: Absence,
+    /// Since when it is not found, whoever asks.
+    pub missing: Missing,
     /// How its registration is decided.
     pub origin: Origin,
     /// When it was first seen by this process.
@@ -100,8 +103,6 @@ pub(super) struct Reading {
     pub ends_told: u32,
     /// It was not found when it was to be read.
     pub is_suspected: bool,
-    /// Since when nothing was found of it, whoever asked.
-    pub missing_since: Option<ServiceTime>,
 }
 
 /// Where a new iterator begins.
@@ -135,6 +136,7 @@ impl Shard {
             open_at: None,
             seen_at_listing: 0,
             absence: Absence::default(),
+            missing: Missing::default(),
             origin: Origin::Unplaced,
             seen_at,
             read_until: None,
@@ -263,8 +265,11 @@ impl Shard {
         // Not what was known since: a gap that it goes by may not have become durable.
         self.read_until = read_until;
         self.was_read = *position != Position::Start;
-        // Whatever was written between the registration and now would be skipped: no LATEST again.
-        self.origin = Origin::Root;
+        // Whatever was written between the registration and now would be skipped: no LATEST again. What was lost before it
+        // stays on record.
+        if self.origin != Origin::Lost {
+            self.origin = Origin::Root;
+        }
         self.stage = match position {
             Position::End => Stage::Drained(chain, Ended::default()),
             Position::Start | Position::After(_) => Stage::Blocked(chain),

@@ -26,7 +26,7 @@ const TOLD_EVERY: Duration = Duration::from_secs(10 * 60);
 pub(super) struct ServiceClock {
     told: Option<(ServiceTime, Instant)>,
     leaps: u32,
-    /// The newest date, and when it came first.
+    /// The newest date that was believed, and when it came first.
     newest: Option<(ServiceTime, Instant)>,
     told_at: Option<Instant>,
 }
@@ -34,23 +34,27 @@ pub(super) struct ServiceClock {
 impl ServiceClock {
     /// Takes the date of an answer. The moment of asking is never told too late, and that of the answer never too early.
     pub fn answered(&mut self, date: ServiceTime, asked_at: Instant, answered_at: Instant) -> When {
-        if self.newest.is_none_or(|(newest, _)| date > newest) {
-            self.newest = Some((date, answered_at));
-        }
         let told =
             When { asked: date.minus(answered_at.saturating_duration_since(asked_at)), answered: date.plus(DATE_UNIT) };
         let Some(expected) = self.at(asked_at) else {
-            self.told = Some((told.asked, asked_at));
-            return told;
+            return self.believe(date, told, asked_at, answered_at);
         };
         let leap = told.asked.since(expected).max(expected.since(told.asked));
         self.leaps = if leap > LEAP_MAX { self.leaps + 1 } else { 0 };
         if self.leaps == 0 || self.leaps >= LEAPS_PROVE {
-            self.told = Some((told.asked, asked_at));
-            return told;
+            return self.believe(date, told, asked_at, answered_at);
         }
         let expected_answer = expected.plus(answered_at.saturating_duration_since(asked_at)).plus(DATE_UNIT);
         When { asked: told.asked.min(expected), answered: told.answered.max(expected_answer) }
+    }
+
+    fn believe(&mut self, date: ServiceTime, told: When, asked_at: Instant, answered_at: Instant) -> When {
+        let goes_back = |newest| self.leaps > 0 && date < newest;
+        if self.newest.is_none_or(|(newest, _)| date > newest || goes_back(newest)) {
+            self.newest = Some((date, answered_at));
+        }
+        self.told = Some((told.asked, asked_at));
+        told
     }
 
     /// For how long the dates have stood still, to be said now and then: nothing that goes by time can be known.
@@ -116,6 +120,19 @@ mod tests {
             told.extend(clock.standstill(at).map(|still| (second, still.as_secs())));
         }
         assert_eq!(told, [(220, 120), (820, 720)]);
+    }
+
+    /// A date from another day, told once, is no newest one: behind it the right ones would seem to stand still.
+    #[tokio::test(start_paused = true)]
+    async fn one_date_that_leaps_does_not_make_the_others_stand_still() {
+        let mut clock = ServiceClock::default();
+        let now = Instant::now();
+        for second in 0..1_000 {
+            let at = now + Duration::from_secs(second);
+            let leap = Duration::from_secs(if second == 10 { 86_400 } else { 0 });
+            clock.answered(START.plus(Duration::from_secs(second)).plus(leap), at, at);
+            assert_eq!(clock.standstill(at), None);
+        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -30,8 +30,8 @@ const LEAF_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const CHILDREN_ASKED_MAX: usize = 10;
 /// Wait before a shard is asked for that was not found.
 const DOUBT_PAUSE: Duration = Duration::from_millis(100);
-/// "Not found" answers in a row that say that the stream is gone.
-const NOT_FOUND_PROVES: u32 = 2;
+/// A stream that is not found for so long is gone: one bad moment gives the same answer again and again.
+const GONE_AFTER: Duration = Duration::from_secs(30);
 
 /// The running task. Dropping this ends it.
 pub(super) struct DiscoveryTask(AbortHandle);
@@ -49,7 +49,7 @@ impl DiscoveryTask {
             filter_ignored: false,
             off_told: false,
             retry: RetryDelay::new(),
-            not_found: 0,
+            not_found_since: None,
             refusals: Refusals::default(),
             iterator_refusals: Refusals::default(),
             warnings: WarnRate::default(),
@@ -97,7 +97,8 @@ struct Discovery<A> {
     /// That the stream is off was told.
     off_told: bool,
     retry: RetryDelay,
-    not_found: u32,
+    /// Since when nothing was found of the stream.
+    not_found_since: Option<Instant>,
     /// Of listings, and of iterators that were asked for here.
     refusals: Refusals,
     iterator_refusals: Refusals,
@@ -251,7 +252,6 @@ impl<A: StreamApi> Discovery<A> {
         // "Not found" is said of a shard and of the whole stream alike.
         match self.page(None).await {
             Ok((_, when)) => {
-                self.not_found = 0;
                 self.shared.graph(|graph| absent.iter().for_each(|shard| graph.does_not_exist(shard, when)));
             }
             Err(error) => self.trouble(&error),
@@ -285,7 +285,6 @@ impl<A: StreamApi> Discovery<A> {
             self.retry.next(throttled, &mut self.rng)
         } else {
             self.retry.succeeded();
-            self.not_found = 0;
             if complete_before == 0 {
                 info!(shards = listed.as_ref().map_or(0, |(shards, _)| shards.len()), "stream listed");
             }
@@ -341,6 +340,7 @@ impl<A: StreamApi> Discovery<A> {
             let error = match in_time(self.api.list_shards(&self.shared.stream_arn, after)).await {
                 Ok(Dated { answer, date }) => {
                     self.refusals.end();
+                    self.not_found_since = None;
                     self.shared.note_listing(None);
                     return Ok((answer, self.shared.answered(date, asked_at, Instant::now())));
                 }
@@ -358,14 +358,12 @@ impl<A: StreamApi> Discovery<A> {
     fn trouble(&mut self, error: &ApiError) {
         let stream_arn = &self.shared.stream_arn;
         if error.kind == ApiErrorKind::NotFound {
-            self.not_found += 1;
+            let since = *self.not_found_since.get_or_insert_with(Instant::now);
             // A stream that was read to its end may go: the lanes finish by themselves. What is lost is on record first.
             let is_lost = |graph: &mut ShardGraph| !graph.ended() && graph.stream_is_gone();
-            if self.not_found >= NOT_FOUND_PROVES && self.shared.graph(is_lost) {
+            if since.elapsed() >= GONE_AFTER && self.shared.graph(is_lost) {
                 self.shared.halt(stream_gone(stream_arn));
             }
-        } else {
-            self.not_found = 0;
         }
         let refused = self.refusals.add(error, "DescribeStream", stream_arn);
         self.shared.note_listing(Some(error.to_string()));

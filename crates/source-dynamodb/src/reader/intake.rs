@@ -120,7 +120,7 @@ impl<A: StreamApi> LaneReader<A> {
             ApiErrorKind::NotFound => {
                 reader.not_found += 1;
                 if reader.not_found >= NOT_FOUND_SUSPECT {
-                    self.shared.graph(|graph| graph.suspect(&shard));
+                    self.shared.graph(|graph| graph.suspect(&shard, now));
                 }
             }
             // Iterators can be used again: nothing was consumed.

@@ -83,7 +83,7 @@ impl Shared {
         drop(clock);
         if let Some(still) = still {
             let trouble = clock_stands_still(&self.stream_arn, still);
-            if self.settings.until_tip {
+            if self.settings.until_tip && !self.tip.load(Ordering::SeqCst) {
                 self.halt(trouble);
             } else {
                 warn!(code = trouble.code, "{trouble}: lag and gaps cannot be known");

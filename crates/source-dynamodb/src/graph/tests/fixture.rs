@@ -109,10 +109,10 @@ impl Fixture {
 
     /// Nothing is found of this shard for as long as it takes.
     pub fn is_missing(&mut self, shard: &str) -> Vec<ShardId> {
-        self.graph.suspect(&id(shard));
+        self.graph.suspect(&id(shard), self.now);
         self.ask(&[]);
         self.now = self.now.plus(Duration::from_secs(30));
-        self.graph.suspect(&id(shard));
+        self.graph.suspect(&id(shard), self.now);
         self.ask(&[])
     }
 

@@ -6,8 +6,8 @@ use tailwater_model::{FirstListing, GapCause, Position, PreviousStream, Progress
 
 use super::fixture::{Fixture, START, after, id, row};
 use crate::api::IteratorStart;
-use crate::graph::TrimmedMeans;
 use crate::graph::read_until::{EMPTY_PAGES_PROVE, UNREAD_MAX};
+use crate::graph::{ShardGraph, TrimmedMeans};
 use crate::settings::{OnGap, StartAt};
 
 const BOTH: [OnGap; 2] = [OnGap::Stop, OnGap::Continue];
@@ -58,7 +58,7 @@ fn rules_1_and_2_need_an_answer_of_the_service() {
         world.list(&["A.", "B<A", "C"]);
         world.read("A", Some(5), false);
         if is_suspected {
-            world.graph.suspect(&id("A"));
+            world.graph.suspect(&id("A"), world.now);
         } else {
             world.list(&["B<A", "C"]);
             assert!(world.ask(&[]).is_empty(), "one listing is not even suspicious");
@@ -67,13 +67,16 @@ fn rules_1_and_2_need_an_answer_of_the_service() {
         assert_eq!(world.ask(&["A"]), [id("A")]);
         assert!(world.gaps.is_empty(), "it is there");
         if is_suspected {
-            world.graph.suspect(&id("A"));
+            world.graph.suspect(&id("A"), world.now);
             world.ask(&[]);
             assert!(world.gaps.is_empty(), "what goes wrong for a moment gives the same answer to everybody who asks");
             world.now = world.now.plus(Duration::from_secs(30));
-            world.graph.suspect(&id("A"));
+            world.graph.suspect(&id("A"), world.now);
         } else {
             world.list(&["B<A", "C"]);
+            world.list(&["B<A", "C"]);
+            world.ask(&[]);
+            assert!(world.gaps.is_empty(), "nor so");
             world.list(&["B<A", "C"]);
         }
         world.ask(&[]);
@@ -244,4 +247,25 @@ fn the_children_of_a_lost_shard_have_lost_their_own() {
     world.steps();
     let found: Vec<_> = world.gaps.iter().map(|gap| (gap.cause, gap.shard.clone())).collect();
     assert_eq!(found, [(GapCause::UnknownParent, Some(id("C"))), (GapCause::Away, Some(id("D")))]);
+}
+
+/// gaps 3000063: a shard that was read to its end is no end of the stream, as long as its children may not have been listed.
+#[test]
+fn a_stream_that_goes_before_it_was_read_to_its_end_is_a_gap() {
+    for on_gap in [OnGap::Stop, OnGap::Continue] {
+        let mut world = Fixture::fresh(on_gap);
+        world.list(&["A"]);
+        world.end("A");
+        assert!(!world.graph.stream_is_gone(), "first the gap");
+        world.steps();
+        assert_eq!(world.causes(), [GapCause::StreamGone]);
+        assert_eq!(world.graph.stream_is_gone(), on_gap == OnGap::Continue, "a stop ends by its gap");
+    }
+    let mut world = Fixture::fresh(OnGap::Stop);
+    assert!(world.graph.stream_is_gone(), "nothing of it was ever stored");
+    let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
+    graph.restore(0, &Progress::default(), None);
+    assert!(!graph.stream_is_gone(), "what the other lane holds is not known yet");
+    graph.restore(1, &Progress::default(), None);
+    assert!(graph.stream_is_gone());
 }

@@ -162,7 +162,7 @@ impl World {
         let shard = self.shards[index].clone();
         let Some(start) = self.graph.read_from(&shard.id) else { return };
         if self.trimmed.contains(&shard.id) {
-            self.graph.suspect(&shard.id);
+            self.graph.suspect(&shard.id, self.now);
             self.ask();
             self.now = self.now.plus(RETRY_MAX);
             return;

@@ -232,7 +232,7 @@ async fn a_shard_that_is_gone_is_a_gap_and_a_stream_that_is_gone_halts() {
     assert_eq!(run.gaps.iter().map(|gap| gap.cause).collect::<Vec<_>>(), [GapCause::ShardGone]);
     assert_eq!((run.stored[&id("a")].1.clone(), run.read("b")), (Position::End, until(2)));
     fake.stream().gone = true;
-    let trouble = run.run(MINUTE).await.expect_err("the stream is gone");
+    let trouble = run.run(5 * MINUTE).await.expect_err("the stream is gone");
     assert_eq!((trouble.kind, trouble.code), (TroubleKind::Environment, "source.stream_gone"));
     assert_eq!(run.gaps.iter().map(|gap| gap.cause).collect::<Vec<_>>(), [GapCause::ShardGone, GapCause::StreamGone]);
 }
