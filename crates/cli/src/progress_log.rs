@@ -122,7 +122,7 @@ impl ProgressLog {
         let gaps = self.view.status.snapshot().gaps;
         let message = format!("changes may be missing in the sink: gaps recorded on the way to the tip: {gaps}");
         let trouble = Trouble::new(TroubleKind::DataAtRisk, "source.gaps_recorded", message).advise(
-            "everything that was there is carried, and the next run goes on from here; see the gaps in the sink",
+            "everything else is carried, and the next run goes on from here; what may be missing stands in the sink's gaps",
         );
         (gaps > 0).then(|| (Some(self.pipeline.clone()), trouble))
     }

@@ -32,6 +32,8 @@ const HEALS: [&str; 11] = [
 ];
 /// How long a refusal may last, as of rights that vanish.
 const REFUSED_FOR: Duration = Duration::from_secs(120);
+/// The service does not know the table or the stream.
+const NOT_FOUND: &str = "aws.table_not_found";
 /// Waits before a stream is asked for again that was not found: one bad moment gives the same answer again and again.
 const NOT_FOUND_PAUSES: [Duration; 4] =
     [Duration::from_secs(10), Duration::from_secs(10), Duration::from_secs(10), Duration::ZERO];
@@ -50,7 +52,8 @@ pub struct ChosenStream {
 /// the table's newest. Refuses one that the sink cannot use.
 pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> Result<ChosenStream, Trouble> {
     if let Some(arn) = &spec.source.stream_arn {
-        return described(dynamodb, table, spec, arn, None).await;
+        let named = described(dynamodb, table, spec, arn, None).await;
+        return named.map_err(|trouble| if trouble.code == NOT_FOUND { no_such_stream(arn, spec) } else { trouble });
     }
     let Some(newest) = &table.stream else { return Err(no_stream(&table.name, &spec.source.aws)) };
     if let Some(stored) = stored(spec, &newest.arn).await? {
@@ -83,7 +86,7 @@ async fn exists(dynamodb: &DynamoDb, table: &Table, arn: &str) -> Result<bool, T
     for pause in NOT_FOUND_PAUSES {
         match Box::pin(dynamodb.stream_description(&table.name, arn)).await {
             Ok(_) => return Ok(true),
-            Err(trouble) if trouble.code == "aws.table_not_found" => sleep(pause).await,
+            Err(trouble) if trouble.code == NOT_FOUND => sleep(pause).await,
             Err(trouble) => return Err(trouble),
         }
     }
@@ -126,9 +129,9 @@ pub async fn next(
         return Ok(None);
     }
     let table = Box::pin(dynamodb.describe_table(&spec.source.table)).await?;
-    let newest = table.stream.as_ref().filter(|newest| newest.arn != ended.stream_arn);
-    let Some(newest) = newest else { return Ok(None) };
-    let next = after(dynamodb, &table, &ended.stream_arn).await?.unwrap_or_else(|| newest.arn.clone());
+    let newest = table.stream.as_ref().filter(|newest| newest.arn != ended.stream_arn).map(|newest| newest.arn.clone());
+    // Asked always: that the newest stream was not found once proves nothing.
+    let Some(next) = after(dynamodb, &table, &ended.stream_arn).await?.or(newest) else { return Ok(None) };
     let follows = stored(spec, &next)
         .await?
         .unwrap_or_else(|| PreviousStream { stream_arn: ended.stream_arn.clone(), read_until: None });
@@ -191,6 +194,13 @@ fn last_read(checkpoints: &Checkpoints, arn: &str) -> Option<PreviousStream> {
 fn no_stream(table: &str, aws: &AwsSettings) -> Trouble {
     Trouble::new(TroubleKind::Environment, "source.no_stream", format!("the table {table} has no stream"))
         .advise(format!("tailwater stream enable {table} --view NEW_AND_OLD_IMAGES{}", aws_flags(aws)))
+}
+
+fn no_such_stream(arn: &str, spec: &PipelineSpec) -> Trouble {
+    let message = format!("the stream that the file names does not exist (any more): {arn}");
+    let (table, flags) = (&spec.source.table, aws_flags(&spec.source.aws));
+    Trouble::new(TroubleKind::Environment, "source.stream_gone", message)
+        .advise(format!("leave `stream_arn` out, or name one that is there: tailwater stream describe {table}{flags}"))
 }
 
 /// The stream was turned off, everything in it was carried, and there is no other one.

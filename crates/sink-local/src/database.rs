@@ -115,6 +115,7 @@ fn database_trouble(error: &sqlx::Error, path: &Path) -> Trouble {
             "see that the directory exists and that this user may write the file and beside it (-wal, -shm)",
         ),
         Some(13) => told(Environment, "sink.sqlite.disk_full", "make room on the disk"),
+        Some(10) if path.is_dir() => told(Environment, "sink.sqlite.access", "that is a directory: name a file in it"),
         Some(10) => told(Environment, "sink.sqlite.io", "look into the system's log for faults of the disk"),
         Some(11) => {
             told(DataAtRisk, "sink.sqlite.corrupt", "restore the file from a backup, or move it away to begin anew")

@@ -4,7 +4,7 @@
 //! out. An empty page says nothing: the service may answer several of them although there is something to read. A run of
 //! them does.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
 use tailwater_model::{ServiceTime, ShardId};
@@ -68,9 +68,14 @@ impl ShardGraph {
         Some(ReadFront { shard: shard.clone(), read_until: *read_until })
     }
 
-    /// The same without the shards whose last page was empty a moment ago: they are not behind, as far as anybody knows.
-    pub fn furthest_unread(&self) -> Option<ReadFront> {
-        let is_idle = |id: &ShardId| self.shards.get(id).is_some_and(|shard| shard.is_idle(self.now));
+    /// The same without the shards whose last page was empty a moment ago: they are not behind, as far as anybody knows. Those
+    /// in trouble may be. What is drained has nothing left.
+    pub fn furthest_unread(&self, in_trouble: &BTreeSet<ShardId>) -> Option<ReadFront> {
+        let is_idle = |id: &ShardId| {
+            self.shards
+                .get(id)
+                .is_some_and(|shard| shard.is_drained() || (shard.is_idle(self.now) && !in_trouble.contains(id)))
+        };
         let (read_until, shard) = self.fronts.iter().find(|(_, id)| !is_idle(id))?;
         Some(ReadFront { shard: shard.clone(), read_until: *read_until })
     }

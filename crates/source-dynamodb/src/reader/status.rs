@@ -1,6 +1,6 @@
 //! What the reading of a stream is doing, for people: how far it is, and what each lane waits for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -88,12 +88,17 @@ impl StatusReader {
     pub fn status(&self) -> SourceStatus {
         let shared = &self.0;
         let notes = shared.notes();
+        let troubles = notes.iter().flat_map(|notes| &notes.troubles);
+        let in_trouble: BTreeSet<ShardId> = troubles
+            .filter(|(_, (since, _))| since.elapsed() >= TROUBLE_AFTER)
+            .map(|(shard, _)| shard.clone())
+            .collect();
         let (mut status, waits) = shared.graph(|graph| {
             let waits: Vec<Option<usize>> = (0..notes.len()).map(|lane| graph.waits_for_lane(lane)).collect();
             let status = SourceStatus {
                 now: None,
                 begun: graph.begun(),
-                furthest_unread: graph.furthest_unread(),
+                furthest_unread: graph.furthest_unread(&in_trouble),
                 furthest_behind: graph.furthest_behind(),
                 lanes: Vec::new(),
             };

@@ -34,6 +34,9 @@ async fn one_shard_in_trouble_shows_among_others() {
     let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
     run.run(MINUTE).await.expect("no trouble");
     fake.change("a", |shard| shard.unanswered = true);
+    run.run(MINUTE).await.expect("waited out");
+    let unread = run.status.status().furthest_unread.map(|front| front.shard);
+    assert_eq!(unread, Some(id("a")), "it was idle a moment ago, and nobody knows what came since");
     run.run(20 * MINUTE).await.expect("waited out");
     let status = run.status.status();
     let [LaneReading::Trouble { seconds, why }] = &status.lanes[..] else { panic!("in trouble") };
