@@ -93,8 +93,13 @@ impl SourceTable {
 
     /// Deletes the table and makes an empty one of the same name, with string keys.
     pub async fn make_again(&self, view: StreamViewType) -> Result<()> {
+        self.make_again_with_keys(view, [ScalarAttributeType::S, ScalarAttributeType::S]).await
+    }
+
+    /// The same with keys of other types.
+    pub async fn make_again_with_keys(&self, view: StreamViewType, keys: [ScalarAttributeType; 2]) -> Result<()> {
         self.client.delete_table().table_name(&self.name).send().await.context("DeleteTable")?;
-        self.make(Some(view), [ScalarAttributeType::S, ScalarAttributeType::S]).await
+        self.make(Some(view), keys).await
     }
 
     async fn make(&self, view: Option<StreamViewType>, [partition, sort]: [ScalarAttributeType; 2]) -> Result<()> {

@@ -40,7 +40,6 @@ enum ClaimedSink {
 pub struct ConnectedPipeline {
     spec: PipelineSpec,
     dynamodb: DynamoDb,
-    keys: KeySchema,
     stream: ChosenStream,
 }
 
@@ -70,7 +69,7 @@ pub async fn connect_source(spec: PipelineSpec) -> Result<ConnectedPipeline, Tro
     let table = Box::pin(dynamodb.describe_table(&spec.source.table)).await?;
     let stream = Box::pin(streams::first(&dynamodb, &table, &spec)).await?;
     check_renames(&spec.transforms, &table.key_schema)?;
-    Ok(ConnectedPipeline { spec, dynamodb, keys: table.key_schema, stream })
+    Ok(ConnectedPipeline { spec, dynamodb, stream })
 }
 
 impl ConnectedPipeline {
@@ -81,7 +80,7 @@ impl ConnectedPipeline {
 
     /// Claims the lanes. A pipeline of the same name that runs elsewhere loses them by this.
     pub async fn claim(self, until_tip: bool) -> Result<AssembledPipeline, Trouble> {
-        let sink = Box::pin(claim_lanes(&self.spec, &self.stream, &self.keys)).await?;
+        let sink = Box::pin(claim_lanes(&self.spec, &self.stream)).await?;
         Ok(AssembledPipeline { name: self.spec.name.clone(), source: self, until_tip, sink })
     }
 
@@ -89,7 +88,10 @@ impl ConnectedPipeline {
     async fn next(&self) -> Result<Option<(ChosenStream, ClaimedSink)>, Trouble> {
         let next = Box::pin(streams::next(&self.dynamodb, &self.spec, &self.stream.identity)).await?;
         let Some(next) = next else { return Ok(None) };
-        let sink = Box::pin(claim_lanes(&self.spec, &next, &self.keys)).await?;
+        if next.keys != self.stream.keys {
+            return Err(streams::table_replaced(&self.spec, &self.stream.keys, &next.keys));
+        }
+        let sink = Box::pin(claim_lanes(&self.spec, &next)).await?;
         Ok(Some((next, sink)))
     }
 
@@ -179,8 +181,8 @@ impl AssembledPipeline {
     }
 }
 
-async fn claim_lanes(spec: &PipelineSpec, stream: &ChosenStream, keys: &KeySchema) -> Result<ClaimedSink, Trouble> {
-    let ChosenStream { identity, view_type, .. } = stream;
+async fn claim_lanes(spec: &PipelineSpec, stream: &ChosenStream) -> Result<ClaimedSink, Trouble> {
+    let ChosenStream { identity, view_type, keys, .. } = stream;
     let identity = PipelineIdentity { name: spec.name.clone(), lanes: spec.lanes, stream: identity.clone() };
     Ok(match &spec.sink {
         SinkSpec::Kafka(settings) => {

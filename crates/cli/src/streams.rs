@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tailwater_model::{Checkpoints, ShardProgress};
+use tailwater_model::{Checkpoints, KeySchema, ShardProgress};
 use tailwater_model::{PreviousStream, StreamIdentity, Trouble, TroubleKind, ViewType, least_read_until};
 use tailwater_pipeline::StopSignal;
 use tailwater_source_dynamodb::{AwsSettings, DynamoDb, Table};
@@ -46,6 +46,8 @@ pub struct ChosenStream {
     pub view_type: Option<ViewType>,
     /// The stream before it, which was read to its end.
     pub follows: Option<PreviousStream>,
+    /// The primary key of the table that it is of.
+    pub keys: KeySchema,
 }
 
 /// The stream to begin with: the one that the file names, or the one that progress belongs to as long as it can be read, or
@@ -161,7 +163,7 @@ async fn described(
     // A service that does not say its view type is taken at its records.
     match view_type {
         Some(view) if spec.sink.mirrors() && !view.images().new => Err(wrong_view_type(&table.name, view, spec)),
-        _ => Ok(ChosenStream { identity, view_type, follows }),
+        _ => Ok(ChosenStream { identity, view_type, follows, keys: table.key_schema.clone() }),
     }
 }
 
@@ -194,6 +196,16 @@ fn last_read(checkpoints: &Checkpoints, arn: &str) -> Option<PreviousStream> {
 fn no_stream(table: &str, aws: &AwsSettings) -> Trouble {
     Trouble::new(TroubleKind::Environment, "source.no_stream", format!("the table {table} has no stream"))
         .advise(format!("tailwater stream enable {table} --view NEW_AND_OLD_IMAGES{}", aws_flags(aws)))
+}
+
+/// The table was deleted and made again, with another key: what was written for the old one has no place for its items.
+pub fn table_replaced(spec: &PipelineSpec, keys: &KeySchema, now: &KeySchema) -> Trouble {
+    let name = |keys: &KeySchema| keys.attributes().map(|key| key.name.as_str()).collect::<Vec<_>>().join(", ");
+    let (table, old, new) = (&spec.source.table, name(keys), name(now));
+    let message = format!("the table {table} was made again with another key: it was ({old}) and is ({new})");
+    Trouble::new(TroubleKind::DataAtRisk, "source.table_replaced", message).advise(
+        "everything of the old table's stream is carried; give the new table a pipeline of another name and another target",
+    )
 }
 
 fn no_such_stream(arn: &str, spec: &PipelineSpec) -> Trouble {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use aws_sdk_dynamodb::types::StreamViewType;
+use aws_sdk_dynamodb::types::{ScalarAttributeType, StreamViewType};
 use rustix::process::Signal;
 use tailwater_tests::patience::{Look, wait_until};
 use tailwater_tests::scene::STOP_WITHIN;
@@ -72,5 +72,20 @@ async fn a_running_process_follows_two_replacements_although_the_table_cannot_be
     process.signal(Signal::TERM)?;
     process.ends(STOP_WITHIN).await?.must_exit_with(0)?;
     ensure!(scene.written()?.len() == 3, "each once");
+    Ok(())
+}
+
+/// The items of a table with another key have no place beside those of the first.
+#[tokio::test]
+async fn a_table_that_is_made_again_with_another_key_ends_the_pipeline() -> Result<()> {
+    let scene = scene().await?;
+    let process = scene.run()?;
+    scene.table.put(key("of the first table", "x")).await?;
+    carries(&scene, "of the first table", CARRIED_WITHIN).await?;
+    let keys = [ScalarAttributeType::N, ScalarAttributeType::S];
+    scene.table.make_again_with_keys(StreamViewType::NewAndOldImages, keys).await?;
+    let said = ["source.table_replaced", "another key", "→"];
+    process.ends(FOLLOWED_WITHIN).await?.must_exit_with(4)?.must_say(&said)?;
+    ensure!(scene.written()?.len() == 1, "nothing of the second table");
     Ok(())
 }
