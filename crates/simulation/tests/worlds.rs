@@ -63,6 +63,8 @@ const KEPT: &[(u64, Profile)] = &[
     (2_110_003_241, Profile::Postgres),
     (2_170_003_001, Profile::Bounded),
     (2_360_009_449, Profile::Kafka),
+    // A shard that was registered hours after the listing that it was promised by.
+    (2_300_013_692, Profile::Gaps),
     (700_000_013, Profile::Gaps),
     (700_000_709, Profile::Gaps),
 ];

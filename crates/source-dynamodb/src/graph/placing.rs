@@ -203,8 +203,7 @@ impl ShardGraph {
     fn begin_lineage(&mut self, id: &ShardId, cause: GapCause) {
         let Some(seen_at) = self.shards.get(id).map(|shard| shard.seen_at) else { return };
         let is_lost = self.is_after_first_day(seen_at);
-        // Nobody has read anything of a lost lineage since the first listing.
-        self.begin_root(id, self.first_listed_at().filter(|_| is_lost).unwrap_or(seen_at));
+        self.begin_root(id, seen_at);
         if !is_lost {
             return;
         }
@@ -223,9 +222,10 @@ impl ShardGraph {
         self.first_listed_at().is_some_and(|listed_at| moment.since(listed_at) > UNREAD_MAX)
     }
 
-    /// It begins a lineage: what was promised of that at this moment is to be read.
-    fn begin_root(&mut self, id: &ShardId, moment: ServiceTime) {
-        let from = self.promised_from(moment);
+    /// It begins a lineage: everything that was promised of that at the first listing is to be read, however much later it was
+    /// seen.
+    fn begin_root(&mut self, id: &ShardId, seen_at: ServiceTime) {
+        let from = self.promised_from(self.first_listed_at().unwrap_or(seen_at));
         if let Some(shard) = self.shards.get_mut(id) {
             shard.read_until_at_least(from);
             shard.origin = Origin::Root;

@@ -269,3 +269,19 @@ fn a_stream_that_goes_before_it_was_read_to_its_end_is_a_gap() {
     graph.restore(1, &Progress::default(), None);
     assert!(graph.stream_is_gone());
 }
+
+/// gaps 2300013692: what was there at the first listing was promised then. Who registers it hours later has that to read.
+#[test]
+fn a_shard_that_is_registered_hours_after_the_first_listing_was_promised_then() {
+    for hours in [0, 9] {
+        let listed_at = START.minus(Duration::from_secs(hours * 3600));
+        let shards = vec![row("A", None, Position::Start, START)];
+        let progress = Progress { first_listing: Some(FirstListing::begun(listed_at)), shards, ..Progress::default() };
+        let mut world = Fixture::new(StartAt::TrimHorizon, OnGap::Continue, false, progress);
+        world.list(&["A", "C<gone"]);
+        assert_eq!(world.ask(&[]), [id("gone")]);
+        world.page("C", None, false);
+        world.steps();
+        assert_eq!(world.causes(), if hours > 0 { vec![GapCause::Away] } else { vec![] });
+    }
+}
