@@ -65,6 +65,8 @@ const KEPT: &[(u64, Profile)] = &[
     (2_360_009_449, Profile::Kafka),
     // A shard that was registered hours after the listing that it was promised by.
     (2_300_013_692, Profile::Gaps),
+    // A lane that opened again before the first listing was stored.
+    (2_600_011_772, Profile::Gaps),
     (700_000_013, Profile::Gaps),
     (700_000_709, Profile::Gaps),
 ];

@@ -17,8 +17,7 @@ pub fn run(names: &[&String], quick: bool) -> Result<()> {
         tell!("building {package} (release)");
         command::run_shown(cargo().args(["build", "--release", "--package", package]).current_dir(&root))?;
     }
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |set| root.join(set));
-    let release = target.join("release");
+    let release = workspace::target().join("release");
     let mut bench = std::process::Command::new(release.join("tailwater-bench"));
     bench.arg("run").args(names).current_dir(&root);
     bench.arg("--tailwater").arg(release.join("tailwater"));

@@ -11,6 +11,11 @@ pub fn root() -> PathBuf {
     manifest_dir.ancestors().nth(2).map_or_else(|| manifest_dir.clone(), Path::to_path_buf)
 }
 
+/// Where cargo builds: `target`, or what its variable says.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), |set| root().join(set))
+}
+
 /// Where the servers keep jars, data, logs and pid files: `target/servers`, which git ignores and `cargo clean` removes.
 pub fn servers_dir() -> PathBuf {
     root().join("target").join("servers")

@@ -182,8 +182,8 @@ impl ShardGraph {
         }
         self.restore_stream_gaps(lane, previous);
         self.doubts_due = true;
+        self.choose_first_listing();
         if is_first {
-            self.choose_first_listing();
             mine.iter().for_each(|id| self.place(id));
             self.place_orphans();
         }

@@ -103,7 +103,7 @@ fn gather(name: &str) -> Result<()> {
         "dynamodb" => gather_jars(ServerName::Dynamodb, &context),
         "tailwater" => {
             // Nine tenths of the program are line tables, which nobody reads in a container.
-            let program = workspace::root().join("target/debug/tailwater");
+            let program = workspace::target().join("debug/tailwater");
             let mut strip = Command::new("strip");
             strip.arg("-o").arg(context.join("tailwater")).arg(program);
             command::run_quietly(&mut strip).map(|_| ())

@@ -159,7 +159,7 @@ pub(super) fn build(root: &Path) -> Result<Places> {
     let install = ["install", "--quiet", "--disable-pip-version-check", "--requirement"];
     let requirements = peers.join("boto3/requirements.txt");
     command::run_shown(Command::new(venv.join("bin/pip")).args(install).arg(requirements))?;
-    let ours = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |set| root.join(set));
+    let ours = crate::workspace::target();
     Ok(Places {
         tailwater: ours.join("release/tailwater"),
         python: venv.join("bin/python"),

@@ -99,6 +99,25 @@ fn latest_is_chosen_anew_where_nothing_was_registered() {
     assert_eq!(world.progress.first_listing, Some(FirstListing::stored(START)));
 }
 
+/// gaps 2600011772: a lane that opens again before that is stored brings the old one back, and the parents of all shards
+/// were waited for without being asked for.
+#[test]
+fn a_lane_that_opens_again_changes_nothing_of_that() {
+    let progress = Progress { first_listing: Some(FirstListing::begun(START.minus(DAY * 2))), ..Progress::default() };
+    let mut graph = ShardGraph::new(1, StartAt::TrimHorizon, OnGap::Stop, false);
+    graph.restore(0, &progress, None);
+    let when = When { asked: START, answered: START };
+    let number = graph.begin_listing();
+    let page = ShardListing { shards: listed(&["A<gone"]), ..ShardListing::default() };
+    graph.merge_page(number, when, &page);
+    graph.listed_completely(number, when, &[id("A")].into());
+    for _ in 0..2 {
+        assert_eq!(graph.first_listing_due(), Some(FirstListing::begun(START)));
+        assert_eq!(graph.take_doubtful(), [id("gone")]);
+        graph.restore(0, &progress, None);
+    }
+}
+
 /// Its last row may be all that says that something was carried.
 #[test]
 fn nothing_is_forgotten_before_the_stream_is_known() {
