@@ -14,7 +14,7 @@ const DEMO_FOR: &str = "10s";
 /// The package of the tests that need real servers.
 const SERVER_TESTS: &str = "tailwater-tests";
 /// Tests of one program that run at once, beside one for each processor: mostly they wait for servers, or for time to pass.
-const TESTS_BESIDE: usize = 10;
+const TESTS_BESIDE: usize = 6;
 /// What turns the composition's tests on.
 const COMPOSE_FEATURE: &str = "tailwater-tests/compose";
 

@@ -34,7 +34,11 @@ async fn two_consumers_that_are_not_ours_see_the_same() -> Result<()> {
         ensure!(same && kcat.value.as_ref() == Some(&java.value), "{kcat:?} and {java:?}");
     }
     admin::raise_partitions(&brokers, &topic, 5)?;
-    ensure!(reader::partitions(&brokers, &topic).await? == 5);
+    wait_until("the topic has five partitions", SHOWN_WITHIN, || async {
+        let shown = reader::partitions(&brokers, &topic).await?;
+        Ok(Look::when(shown == 5, shown))
+    })
+    .await?;
     let described = java::describe(&brokers, &topic).await?;
     ensure!(described.contains("PartitionCount: 5") && described.contains("max.message.bytes=2000"), "{described}");
     ensure!(admin::raise_partitions(&brokers, &topic, 4).is_err(), "a topic shrank");

@@ -155,9 +155,22 @@ pub fn admin() -> AdminClient<DefaultClientContext> {
     ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("an admin client")
 }
 
+/// What was made is shown at once, on a busy machine.
+const SHOWN_WITHIN: Duration = Duration::from_secs(20);
+
 pub async fn raise_partitions(topic: &str, count: usize) {
     let raised = admin().create_partitions(&[NewPartitions::new(topic, count)], &AdminOptions::new()).await;
     raised.expect("asked").remove(0).expect("raised");
+    // A broker may show them a moment later.
+    let is_shown = || {
+        let shown = admin().inner().fetch_metadata(Some(topic), SHOWN_WITHIN).expect("metadata");
+        shown.topics().iter().any(|it| it.partitions().len() == count)
+    };
+    let asked = tokio::time::Instant::now();
+    while !is_shown() {
+        assert!(asked.elapsed() < SHOWN_WITHIN, "{topic} has {count} partitions and does not show them");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 pub async fn delete_topic(topic: &str) {
