@@ -364,6 +364,8 @@ impl<A: StreamApi> Discovery<A> {
             if since.elapsed() >= GONE_AFTER && self.shared.graph(is_lost) {
                 self.shared.halt(stream_gone(stream_arn));
             }
+        } else {
+            self.not_found_since = None;
         }
         let refused = self.refusals.add(error, "DescribeStream", stream_arn);
         self.shared.note_listing(Some(error.to_string()));
