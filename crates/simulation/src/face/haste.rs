@@ -9,7 +9,8 @@ use tokio::time::Instant;
 
 /// A call for a shard that comes so soon after one that failed did not wait at all.
 const HASTE: Duration = Duration::from_millis(10);
-/// A lane that opens again may ask at once for what just failed, once or twice; who does so again and again does not wait.
+/// A lane that opens again may ask at once for what just failed, once or twice, and who asks whether a shard exists does not
+/// know of the lane that reads it; who does so again and again does not wait.
 const HASTY_CALLS_MAX: u32 = 4;
 
 /// The failures of one worker's calls by shard.
@@ -20,7 +21,7 @@ pub(super) struct Haste(BTreeMap<ShardId, Failures>);
 #[derive(Debug, Default)]
 struct Failures {
     last: Option<Instant>,
-    /// How many of the calls after them did not wait.
+    /// How many more of the calls after them did not wait than did.
     hasty: u32,
 }
 
@@ -28,8 +29,9 @@ impl Haste {
     /// A call for this shard begins: whether it is one too many that did not wait.
     pub(super) fn is_hasty(&mut self, shard: &ShardId) -> bool {
         let failures = self.0.entry(shard.clone()).or_default();
-        if failures.last.is_some_and(|last| last.elapsed() < HASTE) {
-            failures.hasty += 1;
+        if let Some(last) = failures.last {
+            let waited = last.elapsed() >= HASTE;
+            failures.hasty = if waited { failures.hasty.saturating_sub(1) } else { failures.hasty + 1 };
         }
         failures.hasty > HASTY_CALLS_MAX
     }
