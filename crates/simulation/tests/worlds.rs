@@ -69,6 +69,7 @@ const KEPT: &[(u64, Profile)] = &[
     (2_600_011_772, Profile::Gaps),
     // Two who did not know of each other asked for the same shard for half a day: the judge called that haste.
     (3_000_000_323, Profile::Gaps),
+    (3_000_002_468, Profile::Gaps),
     (700_000_013, Profile::Gaps),
     (700_000_709, Profile::Gaps),
 ];

@@ -1,4 +1,4 @@
-//! Lanes whose part of the sink is away, while the others go on.
+//! Lanes whose part of the sink is away, while the others go on; or all lanes are bound by a sink that is slow.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -19,6 +19,7 @@ pub struct LanesDown(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     down: BTreeSet<u32>,
+    commits_take: Duration,
     hits: u64,
 }
 
@@ -33,9 +34,20 @@ impl LanesDown {
         lock(&self.0).down.contains(&lane)
     }
 
+    /// A commit of any lane that begins from now on takes so long before the sink sees it.
+    pub fn slow_down(&self, commits_take: Duration) {
+        lock(&self.0).commits_take = commits_take;
+    }
+
     /// How often somebody met it.
     pub fn hits(&self) -> u64 {
         lock(&self.0).hits
+    }
+
+    /// A commit is on its way.
+    pub(super) async fn slow(&self) {
+        let commits_take = lock(&self.0).commits_take;
+        sleep(commits_take).await;
     }
 
     /// A call for this lane goes out.

@@ -116,6 +116,8 @@ pub enum Action {
     Enable,
     /// The parts of the sink of these lanes are away, by the bits of the number; all others are there.
     LanesDown(u32),
+    /// Commits take so long, in milliseconds.
+    CommitsTake(u64),
     /// For the service so much time goes by at once, in milliseconds.
     Leap(i64),
     /// A process is killed.
@@ -193,6 +195,7 @@ impl Plan {
         let keeps = (later.u32(0..KEEPS_ONE_IN) == 0).then(|| KEEPS[later.usize(0..KEEPS.len())]);
         if later.u32(0..LATEST_ONE_IN) == 0 {
             reader.start = StartAt::Latest;
+            actions::write_at_the_start(&mut actions, &mut Rng::with_seed(seed));
         }
         let is_bounded = later.u32(0..BOUNDED_ONE_IN) == 0;
         reader.until_tip = profile == Profile::Bounded || is_bounded;

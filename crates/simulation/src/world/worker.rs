@@ -321,6 +321,7 @@ impl<K: Sink> Sink for SeamedSink<K> {
             std::panic::resume_unwind(Box::new("a panic of the world's own"));
         }
         self.lanes_down.reach(self.lane).await?;
+        self.lanes_down.slow().await;
         for batch in &group.batches {
             let kept = (batch.events.len() + batch.dead_letters.len()) as u64;
             if batch.counts.read != kept + batch.counts.filtered + batch.counts.suppressed {

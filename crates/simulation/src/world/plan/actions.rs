@@ -64,6 +64,13 @@ fn draw_process(span_ms: i64, has: &dyn Fn(&str) -> bool, actions: &mut Vec<(i64
     }
 }
 
+/// The table is written to while a pipeline begins.
+pub(super) fn write_at_the_start(actions: &mut Vec<(i64, Action)>, rng: &mut Rng) {
+    for _ in 0..rng.u32(1..20) {
+        actions.push((rng.i64(0..15_000), Action::Write(rng.u32(1..4))));
+    }
+}
+
 /// One part of the sink, or some, are away while the others go on. Somebody may start the process anew meanwhile.
 pub(super) fn lanes_down(span_ms: i64, actions: &mut Vec<(i64, Action)>, rng: &mut Rng) {
     let from = rng.i64(0..span_ms);

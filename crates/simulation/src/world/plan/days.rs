@@ -7,6 +7,9 @@ use super::{Action, HOUR_MS, MINUTE_MS, Profile};
 /// All lanes.
 const ALL_LANES: u32 = u32::MAX;
 
+/// The table is written to so often while the sink is slow.
+const BOUND_WRITES_EVERY_MS: usize = 3 * 60_000;
+
 /// Nobody runs the pipeline for hours; in the profile of gaps for longer than the stream keeps its records. What happens
 /// later happens so much later. Gives the new end.
 pub(super) fn go_away(profile: Profile, span_ms: i64, actions: &mut Vec<(i64, Action)>, rng: &mut Rng) -> i64 {
@@ -69,7 +72,7 @@ pub(super) fn go_away_twice(end_ms: i64, actions: &mut Vec<(i64, Action)>, rng: 
     end_ms + first_ms + between_ms + second_ms
 }
 
-/// The sink is away for hours, and before all that came meanwhile is carried nobody runs the pipeline for nearly a day. Gives
+/// The sink is away or slow for hours, and before all that came meanwhile is carried nobody runs the pipeline for nearly a day. Gives
 /// the new end.
 pub(super) fn lag_and_go_away(end_ms: i64, actions: &mut Vec<(i64, Action)>, rng: &mut Rng) -> i64 {
     let lag_ms = rng.i64(60..6 * 60) * MINUTE_MS;
@@ -77,8 +80,17 @@ pub(super) fn lag_and_go_away(end_ms: i64, actions: &mut Vec<(i64, Action)>, rng
     let between_ms = short(rng);
     let from = open_up(end_ms, lag_ms + between_ms + away_ms, actions, rng);
     live_on(from, lag_ms, actions, rng);
-    actions.push((from, Action::LanesDown(ALL_LANES)));
-    actions.push((from + lag_ms, Action::LanesDown(0)));
+    if rng.bool() {
+        actions.push((from, Action::LanesDown(ALL_LANES)));
+        actions.push((from + lag_ms, Action::LanesDown(0)));
+    } else {
+        // A lane always has a page ready, and shards that are idle.
+        actions.push((from, Action::CommitsTake(rng.u64(1..20) * MINUTE_MS.unsigned_abs())));
+        actions.push((from + lag_ms, Action::CommitsTake(0)));
+        for at in (from..from + lag_ms).step_by(BOUND_WRITES_EVERY_MS) {
+            actions.push((at, Action::Write(rng.u32(1..10))));
+        }
+    }
     actions.push((from + lag_ms + between_ms, Action::Away(away_ms)));
     end_ms + lag_ms + between_ms + away_ms
 }

@@ -29,6 +29,7 @@ impl<G: Ground> Scene<G> {
         self.crash_at_call = None;
         self.panic.disarm();
         self.lanes_down.set([]);
+        self.lanes_down.slow_down(Duration::ZERO);
         // A listing may be under way, whose next page goes on in the order of the last.
         {
             let mut service = lock(&self.service);
