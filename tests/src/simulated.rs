@@ -60,10 +60,20 @@ impl Simulated {
 
     /// Lets the next calls of this operation fail.
     pub async fn fail(&self, operation: &str, error: &str, times: u32) -> Result<()> {
-        let (address, query) = (&self.address, format!("operation={operation}&error={error}&times={times}"));
+        self.ask(&format!("fail?operation={operation}&error={error}&times={times}")).await
+    }
+
+    /// Lets the streams go that were turned off.
+    pub async fn forget_streams(&self) -> Result<()> {
+        self.ask("forget").await
+    }
+
+    /// Asks the service as a tester does.
+    async fn ask(&self, what: &str) -> Result<()> {
+        let address = &self.address;
         let mut stream = TcpStream::connect(address).await?;
         let request = format!(
-            "POST /_tailwater/fail?{query} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            "POST /_tailwater/{what} HTTP/1.1\r\nHost: {address}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
         );
         stream.write_all(request.as_bytes()).await?;
         let mut answer = String::new();

@@ -9,7 +9,9 @@ use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pi
 use tailwater_sink_kafka::KafkaLane;
 use tailwater_sink_local::{FileLane, SqliteLane, StdoutLane, claim_file, claim_sqlite, claim_stdout};
 use tailwater_sink_postgres::{PostgresLane, claim};
-use tailwater_source_dynamodb::{DynamoDb, ReaderSettings, SourceStatus, StatusReader, connect, open_stream};
+use tailwater_source_dynamodb::{
+    DynamoDb, OnGap, ReaderSettings, STREAM_GONE, SourceStatus, StatusReader, connect, open_stream,
+};
 use tracing::info;
 
 use crate::configuration::{LimitsSpec, PipelineSpec, SinkSpec, TransformSpec};
@@ -84,7 +86,15 @@ impl ConnectedPipeline {
         Ok(AssembledPipeline { name: self.spec.name.clone(), source: self, until_tip, sink })
     }
 
-    /// The stream that follows the one that was read to its end, with the sink claimed for it; nothing when there is none.
+    /// Whether nothing more is to be had of the stream: it was read to its end, or it is gone and a gap says what is lost.
+    fn is_over(&self, outcome: &Result<Ended, Trouble>) -> bool {
+        match outcome {
+            Ok(ended) => *ended == Ended::Finished(Finished::StreamEnded),
+            Err(trouble) => trouble.code == STREAM_GONE && self.spec.source.on_gap == OnGap::Continue,
+        }
+    }
+
+    /// The stream that follows one that is over, with the sink claimed for it; nothing when there is none.
     async fn next(&self) -> Result<Option<(ChosenStream, ClaimedSink)>, Trouble> {
         let next = Box::pin(streams::next(&self.dynamodb, &self.spec, &self.stream.identity)).await?;
         let Some(next) = next else { return Ok(None) };
@@ -149,14 +159,14 @@ impl ConnectedPipeline {
 
 impl AssembledPipeline {
     /// Carries changes until the stop signal is given, the source is finished, or a person is needed. A stream that was read
-    /// to its end is followed by the next one of its table. After one that was read to its tip none is looked for: if there is
+    /// to its end, or went with a gap on record, is followed by the next one of its table. After one that was read to its tip none is looked for: if there is
     /// one by now, it is younger than the run.
     pub async fn run(self, stop: StopSignal, view: PipelineView) -> Result<Ended, Trouble> {
         let Self { name, mut source, until_tip, mut sink } = self;
         loop {
-            let ended = source.carry(sink, until_tip, &stop, &view).await?;
-            if ended != Ended::Finished(Finished::StreamEnded) {
-                return Ok(ended);
+            let outcome = source.carry(sink, until_tip, &stop, &view).await;
+            if !source.is_over(&outcome) {
+                return outcome;
             }
             let mut patience = Patience::default();
             let found = loop {
@@ -170,8 +180,8 @@ impl AssembledPipeline {
                 }
             };
             let Some((next, claimed)) = found else {
-                if until_tip {
-                    return Ok(ended);
+                if until_tip || outcome.is_err() {
+                    return outcome;
                 }
                 return Err(streams::turned_off(&source.spec));
             };

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tailwater_model::{Checkpoints, KeySchema, ShardProgress};
 use tailwater_model::{PreviousStream, StreamIdentity, Trouble, TroubleKind, ViewType, least_read_until};
 use tailwater_pipeline::StopSignal;
-use tailwater_source_dynamodb::{AwsSettings, DynamoDb, Table};
+use tailwater_source_dynamodb::{AwsSettings, DynamoDb, STREAM_GONE, Table};
 use tokio::time::{Instant, sleep};
 
 use crate::checkpoints;
@@ -211,7 +211,7 @@ pub fn table_replaced(spec: &PipelineSpec, keys: &KeySchema, now: &KeySchema) ->
 fn no_such_stream(arn: &str, spec: &PipelineSpec) -> Trouble {
     let message = format!("the stream that the file names does not exist (any more): {arn}");
     let (table, flags) = (&spec.source.table, aws_flags(&spec.source.aws));
-    Trouble::new(TroubleKind::Environment, "source.stream_gone", message)
+    Trouble::new(TroubleKind::Environment, STREAM_GONE, message)
         .advise(format!("leave `stream_arn` out, or name one that is there: tailwater stream describe {table}{flags}"))
 }
 

@@ -26,6 +26,6 @@ pub use errors::api_error;
 pub use graph::ReadFront;
 pub use page::{PAGE_BYTES_MAX, PageFault, RawPage, decode_page};
 pub use page_text::page_text;
-pub use reader::{LaneReader, LaneReading, SourceStatus, StatusReader, open_stream};
+pub use reader::{LaneReader, LaneReading, STREAM_GONE, SourceStatus, StatusReader, open_stream};
 pub use settings::{OnGap, ReaderSettings, StartAt, VISIBLE_WITHIN};
 pub use table::{Table, TableStream};

@@ -89,3 +89,20 @@ async fn a_table_that_is_made_again_with_another_key_ends_the_pipeline() -> Resu
     ensure!(scene.written()?.len() == 1, "nothing of the second table");
     Ok(())
 }
+
+/// What the first stream still held is lost, and a gap says so; the next one is read by the same process.
+#[tokio::test]
+async fn a_stream_that_goes_under_a_running_process_is_a_gap_and_the_next_one_is_read() -> Result<()> {
+    let scene = scene().await?;
+    let process = scene.run()?;
+    scene.table.put(key("of the first", "x")).await?;
+    carries(&scene, "of the first", CARRIED_WITHIN).await?;
+    replaced_with(&scene, "of the second").await?;
+    scene.forget_streams().await?;
+    carries(&scene, "of the second", FOLLOWED_WITHIN).await?;
+    process.signal(Signal::TERM)?;
+    process.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    let shown = scene.checkpoints().await?.must_exit_with(0)?;
+    ensure!(shown.stdout.contains("gaps: 2"), "the rest of the first, and what is in neither: {}", shown.stdout);
+    Ok(())
+}

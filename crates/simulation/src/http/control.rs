@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
-use super::failures::{PlannedFailure, PlannedFailures};
+use super::failures::{OPERATIONS, PlannedFailure, PlannedFailures};
 use crate::service::{Service, TrueRecord, TrueShard};
 
 /// Most calls that one request may let fail.
@@ -23,6 +23,8 @@ pub(super) enum Verb {
     Trim,
     /// Lets all iterators expire.
     Expire,
+    /// Streams that were turned off go at once.
+    Forget,
     /// Lets the next calls fail.
     Fail,
     /// All shards and all records there ever were.
@@ -31,11 +33,12 @@ pub(super) enum Verb {
     Unkind,
 }
 
-const VERBS: [(&str, &str, Verb); 7] = [
+const VERBS: [(&str, &str, Verb); 8] = [
     ("POST", "rotate", Verb::Rotate),
     ("POST", "split", Verb::Split),
     ("POST", "trim", Verb::Trim),
     ("POST", "expire", Verb::Expire),
+    ("POST", "forget", Verb::Forget),
     ("POST", "fail", Verb::Fail),
     ("GET", "truth", Verb::Truth),
     ("GET", "unkind", Verb::Unkind),
@@ -115,6 +118,7 @@ pub(super) fn answer(
             service.expire_iterators(now_ms);
             Ok(json!({}))
         }
+        Verb::Forget => Ok(json!({"gone": service.forget_streams(now_ms, wanted.table.as_deref())})),
         Verb::Fail => fail(planned, wanted),
         Verb::Truth => truth(service, now_ms, wanted),
         Verb::Unkind => {
@@ -184,6 +188,9 @@ fn fail(planned: &mut PlannedFailures, wanted: &Wanted) -> Result<Value, String>
     let times = wanted.times.unwrap_or(1);
     if !(1..=FAILURES_MAX).contains(&times) {
         return Err(format!("times is between 1 and {FAILURES_MAX}"));
+    }
+    if let Some(unknown) = wanted.operation.as_deref().filter(|operation| !OPERATIONS.contains(operation)) {
+        return Err(format!("no operation {unknown}: there are {}", OPERATIONS.join(", ")));
     }
     planned.plan(PlannedFailure { operation: wanted.operation.clone(), code, times });
     Ok(json!({"to_fail": planned.left()}))

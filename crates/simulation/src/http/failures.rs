@@ -7,6 +7,38 @@ use serde_json::json;
 use super::wire::Refusal;
 use crate::service::wire_type;
 
+/// What can be asked of this server: a name with a typing error would never fail.
+pub(super) const OPERATIONS: [&str; 28] = [
+    "ListStreams",
+    "DescribeStream",
+    "GetShardIterator",
+    "GetRecords",
+    "CreateTable",
+    "UpdateTable",
+    "DeleteTable",
+    "DescribeTable",
+    "PutItem",
+    "UpdateItem",
+    "DeleteItem",
+    "BatchWriteItem",
+    "TransactWriteItems",
+    "ExecuteStatement",
+    "ExecuteTransaction",
+    "BatchExecuteStatement",
+    "GetItem",
+    "BatchGetItem",
+    "TransactGetItems",
+    "Query",
+    "Scan",
+    "ListTables",
+    "TagResource",
+    "UntagResource",
+    "ListTagsOfResource",
+    "DescribeLimits",
+    "UpdateTimeToLive",
+    "DescribeTimeToLive",
+];
+
 /// What is to fail, oldest first.
 #[derive(Default)]
 pub(super) struct PlannedFailures {

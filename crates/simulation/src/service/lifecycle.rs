@@ -84,6 +84,20 @@ impl Service {
         shard.gone |= !shard.is_open() && shard.trimmed == shard.records.len();
     }
 
+    /// Lets the streams that were turned off go as if a day had passed, those of one table or all. Gives their ARNs.
+    pub fn forget_streams(&mut self, now_ms: i64, table: Option<&str>) -> Vec<String> {
+        let mut gone = Vec::new();
+        for stream in self.streams.iter_mut().filter(|stream| table.is_none_or(|table| table == stream.names.table)) {
+            if stream.disabled_at_ms.is_some() && !stream.is_gone(now_ms) {
+                stream.disabled_at_ms = Some(now_ms - DISABLED_KEPT_MS);
+                gone.push(stream.names.arn.clone());
+            }
+        }
+        self.next_due_ms = i64::MIN;
+        self.advance(now_ms);
+        gone
+    }
+
     fn open_shards(&self, number: usize) -> usize {
         self.streams.get(number).map_or(0, |stream| stream.shards.iter().filter(|shard| shard.is_open()).count())
     }

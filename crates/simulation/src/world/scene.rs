@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use tailwater_model::{PipelineIdentity, StreamIdentity, Trouble, TroubleKind, ViewType};
 use tailwater_pipeline::Ended;
-use tailwater_source_dynamodb::OnGap;
+use tailwater_source_dynamodb::{OnGap, STREAM_GONE};
 use tokio::time::{Instant, sleep_until};
 
 use super::ground::{Ground, SharedWitness, SinkFaults, lock};
@@ -239,7 +239,7 @@ impl<G: Ground> Scene<G> {
                 lock(&self.witness).violated("I8 a halt without a gap on record", trouble.to_string());
             }
             self.halted = self.plan.reader.on_gap == OnGap::Stop;
-        } else if trouble.code == "source.stream_gone" {
+        } else if trouble.code == STREAM_GONE {
             let mut witness = lock(&self.witness);
             if witness.has_losses() && !witness.has_gaps() {
                 witness.violated("I8 a stream that is gone without a gap on record", trouble.to_string());

@@ -9,7 +9,7 @@ use tailwater_model::{
     Source, Step, Transform, Trouble,
 };
 use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pipeline};
-use tailwater_source_dynamodb::{ReaderSettings, open_stream};
+use tailwater_source_dynamodb::{OnGap, ReaderSettings, STREAM_GONE, open_stream};
 use tailwater_transform::{ChangeName, KeepChanges};
 use tokio::task::JoinHandle;
 
@@ -142,7 +142,7 @@ impl Process {
         seam.pass().await;
         let table = identity.stream.table.clone();
         let mut chosen = streams::first(&api, &table, &self.witness).await;
-        let mut ended = Ended::Stopped;
+        let mut outcome = Ok(Ended::Stopped);
         while let Some(Chosen { arn, follows }) = chosen {
             identity.stream.stream_arn.clone_from(&arn);
             // As the program does: who is asked to stop claims nothing more.
@@ -156,15 +156,20 @@ impl Process {
             let (readers, _) = open_stream(api_of_stream, identity.stream.clone(), identity.lanes, settings);
             let lanes = self.watched(readers, sinks);
             let status = Arc::new(PipelineStatus::new());
-            ended = Box::pin(run_pipeline(lanes, self.transforms(), self.lane, stop.clone(), status)).await?;
-            let Ended::Finished(how) = ended else { return Ok(ended) };
-            lock(&self.witness).check_end(&arn, how, heard.first_answer_ms());
-            if how == Finished::Tip {
-                return Ok(ended);
+            outcome = Box::pin(run_pipeline(lanes, self.transforms(), self.lane, stop.clone(), status)).await;
+            match &outcome {
+                Ok(Ended::Finished(how)) => {
+                    lock(&self.witness).check_end(&arn, *how, heard.first_answer_ms());
+                    if *how == Finished::Tip {
+                        return outcome;
+                    }
+                }
+                Err(trouble) if trouble.code == STREAM_GONE && self.reader.on_gap == OnGap::Continue => {}
+                _ => return outcome,
             }
             chosen = streams::next(&api, &table, &self.witness, &arn).await;
         }
-        Ok(ended)
+        outcome
     }
 
     fn watched<S: Source, K: Sink>(&self, readers: Vec<S>, sinks: Vec<K>) -> Vec<(WatchedSource<S>, SeamedSink<K>)> {

@@ -66,6 +66,21 @@ async fn shards_split_when_a_tester_asks() {
     server.stop().await;
 }
 
+/// One that is on is none of them.
+#[tokio::test]
+async fn streams_that_were_turned_off_go_when_a_tester_asks() {
+    let (server, stream) = with_orders().await;
+    assert_eq!(done(&server, "POST forget").await, json!({"gone": []}));
+    let off = json!({"TableName": "Orders", "StreamSpecification": {"StreamEnabled": false}});
+    server.table("UpdateTable", off).await;
+    server.wait(60_000);
+    shards(&server, &stream).await;
+    assert_eq!(done(&server, "POST forget?table=Orders").await, json!({"gone": [stream]}));
+    let refused = refusal(&server, "DynamoDBStreams_20120810.DescribeStream", json!({"StreamArn": stream})).await;
+    assert_eq!(refused, (400, "ResourceNotFoundException".into()));
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn records_are_trimmed_when_a_tester_asks() {
     let (server, stream) = with_orders().await;
@@ -183,6 +198,7 @@ async fn what_cannot_be_done_is_said() {
         "POST trim?records=many",
         "POST fail",
         "POST fail?error=X&times=0",
+        "POST fail?error=X&operation=GetRecord",
         "POST rotate?tabel=Orders",
     ] {
         let (status, answer) = server.control(what).await;

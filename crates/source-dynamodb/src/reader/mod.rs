@@ -40,6 +40,7 @@ use fetch::Issued;
 pub use lane::LaneReader;
 use status::LaneNotes;
 pub use status::{LaneReading, SourceStatus, StatusReader};
+pub use trouble::STREAM_GONE;
 use trouble::clock_stands_still;
 
 /// What the lanes of one process and their discovery share.

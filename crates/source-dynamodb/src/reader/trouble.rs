@@ -89,9 +89,13 @@ fn hopeless(error: &ApiError, call: &str, stream_arn: &str) -> Option<Trouble> {
     }
 }
 
+/// The code of the trouble that a stream does not exist (any more). What of it was begun and not read to its end is a gap on
+/// record before.
+pub const STREAM_GONE: &str = "source.stream_gone";
+
 /// The stream does not exist (any more) although it was not read to its end.
 pub(super) fn stream_gone(stream_arn: &str) -> Trouble {
-    Trouble::new(TroubleKind::Environment, "source.stream_gone", format!("the stream {stream_arn} does not exist"))
+    Trouble::new(TroubleKind::Environment, STREAM_GONE, format!("the stream {stream_arn} does not exist"))
         .advise("was the table deleted, or its stream turned off more than 24 hours ago? `tailwater stream describe TABLE` shows what is there; what was not read is lost")
 }
 
