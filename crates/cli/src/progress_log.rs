@@ -121,9 +121,8 @@ impl ProgressLog {
     pub fn gaps_met(&self) -> Option<(Option<String>, Trouble)> {
         let gaps = self.view.status.snapshot().gaps;
         let message = format!("changes may be missing in the sink: gaps recorded on the way to the tip: {gaps}");
-        let trouble = Trouble::new(TroubleKind::DataAtRisk, "source.gaps_recorded", message).advise(
-            "everything else is carried, and the next run goes on from here; what may be missing stands in the sink's gaps",
-        );
+        let trouble = Trouble::new(TroubleKind::DataAtRisk, "source.gaps_recorded", message)
+            .advise("the next run goes on from here; what may be missing stands in the sink's gaps");
         (gaps > 0).then(|| (Some(self.pipeline.clone()), trouble))
     }
 

@@ -98,7 +98,8 @@ async fn carry_all(
                 Some(Ok((index, outcome))) => {
                     running[index] = false;
                     logs[index].summary(&outcome);
-                    if bounded && outcome.is_ok() {
+                    let is_at_risk = outcome.as_ref().is_err_and(|trouble| trouble.kind == TroubleKind::DataAtRisk);
+                    if bounded && !is_at_risk {
                         troubles.extend(logs[index].gaps_met());
                     }
                     note_trouble(&logs[index], outcome, &stop, &mut troubles);

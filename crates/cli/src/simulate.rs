@@ -134,6 +134,9 @@ fn start(
 fn percent(text: &str) -> Result<f64, String> {
     let number: f64 =
         text.trim().trim_end_matches('%').trim().parse().map_err(|_| format!("{text:?} is no percentage"))?;
+    if !text.contains('%') && number > 0.0 && number < 1.0 {
+        return Err(format!("write {}% or {text}%", number * 100.0));
+    }
     if (0.0..=100.0).contains(&number) {
         Ok(number / 100.0)
     } else {
@@ -150,7 +153,8 @@ mod tests {
         assert_eq!(percent("10%"), Ok(0.1));
         assert_eq!(percent("0"), Ok(0.0));
         assert_eq!(percent("100 %"), Ok(1.0));
-        for bad in ["101%", "-1", "ten", "", "NaN"] {
+        assert_eq!(percent("0.5%"), Ok(0.005));
+        for bad in ["0.4", "101%", "-1", "ten", "", "NaN"] {
             assert!(percent(bad).is_err(), "{bad}");
         }
     }

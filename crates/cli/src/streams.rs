@@ -105,7 +105,8 @@ pub struct Patience {
 impl Patience {
     /// Waits before another try, or gives the trouble back. Answers false when the pipeline is asked to stop.
     pub async fn bear(&mut self, trouble: Trouble, pipeline: &str, stop: &StopSignal) -> Result<bool, Trouble> {
-        if trouble.kind != TroubleKind::Environment {
+        // A service that once took what it is asked now refuses it for a moment.
+        if trouble.kind != TroubleKind::Environment && trouble.code != "aws.refused" {
             return Err(trouble);
         }
         if HEALS.contains(&trouble.code) {
@@ -290,6 +291,7 @@ mod tests {
             REFUSED_FOR.as_secs() / ASK_AGAIN_AFTER.as_secs(),
             "what was waited out before does not count"
         );
+        assert_eq!(Patience::default().bear(of_kind(TroubleKind::Config, "aws.refused"), "p", &stop).await, Ok(true));
         let config = of_kind(TroubleKind::Config, "config.conflict");
         assert_eq!(Patience::default().bear(config.clone(), "p", &stop).await, Err(config));
         stop.stop();

@@ -78,7 +78,7 @@ pub async fn run(arguments: TailArguments) -> Result<(), Trouble> {
     let dynamodb = Box::pin(connect(&arguments.aws.settings())).await?;
     let table = Box::pin(dynamodb.describe_table(&arguments.table)).await?;
     if arguments.from == Begin::Latest {
-        warn_of_emulator(&dynamodb, &table).await?;
+        warn_of_silence(&dynamodb, &table).await?;
     }
     if arguments.raw {
         let records = RawRecords::default();
@@ -90,10 +90,17 @@ pub async fn run(arguments: TailArguments) -> Result<(), Trouble> {
     }
 }
 
-/// A stream that is on always has an open shard. Emulators that name an end of it all the same make the reader leave it
+/// A stream that is off has nothing newer. One that is on always has an open shard. Emulators that name an end of it all the same make the reader leave it
 /// out, as it leaves out closed shards when it begins with what is newest.
-async fn warn_of_emulator(dynamodb: &DynamoDb, table: &Table) -> Result<(), Trouble> {
-    let Some(stream) = table.stream.as_ref().filter(|stream| stream.enabled) else { return Ok(()) };
+async fn warn_of_silence(dynamodb: &DynamoDb, table: &Table) -> Result<(), Trouble> {
+    let Some(stream) = &table.stream else { return Ok(()) };
+    if !stream.enabled {
+        tracing::warn!(
+            "the stream of {} is turned off; nothing will be shown from `latest`: use --from trim-horizon for what is left in it",
+            table.name
+        );
+        return Ok(());
+    }
     let shards = Box::pin(dynamodb.stream_description(&table.name, &stream.arn)).await?.shards;
     if !shards.is_empty() && shards.iter().all(|shard| shard.ending.is_some()) {
         tracing::warn!(

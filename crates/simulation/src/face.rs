@@ -275,12 +275,14 @@ impl SimulatedStream {
         (moments.len() > EMPTY_PAGES_MAX as usize).then(|| moments.pop_front()).flatten()
     }
 
-    /// The body, or one that says that the shard has ended although there is more to come; not again before the reader was
-    /// told the truth.
+    /// The body, or one that says that the shard has ended although there is more to come. Of a shard that is closed, so that the
+    /// listing confirms it, not again before the reader was told the truth.
     fn with_invented_end(&self, shard: &ShardId, body: String) -> String {
         let chance = lock(&self.network).faults.end_invented;
+        let is_open =
+            lock(&self.service).truth().shards().any(|one| one.id == shard.as_str() && one.closed_at_ms.is_none());
         let mut invented = lock(&self.invented);
-        if invented.contains(shard) || !lock(&self.network).bites("end_invented", chance) {
+        if (invented.contains(shard) && !is_open) || !lock(&self.network).bites("end_invented", chance) {
             return body;
         }
         invented.insert(shard.clone());

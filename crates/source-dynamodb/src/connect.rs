@@ -18,6 +18,7 @@ use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tailwater_model::{Trouble, TroubleKind};
+use url::Url;
 
 use crate::deserializer::PageInterceptor;
 
@@ -38,6 +39,10 @@ const RETRY_DELAY_MAX: Duration = Duration::from_millis(200);
 const EMULATOR_REGION: &str = "us-east-1";
 /// Names our sessions in the logs of AWS (CloudTrail) when a role is assumed.
 const ROLE_SESSION_NAME: &str = "tailwater";
+
+/// Where the SDK looks for endpoints.
+const ENDPOINT_VARIABLES: [&str; 3] =
+    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_DYNAMODB_STREAMS"];
 
 /// How to reach AWS. What is not set comes from the environment, the profile files or the machine's role, by the
 /// rules of every AWS tool.
@@ -69,9 +74,32 @@ pub struct DynamoDb {
 /// Resolves region, endpoint and the chain of credentials. Nothing is asked of DynamoDB yet, so wrong credentials show
 /// at the first call.
 ///
-/// Fails with `aws.no_region` when neither the settings nor the environment name a region and no endpoint is given.
+/// Fails with `aws.no_region` when neither the settings nor the environment name a region and no endpoint is given, and with
+/// `aws.bad_endpoint` when an endpoint is no URL: the SDK would panic or ask in vain.
 pub async fn connect(settings: &AwsSettings) -> Result<DynamoDb, Trouble> {
-    Ok(clients(&Box::pin(sdk_config(settings)).await?, settings))
+    if let Some(url) = &settings.endpoint_url {
+        check_endpoint("`endpoint_url`", url)?;
+    }
+    for variable in ENDPOINT_VARIABLES {
+        if let Ok(url) = std::env::var(variable) {
+            check_endpoint(variable, &url)?;
+        }
+    }
+    let sdk = Box::pin(sdk_config(settings)).await?;
+    if let Some(url) = sdk.endpoint_url() {
+        check_endpoint("`endpoint_url` of the profile", url)?;
+    }
+    Ok(clients(&sdk, settings))
+}
+
+fn check_endpoint(named_by: &str, url: &str) -> Result<(), Trouble> {
+    let is_url = Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
+    if is_url {
+        return Ok(());
+    }
+    let message = format!("the endpoint that {named_by} names is no http or https URL");
+    Err(Trouble::new(TroubleKind::Config, "aws.bad_endpoint", message)
+        .advise("for example http://127.0.0.1:8000 for DynamoDB Local; leave it out for AWS's own"))
 }
 
 /// Connects to an emulator that takes any credentials, without looking for any: the embedded server of the demo.
@@ -141,11 +169,12 @@ async fn sdk_config(settings: &AwsSettings) -> Result<SdkConfig, Trouble> {
         loader = loader.region(region_of_emulator(settings.profile.as_deref()));
     }
     let mut sdk = loader.load().await;
-    if sdk.region().is_none() {
-        if sdk.endpoint_url().is_none() {
+    // An empty variable is one that is not set.
+    if sdk.region().is_none_or(|region| region.as_ref().is_empty()) {
+        if sdk.endpoint_url().is_none() && settings.endpoint_url.is_none() {
             return Err(no_region());
         }
-        // AWS_ENDPOINT_URL was set in the environment, and no region.
+        // An emulator takes any.
         sdk = sdk.into_builder().region(Region::from_static(EMULATOR_REGION)).build();
     }
     let Some(role) = &settings.role_arn else { return Ok(sdk) };
@@ -204,6 +233,15 @@ mod tests {
         assert_eq!(place(&sdk("eu-west-1"), &settings), "region eu-west-1");
         settings.endpoint_url = Some("http://me:secret@127.0.0.1:28000/x?token=y".into());
         assert_eq!(place(&sdk("local"), &settings), "region local at http://127.0.0.1:28000");
+    }
+
+    #[tokio::test]
+    async fn an_endpoint_is_a_url() {
+        for bad in ["", "foo", "127.0.0.1:8000", "http://", "http://[::1", "ftp://x", "http://x y"] {
+            let settings = AwsSettings { endpoint_url: Some(bad.into()), ..AwsSettings::default() };
+            let refused = connect(&settings).await.err().map(|trouble| (trouble.kind, trouble.code));
+            assert_eq!(refused, Some((TroubleKind::Config, "aws.bad_endpoint")), "{bad:?}");
+        }
     }
 
     #[tokio::test]

@@ -26,7 +26,7 @@ mod world;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use tailwater_model::{FirstListing, PreviousStream, Progress, ServiceTime, ShardId, ShardProgress, Step};
+use tailwater_model::{FirstListing, Position, PreviousStream, Progress, ServiceTime, ShardId, ShardProgress, Step};
 
 use crate::settings::{OnGap, StartAt, VISIBLE_WITHIN};
 
@@ -322,8 +322,9 @@ impl ShardGraph {
     /// Its parent is drained or was never ours (I3).
     fn is_unblocked(&self, shard: &Shard) -> bool {
         // Waiting for the durable end, not for the read one, costs one commit per rotation. It lets another lane, or
-        // another machine, carry the child.
-        self.knows_parent(shard) && self.parent_of(shard).is_none_or(Shard::is_drained)
+        // another machine, carry the child. Who was read before needs nobody's word: its parent was drained then.
+        let has_begun = matches!(shard.chain().and_then(|chain| chain.durable.as_ref()), Some(Position::After(_)));
+        has_begun || (self.knows_parent(shard) && self.parent_of(shard).is_none_or(Shard::is_drained))
     }
 
     /// Moves a shard to the stage that its surroundings allow, and brings what is derived from it up to date.
@@ -341,7 +342,7 @@ impl ShardGraph {
         let is_step_due = self.is_step_due(id, shard);
         let awaits_children = self.awaits_children(id, shard);
         let is_asked = self.children_asked.contains(id);
-        let needs_children = shard.is_exhausted() && awaits_children && !self.has_children(id) && !is_asked;
+        let needs_children = awaits_children && !self.has_children(id) && !is_asked;
         let is_readable = matches!(shard.stage, Stage::Readable(..));
         let is_cut_off = shard.is_cut_off();
         let is_over = shard.closed || shard.absence.is_noticed();

@@ -1,8 +1,11 @@
 //! What pages say.
 
+use std::time::Duration;
+
 use tailwater_model::{Advance, GapCause, Position, SequenceNumber, ServiceTime, ShardId};
 
 use super::ShardGraph;
+use super::listing::LATE_MAX;
 use super::read_until::EmptyRun;
 use super::shard::{ReadFrom, Stage};
 use crate::api::{IteratorStart, When};
@@ -10,6 +13,9 @@ use crate::api::{IteratorStart, When};
 /// Answers in a row that must say that a shard has ended. Only the page that brings the last
 /// records of a shard that listings call closed is believed at once.
 const ENDS_PROVE: u32 = 2;
+/// An end that neither the listing nor a child confirms is one when nothing else was answered for so long: a shard that no
+/// listing shows any more has to end, too.
+const UNCONFIRMED_PROVES_AFTER: Duration = LATE_MAX;
 
 /// What matters of a page.
 #[derive(Debug)]
@@ -54,19 +60,26 @@ impl ShardGraph {
             self.lost(id, GapCause::Away, when.answered);
             return PageMeans::Nothing;
         }
+        let has_children = page.is_end && self.has_children(id);
         let Some(shard) = self.shards.get_mut(id) else { return PageMeans::Nothing };
         shard.absence = super::Absence::default();
         shard.missing = super::missing::Missing::default();
         let is_closed = shard.closed;
+        let is_confirmed = is_closed || has_children;
         let Stage::Readable(chain, reading) = &mut shard.stage else { return PageMeans::Nothing };
         if page.is_end {
             reading.ends_told += 1;
-        } else if page.last.is_some() || !is_closed {
+            reading.ends_since.get_or_insert(when.answered);
+        } else if reading.ends_told > 0 && (page.last.is_some() || !is_closed) {
             // Empty pages on the way to the end of a closed shard take nothing back.
-            reading.ends_told = 0;
+            (reading.ends_told, reading.ends_since) = (0, None);
+            self.children_asked.remove(id);
         }
         let is_believed = is_closed && page.last.is_some();
-        let is_end = page.is_end && (is_believed || reading.ends_told >= ENDS_PROVE);
+        let is_proved = reading.ends_told >= ENDS_PROVE
+            && (is_confirmed
+                || reading.ends_since.is_some_and(|since| when.answered.since(since) >= UNCONFIRMED_PROVES_AFTER));
+        let is_end = page.is_end && (is_believed || is_proved);
         let mut proved = None;
         if page.last.is_some() {
             reading.from = ReadFrom::Position;

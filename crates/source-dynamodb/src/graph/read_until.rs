@@ -108,11 +108,13 @@ impl ShardGraph {
         }
     }
 
-    /// Whether this ended shard may have children that are not listed yet. To know that all are there takes a minute after
+    /// Whether this ended shard, or one that is said to have ended, may have children that are not listed yet. To know that all are there takes a minute after
     /// the end: a bounded run waits for it, others go on with the first child.
     pub(super) fn awaits_children(&self, id: &ShardId, shard: &Shard) -> bool {
         let has_all = match &shard.stage {
             Stage::Exhausted(_) => self.has_children(id),
+            // The listing calls it open, and its pages say that it has ended: a child would confirm that.
+            Stage::Readable(_, reading) if reading.ends_told > 0 && !shard.closed => self.has_children(id),
             Stage::Drained(_, ended) if ended.gone => true,
             Stage::Drained(_, ended) => self.has_children(id) && (ended.has_all_children() || !self.is_bounded),
             _ => return false,
@@ -176,6 +178,9 @@ impl ShardGraph {
     pub(super) fn count_listing_of_children(&mut self, when: When) {
         let awaiting: Vec<ShardId> = self.awaiting_children.iter().cloned().collect();
         for id in awaiting {
+            if !self.shards.get(&id).is_some_and(Shard::is_exhausted) {
+                continue;
+            }
             self.note_closed(&id, when.answered);
             let is_late = self.is_late_enough_for_children(&id, when.asked);
             if let Some(Stage::Drained(_, ended)) = self.shards.get_mut(&id).map(|shard| &mut shard.stage) {

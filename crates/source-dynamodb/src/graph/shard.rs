@@ -101,6 +101,8 @@ pub(super) struct Reading {
     pub from: ReadFrom,
     /// Answers in a row that called it ended.
     pub ends_told: u32,
+    /// When the first of them came.
+    pub ends_since: Option<ServiceTime>,
     /// It was not found when it was to be read.
     pub is_suspected: bool,
 }

@@ -57,8 +57,11 @@ impl<G: Ground> Scene<G> {
 }
 
 impl crate::world::Witness {
-    /// This shard's lane is up, and so are those of all that stand before it.
+    /// This shard's lane is up, and so are those of all that stand before it, unless it was read already.
     fn may_go_on(&self, shard: &str, is_up: &dyn Fn(&str) -> bool) -> bool {
+        if matches!(self.position(shard), Some(Position::After(_))) {
+            return is_up(shard);
+        }
         let Some(parent) = self.history_now().parent(shard) else { return is_up(shard) };
         let is_drained = self.position(parent) == Some(&Position::End);
         is_up(shard) && is_up(parent) && (is_drained || self.may_go_on(parent, is_up))

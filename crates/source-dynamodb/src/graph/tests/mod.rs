@@ -11,6 +11,7 @@ use std::time::Duration;
 use tailwater_model::{Advance, FirstListing, GapCause, Position, Progress, Step};
 
 use super::PageMeans;
+use super::listing::LATE_MAX;
 use crate::api::IteratorStart;
 use crate::settings::{OnGap, StartAt};
 use fixture::{Fixture, START, after, id, listed, number};
@@ -62,6 +63,8 @@ fn latest_is_for_the_open_shards_of_the_first_listing() {
     world.end("B");
     let when = world.when();
     assert!(world.graph.merge_children(&id("B"), when, &listed(&["C<B"])));
+    world.steps();
+    world.end("B");
     world.steps();
     assert_eq!(world.from("C"), Some(IteratorStart::TrimHorizon), "a child begins at the beginning");
     assert_eq!(world.restart().from("C"), Some(IteratorStart::TrimHorizon));
@@ -148,7 +151,34 @@ fn an_end_that_no_listing_confirms_is_asked_for_again() {
     world.read("A", None, true);
     assert_eq!(world.stored[&id("A")].1, after(6), "it was not true");
     world.read("A", None, true);
-    assert_eq!(world.stored[&id("A")].1, Position::End, "twice in a row it is");
+    assert_eq!(world.stored[&id("A")].1, after(6), "twice in a row it was not true either");
+    assert!(world.graph.wants_listing());
+    world.list(&["A."]);
+    world.read("A", None, true);
+    assert_eq!(world.stored[&id("A")].1, Position::End, "the listing confirms it");
+}
+
+#[test]
+fn an_end_is_confirmed_by_a_child_and_by_two_minutes() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A", "B"]);
+    for _ in 0..2 {
+        world.read("A", None, true);
+        world.read("B", None, true);
+    }
+    assert_eq!(world.graph.take_children_needed(false), [id("A"), id("B")]);
+    world.list_after(Duration::from_secs(1), &["A", "B", "C<A"]);
+    world.read("A", None, true);
+    assert_eq!(world.stored[&id("A")].1, Position::End);
+    world.read("B", None, true);
+    assert_eq!(world.stored[&id("B")].1, Position::Start);
+    world.now = world.now.plus(LATE_MAX);
+    world.read("B", None, true);
+    assert_eq!(
+        world.stored[&id("B")].1,
+        Position::End,
+        "of a shard that no listing shows nothing else may ever be said"
+    );
 }
 
 #[test]
@@ -224,15 +254,20 @@ fn a_lane_that_is_not_open_stops_only_what_comes_from_it() {
     let of_lane = |lane: u32| (0..).map(|n| format!("s{n}")).filter(move |name| lane_of(name) == lane);
     let (mine, theirs) = (of_lane(0).next().expect("one"), of_lane(1).next().expect("one"));
     let child = of_lane(0).nth(1).expect("another");
+    let begun = of_lane(0).nth(2).expect("another");
     let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
-    let rows =
-        vec![fixture::row(&mine, None, after(3), START), fixture::row(&child, Some(&theirs), Position::Start, START)];
+    let rows = vec![
+        fixture::row(&mine, None, after(3), START),
+        fixture::row(&child, Some(&theirs), Position::Start, START),
+        fixture::row(&begun, Some(&theirs), after(7), START),
+    ];
     graph.restore(
         0,
         &Progress { shards: rows, first_listing: Some(FirstListing::stored(START)), ..Progress::default() },
         None,
     );
     assert!(graph.read_from(&id(&mine)).is_some());
+    assert!(graph.read_from(&id(&begun)).is_some(), "its parent was drained before it was read");
     assert_eq!(graph.read_from(&id(&child)), None, "its parent may be there, undrained");
     assert_eq!(graph.waits_for_lane(0), Some(1));
     graph.restore(1, &Progress::default(), None);

@@ -151,6 +151,7 @@ fn a_leaf_holds_its_lineage_back() {
     assert_eq!((front.shard, front.read_until), (id("A"), Some(early)));
     let when = world.when();
     world.graph.merge_children(&id("A"), when, &listed(&["C<A"]));
+    world.read("A", None, true);
     world.steps();
     let front = world.graph.furthest_behind().expect("two lineages");
     assert_eq!((front.shard, front.read_until), (id("C"), Some(early)), "the child begins where its parent ended");
