@@ -50,7 +50,8 @@ pub async fn read(spec: &PipelineSpec) -> Result<Option<Checkpoints>, Trouble> {
 
 fn summary(pipeline: &str, checkpoints: &Checkpoints) -> String {
     let (shards, gaps, dead_letters) = (checkpoints.shards.len(), checkpoints.gaps, checkpoints.dead_letters);
-    format!("pipeline {pipeline} · shards: {shards} · gaps: {gaps} · dead letters: {dead_letters}")
+    let newest = checkpoints.gaps_until.map_or_else(String::new, |until| format!(" (the last one found at {until})"));
+    format!("pipeline {pipeline} · shards: {shards} · gaps: {gaps}{newest} · dead letters: {dead_letters}")
 }
 
 fn as_json(pipeline: &str, checkpoints: &Checkpoints) -> Value {
@@ -59,6 +60,7 @@ fn as_json(pipeline: &str, checkpoints: &Checkpoints) -> Value {
         "pipeline": pipeline,
         "shards": shards,
         "gaps": checkpoints.gaps,
+        "gaps_until": checkpoints.gaps_until.map(|until| until.to_string()),
         "dead_letters": checkpoints.dead_letters,
     })
 }
@@ -148,6 +150,7 @@ mod tests {
                 row("arn:new", "shardId-2", Position::Start, moment),
             ],
             gaps: 1,
+            gaps_until: Some(ServiceTime::from_ms(1_700_000_000_000)),
             dead_letters: 0,
         };
         assert_eq!(
@@ -159,7 +162,7 @@ mod tests {
              shard      lane  position  read until                read  written  filtered  dead  suppressed  updated\n\
              shardId-2  3     start     2023-11-14T22:13:20.000Z  12    10       2         0     0           \
              2026-11-23T10:00:00Z\n\n\
-             pipeline shop · shards: 2 · gaps: 1 · dead letters: 0"
+             pipeline shop · shards: 2 · gaps: 1 (the last one found at 2023-11-14T22:13:20.000Z) · dead letters: 0"
         );
         let json = as_json("shop", &checkpoints);
         assert_eq!(json["shards"][0]["read_until"], Value::Null);

@@ -312,7 +312,7 @@ mod tests {
         };
         let shards =
             vec![row("a", "1", "2026-01-01", 1), row("b", "2", "2026-01-02", 7), row("b", "3", "2026-01-01", 5)];
-        let stored = Checkpoints { shards, gaps: 0, dead_letters: 0 };
+        let stored = Checkpoints { shards, ..Checkpoints::default() };
         let read_until = Some(ServiceTime::from_ms(5));
         assert_eq!(last_read(&stored, "c"), Some(PreviousStream { stream_arn: "b".into(), read_until }));
         assert_eq!(last_read(&stored, "b"), None, "what has progress is gone on with");

@@ -170,6 +170,8 @@ pub struct Checkpoints {
     pub shards: Vec<ShardCheckpoint>,
     /// Gaps on record.
     pub gaps: u64,
+    /// When the newest of them was found, or was found again, by the service's clock.
+    pub gaps_until: Option<ServiceTime>,
     /// Records in the dead letters.
     pub dead_letters: u64,
 }

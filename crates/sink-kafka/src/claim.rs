@@ -171,6 +171,7 @@ async fn read_checkpoints<C: Cluster>(
     shards.sort_by(|left, right| (&left.stream_arn, &left.shard).cmp(&(&right.stream_arn, &right.shard)));
     Ok(Some(Checkpoints {
         gaps: stored.iter().map(LaneProgress::gap_count).sum(),
+        gaps_until: stored.iter().filter_map(LaneProgress::gaps_until).max(),
         dead_letters: stored.iter().map(LaneProgress::dead_letter_count).sum(),
         shards,
     }))

@@ -2,7 +2,7 @@
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
-use tailwater_model::{Checkpoints, Counts, ShardCheckpoint, ShardId, Trouble};
+use tailwater_model::{Checkpoints, Counts, ServiceTime, ShardCheckpoint, ShardId, Trouble};
 
 use crate::connect::{Address, address};
 use crate::fence::read_position;
@@ -24,7 +24,9 @@ order by stream_arn collate \"C\", shard collate \"C\"";
 const TOTALS_SQL: &str = "
 select (select count(*) from tailwater.lanes where pipeline = $1),
     (select count(*) from tailwater.gaps where pipeline = $1),
-    (select count(*) from tailwater.dead_letters where pipeline = $1)";
+    (select count(*) from tailwater.dead_letters where pipeline = $1),
+    (select (extract(epoch from max((to_jsonb(gaps) ->> 'until')::timestamptz)) * 1000)::int8
+        from tailwater.gaps where pipeline = $1)";
 
 /// Lists all stored progress of a pipeline; nothing when it was never run into this database.
 ///
@@ -56,6 +58,7 @@ async fn list(
     if lanes == 0 {
         return Ok(Ok(None));
     }
+    let gaps_until = totals.try_get::<Option<i64>, _>(3)?.map(ServiceTime::from_ms);
     let mut shards = Vec::new();
     for row in session.rows(sqlx::query(SHARDS_SQL).bind(pipeline)).await? {
         match read_checkpoint(&row)? {
@@ -63,7 +66,7 @@ async fn list(
             Err(trouble) => return Ok(Err(trouble)),
         }
     }
-    Ok(Ok(Some(Checkpoints { shards, gaps, dead_letters })))
+    Ok(Ok(Some(Checkpoints { shards, gaps, gaps_until, dead_letters })))
 }
 
 fn read_checkpoint(row: &PgRow) -> Result<Result<ShardCheckpoint, Trouble>, SqlFault> {

@@ -13,7 +13,7 @@ mod servers;
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use tailwater_model::{ChangeEvent, Counts, Group, PipelineIdentity, Sink, Trouble};
+use tailwater_model::{ChangeEvent, Counts, Group, PipelineIdentity, ServiceTime, Sink, Trouble};
 
 pub use script::{Write, advance, after, expected, forget, group, pipeline, put, register, remove, shard_of};
 
@@ -36,6 +36,8 @@ pub struct Stored {
     pub counts: BTreeMap<String, Counts>,
     /// Gaps on record.
     pub gaps: u64,
+    /// When the newest of them was found.
+    pub gaps_until: Option<ServiceTime>,
     /// Records kept aside.
     pub dead_letters: u64,
 }

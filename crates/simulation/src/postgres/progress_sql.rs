@@ -255,17 +255,31 @@ pub(crate) struct GapToStore {
     pub(crate) row: GapRow,
 }
 
-/// Records gaps; one that is there already stays as it is. I8
+/// Records gaps, of those with the same key the newest; one that is there already grows. I8
 pub(crate) async fn store_gaps(
     sql: &Executing,
     pipeline: &str,
     stream_arn: &str,
     gaps: Vec<GapToStore>,
 ) -> Result<(), SqlError> {
+    let mut newest: BTreeMap<RowKey, GapRow> = BTreeMap::new();
     for GapToStore { shard, cause, after, since_ms, row } in gaps {
         let (pipeline, stream_arn) = (pipeline.to_owned(), stream_arn.to_owned());
         let key = RowKey::Gap { pipeline, stream_arn, shard: shard.unwrap_or_default(), cause, after, since_ms };
-        sql.insert_or_nothing(&key, RowValue::Gap(row)).await?;
+        let is_newer = newest.get(&key).is_none_or(|other| other.until_ms < row.until_ms);
+        if is_newer {
+            newest.insert(key, row);
+        }
+    }
+    for (key, row) in newest {
+        let grown = row.clone();
+        let merge = move |stored: &RowValue| match stored {
+            RowValue::Gap(stored) => {
+                Some(RowValue::Gap(GapRow { until_ms: stored.until_ms.max(grown.until_ms), ..grown }))
+            }
+            _ => None,
+        };
+        sql.upsert(&key, RowValue::Gap(row), merge).await?;
     }
     Ok(())
 }

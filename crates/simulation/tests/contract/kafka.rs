@@ -109,7 +109,7 @@ impl Ground for KafkaGround {
         let stored = checkpoints(&self.settings, &self.name(pipeline)).await.expect("readable").expect("was run");
         let counts: BTreeMap<_, _> =
             stored.shards.iter().map(|row| (row.shard.as_str().to_owned(), row.counts)).collect();
-        Stored { counts, gaps: stored.gaps, dead_letters: stored.dead_letters }
+        Stored { counts, gaps: stored.gaps, gaps_until: stored.gaps_until, dead_letters: stored.dead_letters }
     }
 
     async fn refused(&mut self, write: &Write) -> ChangeEvent {

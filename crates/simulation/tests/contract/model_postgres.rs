@@ -5,7 +5,9 @@ use std::ops::AsyncFnOnce;
 use std::time::Duration;
 
 use fastrand::Rng;
-use tailwater_model::{Change, ChangeEvent, Counts, DeleteMode, Group, KeyValue, PipelineIdentity, Sink, Trouble};
+use tailwater_model::{
+    Change, ChangeEvent, Counts, DeleteMode, Group, KeyValue, PipelineIdentity, ServiceTime, Sink, Trouble,
+};
 use tailwater_simulation::contract::{Ground, Held, Interruption, Manner, Stored, Write, shard_of};
 use tailwater_simulation::postgres::{Faults, ModelServer, ModelTable, StoredCounts};
 use tailwater_sink_postgres::{MirrorLane, PostgresSettings, TlsSettings, claim_on};
@@ -89,6 +91,13 @@ impl Ground for ModelGround {
         let of_pipeline = |of: &str| of == pipeline;
         Stored {
             counts: shards.map(|look| (look.shard, counts(look.row.counts))).collect::<BTreeMap<_, _>>(),
+            gaps_until: self
+                .server
+                .gaps()
+                .iter()
+                .filter(|look| of_pipeline(&look.pipeline))
+                .map(|look| ServiceTime::from_ms(look.row.until_ms))
+                .max(),
             gaps: self.server.gaps().iter().filter(|look| of_pipeline(&look.pipeline)).count() as u64,
             dead_letters: self.server.dead_letters().iter().filter(|row| of_pipeline(&row.pipeline)).count() as u64,
         }

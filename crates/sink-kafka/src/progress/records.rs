@@ -97,6 +97,11 @@ impl StoredGap {
     pub(crate) fn of(gap: &Gap) -> Self {
         Self { detail: gap.detail.clone(), until_ms: Some(gap.until.ms()) }
     }
+
+    /// When it was found; nothing in records from before this was kept.
+    pub(crate) fn until(&self) -> Option<ServiceTime> {
+        self.until_ms.map(ServiceTime::from_ms)
+    }
 }
 
 impl GapKey {

@@ -1,6 +1,6 @@
 //! What the records of a partition add up to, and what a group does to it. Pure.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tailwater_model::{
     Batch, Counts, Failure, FirstListing, Group, Position, Progress, ServiceTime, ShardCheckpoint, ShardId,
@@ -22,7 +22,7 @@ pub(crate) struct LaneProgress {
     /// What shards accounted for that are not among `shards` any more.
     forgotten: Counts,
     topics: BTreeMap<String, i32>,
-    gaps: BTreeSet<GapKey>,
+    gaps: BTreeMap<GapKey, StoredGap>,
 }
 
 /// A fact with the time of its record, in milliseconds since 1970 by the broker's clock.
@@ -82,8 +82,8 @@ impl LaneProgress {
             ProgressRecord::Topic { name, partitions } => {
                 self.topics.insert(name, partitions);
             }
-            ProgressRecord::Gap(gap, _) => {
-                self.gaps.insert(gap);
+            ProgressRecord::Gap(gap, stored) => {
+                self.gaps.insert(gap, stored);
             }
         }
     }
@@ -114,10 +114,8 @@ impl LaneProgress {
             }
             moved.insert(key, stored);
             if let Some(gap) = &batch.gap {
-                let key = GapKey::of(gap, stream_arn);
-                if !self.gaps.contains(&key) {
-                    records.push(ProgressRecord::Gap(key, StoredGap::of(gap)));
-                }
+                // One that is found again has grown.
+                records.push(ProgressRecord::Gap(GapKey::of(gap, stream_arn), StoredGap::of(gap)));
             }
         }
         for (key, stored) in moved {
@@ -239,6 +237,11 @@ impl LaneProgress {
     /// Gaps on record.
     pub(crate) fn gap_count(&self) -> u64 {
         self.gaps.len() as u64
+    }
+
+    /// When the newest of them was found.
+    pub(crate) fn gaps_until(&self) -> Option<ServiceTime> {
+        self.gaps.values().filter_map(StoredGap::until).max()
     }
 }
 

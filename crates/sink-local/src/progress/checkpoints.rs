@@ -26,6 +26,7 @@ async fn read(path: &Path, pipeline: &str) -> Result<Option<Checkpoints>, Fault>
         Some(Checkpoints {
             shards: shards(&mut transaction, pipeline).await?,
             gaps: count(&mut transaction, "select count(*) from tailwater_gaps where pipeline = ?", pipeline).await?,
+            gaps_until: gaps_until(&mut transaction, pipeline).await?,
             dead_letters: count(
                 &mut transaction,
                 "select count(*) from tailwater_dead_letters where pipeline = ?",
@@ -44,6 +45,17 @@ async fn read(path: &Path, pipeline: &str) -> Result<Option<Checkpoints>, Fault>
 async fn was_run(connection: &mut SqliteConnection, pipeline: &str) -> Result<bool, Fault> {
     let tables = count(connection, "select count(*) from sqlite_schema where name = ?", "tailwater_lanes").await?;
     Ok(tables > 0 && count(connection, "select count(*) from tailwater_lanes where pipeline = ?", pipeline).await? > 0)
+}
+
+/// Databases from before gaps had bounds have no such column.
+async fn gaps_until(connection: &mut SqliteConnection, pipeline: &str) -> Result<Option<ServiceTime>, Fault> {
+    let columns = "select count(*) from pragma_table_info('tailwater_gaps') where name = ?";
+    if count(connection, columns, "until_ms").await? == 0 {
+        return Ok(None);
+    }
+    let newest = sqlx::query_as("select max(until_ms) from tailwater_gaps where pipeline = ?");
+    let (newest,): (Option<i64>,) = newest.bind(pipeline).fetch_one(connection).await?;
+    Ok(newest.map(ServiceTime::from_ms))
 }
 
 async fn count(connection: &mut SqliteConnection, sql: &'static str, name: &str) -> Result<u64, Fault> {

@@ -80,11 +80,13 @@ async fn fence(connection: &mut SqliteConnection, claim: &LaneClaim, epoch: Epoc
 }
 
 async fn store_gap(connection: &mut SqliteConnection, claim: &LaneClaim, gap: &Gap) -> Result<(), sqlx::Error> {
-    // The same gap may be found again after each restart: it is one gap.
+    // The same gap may be found again after each restart: it is one gap, which has grown.
     sqlx::query(concat!(
         "insert into tailwater_gaps values (?, ?, ?, ?, ?, ?, ?, ?, ?, ",
         now!(),
-        ") on conflict do nothing"
+        ") on conflict (pipeline, stream_arn, shard, cause, after_position, coalesce(since_ms, '')) do update set \
+         until_ms = max(coalesce(until_ms, excluded.until_ms), excluded.until_ms), detail = excluded.detail, \
+         stopped = excluded.stopped"
     ))
     .bind(&claim.pipeline.name)
     .bind(&claim.pipeline.stream.stream_arn)

@@ -11,14 +11,16 @@ const DEAD_LETTERS_SQL: &str = "
 insert into tailwater.dead_letters (pipeline, stream_arn, shard, sequence_number, event_id, code, error, record)
 select $1, $2, letter.* from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]) as letter";
 
-/// A gap that is found again, after a restart, is the same gap.
+/// A gap that is found again, after a restart, is the same gap, and has grown.
 const GAPS_SQL: &str = "
 insert into tailwater.gaps (pipeline, stream_arn, shard, cause, after, since, until, detail, stopped)
-select $1, $2, shard, cause, after, timestamptz 'epoch' + since_ms * interval '1 millisecond',
+select distinct on (shard, cause, after, since_ms) $1, $2, shard, cause, after, timestamptz 'epoch' + since_ms * interval '1 millisecond',
     timestamptz 'epoch' + until_ms * interval '1 millisecond', detail, stopped
 from unnest($3::text[], $4::text[], $5::text[], $6::int8[], $7::int8[], $8::text[], $9::bool[])
     as gap (shard, cause, after, since_ms, until_ms, detail, stopped)
-on conflict do nothing";
+order by shard, cause, after, since_ms, until_ms desc
+on conflict (pipeline, stream_arn, coalesce(shard, ''), cause, after, coalesce(since, '-infinity'))
+do update set until = greatest(gaps.until, excluded.until), detail = excluded.detail, stopped = excluded.stopped";
 
 pub(super) async fn store_dead_letters(
     session: &mut Session,
