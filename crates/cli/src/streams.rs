@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use tailwater_model::{Checkpoints, KeySchema, ShardProgress};
+use tailwater_model::{Checkpoints, KeySchema, ShardCheckpoint, ShardProgress};
 use tailwater_model::{PreviousStream, StreamIdentity, Trouble, TroubleKind, ViewType, least_read_until};
 use tailwater_pipeline::StopSignal;
 use tailwater_source_dynamodb::{AwsSettings, DynamoDb, STREAM_GONE, Table};
@@ -174,11 +174,13 @@ async fn stored(spec: &PipelineSpec, arn: &str) -> Result<Option<PreviousStream>
         return Ok(None);
     }
     let checkpoints = Box::pin(checkpoints::read(spec)).await?;
-    Ok(checkpoints.and_then(|checkpoints| last_read(&checkpoints, arn)))
+    Ok(checkpoints.and_then(|checkpoints| last_read(&checkpoints, arn, &spec.source.table)))
 }
 
-fn last_read(checkpoints: &Checkpoints, arn: &str) -> Option<PreviousStream> {
-    let of_another = |row: &&tailwater_model::ShardCheckpoint| row.stream_arn != arn;
+fn last_read(checkpoints: &Checkpoints, arn: &str, table: &str) -> Option<PreviousStream> {
+    // The file may have named another table for a while. Emulators may call streams as they like.
+    let of_table = |arn: &str| !arn.contains(":table/") || arn.contains(&format!(":table/{table}/stream/"));
+    let of_another = |row: &&ShardCheckpoint| row.stream_arn != arn && of_table(&row.stream_arn);
     if checkpoints.shards.iter().any(|row| row.stream_arn == arn) {
         return None;
     }
@@ -260,7 +262,7 @@ fn aws_flags(aws: &AwsSettings) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tailwater_model::{Counts, Position, ServiceTime, ShardCheckpoint, ShardId};
+    use tailwater_model::{Counts, Position, ServiceTime, ShardId};
 
     use super::*;
 
@@ -310,12 +312,17 @@ mod tests {
             counts: Counts::default(),
             updated_at: updated_at.into(),
         };
-        let shards =
-            vec![row("a", "1", "2026-01-01", 1), row("b", "2", "2026-01-02", 7), row("b", "3", "2026-01-01", 5)];
+        let of_another_table = row("arn:aws:dynamodb:eu-west-1:1:table/orders-test/stream/2026", "4", "2026-01-03", 9);
+        let shards = vec![
+            row("a", "1", "2026-01-01", 1),
+            row("b", "2", "2026-01-02", 7),
+            row("b", "3", "2026-01-01", 5),
+            of_another_table,
+        ];
         let stored = Checkpoints { shards, ..Checkpoints::default() };
         let read_until = Some(ServiceTime::from_ms(5));
-        assert_eq!(last_read(&stored, "c"), Some(PreviousStream { stream_arn: "b".into(), read_until }));
-        assert_eq!(last_read(&stored, "b"), None, "what has progress is gone on with");
-        assert_eq!(last_read(&Checkpoints::default(), "b"), None);
+        assert_eq!(last_read(&stored, "c", "orders"), Some(PreviousStream { stream_arn: "b".into(), read_until }));
+        assert_eq!(last_read(&stored, "b", "orders"), None, "what has progress is gone on with");
+        assert_eq!(last_read(&Checkpoints::default(), "b", "orders"), None);
     }
 }

@@ -66,9 +66,11 @@ pub struct Witness {
     network: StreamNetwork,
     /// Records that were trimmed before the pipeline knew the stream, and that nobody promised.
     before_known: BTreeSet<usize>,
-    /// When the first registration of the newest stream landed.
+    /// When the first registration landed.
     registered_ms: Option<i64>,
     is_known: bool,
+    /// Progress was stored of a stream, and of another one after that.
+    follows_another: bool,
     stale: bool,
     violation: Option<Violation>,
     /// Landings that changed data, progress, gaps or dead letters.
@@ -105,6 +107,7 @@ impl Witness {
             before_known: BTreeSet::new(),
             registered_ms: None,
             is_known: false,
+            follows_another: false,
             stale: true,
             violation: None,
             landings: 0,
@@ -171,11 +174,11 @@ impl Witness {
         }
         let stream = landing.steps.first().and_then(|(shard, _, _)| self.history.stream_of(shard));
         if stream.is_some_and(|stream| stream > self.last_stream) && !self.positions.is_empty() {
-            // What is lost at the beginning of a stream that follows another is in the gap between the two.
+            // All of a stream that follows another is promised.
+            self.follows_another = true;
             self.is_known = false;
-            self.registered_ms = None;
         }
-        if !self.is_known {
+        if !self.is_known && !self.follows_another {
             self.learn();
             let promised_ms = self.registered_ms.map_or(i64::MAX, |at_ms| at_ms - PROMISED_MS);
             let is_excused = |record: &Written| record.trimmed && record.created_at_ms < promised_ms;

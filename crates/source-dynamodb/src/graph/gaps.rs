@@ -91,9 +91,10 @@ impl ShardGraph {
         // Behind a gap that is on record it is the same loss. At the beginning no position was trimmed: the service moved
         // its trim horizon between two calls, and rule 5 says whether that matters.
         let is_at_start = chain.read == Some(Position::Start);
-        if matches!(reading.from, ReadFrom::Horizon(_)) || is_at_start {
+        if matches!(reading.from, ReadFrom::Behind(_)) || is_at_start {
             return TrimmedMeans::Nothing;
         }
+        // How far it was read proves nothing against this answer: a service that keeps records for less than a day gives it, too.
         self.lost(id, GapCause::Trimmed, now);
         TrimmedMeans::Loss
     }
@@ -123,7 +124,7 @@ impl ShardGraph {
             shard.exhaust();
         } else if let Stage::Readable(_, reading) = &mut shard.stage {
             // The stored position stays where it is until records behind the gap come: a restart finds the gap again.
-            reading.from = ReadFrom::Horizon(now);
+            reading.from = ReadFrom::Behind(now);
         }
         let detail = match cause {
             GapCause::Trimmed => format!("shard {id}: the records after {after} were trimmed before they were read"),

@@ -56,9 +56,14 @@ impl ShardGraph {
         true
     }
 
-    /// What the beginning of a lineage that was never ours is read from: nothing older was promised.
-    pub(super) fn promised_from(&self, now: ServiceTime) -> ServiceTime {
-        let oldest = now.minus(PROMISED);
-        self.latest_since.unwrap_or(self.created_at.map_or(oldest, |created| created.max(oldest)))
+    /// What the beginning of a lineage that was never ours is read from, by the first complete listing: nothing older was
+    /// promised. Of a stream that follows another everything was, and what is gone of it is a gap.
+    pub(super) fn promised_from(&self, listed_at: ServiceTime) -> ServiceTime {
+        let oldest = listed_at.minus(PROMISED);
+        match (self.start, self.created_at) {
+            (_, Some(created)) if self.follows_another => created,
+            (StartAt::Latest, _) if !self.follows_another => self.latest_since.unwrap_or(listed_at),
+            (_, created) => created.map_or(oldest, |created| created.max(oldest)),
+        }
     }
 }

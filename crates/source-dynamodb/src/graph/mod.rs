@@ -249,7 +249,8 @@ impl ShardGraph {
 
     /// The stream was turned off, long enough ago for its last shards to be listed, and every shard is drained.
     pub fn ended(&self) -> bool {
-        self.is_disabled_for_long() && self.all_drained() && self.stream_gaps.is_empty()
+        let all_opened = self.lanes.iter().all(|lane| lane.opened);
+        all_opened && self.is_disabled_for_long() && self.all_drained() && self.stream_gaps.is_empty()
     }
 
     /// Every known shard is drained.
@@ -333,7 +334,7 @@ impl ShardGraph {
         if matches!(&shard.stage, Stage::Blocked(chain) if chain.durable.is_some()) && self.is_unblocked(shard) {
             self.inherit(id);
             if let Some(shard) = self.shards.get_mut(id) {
-                shard.unblock(self.now);
+                shard.unblock();
                 self.lanes[shard.lane].woken.insert(id.clone());
                 self.changes += 1;
             }

@@ -208,7 +208,7 @@ impl ShardGraph {
             return;
         }
         let Some(shard) = self.shards.get_mut(id) else { return };
-        shard.origin = if self.on_gap == OnGap::Continue { Origin::Lost } else { Origin::Unplaced };
+        shard.origin = if self.on_gap == OnGap::Continue { Origin::Lost(seen_at) } else { Origin::Unplaced };
         if !self.stream_gaps.iter().any(|gap| gap.shard.as_ref() == Some(id)) {
             // On record at once: the shard itself may have to wait for others before it is registered. After a stop it is
             // not: the next start finds it again, and stops again.

@@ -157,14 +157,12 @@ impl ShardGraph {
     /// would tell.
     pub(super) fn is_unread_for_too_long(&self, shard: &Shard, now: ServiceTime) -> bool {
         let Some(read_until) = shard.read_until else { return false };
-        let promised = self.first_listed_at().map(|since| since.minus(PROMISED));
         // What was lost before that is on record. Its children do not know that: what they have lost is a gap of their own.
         let told = match &shard.stage {
-            Stage::Readable(_, Reading { from: ReadFrom::Horizon(found), .. }) => Some(found.minus(PROMISED)),
-            _ => None,
+            Stage::Readable(_, Reading { from: ReadFrom::Behind(found), .. }) => *found,
+            _ => read_until,
         };
-        let known = [promised, told].into_iter().flatten().fold(read_until, ServiceTime::max);
-        now.since(known) > UNREAD_MAX
+        now.since(read_until.max(told)) > UNREAD_MAX
     }
 
     /// The stored moment of this shard is old.

@@ -49,8 +49,8 @@ pub(super) enum Origin {
     Latest,
     /// The user left it out: it is registered as drained.
     LeftOut,
-    /// Shards before it came and went unseen: that gap is on record, or on its way.
-    Lost,
+    /// Shards before it came and went unseen: that gap was found then, and is on record or on its way.
+    Lost(ServiceTime),
     /// Its children were begun because it was said not to exist. It is registered as drained, with a gap.
     Passed,
 }
@@ -114,7 +114,7 @@ pub(super) enum ReadFrom {
     #[default]
     Position,
     /// Behind a gap that was found then: at the trim horizon, although the position is older.
-    Horizon(ServiceTime),
+    Behind(ServiceTime),
 }
 
 /// What is left to know about a drained shard.
@@ -186,7 +186,7 @@ impl Shard {
 
     /// Its parent is gone, and it waits for its registration.
     pub fn is_cut_off(&self) -> bool {
-        self.is_unregistered() && self.parent.is_some() && matches!(self.origin, Origin::Root | Origin::Lost)
+        self.is_unregistered() && self.parent.is_some() && matches!(self.origin, Origin::Root | Origin::Lost(_))
     }
 
     pub fn is_drained(&self) -> bool {
@@ -269,7 +269,7 @@ impl Shard {
         self.was_read = *position != Position::Start;
         // Whatever was written between the registration and now would be skipped: no LATEST again. What was lost before it
         // stays on record.
-        if self.origin != Origin::Lost {
+        if !matches!(self.origin, Origin::Lost(_)) {
             self.origin = Origin::Root;
         }
         self.stage = match position {
@@ -279,13 +279,13 @@ impl Shard {
     }
 
     /// A stored shard whose parent does not stand in its way may be read from now on.
-    pub fn unblock(&mut self, now: ServiceTime) {
+    pub fn unblock(&mut self) {
         self.stage = match std::mem::replace(&mut self.stage, Stage::Unregistered) {
             Stage::Blocked(chain) if chain.durable.is_some() => {
                 let is_new = chain.durable == Some(Position::Start);
                 let from = match self.origin {
                     // What it lost is on record.
-                    Origin::Lost if is_new => ReadFrom::Horizon(now),
+                    Origin::Lost(found) if is_new => ReadFrom::Behind(found),
                     _ => ReadFrom::Position,
                 };
                 Stage::Readable(chain, Reading { from, ..Reading::default() })
@@ -338,7 +338,7 @@ impl Shard {
         let Stage::Readable(chain, reading) = &self.stage else { return None };
         match (reading.from, chain.read.as_ref()?) {
             (_, Position::End) => None,
-            (ReadFrom::Horizon(_), _) => Some(IteratorStart::TrimHorizon),
+            (ReadFrom::Behind(_), _) => Some(IteratorStart::TrimHorizon),
             (_, Position::Start) => Some(IteratorStart::TrimHorizon),
             (_, Position::After(number)) => Some(IteratorStart::After(number.clone())),
         }

@@ -128,7 +128,7 @@ impl Witness {
                 _ if self.history.is_of_gone_stream(shard) && self.is_whole_stream_told(GONE) => true,
                 true => self.is_told(shard),
                 false => {
-                    self.gapped.iter().any(|(of, _)| of.as_ref().is_none_or(|of| self.history.comes_from(of, shard)))
+                    self.gapped.iter().any(|(of, _)| of.as_ref().is_some_and(|of| self.history.comes_from(of, shard)))
                 }
             };
             (!is_told).then_some((shard, at))

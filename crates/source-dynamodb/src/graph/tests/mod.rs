@@ -4,6 +4,7 @@ mod doubts;
 mod first_listing;
 mod fixture;
 mod gaps;
+mod promise;
 mod tip;
 
 use std::time::Duration;

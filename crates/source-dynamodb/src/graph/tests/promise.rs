@@ -1,0 +1,78 @@
+//! From which moment on everything is to be carried.
+
+use tailwater_model::{PreviousStream, ServiceTime};
+
+use super::fixture::row;
+use super::*;
+use crate::api::ShardListing;
+use crate::graph::ShardGraph;
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+fn list(graph: &mut ShardGraph, shards: &[&str], created_at: Option<ServiceTime>, now: ServiceTime) {
+    let when = crate::api::When { asked: now, answered: now };
+    let number = graph.begin_listing();
+    let shards = listed(shards);
+    let ids = shards.iter().map(|one| one.shard.clone()).collect();
+    graph.merge_page(number, when, &ShardListing { shards, created_at, ..ShardListing::default() });
+    graph.listed_completely(number, when, &ids);
+}
+
+/// gaps 78000148: the pipeline was away when the stream was replaced, and came back when the first records of the new one were
+/// trimmed already. All of it was promised.
+#[test]
+fn what_a_stream_that_follows_another_has_lost_is_a_gap() {
+    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START.minus(60 * HOUR)) };
+    for (age, lost) in [(40 * HOUR, 2), (20 * HOUR, 0)] {
+        let progress = Progress { previous_stream: Some(previous.clone()), ..Progress::default() };
+        let mut world = Fixture::new(StartAt::Latest, OnGap::Continue, false, progress);
+        list(&mut world.graph, &["A", "C<gone"], Some(START.minus(age)), START);
+        world.steps();
+        assert_eq!(world.ask(&[]), [id("gone")]);
+        for shard in ["A", "C"] {
+            world.page(shard, None, false);
+            world.steps();
+        }
+        let mut expected = vec![(GapCause::StreamReplaced, None)];
+        expected.extend(["A", "C"].into_iter().take(lost).map(|shard| (GapCause::Away, Some(id(shard)))));
+        let found: Vec<_> = world.gaps.iter().map(|gap| (gap.cause, gap.shard.clone())).collect();
+        assert_eq!(found, expected, "{age:?}");
+    }
+}
+
+/// Nothing before the first listing was promised to a pipeline of LATEST, also when it was interrupted on the way.
+#[test]
+fn latest_promises_what_comes_after_its_first_listing() {
+    let shards = vec![row("A", None, Position::End, START)];
+    let progress = Progress { first_listing: Some(FirstListing::begun(START)), shards, ..Progress::default() };
+    let mut world = Fixture::new(StartAt::Latest, OnGap::Stop, false, progress);
+    world.list_after(3 * HOUR, &["A.", "B<A", "C<gone"]);
+    assert_eq!(world.ask(&[]), [id("gone")]);
+    world.read("C", Some(1), false);
+    assert_eq!(world.causes(), []);
+}
+
+/// Its gap tells of what was lost until it was found, and not of what is lost while its lane is away.
+#[test]
+fn a_lost_shard_whose_lane_is_away_for_a_day_has_a_second_gap() {
+    for (away, causes) in [(10 * HOUR, vec![]), (25 * HOUR, vec![GapCause::Away])] {
+        let mut world = Fixture::fresh(OnGap::Continue);
+        world.list(&["A"]);
+        world.list_after(25 * HOUR, &["A", "C<gone"]);
+        let known = Progress { shards: vec![row("A", None, Position::Start, START)], ..world.progress.clone() };
+        let number = world.graph.take_doubtful();
+        assert_eq!(number, [id("gone")]);
+        world.graph.does_not_exist(&id("gone"), world.when());
+        let found: Vec<_> = world.graph.take_steps(0, 9).into_iter().filter_map(|step| step.gap).collect();
+        assert_eq!(found.iter().map(|gap| gap.cause).collect::<Vec<_>>(), [GapCause::UnknownParent]);
+        // That commit has failed, and its lane comes back later.
+        world.now = world.now.plus(away);
+        world.graph.restore(0, &known, None);
+        world.graph.first_listing_committed(FirstListing::stored(START));
+        world.steps();
+        world.gaps.clear();
+        world.page("C", None, false);
+        world.steps();
+        assert_eq!(world.causes(), causes, "{away:?}");
+    }
+}
