@@ -67,10 +67,10 @@ const KEPT: &[(u64, Profile)] = &[
     (2_300_013_692, Profile::Gaps),
     // A lane that opened again before the first listing was stored.
     (2_600_011_772, Profile::Gaps),
-    // Two who did not know of each other asked for the same shard for half a day: the judge called that haste.
     // The beginning of a stream that followed another, trimmed before anybody came.
     (78_000_148, Profile::Gaps),
     (78_000_240, Profile::Gaps),
+    // Two who did not know of each other asked for the same shard for half a day: the judge called that haste.
     (3_000_000_323, Profile::Gaps),
     (3_000_002_468, Profile::Gaps),
     (700_000_013, Profile::Gaps),
