@@ -230,3 +230,25 @@ async fn a_group_counts_what_it_holds_whatever_the_transforms_did() {
         assert!((1.0 / 1.3..1.3).contains(&factor), "{what}: {held} bytes are held, {counted} counted");
     }
 }
+
+/// Registrations and moments hold no bytes: they are bounded by their number.
+#[test]
+fn a_group_of_batches_without_records_ends() {
+    let limits = GroupLimits { events_max: 1, bytes_max: 1, delay_max: Duration::ZERO };
+    let mut collecting = Collecting::new(limits, Arc::new(Vec::new()));
+    let mut batches = 0;
+    while collecting.has_room() {
+        collecting.push(Batch {
+            shard: ShardId::new(&format!("shard-{batches}")),
+            read_until: None,
+            step: Step::Register { parent: None, position: Position::Start },
+            events: Vec::new(),
+            dead_letters: Vec::new(),
+            gap: None,
+            counts: Counts::default(),
+            bytes: 0,
+        });
+        batches += 1;
+    }
+    assert_eq!(batches, GROUP_BATCHES_MAX);
+}

@@ -69,7 +69,6 @@ pub struct Witness {
     /// When the first registration landed.
     registered_ms: Option<i64>,
     is_known: bool,
-    /// Progress was stored of a stream, and of another one after that.
     follows_another: bool,
     stale: bool,
     violation: Option<Violation>,

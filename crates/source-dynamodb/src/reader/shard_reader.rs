@@ -51,3 +51,23 @@ impl ShardReader {
         is_told
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::api::ApiErrorKind;
+
+    #[test]
+    fn a_shard_that_is_stuck_is_named_ever_more_rarely() {
+        let mut reader = ShardReader::new(None);
+        let error = ApiError { kind: ApiErrorKind::Transient, message: "later".into() };
+        let mut rng = fastrand::Rng::with_seed(1);
+        let told = (1..=1_000).filter(|_| {
+            reader.retry.next(false, &mut rng);
+            reader.tell_long_trouble(&"a shard", "GetRecords", &error)
+        });
+        assert_eq!(told.collect::<Vec<u32>>(), [10, 100, 1_000]);
+        reader.succeeded();
+        assert!(!reader.tell_long_trouble(&"a shard", "GetRecords", &error));
+    }
+}
