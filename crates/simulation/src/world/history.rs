@@ -254,8 +254,8 @@ impl History {
 
     /// Whether the record of this position was trimmed. Then the service cannot be asked what came after it: it says
     /// "trimmed" whether anything was lost or not.
-    pub fn position_is_trimmed(&self, shard: &str, position: Option<&Position>) -> bool {
-        let Some(Position::After(number)) = position else { return false };
+    pub fn position_is_trimmed(&self, shard: &str, position: &Position) -> bool {
+        let Position::After(number) = position else { return false };
         let of_shard = self.of_shard(shard).iter().map(|index| &self.records[*index]);
         self.shard_is_trimmed(shard)
             || of_shard.clone().any(|record| record.sequence_number == number.as_str() && record.trimmed)

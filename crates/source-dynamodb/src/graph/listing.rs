@@ -6,6 +6,7 @@ use std::time::Duration;
 use tailwater_model::{FirstListing, ServiceTime, ShardId};
 
 use super::ShardGraph;
+use super::read_until::CHILDREN_LISTED_WITHIN;
 use super::shard::Shard;
 use crate::api::{ListedShard, ShardListing, When};
 
@@ -50,9 +51,10 @@ pub(super) struct Listings {
     pub begun: u64,
     pub complete: u64,
     pub complete_newest: u64,
-    /// When the first and the newest complete one were asked for.
+    /// When the first complete one was asked for.
     pub first_complete_at: Option<ServiceTime>,
-    pub complete_newest_at: Option<ServiceTime>,
+    /// Complete listings in which all shards of a stream that was turned off must have been.
+    pub late_since_off: u32,
     /// Shards of the first complete listing that are not stored yet.
     pub bootstrap: BTreeSet<ShardId>,
 }
@@ -86,7 +88,8 @@ impl ShardGraph {
         }
         self.listings.complete += 1;
         self.listings.complete_newest = self.listings.complete_newest.max(number);
-        self.listings.complete_newest_at = Some(when.asked);
+        let is_late = self.disabled_at.is_some_and(|off| when.asked.since(off) >= CHILDREN_LISTED_WITHIN);
+        self.listings.late_since_off += u32::from(is_late);
         if self.listings.complete == 1 {
             self.listings.first_complete_at = Some(when.asked);
             self.listings.bootstrap = listed.clone();
@@ -257,6 +260,8 @@ impl ShardGraph {
     }
 
     fn count_absences(&mut self, number: u64, at: ServiceTime, listed: &BTreeSet<ShardId>) {
+        let missing = self.missing_parents.iter_mut().filter(|(id, _)| !listed.contains(*id));
+        missing.for_each(|(_, absence)| absence.count(at));
         for (id, shard) in &mut self.shards {
             if !listed.contains(id) && shard.seen_at_listing < number {
                 shard.absence.count(at);

@@ -258,10 +258,9 @@ impl ShardGraph {
         !self.shards.is_empty() && self.shards.values().all(Shard::is_drained)
     }
 
-    /// The stream is off, and no shard can be listed late any more.
+    /// The stream is off, and no shard can be listed late any more, or was left out.
     fn is_disabled_for_long(&self) -> bool {
-        let off = self.disabled_at.zip(self.listings.complete_newest_at);
-        off.is_some_and(|(off, listed)| listed.since(off) >= read_until::CHILDREN_LISTED_WITHIN)
+        self.listings.late_since_off >= read_until::LISTINGS_WITH_CHILDREN
     }
 
     fn lane_number(&self, id: &ShardId) -> usize {

@@ -135,9 +135,7 @@ impl ShardGraph {
             }
             return;
         }
-        let Some(absence) = self.missing_parents.get_mut(id) else { return };
-        absence.count(when.asked);
-        if absence.is_suspicious() {
+        if self.missing_parents.get(id).is_some_and(|absence| absence.is_suspicious()) {
             // No listing shows it. Nothing is known of what came before it, and nothing can be.
             tracing::warn!(shard = %id, "a shard exists that no listing shows; it is read from its beginning");
             self.insert(id.clone(), None, when.asked);

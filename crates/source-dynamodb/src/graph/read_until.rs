@@ -30,7 +30,7 @@ const STORED_EVERY: Duration = Duration::from_secs(10 * 60);
 const IDLE_FOR: Duration = Duration::from_secs(10 * 60);
 
 /// Complete listings that must have had all children of a shard: one alone may leave a shard out.
-const LISTINGS_WITH_CHILDREN: u32 = 3;
+pub(super) const LISTINGS_WITH_CHILDREN: u32 = 3;
 
 /// When the last empty pages were asked for since the last record of a shard. Whoever reads on after hours knows by
 /// [`EMPTY_PAGES_PROVE`] pages again how things stand, whatever came before.

@@ -30,6 +30,8 @@ const LEAF_INTERVAL_MIN: Duration = Duration::from_secs(1);
 const CHILDREN_ASKED_MAX: usize = 10;
 /// Wait before a shard is asked for that was not found.
 const DOUBT_PAUSE: Duration = Duration::from_millis(100);
+/// Longest time between two listings of a stream that is off: its end is known by some of them.
+const OFF_INTERVAL_MAX: Duration = Duration::from_secs(10);
 /// A stream that is not found for so long is gone: one bad moment gives the same answer again and again.
 const GONE_AFTER: Duration = Duration::from_secs(30);
 
@@ -290,7 +292,8 @@ impl<A: StreamApi> Discovery<A> {
             }
             if is_bootstrapping { LEAF_INTERVAL_MIN } else { interval }
         };
-        self.leaf_interval = if wants_listing { (self.leaf_interval * 2).min(interval) } else { LEAF_INTERVAL_MIN };
+        let longest = if is_off { interval.min(OFF_INTERVAL_MAX) } else { interval };
+        self.leaf_interval = if wants_listing { (self.leaf_interval * 2).min(longest) } else { LEAF_INTERVAL_MIN };
         self.next_listing = self.last_listing + wait;
         // Of many the next listings tell: asked for one by one they would take as long as these.
         let questions_max = self.listing_pages.max(CHILDREN_ASKED_MAX);

@@ -28,7 +28,7 @@ impl Witness {
         let trimmed = positions.filter(|(shard, position)| {
             // What a stream held that is gone as a whole is told by the gap to the next one.
             let is_of_stream = self.history.stream_of(shard).is_none_or(|stream| stream >= self.last_stream);
-            is_of_stream && self.history.position_is_trimmed(shard, Some(position)) && !self.is_told(shard)
+            is_of_stream && self.history.position_is_trimmed(shard, position) && !self.is_told(shard)
         });
         trimmed.map(|(shard, _)| shard)
     }

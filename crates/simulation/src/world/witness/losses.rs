@@ -26,8 +26,11 @@ impl Witness {
                 _ => false,
             };
             let away = is_of_time && shard.as_ref().is_some_and(|shard| self.is_unread_for_long(shard));
-            let unknown =
-                shard.as_ref().is_some_and(|shard| self.history.position_is_trimmed(shard, self.positions.get(shard)));
+            // A step of the same commit may have come before the gap.
+            let unknown = shard.as_ref().is_some_and(|shard| {
+                let moved = landing.steps.iter().filter(|(of, ..)| of == shard).map(|(_, _, to)| to);
+                self.positions.get(shard).into_iter().chain(moved).any(|at| self.history.position_is_trimmed(shard, at))
+            });
             // What was written between two streams is in neither: nobody can know that nothing was.
             let replaced = cause == REPLACED && self.history.streams() > 1;
             let gone = cause == GONE && self.history.has_gone_stream();

@@ -125,3 +125,20 @@ fn ten_thousand_rotations_leave_what_is_listed() {
         maps.into_iter().chain(sets.into_iter().chain(more).map(std::collections::BTreeSet::len)).collect();
     assert!(sizes.iter().all(|size| *size <= 4), "{sizes:?}");
 }
+
+/// gaps 3300000616: for a quarter of an hour no listing came to its end, and a shard that exists was read without its parent, which
+/// the next listing showed.
+#[test]
+fn a_shard_that_exists_is_read_without_a_listing_only_when_complete_ones_leave_it_out() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["C<B"]);
+    for _ in 0..3 {
+        world.now = world.now.plus(std::time::Duration::from_secs(300));
+        let when = world.when();
+        world.graph.exists(&id("B"), when);
+    }
+    assert!(!world.graph.shards.contains_key(&id("B")));
+    world.list(&["C<B"]);
+    assert_eq!(world.ask(&["B"]), [id("B")]);
+    assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon));
+}
