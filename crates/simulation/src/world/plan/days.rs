@@ -75,17 +75,23 @@ pub(super) fn go_away_twice(end_ms: i64, actions: &mut Vec<(i64, Action)>, rng: 
 /// The sink is away or slow for hours, and before all that came meanwhile is carried nobody runs the pipeline for nearly a day. Gives
 /// the new end.
 pub(super) fn lag_and_go_away(end_ms: i64, actions: &mut Vec<(i64, Action)>, rng: &mut Rng) -> i64 {
-    let lag_ms = rng.i64(60..6 * 60) * MINUTE_MS;
-    let away_ms = rng.i64(18 * 60..23 * 60) * MINUTE_MS;
+    let (lag_minutes, away_minutes) = (rng.i64(60..6 * 60), rng.i64(18 * 60..23 * 60));
+    let is_away = lag_minutes % 2 == 0;
+    // Who was away reads what is there. Who was slow has read it: only both together are longer than the stream keeps records.
+    let (lag_ms, away_ms) = if is_away {
+        (lag_minutes * MINUTE_MS, away_minutes * MINUTE_MS)
+    } else {
+        (5 * HOUR_MS + lag_minutes % 60 * MINUTE_MS, 18 * HOUR_MS + away_minutes % 120 * MINUTE_MS)
+    };
     let between_ms = short(rng);
     let from = open_up(end_ms, lag_ms + between_ms + away_ms, actions, rng);
     live_on(from, lag_ms, actions, rng);
-    if rng.bool() {
+    if is_away {
         actions.push((from, Action::LanesDown(ALL_LANES)));
         actions.push((from + lag_ms, Action::LanesDown(0)));
     } else {
         // A lane always has a page ready, and shards that are idle.
-        actions.push((from, Action::CommitsTake(rng.u64(1..20) * MINUTE_MS.unsigned_abs())));
+        actions.push((from, Action::CommitsTake(rng.u64(5..20) * MINUTE_MS.unsigned_abs())));
         actions.push((from + lag_ms, Action::CommitsTake(0)));
         for at in (from..from + lag_ms).step_by(BOUND_WRITES_EVERY_MS) {
             actions.push((at, Action::Write(rng.u32(1..10))));
