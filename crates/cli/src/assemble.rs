@@ -10,7 +10,7 @@ use tailwater_sink_kafka::KafkaLane;
 use tailwater_sink_local::{FileLane, SqliteLane, StdoutLane, claim_file, claim_sqlite, claim_stdout};
 use tailwater_sink_postgres::{PostgresLane, claim};
 use tailwater_source_dynamodb::{
-    DynamoDb, OnGap, ReaderSettings, STREAM_GONE, SourceStatus, StatusReader, connect, open_stream,
+    DynamoDb, OnGap, ReaderSettings, STREAM_GONE, SourceStatus, StatusReader, Table, connect, open_stream,
 };
 use tracing::info;
 
@@ -42,6 +42,7 @@ enum ClaimedSink {
 pub struct ConnectedPipeline {
     spec: PipelineSpec,
     dynamodb: DynamoDb,
+    table: Table,
     stream: ChosenStream,
 }
 
@@ -71,7 +72,7 @@ pub async fn connect_source(spec: PipelineSpec) -> Result<ConnectedPipeline, Tro
     let table = Box::pin(dynamodb.describe_table(&spec.source.table)).await?;
     let stream = Box::pin(streams::first(&dynamodb, &table, &spec)).await?;
     check_renames(&spec.transforms, &table.key_schema)?;
-    Ok(ConnectedPipeline { spec, dynamodb, stream })
+    Ok(ConnectedPipeline { spec, dynamodb, table, stream })
 }
 
 impl ConnectedPipeline {
@@ -81,8 +82,15 @@ impl ConnectedPipeline {
     }
 
     /// Claims the lanes. A pipeline of the same name that runs elsewhere loses them by this.
-    pub async fn claim(self, until_tip: bool) -> Result<AssembledPipeline, Trouble> {
-        let sink = Box::pin(claim_lanes(&self.spec, &self.stream)).await?;
+    pub async fn claim(mut self, until_tip: bool) -> Result<AssembledPipeline, Trouble> {
+        let mut sink = Box::pin(claim_lanes(&self.spec, &self.stream)).await?;
+        // Whoever had the lanes until now may have gone over to another stream since ours was chosen; now nobody does.
+        let chosen = Box::pin(streams::first(&self.dynamodb, &self.table, &self.spec)).await?;
+        if chosen.identity != self.stream.identity {
+            self.stream = chosen;
+            sink = Box::pin(claim_lanes(&self.spec, &self.stream)).await?;
+        }
+        streams::tell_first(&self.spec, &self.table, &self.stream.identity);
         Ok(AssembledPipeline { name: self.spec.name.clone(), source: self, until_tip, sink })
     }
 

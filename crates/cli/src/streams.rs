@@ -60,11 +60,6 @@ pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> R
     let Some(newest) = &table.stream else { return Err(no_stream(&table.name, &spec.source.aws)) };
     if let Some(stored) = stored(spec, &newest.arn).await? {
         if exists(dynamodb, table, &stored.stream_arn).await? {
-            tracing::info!(
-                pipeline = spec.name,
-                stream = stored.stream_arn,
-                "the stream was replaced: what is left of the one that was read before is carried first"
-            );
             return described(dynamodb, table, spec, &stored.stream_arn, None).await;
         }
         // It is gone, and what was not read of it is lost: the gap says so.
@@ -73,14 +68,25 @@ pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> R
             None => described(dynamodb, table, spec, &newest.arn, Some(stored)).await,
         };
     }
-    if !newest.enabled {
+    described(dynamodb, table, spec, &newest.arn, None).await
+}
+
+/// What a person is to know of the stream that a pipeline begins with.
+pub fn tell_first(spec: &PipelineSpec, table: &Table, chosen: &StreamIdentity) {
+    let Some(newest) = table.stream.as_ref().filter(|_| spec.source.stream_arn.is_none()) else { return };
+    if newest.arn != chosen.stream_arn {
+        tracing::info!(
+            pipeline = spec.name,
+            stream = chosen.stream_arn,
+            "the stream was replaced: what is left of the one that was read before is carried first"
+        );
+    } else if !newest.enabled {
         tracing::warn!(
             pipeline = spec.name,
             table = table.name,
             "the stream is turned off: what is in it is carried, then the pipeline ends"
         );
     }
-    described(dynamodb, table, spec, &newest.arn, None).await
 }
 
 /// Whether a stream exists. One answer does not prove that it does not.

@@ -17,6 +17,7 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::Provider;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_types::service_config::ServiceConfigKey;
 use tailwater_model::{Trouble, TroubleKind};
 use url::Url;
 
@@ -40,9 +41,8 @@ const EMULATOR_REGION: &str = "us-east-1";
 /// Names our sessions in the logs of AWS (CloudTrail) when a role is assumed.
 const ROLE_SESSION_NAME: &str = "tailwater";
 
-/// Where the SDK looks for endpoints.
-const ENDPOINT_VARIABLES: [&str; 3] =
-    ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_DYNAMODB_STREAMS"];
+/// The services that are asked, by the names that the SDK looks them up with.
+const SERVICES: [&str; 2] = ["DynamoDB", "DynamoDB Streams"];
 
 /// How to reach AWS. What is not set comes from the environment, the profile files or the machine's role, by the
 /// rules of every AWS tool.
@@ -80,21 +80,26 @@ pub async fn connect(settings: &AwsSettings) -> Result<DynamoDb, Trouble> {
     if let Some(url) = &settings.endpoint_url {
         check_endpoint("`endpoint_url`", url)?;
     }
-    for variable in ENDPOINT_VARIABLES {
-        if let Ok(url) = std::env::var(variable) {
-            check_endpoint(variable, &url)?;
-        }
-    }
     let sdk = Box::pin(sdk_config(settings)).await?;
-    if let Some(url) = sdk.endpoint_url() {
-        check_endpoint("`endpoint_url` of the profile", url)?;
+    for service in SERVICES {
+        if let Some(url) = endpoint_of(&sdk, service) {
+            check_endpoint("AWS_ENDPOINT_URL, a variable like it, or `endpoint_url` of a profile", &url)?;
+        }
     }
     Ok(clients(&sdk, settings))
 }
 
+/// The endpoint of a service by the variables and the profile, as its client finds it.
+fn endpoint_of(sdk: &SdkConfig, service: &str) -> Option<String> {
+    let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
+    sdk.service_config()?.load_config(key.ok()?)
+}
+
 fn check_endpoint(named_by: &str, url: &str) -> Result<(), Trouble> {
+    // The parser of URLs passes over spaces, and the SDK does not.
+    let has_space = url.contains(char::is_whitespace);
     let is_url = Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if is_url {
+    if is_url && !has_space {
         return Ok(());
     }
     let message = format!("the endpoint that {named_by} names is no http or https URL");
@@ -237,7 +242,17 @@ mod tests {
 
     #[tokio::test]
     async fn an_endpoint_is_a_url() {
-        for bad in ["", "foo", "127.0.0.1:8000", "http://", "http://[::1", "ftp://x", "http://x y"] {
+        for bad in [
+            "",
+            "foo",
+            "127.0.0.1:8000",
+            "http://",
+            "http://[::1",
+            "ftp://x",
+            "http://x y",
+            " http://x",
+            "http://me:secret@x/a b",
+        ] {
             let settings = AwsSettings { endpoint_url: Some(bad.into()), ..AwsSettings::default() };
             let refused = connect(&settings).await.err().map(|trouble| (trouble.kind, trouble.code));
             assert_eq!(refused, Some((TroubleKind::Config, "aws.bad_endpoint")), "{bad:?}");

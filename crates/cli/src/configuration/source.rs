@@ -105,7 +105,10 @@ fn read_aws(mut section: Section<'_>, report: &mut Report<'_>) -> AwsSettings {
 }
 
 fn check_endpoint(endpoint: &Text, report: &mut Report<'_>) {
-    let url = Url::parse(&endpoint.value.text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    let text = &endpoint.value.text;
+    let url = Url::parse(text).ok().filter(|url| matches!(url.scheme(), "http" | "https"));
+    // The parser passes over spaces, and the SDK does not.
+    let url = url.filter(|_| !text.contains(char::is_whitespace));
     let Some(url) = url else {
         let suggestion = "for example \"http://127.0.0.1:8000\" for DynamoDB Local".to_owned();
         report.fault(&endpoint.place, "config.bad_value", "not an http or https URL", Some(suggestion));

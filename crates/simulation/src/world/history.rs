@@ -252,6 +252,19 @@ impl History {
         self.lost_records(settled) || self.shards.iter().any(undrained)
     }
 
+    /// The same of this shard, of those that it comes from and of those that come from it.
+    pub fn lineage_lost_unread(&self, shard: &str, settled: &[bool], positions: &BTreeMap<String, Position>) -> bool {
+        let is_of_lineage = |other: &str| self.comes_from(shard, other) || self.comes_from(other, shard);
+        let lost = |index: &usize| {
+            let record = &self.records[*index];
+            record.trimmed && !record.is_optional && !settled[*index]
+        };
+        self.shards.iter().filter(|(id, _)| is_of_lineage(id)).any(|(id, known)| {
+            let is_undrained = known.trimmed && positions.get(id) != Some(&Position::End);
+            is_undrained || self.of_shard(id).iter().any(lost)
+        })
+    }
+
     /// Whether the record of this position was trimmed. Then the service cannot be asked what came after it: it says
     /// "trimmed" whether anything was lost or not.
     pub fn position_is_trimmed(&self, shard: &str, position: &Position) -> bool {

@@ -20,6 +20,8 @@ const HOUR_MS: i64 = 60 * MINUTE_MS;
 const KEEPS_ONE_IN: u32 = 3;
 const LATEST_ONE_IN: u32 = 6;
 const BOUNDED_ONE_IN: u32 = 12;
+/// In one world in so many each shard is kept for a time of its own.
+const UNEVEN_ONE_IN: u32 = 6;
 /// One world in so many with a lane away has it away for more than a day.
 /// Such worlds wait for records that come minutes late before they call a bounded run done.
 const STALLS_WAITED_OUT_ONE_IN: u64 = 8;
@@ -167,6 +169,8 @@ pub struct Plan {
     pub actions: Vec<(i64, Action)>,
     /// When the faults end.
     pub heal_ms: i64,
+    /// Each shard is kept for a time of its own.
+    pub trims_unevenly: bool,
     /// For everything that is drawn while the world runs.
     pub rng: Rng,
 }
@@ -226,6 +230,7 @@ impl Plan {
             faults,
             actions,
             heal_ms,
+            trims_unevenly: Rng::with_seed(seed.rotate_left(16)).u32(0..UNEVEN_ONE_IN) == 0,
             rng,
         }
     }

@@ -7,6 +7,7 @@ mod without_lane;
 mod year;
 
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -24,6 +25,8 @@ use super::workload::Workload;
 use crate::face::{NetworkFaults, Seam, SimulatedStream, StreamNetwork, VirtualClock};
 use crate::service::{Manners, Service, StreamStatus};
 
+/// A day at the least, and some hours more.
+const UNEVEN_TRIM_MS: RangeInclusive<i64> = 24 * 3_600_000..=30 * 3_600_000;
 const TABLE: &str = "orders";
 /// The virtual time at which worlds begin: some day in 2026.
 const BEGINNING_MS: i64 = 1_790_000_000_000;
@@ -79,7 +82,7 @@ impl<G: Ground> Scene<G> {
     /// Sets the stage. `make` builds the ground.
     pub fn new(plan: Plan, manner: Manner, traced: bool, make: impl FnOnce(u64, SharedWitness) -> G) -> Self {
         let clock = VirtualClock::starting_at(BEGINNING_MS);
-        let mut service = Service::new(plan.seed, "eu-central-1", healthy(plan.shards));
+        let mut service = Service::new(plan.seed, "eu-central-1", healthy(&plan));
         let table_id = service.create_table(BEGINNING_MS, TABLE, &["pk"]);
         let enabled = service.enable_stream(BEGINNING_MS, TABLE, ViewType::NewAndOldImages);
         let stream_arn = enabled.unwrap_or_default();
@@ -148,7 +151,7 @@ impl<G: Ground> Scene<G> {
     }
 
     fn break_things(&mut self) {
-        let mut manners = healthy(self.plan.shards);
+        let mut manners = healthy(&self.plan);
         // Small pages of everything: where pages meet, readers break.
         manners.listing_page_max = [1, 2, 5, 100][self.plan.rng.usize(0..4)];
         manners.page_records_max = [1, 3, 20, 1000][self.plan.rng.usize(0..4)];
@@ -294,6 +297,8 @@ impl<G: Ground> Scene<G> {
 }
 
 /// The service without faults: prompt, consistent, and with shards that close only when the plan says so.
-fn healthy(shards_at_start: usize) -> Manners {
-    Manners { shards_at_start, ..Manners::kind() }
+fn healthy(plan: &Plan) -> Manners {
+    let manners = Manners { shards_at_start: plan.shards, ..Manners::kind() };
+    let trim_after_ms = if plan.trims_unevenly { UNEVEN_TRIM_MS } else { manners.trim_after_ms.clone() };
+    Manners { trim_after_ms, ..manners }
 }

@@ -3,7 +3,7 @@
 use tailwater_model::{Gap, GapCause, Position, PreviousStream, ServiceTime, ShardId, Step};
 
 use super::ShardGraph;
-use super::read_until::PROMISED;
+use super::read_until::UNREAD_MAX;
 use super::shard::{Origin, ReadFrom, Shard, Stage};
 use crate::settings::OnGap;
 
@@ -145,9 +145,10 @@ impl ShardGraph {
     /// Whether a shard that is gone can have held anything that was promised. A shard goes a day after its end, so at a first
     /// start the oldest ones go before they can be read.
     fn was_promised(&self, shard: &Shard) -> bool {
-        let oldest = self.now.minus(PROMISED);
-        let was_begun = shard.position() != Position::Start || shard.read_until.is_none_or(|until| until > oldest);
-        was_begun || self.is_unread_for_too_long(shard, self.now)
+        let Some(promised) = self.first_listed_at().map(|listed_at| self.promised_from(listed_at)) else { return true };
+        let is_first_start = self.now.since(promised) <= UNREAD_MAX;
+        let was_begun = shard.position() != Position::Start || shard.read_until.is_none_or(|until| until > promised);
+        was_begun || !is_first_start
     }
 
     fn register(&mut self, id: &ShardId, stream_gap: Option<usize>) -> Option<GraphStep> {

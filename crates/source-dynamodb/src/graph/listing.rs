@@ -225,6 +225,10 @@ impl ShardGraph {
         }
         if !listed.closed {
             shard.open_at = Some(when.asked);
+            let is_news = shard.take_ends_back(when.asked);
+            if is_news {
+                self.children_asked.remove(id);
+            }
         }
         shard.seen_at_listing = shard.seen_at_listing.max(number);
         shard.absence = Absence::default();

@@ -313,7 +313,11 @@ impl ShardGraph {
         // Where two lineages wait for each other the ids decide, which are in the order of their making (observed).
         let comes_before = |other: &ShardId| {
             let first = self.first_of_lineage(other);
-            first != id && self.shards.get(first).is_some_and(|one| !one.is_unregistered() || first < id)
+            // One that has a child may have had another, made after it: the one that is missing. Else lineages would be read one
+            // after the other at a first start.
+            let may_have_made_it = !self.has_children(other) || Some(other) < shard.parent.as_ref();
+            let is_placed = self.shards.get(first).is_some_and(|one| !one.is_unregistered() || first < id);
+            first != id && may_have_made_it && is_placed
         };
         let is_alone = shard.is_cut_off() && self.parent_of(shard).is_none();
         is_alone && self.possible_ancestors.iter().any(comes_before)
@@ -346,7 +350,9 @@ impl ShardGraph {
         let is_readable = matches!(shard.stage, Stage::Readable(..));
         let is_cut_off = shard.is_cut_off();
         let is_over = shard.closed || shard.absence.is_noticed();
-        let may_be_ancestor = is_over && !shard.is_drained() && !self.has_children(id);
+        // Two children are all that a shard has; one of them may be gone before its parent.
+        let has_all_children = self.children.get(id).is_some_and(|children| children.len() >= 2);
+        let may_be_ancestor = is_over && !shard.is_drained() && !has_all_children;
         let lane = &mut self.lanes[shard.lane];
         if !is_readable {
             lane.woken.remove(id);

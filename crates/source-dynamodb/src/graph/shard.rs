@@ -6,7 +6,7 @@ use tailwater_model::{Advance, GapCause, Position, ServiceTime, ShardId, Step};
 
 use super::listing::Absence;
 use super::missing::Missing;
-use super::read_until::EmptyRun;
+use super::read_until::{CHILDREN_LISTED_WITHIN, EmptyRun};
 use crate::api::IteratorStart;
 
 /// One shard.
@@ -229,6 +229,17 @@ impl Shard {
         let advance = Advance { from, to };
         chain.pending.push_back(Pending { step: Step::Advance(advance.clone()), read_until, stream_gap });
         Some(advance)
+    }
+
+    /// It is listed as open, so long after its pages said that it has ended that the listing must have known. Whether that takes
+    /// anything back.
+    pub fn take_ends_back(&mut self, listed: ServiceTime) -> bool {
+        let Stage::Readable(_, reading) = &mut self.stage else { return false };
+        let is_false = reading.ends_since.is_some_and(|since| listed.since(since) >= CHILDREN_LISTED_WITHIN);
+        if is_false {
+            (reading.ends_told, reading.ends_since) = (0, None);
+        }
+        is_false
     }
 
     /// Hands its registration out.

@@ -77,11 +77,11 @@ pub(super) fn go_away_twice(end_ms: i64, actions: &mut Vec<(i64, Action)>, rng: 
 pub(super) fn lag_and_go_away(end_ms: i64, actions: &mut Vec<(i64, Action)>, rng: &mut Rng) -> i64 {
     let (lag_minutes, away_minutes) = (rng.i64(60..6 * 60), rng.i64(18 * 60..23 * 60));
     let is_away = lag_minutes % 2 == 0;
-    // Who was away reads what is there. Who was slow has read it: only both together are longer than the stream keeps records.
+    // Who is slow reads what is there: nothing is lost, as long as it is known how far. Both together are a little less than a day.
     let (lag_ms, away_ms) = if is_away {
         (lag_minutes * MINUTE_MS, away_minutes * MINUTE_MS)
     } else {
-        (5 * HOUR_MS + lag_minutes % 60 * MINUTE_MS, 18 * HOUR_MS + away_minutes % 120 * MINUTE_MS)
+        ((280 + lag_minutes % 20) * MINUTE_MS, (1115 + away_minutes % 15) * MINUTE_MS)
     };
     let between_ms = short(rng);
     let from = open_up(end_ms, lag_ms + between_ms + away_ms, actions, rng);

@@ -34,7 +34,7 @@ impl<G: Ground> Scene<G> {
         {
             let mut service = lock(&self.service);
             let listing_shuffled = service.manners_mut().listing_shuffled;
-            *service.manners_mut() = Manners { listing_shuffled, ..healthy(self.plan.shards) };
+            *service.manners_mut() = Manners { listing_shuffled, ..healthy(&self.plan) };
         }
         let latency = Duration::from_millis(1)..Duration::from_millis(80);
         self.network.set_faults(NetworkFaults { latency, ..NetworkFaults::default() });

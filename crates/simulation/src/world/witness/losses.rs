@@ -18,7 +18,10 @@ impl Witness {
     /// I8: a gap says the truth.
     pub(super) fn check_gaps(&mut self, landing: &Landing) {
         for (shard, cause) in &landing.gaps {
-            let lost = self.history.lost_unread(&self.settled, &self.positions);
+            let lost = match shard {
+                None => self.history.lost_unread(&self.settled, &self.positions),
+                Some(shard) => self.history.lineage_lost_unread(shard, &self.settled, &self.positions),
+            };
             let is_of_time = match cause.as_str() {
                 "away" => true,
                 // A root whose ancestors were all carried to their ends was never alone.

@@ -142,3 +142,16 @@ fn a_shard_that_exists_is_read_without_a_listing_only_when_complete_ones_leave_i
     assert_eq!(world.ask(&["B"]), [id("B")]);
     assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon));
 }
+
+/// A shard splits, one of its children is gone before it, and that one's child is still there: its parent's parent comes first.
+#[test]
+fn a_shard_waits_for_the_shard_that_its_missing_parent_came_from() {
+    for (listed, waits) in [(["a.", "c<a", "d<b"], true), (["b.", "c<b", "d<a"], false)] {
+        let mut world = Fixture::fresh(OnGap::Stop);
+        world.list(&listed);
+        assert_eq!(world.ask(&[]).len(), 1);
+        assert_eq!(world.from("d").is_none(), waits, "the parent was made before it");
+        world.end(listed[0].trim_end_matches('.'));
+        assert!(world.from("d").is_some());
+    }
+}

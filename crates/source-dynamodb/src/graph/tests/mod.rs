@@ -174,6 +174,11 @@ fn an_end_is_confirmed_by_a_child_and_by_two_minutes() {
     world.read("B", None, true);
     assert_eq!(world.stored[&id("B")].1, Position::Start);
     world.now = world.now.plus(LATE_MAX);
+    world.list_now(false, &["A", "B", "C<A"]);
+    world.read("B", None, true);
+    world.read("B", None, true);
+    assert_eq!(world.stored[&id("B")].1, Position::Start, "the listing would have known by now");
+    world.now = world.now.plus(LATE_MAX);
     world.read("B", None, true);
     assert_eq!(
         world.stored[&id("B")].1,
