@@ -148,7 +148,7 @@ impl ShardGraph {
         let Some(promised) = self.first_listed_at().map(|listed_at| self.promised_from(listed_at)) else { return true };
         let is_first_start = self.now.since(promised) <= UNREAD_MAX;
         let was_begun = shard.position() != Position::Start || shard.read_until.is_none_or(|until| until > promised);
-        was_begun || !is_first_start
+        was_begun || !is_first_start || self.is_unread_for_too_long(shard, self.now)
     }
 
     fn register(&mut self, id: &ShardId, stream_gap: Option<usize>) -> Option<GraphStep> {
