@@ -10,6 +10,7 @@ use std::time::Duration;
 use tailwater_model::{ServiceTime, ShardId};
 
 use super::ShardGraph;
+use super::listing::LATE_MAX;
 use super::shard::{ReadFrom, Reading, Shard, Stage};
 use crate::api::When;
 
@@ -69,15 +70,27 @@ impl ShardGraph {
     }
 
     /// The same without the shards whose last page was empty a moment ago: they are not behind, as far as anybody knows. Those
-    /// in trouble may be. What is drained has nothing left.
+    /// in trouble may be. What is drained has nothing left, unless nobody shows what comes after it.
     pub fn furthest_unread(&self, in_trouble: &BTreeSet<ShardId>) -> Option<ReadFront> {
         let is_idle = |id: &ShardId| {
-            self.shards
-                .get(id)
-                .is_some_and(|shard| shard.is_drained() || (shard.is_idle(self.now) && !in_trouble.contains(id)))
+            self.shards.get(id).is_some_and(|shard| {
+                !self.is_overdue(shard) && (shard.is_drained() || (shard.is_idle(self.now) && !in_trouble.contains(id)))
+            })
         };
         let (read_until, shard) = self.fronts.iter().find(|(_, id)| !is_idle(id))?;
         Some(ReadFront { shard: shard.clone(), read_until: *read_until })
+    }
+
+    /// Shards that have ended, and no listing shows a child of them although it must have been listed by now.
+    pub fn overdue(&self) -> BTreeSet<ShardId> {
+        let overdue = |id: &&ShardId| self.shards.get(*id).is_some_and(|shard| self.is_overdue(shard));
+        self.awaiting_children.iter().filter(overdue).filter(|id| !self.has_children(id)).cloned().collect()
+    }
+
+    /// It was drained so long ago that its children must have been listed.
+    fn is_overdue(&self, shard: &Shard) -> bool {
+        let is_late = |by: ServiceTime| self.now.since(by) > LATE_MAX;
+        shard.is_drained() && self.disabled_at.is_none() && shard.closed_by.is_some_and(is_late)
     }
 
     /// Everything that was created before this process first asked the stream is in the sink. A stream that was turned off has

@@ -13,6 +13,7 @@ use super::Shared;
 use super::delay::RetryDelay;
 use super::doubt;
 use super::fetch::in_time;
+use super::overdue::Overdue;
 use super::trouble::{Refusals, WarnRate, advice, stream_gone};
 use crate::api::{ApiError, ApiErrorKind, Dated, IteratorStart, ListedShard, ShardListing, StreamApi, When};
 use crate::graph::ShardGraph;
@@ -50,6 +51,7 @@ impl DiscoveryTask {
             listing_pages: 1,
             filter_ignored: false,
             off_told: false,
+            overdue: Overdue::default(),
             retry: RetryDelay::new(),
             not_found_since: None,
             refusals: Refusals::default(),
@@ -98,6 +100,7 @@ struct Discovery<A> {
     filter_ignored: bool,
     /// That the stream is off was told.
     off_told: bool,
+    overdue: Overdue,
     retry: RetryDelay,
     /// Since when nothing was found of the stream.
     not_found_since: Option<Instant>,
@@ -280,6 +283,7 @@ impl<A: StreamApi> Discovery<A> {
         if !std::mem::replace(&mut self.off_told, is_off) && is_off {
             info!(stream_arn = %self.shared.stream_arn, "the stream is turned off: it is read to its end, which is known some 90 seconds after that, because shards may be listed late");
         }
+        self.overdue.tell(self.shared.graph(|graph| graph.overdue()));
         self.last_listing = Instant::now();
         let interval = self.shared.settings.discovery_interval;
         let wait = if complete_after == complete_before {

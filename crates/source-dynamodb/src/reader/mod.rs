@@ -13,6 +13,7 @@ mod doubt;
 mod fetch;
 mod intake;
 mod lane;
+mod overdue;
 mod pacing;
 mod schedule;
 mod shard_reader;

@@ -187,3 +187,17 @@ fn the_tip_is_as_late_as_records_may_be() {
     world.read_empty("A", 2);
     assert!(world.graph.at_tip());
 }
+
+/// A user saw an idle pipeline without lag while a child was hidden from every listing.
+#[test]
+fn a_shard_whose_children_no_listing_shows_is_named_and_counts_as_lag() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A."]);
+    world.end("A");
+    assert!(world.graph.overdue().is_empty(), "children are listed a minute late");
+    world.list_after(LATE_MAX + Duration::from_secs(1), &["A."]);
+    assert_eq!(world.graph.overdue(), [id("A")].into());
+    assert_eq!(world.graph.furthest_unread(&BTreeSet::new()).map(|front| front.shard), Some(id("A")));
+    world.list_after(Duration::from_secs(1), &["A.", "B<A"]);
+    assert!(world.graph.overdue().is_empty());
+}
