@@ -7,7 +7,7 @@ use tailwater_model::{FirstListing, ServiceTime, ShardId};
 
 use super::ShardGraph;
 use super::read_until::CHILDREN_LISTED_WITHIN;
-use super::shard::Shard;
+use super::shard::{Shard, Stage};
 use crate::api::{ListedShard, ShardListing, When};
 
 /// Complete listings without a shard after which it is asked for.
@@ -225,13 +225,12 @@ impl ShardGraph {
         }
         if !listed.closed {
             shard.open_at = Some(when.asked);
-            let is_news = shard.take_ends_back(when.asked);
-            if is_news {
-                self.children_asked.remove(id);
-            }
         }
         shard.seen_at_listing = shard.seen_at_listing.max(number);
         shard.absence = Absence::default();
+        if let Stage::Drained(_, ended) = &mut shard.stage {
+            ended.gone_since = None;
+        }
         if !is_news {
             return;
         }

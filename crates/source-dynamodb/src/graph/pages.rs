@@ -13,8 +13,8 @@ use crate::api::{IteratorStart, When};
 /// Answers in a row that must say that a shard has ended. Only the page that brings the last
 /// records of a shard that listings call closed is believed at once.
 const ENDS_PROVE: u32 = 2;
-/// An end that neither the listing nor a child confirms is one when nothing else was answered for so long: a shard that no
-/// listing shows any more has to end, too.
+/// An end that neither a listing nor a child confirms is one when pages said nothing else for so long, and no listing called the
+/// shard open: one that none shows any more has to end, too.
 const UNCONFIRMED_PROVES_AFTER: Duration = LATE_MAX;
 
 /// What matters of a page.
@@ -64,7 +64,7 @@ impl ShardGraph {
         let Some(shard) = self.shards.get_mut(id) else { return PageMeans::Nothing };
         shard.absence = super::Absence::default();
         shard.missing = super::missing::Missing::default();
-        let is_closed = shard.closed;
+        let (is_closed, listed_open_at) = (shard.closed, shard.open_at);
         let is_confirmed = is_closed || has_children;
         let Stage::Readable(chain, reading) = &mut shard.stage else { return PageMeans::Nothing };
         if page.is_end {
@@ -76,9 +76,10 @@ impl ShardGraph {
             self.children_asked.remove(id);
         }
         let is_believed = is_closed && page.last.is_some();
-        let is_proved = reading.ends_told >= ENDS_PROVE
-            && (is_confirmed
-                || reading.ends_since.is_some_and(|since| when.answered.since(since) >= UNCONFIRMED_PROVES_AFTER));
+        let unconfirmed_since = reading.ends_since.max(listed_open_at);
+        let is_long_told =
+            unconfirmed_since.is_some_and(|since| when.answered.since(since) >= UNCONFIRMED_PROVES_AFTER);
+        let is_proved = reading.ends_told >= ENDS_PROVE && (is_confirmed || is_long_told);
         let is_end = page.is_end && (is_believed || is_proved);
         let mut proved = None;
         if page.last.is_some() {

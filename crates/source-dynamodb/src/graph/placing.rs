@@ -1,6 +1,8 @@
 //! Where a new shard belongs, and what does not exist any more. Listings only make suspicious: a shard is gone when the
 //! service has no iterator for it.
 
+use std::time::Duration;
+
 use tailwater_model::{FirstListing, GapCause, ServiceTime, ShardId};
 
 use super::ShardGraph;
@@ -10,6 +12,10 @@ use super::read_until::UNREAD_MAX;
 use super::shard::{Origin, Shard, Stage};
 use crate::api::When;
 use crate::settings::{OnGap, StartAt};
+
+/// A shard that went may be listed again for a while: other readers keep what they know of it for two days (Flink's connector,
+/// `ShardUtils`). Not for longer than processes run: after a start it is asked for anew.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
 
 impl ShardGraph {
     /// A shard that was not seen before.
@@ -101,7 +107,7 @@ impl ShardGraph {
         });
         let absent = self.suspects.iter().filter(|id| {
             self.shards.get(*id).is_some_and(|shard| match &shard.stage {
-                Stage::Drained(_, ended) => !ended.gone && self.has_begun_children(id, shard),
+                Stage::Drained(_, ended) => ended.gone_since.is_none() && self.has_begun_children(id, shard),
                 Stage::Blocked(chain) | Stage::Readable(chain, _) => {
                     chain.lost.is_none() && shard.missing.is_to_be_asked(self.now)
                 }
@@ -171,7 +177,7 @@ impl ShardGraph {
             self.shards.get(id).and_then(|shard| self.parent_of(shard)).is_some_and(Shard::is_stored);
         self.now = self.now.max(when.answered);
         match self.shards.get_mut(id) {
-            Some(Shard { stage: Stage::Drained(_, ended), .. }) => ended.gone = true,
+            Some(Shard { stage: Stage::Drained(_, ended), .. }) => drop(ended.gone_since.get_or_insert(when.asked)),
             // Gap rule 1. Whoever reads it goes on asking, and suspects it again.
             Some(Shard { stage: Stage::Readable(chain, reading), missing, .. }) if reading.is_suspected => {
                 reading.is_suspected = false;
@@ -253,7 +259,8 @@ impl ShardGraph {
     /// Its progress can be removed: it does not exist any more, its children have begun, and its parent went before it. Not
     /// before the stream is known: it may be all that says that something was carried.
     pub(super) fn is_forgettable(&self, id: &ShardId, shard: &Shard) -> bool {
-        matches!(&shard.stage, Stage::Drained(chain, ended) if ended.gone && chain.pending.is_empty())
+        let is_gone_for_long = |since: ServiceTime| self.now.since(since) >= FORGOTTEN_AFTER;
+        matches!(&shard.stage, Stage::Drained(chain, ended) if chain.pending.is_empty() && ended.gone_since.is_some_and(is_gone_for_long))
             && FirstListing::known_since(self.first_listing_durable).is_some()
             && self.parent_of(shard).is_none()
             && self.has_begun_children(id, shard)

@@ -128,7 +128,7 @@ impl ShardGraph {
             Stage::Exhausted(_) => self.has_children(id),
             // The listing calls it open, and its pages say that it has ended: a child would confirm that.
             Stage::Readable(_, reading) if reading.ends_told > 0 && !shard.closed => self.has_children(id),
-            Stage::Drained(_, ended) if ended.gone => true,
+            Stage::Drained(_, ended) if ended.gone_since.is_some() => true,
             Stage::Drained(_, ended) => self.has_children(id) && (ended.has_all_children() || !self.is_bounded),
             _ => return false,
         };

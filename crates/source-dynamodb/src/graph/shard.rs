@@ -6,7 +6,7 @@ use tailwater_model::{Advance, GapCause, Position, ServiceTime, ShardId, Step};
 
 use super::listing::Absence;
 use super::missing::Missing;
-use super::read_until::{CHILDREN_LISTED_WITHIN, EmptyRun};
+use super::read_until::EmptyRun;
 use crate::api::IteratorStart;
 
 /// One shard.
@@ -124,8 +124,8 @@ pub(super) struct Ended {
     pub listings_with_children: u32,
     /// Its children were asked for late enough, and some were told.
     pub children_told: bool,
-    /// It does not exist any more.
-    pub gone: bool,
+    /// It does not exist any more, by an answer of then.
+    pub gone_since: Option<ServiceTime>,
 }
 
 impl Shard {
@@ -195,7 +195,7 @@ impl Shard {
 
     /// That its progress is removed may have been handed out.
     pub fn may_be_forgotten(&self) -> bool {
-        matches!(&self.stage, Stage::Drained(_, ended) if ended.gone)
+        matches!(&self.stage, Stage::Drained(_, ended) if ended.gone_since.is_some())
     }
 
     /// Its end was handed out, durable or not.
@@ -229,17 +229,6 @@ impl Shard {
         let advance = Advance { from, to };
         chain.pending.push_back(Pending { step: Step::Advance(advance.clone()), read_until, stream_gap });
         Some(advance)
-    }
-
-    /// It is listed as open, so long after its pages said that it has ended that the listing must have known. Whether that takes
-    /// anything back.
-    pub fn take_ends_back(&mut self, listed: ServiceTime) -> bool {
-        let Stage::Readable(_, reading) = &mut self.stage else { return false };
-        let is_false = reading.ends_since.is_some_and(|since| listed.since(since) >= CHILDREN_LISTED_WITHIN);
-        if is_false {
-            (reading.ends_told, reading.ends_since) = (0, None);
-        }
-        is_false
     }
 
     /// Hands its registration out.

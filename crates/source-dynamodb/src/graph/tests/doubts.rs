@@ -55,6 +55,8 @@ fn a_shard_that_was_said_not_to_exist_is_a_gap_when_it_does() {
     }
 }
 
+const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);
+
 #[test]
 fn a_drained_shard_is_forgotten_when_the_service_has_forgotten_it() {
     let mut world = Fixture::fresh(OnGap::Stop);
@@ -69,6 +71,13 @@ fn a_drained_shard_is_forgotten_when_the_service_has_forgotten_it() {
         world.list(&["B<A"]);
     }
     assert_eq!(world.ask(&[]), [id("A")]);
+    assert!(world.stored.contains_key(&id("A")), "it may be listed again for a while");
+    world.list(&["A.", "B<A"]);
+    world.list_after(HOUR, &["B<A"]);
+    world.list(&["B<A"]);
+    assert_eq!(world.ask(&[]), [id("A")]);
+    assert!(world.stored.contains_key(&id("A")), "what is listed again is not gone");
+    world.list_after(HOUR, &["B<A"]);
     assert!(!world.stored.contains_key(&id("A")));
     world.list(&["A.", "B<A"]);
     assert!(!world.stored.contains_key(&id("A")), "a listing from before is not believed");
@@ -113,6 +122,7 @@ fn ten_thousand_rotations_leave_what_is_listed() {
             world.list(&[&pair[1]]);
             world.ask(&[&pair[1]]);
         }
+        world.list_after(HOUR, &[&pair[1]]);
         kept_max = kept_max.max(world.graph.shards.len()).max(world.stored.len());
     }
     assert!(world.gaps.is_empty());

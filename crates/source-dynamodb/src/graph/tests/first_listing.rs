@@ -131,7 +131,7 @@ fn nothing_is_forgotten_before_the_stream_is_known() {
         if lane != 0 {
             graph.restore(0, &Progress { first_listing: Some(listing), ..Progress::default() }, None);
         }
-        for minutes in [0, 3, 6] {
+        for minutes in [0, 3, 6, 70] {
             let now = START.plus(Duration::from_secs(minutes * 60));
             let when = When { asked: now, answered: now };
             let number = graph.begin_listing();
