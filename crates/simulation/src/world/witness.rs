@@ -4,7 +4,9 @@
 //! It judges by the truth and by the order of landings alone; it never asks the engine anything.
 
 mod behind;
+mod fence;
 mod losses;
+mod moments;
 mod rows;
 mod tip;
 
@@ -62,6 +64,7 @@ pub struct Witness {
     epochs: BTreeMap<u32, u64>,
     /// When the newest session of a lane began.
     began_ms: BTreeMap<u32, i64>,
+    busy: moments::Busy,
     gapped: BTreeSet<(Option<String>, String)>,
     network: StreamNetwork,
     /// Records that were trimmed before the pipeline knew the stream, and that nobody promised.
@@ -101,6 +104,7 @@ impl Witness {
             streams_read: BTreeSet::new(),
             epochs: BTreeMap::new(),
             began_ms: BTreeMap::new(),
+            busy: moments::Busy::default(),
             gapped: BTreeSet::new(),
             network,
             before_known: BTreeSet::new(),
@@ -220,6 +224,7 @@ impl Witness {
         }
         self.check_steps(landing);
         self.move_rows(landing);
+        self.check_moments(landing);
     }
 
     /// A gap that is on record, carried by a step that goes nowhere, tells nothing new.
@@ -228,17 +233,6 @@ impl Witness {
             || !landing.dead_letters.is_empty()
             || landing.steps.iter().any(|(_, before, after)| before.as_ref() != Some(after))
             || landing.gaps.iter().any(|(shard, _)| !shard.as_ref().is_some_and(|shard| self.is_told(shard)))
-    }
-
-    /// P4: once a lane has a newer epoch, nothing lands under an older one.
-    fn check_fence(&mut self, landing: &Landing) {
-        let newest = self.epochs.get(&landing.lane).copied().unwrap_or_default();
-        if landing.epoch < newest {
-            let detail = format!("lane {} wrote under epoch {} after epoch {newest}", landing.lane, landing.epoch);
-            self.violated("P4 fence", detail);
-        } else {
-            self.epoch_raised(landing.lane, landing.epoch);
-        }
     }
 
     fn settle_dead_letter(&mut self, event_id: &str) {
@@ -354,15 +348,6 @@ impl Witness {
     /// The stream is known, as the sink holds it.
     pub fn is_known(&self) -> bool {
         self.is_known
-    }
-
-    /// A newer owner or session holds this lane now: what comes under an older epoch was not fenced (P4).
-    pub fn epoch_raised(&mut self, lane: u32, epoch: u64) {
-        let newest = self.epochs.entry(lane).or_default();
-        if epoch > *newest {
-            *newest = epoch;
-            self.began_ms.insert(lane, self.clock.now_ms());
-        }
     }
 
     /// How its ground shows commits.

@@ -8,7 +8,7 @@ use super::{Action, HOUR_MS, MINUTE_MS, Profile};
 const ALL_LANES: u32 = u32::MAX;
 
 /// The table is written to so often while the sink is slow.
-const BOUND_WRITES_EVERY_MS: usize = 3 * 60_000;
+const BOUND_WRITES_EVERY_MS: usize = 45_000;
 
 /// Nobody runs the pipeline for hours; in the profile of gaps for longer than the stream keeps its records. What happens
 /// later happens so much later. Gives the new end.
@@ -91,10 +91,10 @@ pub(super) fn lag_and_go_away(end_ms: i64, actions: &mut Vec<(i64, Action)>, rng
         actions.push((from + lag_ms, Action::LanesDown(0)));
     } else {
         // A lane always has a page ready, and shards that are idle.
-        actions.push((from, Action::CommitsTake(rng.u64(5..20) * MINUTE_MS.unsigned_abs())));
+        actions.push((from, Action::CommitsTake(rng.u64(40_000..90_000))));
         actions.push((from + lag_ms, Action::CommitsTake(0)));
         for at in (from..from + lag_ms).step_by(BOUND_WRITES_EVERY_MS) {
-            actions.push((at, Action::Write(rng.u32(1..10))));
+            actions.push((at, Action::Write(rng.u32(1..4))));
         }
     }
     actions.push((from + lag_ms + between_ms, Action::Away(away_ms)));

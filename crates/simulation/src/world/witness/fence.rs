@@ -1,0 +1,26 @@
+//! Who owns a lane.
+
+use super::Witness;
+use crate::world::ground::Landing;
+
+impl Witness {
+    /// P4: once a lane has a newer epoch, nothing lands under an older one.
+    pub(super) fn check_fence(&mut self, landing: &Landing) {
+        let newest = self.epochs.get(&landing.lane).copied().unwrap_or_default();
+        if landing.epoch < newest {
+            let detail = format!("lane {} wrote under epoch {} after epoch {newest}", landing.lane, landing.epoch);
+            self.violated("P4 fence", detail);
+        } else {
+            self.epoch_raised(landing.lane, landing.epoch);
+        }
+    }
+
+    /// A newer owner or session holds this lane now: what comes under an older epoch was not fenced (P4).
+    pub fn epoch_raised(&mut self, lane: u32, epoch: u64) {
+        let newest = self.epochs.entry(lane).or_default();
+        if epoch > *newest {
+            *newest = epoch;
+            self.began_ms.insert(lane, self.clock.now_ms());
+        }
+    }
+}
