@@ -73,6 +73,8 @@ const KEPT: &[(u64, Profile)] = &[
     // No listing came to its end for a quarter of an hour, and a shard was read without its parent; a gap behind a step of the same
     // commit.
     (3_300_000_616, Profile::Gaps),
+    (3_600_000_276, Profile::Gaps),
+    (3_600_000_785, Profile::Gaps),
     (3_510_000_498, Profile::Postgres),
     (1_000_152, Profile::Gaps),
     (1_000_496, Profile::Gaps),

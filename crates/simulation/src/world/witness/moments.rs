@@ -44,23 +44,26 @@ impl Witness {
             return;
         }
         let of_lane = self.busy.lane_of.iter().filter(|(_, of)| **of == lane).map(|(shard, _)| shard);
-        let unstored = of_lane.filter(|shard| self.rows.contains(*shard)).find(|shard| self.knows_more(shard, now_ms));
+        let unstored =
+            of_lane.filter(|shard| self.rows.contains(*shard)).find(|shard| self.knows_more(lane, shard, now_ms));
         if let Some(shard) = unstored.cloned() {
             self.violated("I9 what is known is not stored", format!("how far shard {shard} was read"));
         }
     }
 
     /// The readers of this shard were given much more than they have stored for long.
-    fn knows_more(&self, shard: &str, now_ms: i64) -> bool {
+    fn knows_more(&self, lane: u32, shard: &str, now_ms: i64) -> bool {
         let Some(position) = self.positions.get(shard).filter(|at| **at != Position::End) else { return false };
-        let Some((began_ms, stored_ms)) = self.stored.get(shard).and_then(|sessions| sessions.last().copied()) else {
-            return false;
-        };
+        // Who began anew knows what was stored, and has to find out the rest.
+        let began_ms = self.began_ms.get(&lane).copied().unwrap_or(now_ms);
+        let stored_ms = self.stored.get(shard).and_then(|sessions| sessions.last()).map_or(began_ms, |(_, last)| *last);
+        let stored_ms = stored_ms.max(began_ms);
         if now_ms - stored_ms < STORED_WITHIN_MS {
             return false;
         }
         let known =
             |until_ms| self.network.known_until(shard, until_ms, &[(began_ms, until_ms)], *position != Position::Start);
-        known(now_ms).is_some_and(|now| known(stored_ms).is_none_or(|then| now - then > KNOWN_MORE_MS))
+        // Nothing newer than the step itself can have been stored with it.
+        known(now_ms).is_some_and(|now| now - known(stored_ms).unwrap_or(stored_ms) > KNOWN_MORE_MS)
     }
 }
