@@ -86,8 +86,9 @@ impl ConnectedPipeline {
         let mut sink = Box::pin(claim_lanes(&self.spec, &self.stream)).await?;
         // Whoever had the lanes until now may have gone over to another stream since ours was chosen; now nobody does.
         let chosen = Box::pin(streams::first(&self.dynamodb, &self.table, &self.spec)).await?;
-        if chosen.identity != self.stream.identity {
-            self.stream = chosen;
+        let is_another = chosen.identity != self.stream.identity;
+        self.stream = chosen;
+        if is_another {
             sink = Box::pin(claim_lanes(&self.spec, &self.stream)).await?;
         }
         streams::tell_first(&self.spec, &self.table, &self.stream.identity);
@@ -167,8 +168,8 @@ impl ConnectedPipeline {
 
 impl AssembledPipeline {
     /// Carries changes until the stop signal is given, the source is finished, or a person is needed. A stream that was read
-    /// to its end, or went with a gap on record, is followed by the next one of its table. After one that was read to its tip none is looked for: if there is
-    /// one by now, it is younger than the run.
+    /// to its end, or went with a gap on record, is followed by the next one of its table. After one that was read to its tip
+    /// none is looked for: if there is one by now, it is younger than the run.
     pub async fn run(self, stop: StopSignal, view: PipelineView) -> Result<Ended, Trouble> {
         let Self { name, mut source, until_tip, mut sink } = self;
         loop {

@@ -29,7 +29,7 @@ pub use heard::Heard;
 pub use seam::Seam;
 
 use crate::service::{
-    DescribeStream, EMPTY_PAGES_MAX, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus,
+    DescribeStream, EMPTY_PAGES_MAX, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus, TrueShard,
 };
 
 /// What the network and the front of the service do to calls. Probabilities are per call, from 0 to 1; the default is a
@@ -279,10 +279,10 @@ impl SimulatedStream {
     /// listing confirms it, not again before the reader was told the truth.
     fn with_invented_end(&self, shard: &ShardId, body: String) -> String {
         let chance = lock(&self.network).faults.end_invented;
-        let is_open =
-            lock(&self.service).truth().shards().any(|one| one.id == shard.as_str() && one.closed_at_ms.is_none());
+        let is_open = |one: TrueShard<'_>| one.id == shard.as_str() && one.closed_at_ms.is_none();
+        let may_repeat = || lock(&self.service).truth().shards().any(is_open);
         let mut invented = lock(&self.invented);
-        if (invented.contains(shard) && !is_open) || !lock(&self.network).bites("end_invented", chance) {
+        if (invented.contains(shard) && !may_repeat()) || !lock(&self.network).bites("end_invented", chance) {
             return body;
         }
         invented.insert(shard.clone());

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -111,9 +111,9 @@ pub fn run(accept: bool) -> Result<()> {
     prerequisites::need("valgrind", &["valgrind"], || command::is_on_path("valgrind"))?;
     let root = workspace::root();
     build(&root)?;
-    let programs = target(&root).join("release/examples");
+    let programs = workspace::target().join("release/examples");
     let server = PageServer::start(&programs.join("page_cost"))?;
-    let work = target(&root).join("counts");
+    let work = workspace::target().join("counts");
     std::fs::create_dir_all(&work).with_context(|| format!("cannot create {}", work.display()))?;
     let path = root.join(TABLE);
     let held = if accept { None } else { Some(read(&path)?) };
@@ -172,11 +172,6 @@ fn build(root: &Path) -> Result<()> {
         build.args(["--package", package, "--example", example]);
     }
     command::run_shown(&mut build)
-}
-
-/// Where cargo builds.
-fn target(root: &Path) -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |target| root.join(target))
 }
 
 fn judge(count: u64, held: Option<u64>, tolerance_percent: u64) -> Verdict {

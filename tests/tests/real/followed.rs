@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use aws_sdk_dynamodb::types::{ScalarAttributeType, StreamViewType};
 use rustix::process::Signal;
 use tailwater_tests::patience::{Look, wait_until};
+use tailwater_tests::process::Tailwater;
 use tailwater_tests::scene::STOP_WITHIN;
 use tailwater_tests::simulated::Simulated;
 use tailwater_tests::table::key;
@@ -34,6 +35,14 @@ async fn carries(scene: &Simulated, id: &str, within: Duration) -> Result<()> {
     .await
 }
 
+/// A process that has carried something of the first stream.
+async fn running(scene: &Simulated) -> Result<Tailwater> {
+    let process = scene.run()?;
+    scene.table.put(key("of the first", "x")).await?;
+    carries(scene, "of the first", CARRIED_WITHIN).await?;
+    Ok(process)
+}
+
 /// Nobody ran meanwhile: all three are read, one after the other, and the two holes between them are gaps.
 #[tokio::test]
 async fn a_stream_that_was_replaced_twice_is_followed_to_the_newest() -> Result<()> {
@@ -60,9 +69,7 @@ async fn a_stream_that_was_replaced_twice_is_followed_to_the_newest() -> Result<
 #[tokio::test]
 async fn a_running_process_follows_two_replacements_although_the_table_cannot_be_asked_for_a_while() -> Result<()> {
     let scene = scene().await?;
-    let process = scene.run()?;
-    scene.table.put(key("of the first", "x")).await?;
-    carries(&scene, "of the first", CARRIED_WITHIN).await?;
+    let process = running(&scene).await?;
     replaced_with(&scene, "of the second").await?;
     replaced_with(&scene, "of the third").await?;
     scene.fail("DescribeTable", "AccessDeniedException", 3).await?;
@@ -79,9 +86,7 @@ async fn a_running_process_follows_two_replacements_although_the_table_cannot_be
 #[tokio::test]
 async fn a_table_that_is_made_again_with_another_key_ends_the_pipeline() -> Result<()> {
     let scene = scene().await?;
-    let process = scene.run()?;
-    scene.table.put(key("of the first table", "x")).await?;
-    carries(&scene, "of the first table", CARRIED_WITHIN).await?;
+    let process = running(&scene).await?;
     let keys = [ScalarAttributeType::N, ScalarAttributeType::S];
     scene.table.make_again_with_keys(StreamViewType::NewAndOldImages, keys).await?;
     let said = ["source.table_replaced", "another key", "→"];
@@ -94,9 +99,7 @@ async fn a_table_that_is_made_again_with_another_key_ends_the_pipeline() -> Resu
 #[tokio::test]
 async fn a_stream_that_goes_under_a_running_process_is_a_gap_and_the_next_one_is_read() -> Result<()> {
     let scene = scene().await?;
-    let process = scene.run()?;
-    scene.table.put(key("of the first", "x")).await?;
-    carries(&scene, "of the first", CARRIED_WITHIN).await?;
+    let process = running(&scene).await?;
     replaced_with(&scene, "of the second").await?;
     scene.forget_streams().await?;
     carries(&scene, "of the second", FOLLOWED_WITHIN).await?;

@@ -207,3 +207,22 @@ async fn what_cannot_be_done_is_said() {
     }
     server.stop().await;
 }
+
+/// What can be asked to fail is what the server answers.
+#[tokio::test]
+async fn the_operations_that_can_fail_are_operations() {
+    let (server, _) = with_orders().await;
+    let (_, answer) = server.control("POST fail?error=X&operation=Nope").await;
+    let text = answer.to_string();
+    let (_, names) = text.split_once("there are ").expect("they are named");
+    let names = names.trim_matches(|at: char| !at.is_alphabetic()).split(", ");
+    let names: Vec<_> = names.map(|name| name.trim_matches(|at: char| !at.is_alphabetic())).collect();
+    assert!(names.contains(&"PutItem") && names.contains(&"GetRecords"), "{names:?}");
+    for name in names {
+        let is_of_streams = ["ListStreams", "DescribeStream", "GetShardIterator", "GetRecords"].contains(&name);
+        let api = if is_of_streams { "DynamoDBStreams_20120810" } else { "DynamoDB_20120810" };
+        let (_, code) = refusal(&server, &format!("{api}.{name}"), json!({})).await;
+        assert_ne!(code, "UnknownOperationException", "{name}");
+    }
+    server.stop().await;
+}

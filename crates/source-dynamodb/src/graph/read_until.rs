@@ -121,8 +121,8 @@ impl ShardGraph {
         }
     }
 
-    /// Whether this ended shard, or one that is said to have ended, may have children that are not listed yet. To know that all are there takes a minute after
-    /// the end: a bounded run waits for it, others go on with the first child.
+    /// Whether this ended shard, or one that is said to have ended, may have children that are not listed yet. To know that
+    /// all are there takes a minute after the end: a bounded run waits for it, others go on with the first child.
     pub(super) fn awaits_children(&self, id: &ShardId, shard: &Shard) -> bool {
         let has_all = match &shard.stage {
             Stage::Exhausted(_) => self.has_children(id),

@@ -18,8 +18,7 @@ pub(super) fn build() -> Result<PathBuf> {
     let mut build = command::cargo();
     build.args(["build", "--release", "--quiet", "--package", "tailwater-cli"]).current_dir(&root);
     command::run_shown(&mut build)?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), |set| root.join(set));
-    Ok(target.join("release/tailwater"))
+    Ok(workspace::target().join("release/tailwater"))
 }
 
 /// A running service.
