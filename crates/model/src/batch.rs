@@ -49,6 +49,17 @@ pub enum Step {
     Forget,
 }
 
+impl Step {
+    /// The shard has ended with it, and had not before.
+    pub fn is_end(&self) -> bool {
+        match self {
+            Self::Register { position, .. } => *position == Position::End,
+            Self::Advance(advance) => advance.to == Position::End && advance.from != Position::End,
+            Self::Forget => false,
+        }
+    }
+}
+
 /// Accounting of a batch or of a shard, in records: `read = written + filtered + dead_lettered + suppressed` (I9).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {

@@ -5,7 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailwater_model::{Delivery, Failure, Finished, Gap, Group, Sink, Source, Trouble, TroubleKind};
+use tailwater_model::{Delivery, Failure, Finished, Gap, Group, Position, ShardId, ShardProgress};
+use tailwater_model::{Sink, Source, Trouble, TroubleKind};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
@@ -47,6 +48,8 @@ pub(crate) struct Lane<S, K> {
     pub(crate) settings: LaneSettings,
     pub(crate) stop: StopSignal,
     pub(crate) status: Arc<PipelineStatus>,
+    /// Shards that ended with a gap in a commit that nobody answered.
+    pub(crate) unanswered: Vec<ShardId>,
 }
 
 impl<S: Source, K: Sink> Lane<S, K> {
@@ -83,6 +86,9 @@ impl<S: Source, K: Sink> Lane<S, K> {
         let stop = self.stop.clone();
         let opened = async {
             let progress = self.sink.open().await?;
+            let is_ended = |row: &&ShardProgress| row.position == Position::End && self.unanswered.contains(&row.shard);
+            self.status.gaps_recorded(progress.shards.iter().filter(is_ended).count() as u64);
+            self.unanswered.clear();
             self.source.open(&progress).await?;
             Ok::<_, Failure>(progress.shards.len())
         };
@@ -149,7 +155,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
             let mut commit = pin!(self.sink.commit(group));
             loop {
                 tokio::select! { biased;
-                    committed = &mut commit => break committed?,
+                    committed = &mut commit => break committed,
                     delivery = self.source.next(), if reading && next.has_room() => match delivery {
                         // A commit in flight is let finish, so that the trouble of the source costs nothing twice.
                         Err(failure) => {
@@ -160,6 +166,13 @@ impl<S: Source, K: Sink> Lane<S, K> {
                         Ok(delivery) => drop(accept(delivery, &mut self.source, next)),
                     }
                 }
+            }
+        };
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(failure) => {
+                self.unanswered = tally.ended_with_gap;
+                return Err(failure);
             }
         };
         self.source.committed(&steps, first_listing);

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use tailwater_model::{Committed, Counts, Group, Trouble};
+use tailwater_model::{Committed, Counts, Group, ShardId, Trouble};
 
 /// Counters and lane states of a running pipeline. Lanes write, anybody reads. The numbers count from the start of the
 /// process and are not progress: progress lives in the sink.
@@ -56,15 +56,23 @@ pub struct StatusSnapshot {
 pub(crate) struct GroupTally {
     counts: Counts,
     gaps: u64,
+    /// Shards that end with a gap: once they are stored so, nothing leads to it any more.
+    pub(crate) ended_with_gap: Vec<ShardId>,
     newest_created_at_ms: i64,
 }
 
 impl GroupTally {
     pub(crate) fn of(group: &Group) -> Self {
-        let mut tally = Self { counts: Counts::default(), gaps: 0, newest_created_at_ms: 0 };
+        let mut tally =
+            Self { counts: Counts::default(), gaps: 0, ended_with_gap: Vec::new(), newest_created_at_ms: 0 };
         for batch in &group.batches {
             tally.counts += batch.counts;
-            tally.gaps += u64::from(batch.gap.is_some());
+            if batch.gap.is_some() {
+                tally.gaps += 1;
+                if batch.step.is_end() {
+                    tally.ended_with_gap.push(batch.shard.clone());
+                }
+            }
             if let Some(event) = batch.events.last() {
                 tally.newest_created_at_ms = tally.newest_created_at_ms.max(event.source.created_at_ms);
             }
@@ -107,6 +115,11 @@ impl PipelineStatus {
         self.gaps.fetch_add(tally.gaps, Relaxed);
         self.newest_created_at_ms.fetch_max(tally.newest_created_at_ms, Relaxed);
         self.commits.fetch_add(1, Relaxed);
+    }
+
+    /// These gaps turned out to be on record although no commit was answered.
+    pub(crate) fn gaps_recorded(&self, gaps: u64) {
+        self.gaps.fetch_add(gaps, Relaxed);
     }
 
     pub(crate) fn set_lane(&self, lane: usize, state: LaneState) {

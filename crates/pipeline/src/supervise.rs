@@ -43,6 +43,7 @@ pub async fn run_pipeline<S: Source + 'static, K: Sink + 'static>(
             settings,
             stop: stop.clone(),
             status: Arc::clone(&status),
+            unanswered: Vec::new(),
         };
         let status = Arc::clone(&status);
         tasks.spawn(async move {

@@ -5,7 +5,7 @@ mod scripted;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scripted::{LANE_SETTINGS, MemorySink, Scripted, ScriptedSource, batch, stop_gap};
+use scripted::{LANE_SETTINGS, MemorySink, Scripted, ScriptedSource, batch, ending_gap, stop_gap};
 use tailwater_model::{ChangeEvent, Finished, Position, Rejected, Transform, TroubleKind};
 use tailwater_pipeline::{Ended, PipelineStatus, StopSignal, run_pipeline};
 
@@ -103,6 +103,20 @@ async fn a_stop_gap_is_durable_before_the_pipeline_halts() {
         assert_eq!(state.written, ["1", "2", "3"]);
     });
     assert_eq!(status.snapshot().gaps, 1);
+}
+
+/// Nothing leads to it again: what was counted of it says whether data may be missing.
+#[tokio::test(start_paused = true)]
+async fn a_gap_that_ends_its_shard_counts_once_whether_its_commit_was_answered_or_not() {
+    for applied in [None, Some(true), Some(false)] {
+        let sink = MemorySink::default();
+        sink.edit(|state| state.fail_commit = applied);
+        let script = vec![Scripted::Give(batch(0, 3)), Scripted::Give(ending_gap())];
+        let (ended, status) = run(script, &sink, StopSignal::new()).await;
+        assert!(ended.is_ok(), "{ended:?}");
+        sink.read(|state| assert_eq!(state.gaps, 1));
+        assert_eq!(status.snapshot().gaps, 1, "{applied:?}");
+    }
 }
 
 #[tokio::test(start_paused = true)]
