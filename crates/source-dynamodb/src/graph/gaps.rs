@@ -3,7 +3,7 @@
 use tailwater_model::{Gap, GapCause, Position, PreviousStream, ServiceTime, ShardId, Step};
 
 use super::ShardGraph;
-use super::read_until::UNREAD_MAX;
+use super::read_until::{LISTINGS_WITH_CHILDREN, UNREAD_MAX};
 use super::shard::{Origin, ReadFrom, Shard, Stage};
 use crate::settings::OnGap;
 
@@ -84,10 +84,11 @@ impl ShardGraph {
         None
     }
 
-    /// Gap rule 1: the position to read from was trimmed.
-    pub fn trimmed(&mut self, id: &ShardId, now: ServiceTime) -> TrimmedMeans {
+    /// Gap rule 1: the position to read from was trimmed. Errors have no date: the gap is found with the next answer that has
+    /// one, or nobody would know until when records are lost.
+    pub fn trimmed(&mut self, id: &ShardId) -> TrimmedMeans {
         let Some(shard) = self.shards.get_mut(id) else { return TrimmedMeans::Nothing };
-        let Stage::Readable(chain, reading) = &shard.stage else { return TrimmedMeans::Nothing };
+        let Stage::Readable(chain, reading) = &mut shard.stage else { return TrimmedMeans::Nothing };
         // Behind a gap that is on record it is the same loss. At the beginning no position was trimmed: the service moved
         // its trim horizon between two calls, and rule 5 says whether that matters.
         let is_at_start = chain.read == Some(Position::Start);
@@ -95,12 +96,26 @@ impl ShardGraph {
             return TrimmedMeans::Nothing;
         }
         // How far it was read proves nothing against this answer: a service that keeps records for less than a day gives it, too.
-        self.lost(id, GapCause::Trimmed, now);
+        reading.is_trimmed = true;
+        self.is_loss_undated = true;
+        self.changes += 1;
         TrimmedMeans::Loss
     }
 
-    pub(super) fn lost(&mut self, id: &ShardId, cause: GapCause, now: ServiceTime) {
-        self.now = self.now.max(now);
+    /// A dated answer came.
+    pub(super) fn note_time(&mut self, answered: ServiceTime) {
+        self.now = self.now.max(answered);
+        if !std::mem::take(&mut self.is_loss_undated) {
+            return;
+        }
+        let is_trimmed = |shard: &Shard| matches!(&shard.stage, Stage::Readable(_, reading) if reading.is_trimmed);
+        let trimmed = self.shards.iter().filter(|(_, shard)| is_trimmed(shard)).map(|(id, _)| id.clone());
+        for id in trimmed.collect::<Vec<_>>() {
+            self.lost(&id, GapCause::Trimmed);
+        }
+    }
+
+    pub(super) fn lost(&mut self, id: &ShardId, cause: GapCause) {
         if let Some(chain) = self.shards.get_mut(id).and_then(Shard::chain_mut) {
             chain.lost.get_or_insert(cause);
             self.settle(id);
@@ -125,6 +140,7 @@ impl ShardGraph {
         } else if let Stage::Readable(_, reading) = &mut shard.stage {
             // The stored position stays where it is until records behind the gap come: a restart finds the gap again.
             reading.from = ReadFrom::Behind(now);
+            reading.is_trimmed = false;
         }
         let detail = match cause {
             GapCause::Trimmed => format!("shard {id}: the records after {after} were trimmed before they were read"),
@@ -168,9 +184,7 @@ impl ShardGraph {
             after: Position::Start,
             since: None,
             until: now,
-            detail: format!(
-                "shard {id} is listed although it was said not to exist, and its children were read without it"
-            ),
+            detail: passed_detail(id),
             stop,
         });
         let gap = stream_gap.and_then(|index| self.carry(index, id)).or(own);
@@ -182,15 +196,27 @@ impl ShardGraph {
         self.on_gap == OnGap::Stop && !self.stream_gaps.is_empty()
     }
 
-    /// What the lane had handed out of gaps is handed out again. And another stream than the one before is a gap, which is
-    /// known when the first lane opens: what was written between the two is in neither.
-    pub(super) fn restore_stream_gaps(&mut self, lane: usize, previous: Option<&PreviousStream>) {
+    /// Nobody reads the shards of this lane for now. What it had handed out of gaps is handed out again, by whichever lane can:
+    /// its own sink may be away for long, and behind a stop nobody goes on.
+    pub fn lane_closed(&mut self, lane: usize) {
+        self.lanes[lane].closed = true;
+        self.give_gaps_back(lane);
+    }
+
+    fn give_gaps_back(&mut self, lane: usize) {
         for gap in &mut self.stream_gaps {
             let carrier = gap.carrier.as_ref().and_then(|carrier| self.shards.get(carrier));
             if carrier.is_some_and(|carrier| carrier.lane == lane) {
                 gap.carrier = None;
+                self.changes += 1;
             }
         }
+    }
+
+    /// The gaps that this lane had handed out wait again. And another stream than the one before is a gap, which is
+    /// known when the first lane opens: what was written between the two is in neither.
+    pub(super) fn restore_stream_gaps(&mut self, lane: usize, previous: Option<&PreviousStream>) {
+        self.give_gaps_back(lane);
         let Some(previous) = previous.filter(|_| !self.is_known()) else { return };
         self.follows_another = true;
         let told = self.stream_gaps.iter_mut().find(|gap| gap.cause == GapCause::StreamReplaced);
@@ -227,6 +253,12 @@ impl ShardGraph {
     pub fn stream_is_gone(&mut self) -> bool {
         // What the others hold is not known yet.
         if !self.lanes.iter().all(|lane| lane.opened) {
+            return false;
+        }
+        // It goes a day after it was turned off: what said that it is off had all its shards.
+        if self.listings.is_off && self.all_drained() {
+            self.listings.late_since_off = LISTINGS_WITH_CHILDREN;
+            self.changes += 1;
             return false;
         }
         // Where children may not have been listed, a drained shard is no end of the stream.
@@ -345,4 +377,8 @@ pub(super) fn new_root_detail(id: &ShardId, parent: Option<&ShardId>) -> String 
         ),
         None => format!("shard {id} is new and has no parent: at least one shard came and was trimmed unread"),
     }
+}
+
+pub(super) fn passed_detail(id: &ShardId) -> String {
+    format!("shard {id} is listed although it was said not to exist, and its children were read without it")
 }

@@ -53,6 +53,8 @@ pub(super) struct Listings {
     pub complete_newest: u64,
     /// When the first complete one was asked for.
     pub first_complete_at: Option<ServiceTime>,
+    /// The newest complete one said that the stream was turned off.
+    pub is_off: bool,
     /// Complete listings in which all shards of a stream that was turned off must have been.
     pub late_since_off: u32,
     /// Shards of the first complete listing that are not stored yet.
@@ -71,10 +73,10 @@ impl ShardGraph {
         let ShardListing { shards, disabled, created_at, .. } = page;
         self.created_at = self.created_at.or(*created_at);
         self.begun.get_or_insert(when.answered);
-        self.now = self.now.max(when.answered);
+        self.note_time(when.answered);
         self.is_gone = false;
         if *disabled {
-            self.disabled_at.get_or_insert(when.asked);
+            self.disabled_at.get_or_insert(when.answered);
         }
         shards.iter().for_each(|listed| self.see(listed, number, when));
     }
@@ -82,19 +84,23 @@ impl ShardGraph {
     /// All pages of a listing came, the first of them asked for and the last one answered at these moments, and showed
     /// these shards.
     pub fn listed_completely(&mut self, number: u64, when: When, listed: &BTreeSet<ShardId>) {
-        // A stream that is on has shards: an empty answer is a stream that is being turned on, or a wrong answer.
-        if listed.is_empty() {
+        // A stream that is on has shards: an empty answer is a stream that is being turned on, or a wrong answer. Of one that
+        // is off all may be gone.
+        if listed.is_empty() && self.disabled_at.is_none() {
             return;
         }
-        self.listings.complete += 1;
-        self.listings.complete_newest = self.listings.complete_newest.max(number);
         let is_late = self.disabled_at.is_some_and(|off| when.asked.since(off) >= CHILDREN_LISTED_WITHIN);
         self.listings.late_since_off += u32::from(is_late);
-        if self.listings.complete == 1 {
-            self.listings.first_complete_at = Some(when.asked);
-            self.listings.bootstrap = listed.clone();
-            self.choose_first_listing();
-            self.choose_latest(when.asked);
+        self.listings.is_off = self.disabled_at.is_some();
+        if !listed.is_empty() {
+            self.listings.complete += 1;
+            self.listings.complete_newest = self.listings.complete_newest.max(number);
+            if self.listings.complete == 1 {
+                self.listings.first_complete_at = Some(when.asked);
+                self.listings.bootstrap = listed.clone();
+                self.choose_first_listing();
+                self.choose_latest(when.asked);
+            }
         }
         self.place_orphans();
         self.count_absences(number, when.asked, listed);
@@ -109,7 +115,7 @@ impl ShardGraph {
     /// answer other shards: those count for nothing.
     pub fn merge_children(&mut self, parent: &ShardId, when: When, shards: &[ListedShard]) -> bool {
         let number = self.listings.begun;
-        self.now = self.now.max(when.answered);
+        self.note_time(when.answered);
         let mut are_told = false;
         for listed in shards.iter().filter(|listed| listed.parent.as_ref() == Some(parent)) {
             self.see(listed, number, when);
@@ -151,9 +157,10 @@ impl ShardGraph {
     }
 
     /// Whether a complete listing soon would let something go on: an end whose children may be listed late, a stream that was
-    /// turned off, or a bounded run that begins.
+    /// turned off, a loss that nobody can date, or a bounded run that begins.
     pub fn wants_listing(&self) -> bool {
         !self.awaiting_children.is_empty()
+            || self.is_loss_undated
             || (self.disabled_at.is_some() && !self.is_disabled_for_long())
             || self.wants_second_listing()
     }
@@ -268,7 +275,7 @@ impl ShardGraph {
         for (id, shard) in &mut self.shards {
             if !listed.contains(id) && shard.seen_at_listing < number {
                 shard.absence.count(at);
-                if shard.is_suspect() {
+                if shard.is_suspect() || shard.is_over_for_long(at) {
                     self.suspects.insert(id.clone());
                 }
             }

@@ -66,6 +66,8 @@ pub(crate) struct ShardGraph {
     begun: Option<ServiceTime>,
     /// The newest moment that the service told.
     now: ServiceTime,
+    /// A position was said to be trimmed, by an answer without a date, and none with one came since.
+    is_loss_undated: bool,
     /// When the stream was turned on, as the service says.
     created_at: Option<ServiceTime>,
     /// When a listing first said that the stream was turned off: nothing is added from then on.
@@ -101,7 +103,10 @@ pub(crate) struct ShardGraph {
 /// What waits for one lane.
 #[derive(Default)]
 struct Lane {
+    /// What it has stored is known.
     opened: bool,
+    /// Nobody reads its shards at the moment.
+    closed: bool,
     steps_due: BTreeSet<ShardId>,
     woken: BTreeSet<ShardId>,
 }
@@ -126,6 +131,7 @@ impl ShardGraph {
             latest_wanted: BTreeSet::new(),
             begun: None,
             now: ServiceTime::EPOCH,
+            is_loss_undated: false,
             created_at: None,
             disabled_at: None,
             is_gone: false,
@@ -153,8 +159,8 @@ impl ShardGraph {
         self
     }
 
-    /// Sets the shards of one lane to what is stored, behind the stream that was read before, if there was one. Everything read but not durable is forgotten (I7); the other lanes
-    /// go on.
+    /// Sets the shards of one lane to what is stored, behind the stream that was read before, if there was one. Everything read
+    /// but not durable is forgotten (I7); the other lanes go on.
     pub fn restore(&mut self, lane: usize, progress: &Progress, previous: Option<&PreviousStream>) {
         let is_first = !self.lanes[lane].opened;
         self.lanes[lane] = Lane { opened: true, ..Lane::default() };
@@ -177,6 +183,7 @@ impl ShardGraph {
                 self.remove_forgotten(id);
             }
             if let Some(shard) = self.shards.get_mut(id) {
+                shard.is_of_start |= is_first && row.is_some();
                 shard.restore(row);
             }
         }
@@ -255,7 +262,7 @@ impl ShardGraph {
 
     /// Every known shard is drained.
     pub fn all_drained(&self) -> bool {
-        !self.shards.is_empty() && self.shards.values().all(Shard::is_drained)
+        self.shards.values().all(Shard::is_drained)
     }
 
     /// The stream is off, and no shard can be listed late any more, or was left out.
@@ -276,18 +283,6 @@ impl ShardGraph {
         self.children.get(id).is_some_and(|children| !children.is_empty())
     }
 
-    /// The oldest shard of this lineage that is in the graph.
-    fn first_of_lineage<'a>(&'a self, id: &'a ShardId) -> &'a ShardId {
-        let mut first = id;
-        // Circles are cut where shards are taken in.
-        while let Some(parent) = self.shards.get(first).and_then(|shard| shard.parent.as_ref())
-            && self.shards.contains_key(parent)
-        {
-            first = parent;
-        }
-        first
-    }
-
     /// What the parent's lane has stored is known, or there is no parent.
     fn knows_parent(&self, shard: &Shard) -> bool {
         shard.parent.as_ref().is_none_or(|parent| self.lanes[self.lane_number(parent)].opened)
@@ -301,26 +296,12 @@ impl ShardGraph {
         }
         let is_placed = match (shard.origin, self.parent_of(shard)) {
             (Origin::Unplaced | Origin::Latest, _) => false,
+            (Origin::Passed, _) if self.on_gap == OnGap::Stop => false,
             (_, Some(parent)) => parent.is_stored() || (parent.chain().is_some() && parent.lane == shard.lane),
             (origin, None) => origin != Origin::Child,
         };
         let is_open = self.lanes[shard.lane].opened && self.knows_parent(shard);
         self.is_first_listing_durable() && is_placed && is_open && !self.may_descend(id, shard)
-    }
-
-    /// Whether a shard whose parent is gone may come from one that is still to be read, by parents that are gone, too (I4).
-    fn may_descend(&self, id: &ShardId, shard: &Shard) -> bool {
-        // Where two lineages wait for each other the ids decide, which are in the order of their making (observed).
-        let comes_before = |other: &ShardId| {
-            let first = self.first_of_lineage(other);
-            // One that has a child may have had another, made after it: the one that is missing. Else lineages would be read one
-            // after the other at a first start.
-            let may_have_made_it = !self.has_children(other) || Some(other) < shard.parent.as_ref();
-            let is_placed = self.shards.get(first).is_some_and(|one| !one.is_unregistered() || first < id);
-            first != id && may_have_made_it && is_placed
-        };
-        let is_alone = shard.is_cut_off() && self.parent_of(shard).is_none();
-        is_alone && self.possible_ancestors.iter().any(comes_before)
     }
 
     /// Its parent is drained or was never ours (I3).

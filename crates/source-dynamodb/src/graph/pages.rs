@@ -49,7 +49,7 @@ impl ShardGraph {
     /// A page was read.
     pub fn page_read(&mut self, id: &ShardId, page: &PageFacts<'_>) -> PageMeans {
         let when = page.when;
-        self.now = self.now.max(when.answered);
+        self.note_time(when.answered);
         let is_frozen = self.is_frozen();
         let Some(shard) = self.shards.get(id).filter(|shard| !is_frozen && shard.may_be_read()) else {
             return PageMeans::Nothing;
@@ -57,7 +57,7 @@ impl ShardGraph {
         // Gap rule 5. Only the answer knows the time: the clock of this machine may have stood still with it.
         let is_from_horizon = page.start == Some(&IteratorStart::TrimHorizon);
         if is_from_horizon && self.is_unread_for_too_long(shard, when.answered) {
-            self.lost(id, GapCause::Away, when.answered);
+            self.lost(id, GapCause::Away);
             return PageMeans::Nothing;
         }
         let has_children = page.is_end && self.has_children(id);
@@ -77,8 +77,7 @@ impl ShardGraph {
         }
         let is_believed = is_closed && page.last.is_some();
         let unconfirmed_since = reading.ends_since.max(listed_open_at);
-        let is_long_told =
-            unconfirmed_since.is_some_and(|since| when.answered.since(since) >= UNCONFIRMED_PROVES_AFTER);
+        let is_long_told = unconfirmed_since.is_some_and(|since| when.asked.since(since) >= UNCONFIRMED_PROVES_AFTER);
         let is_proved = reading.ends_told >= ENDS_PROVE && (is_confirmed || is_long_told);
         let is_end = page.is_end && (is_believed || is_proved);
         let mut proved = None;
@@ -88,6 +87,10 @@ impl ShardGraph {
             // A record from the future says nothing.
             proved = page.created.map(|created| created.min(when.answered));
         } else if !page.is_end && !is_closed {
+            if page.start.is_some() {
+                // Another iterator may meet again what the one before it has met.
+                chain.empty = EmptyRun::default();
+            }
             // Of a closed shard only its end tells: what came after that is in its children.
             // A record that comes later than that is carried all the same, but a bounded run may have ended before.
             proved = chain.empty.add(when).map(|asked| asked.minus(self.visible_within));

@@ -16,6 +16,8 @@ use crate::settings::{OnGap, StartAt};
 /// A shard that went may be listed again for a while: other readers keep what they know of it for two days (Flink's connector,
 /// `ShardUtils`). Not for longer than processes run: after a start it is asked for anew.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
+/// Drained shards that are asked for at once: nobody waits for an answer, and after a year there may be many.
+const DRAINED_ASKED_MAX: usize = 160;
 
 impl ShardGraph {
     /// A shard that was not seen before.
@@ -26,12 +28,17 @@ impl ShardGraph {
         }
         let mut shard = Shard::new(parent, lane, seen_at);
         shard.seen_at_listing = self.listings.begun;
+        shard.is_of_start = !self.is_known();
         self.shards.insert(id, shard);
     }
 
     /// Decides about a new shard as far as that is possible: before its lane was restored it may be stored there.
     pub(super) fn place(&mut self, id: &ShardId) {
         let Some(shard) = self.shards.get(id).filter(|shard| self.is_new(shard)) else { return };
+        if shard.origin == Origin::Passed {
+            self.stop_at_passed(id);
+            return;
+        }
         match shard.parent.clone() {
             None if shard.origin == Origin::Unplaced && self.knows_first_listing() => {
                 self.begin_lineage(id, GapCause::Orphan);
@@ -41,6 +48,15 @@ impl ShardGraph {
                 self.missing_parents.entry(parent).or_default();
             }
             _ => {}
+        }
+    }
+
+    /// Behind a stop a shard that was passed over is never registered: the next start finds it again, and stops again.
+    fn stop_at_passed(&mut self, id: &ShardId) {
+        let is_told = self.stream_gaps.iter().any(|gap| gap.shard.as_ref() == Some(id));
+        if self.on_gap == OnGap::Stop && !is_told {
+            let detail = super::gaps::passed_detail(id);
+            self.add_stream_gap(Some(id.clone()), GapCause::ShardGone, detail, None, self.now);
         }
     }
 
@@ -77,10 +93,12 @@ impl ShardGraph {
         self.missing_parents.remove(id);
         let is_begun = children.iter().any(|child| self.shards.get(child).is_some_and(|one| !one.is_unregistered()));
         if is_begun {
-            // Its children go on without it: read now, it would turn the order around. What LATEST left out is gone a day after
-            // the start.
-            let is_left_out =
-                self.start == StartAt::Latest && !self.follows_another && !self.is_after_first_day(when.asked);
+            // Its children go on without it: read now, it would turn the order around. LATEST left it out if it had children
+            // when the pipeline began; and what was left out is gone a day after that.
+            let was_closed_then =
+                children.iter().any(|child| self.shards.get(child).is_some_and(|one| one.is_of_start));
+            let is_latest = self.start == StartAt::Latest && !self.follows_another;
+            let is_left_out = is_latest && was_closed_then && !self.is_after_first_day(when.asked);
             self.set_origin(id, if is_left_out { Origin::LeftOut } else { Origin::Passed });
             if let Some(shard) = self.shards.get_mut(id) {
                 shard.read_until_at_least(when.asked);
@@ -98,24 +116,30 @@ impl ShardGraph {
             return Vec::new();
         }
         let Self { shards, suspects, .. } = self;
-        suspects.retain(|id| shards.get(id).is_some_and(Shard::is_suspect));
+        let is_over = |shard: &Shard| shard.is_drained() && shard.absence.is_noticed();
+        suspects.retain(|id| shards.get(id).is_some_and(|shard| shard.is_suspect() || is_over(shard)));
         let is_listed_through = self.listings.complete > 0 && self.knows_first_listing();
         let missing = self.missing_parents.keys().filter(|parent| {
             // What another lane has stored is not known yet.
             let lanes_open = |id: &ShardId| self.lanes[self.lane_number(id)].opened;
             is_listed_through && lanes_open(parent) && self.children.get(*parent).into_iter().flatten().all(lanes_open)
         });
+        let over = self.suspects.iter().filter(|id| {
+            self.shards.get(*id).is_some_and(|shard| {
+                matches!(&shard.stage, Stage::Drained(_, ended) if ended.gone_since.is_none())
+                    && self.has_begun_children(id, shard)
+            })
+        });
         let absent = self.suspects.iter().filter(|id| {
             self.shards.get(*id).is_some_and(|shard| match &shard.stage {
-                Stage::Drained(_, ended) => ended.gone_since.is_none() && self.has_begun_children(id, shard),
                 Stage::Blocked(chain) | Stage::Readable(chain, _) => {
                     chain.lost.is_none() && shard.missing.is_to_be_asked(self.now)
                 }
                 Stage::Unregistered => true,
-                Stage::Exhausted(_) | Stage::Stopped(_) => false,
+                Stage::Exhausted(_) | Stage::Stopped(_) | Stage::Drained(..) => false,
             })
         });
-        missing.chain(absent).cloned().collect()
+        missing.chain(absent).chain(over.take(DRAINED_ASKED_MAX)).cloned().collect()
     }
 
     /// This shard was not found when it was to be read.
@@ -147,6 +171,9 @@ impl ShardGraph {
             self.insert(id.clone(), None, when.asked);
             self.place_late_parent(id, when);
             self.begin_root(id, when.asked);
+            if let Some(shard) = self.shards.get_mut(id) {
+                shard.is_parent_unknown = true;
+            }
             self.settle_family(id);
             self.changes += 1;
         }
@@ -175,7 +202,7 @@ impl ShardGraph {
         let was_promised = self.is_known() || seen_at.is_some_and(is_late);
         let has_stored_parent =
             self.shards.get(id).and_then(|shard| self.parent_of(shard)).is_some_and(Shard::is_stored);
-        self.now = self.now.max(when.answered);
+        self.note_time(when.answered);
         match self.shards.get_mut(id) {
             Some(Shard { stage: Stage::Drained(_, ended), .. }) => drop(ended.gone_since.get_or_insert(when.asked)),
             // Gap rule 1. Whoever reads it goes on asking, and suspects it again.
@@ -236,6 +263,33 @@ impl ShardGraph {
         }
     }
 
+    /// Whether a shard whose parent is gone may come from one that is still to be read, by parents that are gone, too (I4).
+    pub(super) fn may_descend(&self, id: &ShardId, shard: &Shard) -> bool {
+        // Where two lineages wait for each other the ids decide, which are in the order of their making (observed).
+        let comes_before = |other: &ShardId| {
+            let first = self.first_of_lineage(other);
+            // One that has a child may have had another, made after it: the one that is missing. Else lineages would be read one
+            // after the other at a first start.
+            let may_have_made_it = !self.has_children(other) || Some(other) < shard.parent.as_ref();
+            let is_placed = self.shards.get(first).is_some_and(|one| !one.is_unregistered() || first < id);
+            first != id && may_have_made_it && is_placed
+        };
+        let is_alone = shard.is_cut_off() && self.parent_of(shard).is_none();
+        is_alone && self.possible_ancestors.iter().any(comes_before)
+    }
+
+    /// The oldest shard of this lineage that is in the graph.
+    fn first_of_lineage<'a>(&'a self, id: &'a ShardId) -> &'a ShardId {
+        let mut first = id;
+        // Circles are cut where shards are taken in.
+        while let Some(parent) = self.shards.get(first).and_then(|shard| shard.parent.as_ref())
+            && self.shards.contains_key(parent)
+        {
+            first = parent;
+        }
+        first
+    }
+
     /// It is known not to be stored.
     fn is_new(&self, shard: &Shard) -> bool {
         shard.is_unregistered() && self.lanes[shard.lane].opened
@@ -259,7 +313,8 @@ impl ShardGraph {
     /// Its progress can be removed: it does not exist any more, its children have begun, and its parent went before it. Not
     /// before the stream is known: it may be all that says that something was carried.
     pub(super) fn is_forgettable(&self, id: &ShardId, shard: &Shard) -> bool {
-        let is_gone_for_long = |since: ServiceTime| self.now.since(since) >= FORGOTTEN_AFTER;
+        let is_gone_for_long =
+            |since: ServiceTime| self.now.since(since) >= FORGOTTEN_AFTER || shard.is_over_for_long(self.now);
         matches!(&shard.stage, Stage::Drained(chain, ended) if chain.pending.is_empty() && ended.gone_since.is_some_and(is_gone_for_long))
             && FirstListing::known_since(self.first_listing_durable).is_some()
             && self.parent_of(shard).is_none()

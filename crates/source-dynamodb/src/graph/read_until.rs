@@ -74,7 +74,8 @@ impl ShardGraph {
     pub fn furthest_unread(&self, in_trouble: &BTreeSet<ShardId>) -> Option<ReadFront> {
         let is_idle = |id: &ShardId| {
             self.shards.get(id).is_some_and(|shard| {
-                !self.is_overdue(shard) && (shard.is_drained() || (shard.is_idle(self.now) && !in_trouble.contains(id)))
+                let is_read = !self.lanes[shard.lane].closed && !in_trouble.contains(id);
+                !self.is_overdue(shard) && (shard.is_drained() || (shard.is_idle(self.now) && is_read))
             })
         };
         let (read_until, shard) = self.fronts.iter().find(|(_, id)| !is_idle(id))?;
@@ -222,6 +223,8 @@ impl ShardGraph {
             .filter(|child| child.was_read)
             .filter_map(|child| child.read_until)
             .filter(|read_until| Some(*read_until) > own)
+            // Empty pages that say so may have been asked for this much later, when the child was there.
+            .map(|read_until| read_until.plus(self.visible_within))
             .min();
         if let Some(shard) = self.shards.get_mut(id) {
             let known = shard.closed_by.unwrap_or(moment).min(moment);

@@ -1,6 +1,7 @@
 //! What the graph knows about one shard, and the stages it goes through.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use tailwater_model::{Advance, GapCause, Position, ServiceTime, ShardId, Step};
 
@@ -8,6 +9,9 @@ use super::listing::Absence;
 use super::missing::Missing;
 use super::read_until::EmptyRun;
 use crate::api::IteratorStart;
+
+/// A stream keeps a shard for 24 hours after its end. What goes later than that by this hour and another is not listed again.
+const OVER_AFTER: Duration = Duration::from_secs(26 * 60 * 60);
 
 /// One shard.
 pub(super) struct Shard {
@@ -29,6 +33,10 @@ pub(super) struct Shard {
     pub origin: Origin,
     /// When it was first seen by this process.
     pub seen_at: ServiceTime,
+    /// No listing shows it, and so nobody knows its parent.
+    pub is_parent_unknown: bool,
+    /// It may have been there before everything of the first complete listing was stored.
+    pub is_of_start: bool,
     /// Everything that was written to it before this moment was handed out. Nothing while nobody knows.
     pub read_until: Option<ServiceTime>,
     /// That was told by its own pages, and not by its parent.
@@ -105,6 +113,8 @@ pub(super) struct Reading {
     pub ends_since: Option<ServiceTime>,
     /// It was not found when it was to be read.
     pub is_suspected: bool,
+    /// Its position was said to be trimmed.
+    pub is_trimmed: bool,
 }
 
 /// Where a new iterator begins.
@@ -141,6 +151,8 @@ impl Shard {
             missing: Missing::default(),
             origin: Origin::Unplaced,
             seen_at,
+            is_parent_unknown: false,
+            is_of_start: false,
             read_until: None,
             was_read: false,
             stage: Stage::Unregistered,
@@ -184,18 +196,26 @@ impl Shard {
         was_not_found || self.absence.is_suspicious()
     }
 
-    /// Its parent is gone, and it waits for its registration.
+    /// Its parent is gone or was never shown, and it waits for its registration.
     pub fn is_cut_off(&self) -> bool {
-        self.is_unregistered() && self.parent.is_some() && matches!(self.origin, Origin::Root | Origin::Lost(_))
+        let has_parent = self.parent.is_some() || self.is_parent_unknown;
+        self.is_unregistered() && has_parent && matches!(self.origin, Origin::Root | Origin::Lost(_))
     }
 
     pub fn is_drained(&self) -> bool {
         matches!(self.stage, Stage::Drained(..))
     }
 
+    /// It was read to its end, and what it held is older than anything that a stream keeps: a process need not run for long to
+    /// let it go.
+    pub fn is_over_for_long(&self, now: ServiceTime) -> bool {
+        self.is_drained() && self.read_until.is_some_and(|read_until| now.since(read_until) >= OVER_AFTER)
+    }
+
     /// That its progress is removed may have been handed out.
     pub fn may_be_forgotten(&self) -> bool {
-        matches!(&self.stage, Stage::Drained(_, ended) if ended.gone_since.is_some())
+        let is_asked = |chain: &Chain| chain.pending.iter().any(|pending| pending.step == Step::Forget);
+        matches!(&self.stage, Stage::Drained(chain, ended) if ended.gone_since.is_some() || is_asked(chain))
     }
 
     /// Its end was handed out, durable or not.
@@ -255,13 +275,10 @@ impl Shard {
             self.stage = Stage::Unregistered;
             return;
         };
-        // Behind the same record there was nothing, whoever asked.
-        let stood_here = self.chain_mut().filter(|chain| chain.read.as_ref() == Some(position));
         let chain = Chain {
             durable: Some(position.clone()),
             read: Some(position.clone()),
             durable_until: read_until,
-            empty: stood_here.map(|chain| std::mem::take(&mut chain.empty)).unwrap_or_default(),
             ..Chain::default()
         };
         // Not what was known since: a gap that it goes by may not have become durable.

@@ -20,8 +20,7 @@ const STANDS_STILL_AFTER: Duration = Duration::from_secs(120);
 /// That is said so often.
 const TOLD_EVERY: Duration = Duration::from_secs(10 * 60);
 
-/// What is known of the service's clock. One date alone can be wrong: until others agree it is believed only where that is
-/// the careful thing to do.
+/// What is known of the service's clock. One date alone can be wrong: it counts once another one bears it out.
 #[derive(Debug, Default)]
 pub(super) struct ServiceClock {
     told: Option<(ServiceTime, Instant)>,
@@ -33,19 +32,18 @@ pub(super) struct ServiceClock {
 
 impl ServiceClock {
     /// Takes the date of an answer. The moment of asking is never told too late, and that of the answer never too early.
-    pub fn answered(&mut self, date: ServiceTime, asked_at: Instant, answered_at: Instant) -> When {
+    /// Nothing where no other date bears this one out: whoever asked asks again, which consumes nothing.
+    pub fn answered(&mut self, date: ServiceTime, asked_at: Instant, answered_at: Instant) -> Option<When> {
         let told =
             When { asked: date.minus(answered_at.saturating_duration_since(asked_at)), answered: date.plus(DATE_UNIT) };
         let Some(expected) = self.at(asked_at) else {
-            return self.believe(date, told, asked_at, answered_at);
+            self.told = Some((told.asked, asked_at));
+            return None;
         };
         let leap = told.asked.since(expected).max(expected.since(told.asked));
         self.leaps = if leap > LEAP_MAX { self.leaps + 1 } else { 0 };
-        if self.leaps == 0 || self.leaps >= LEAPS_PROVE {
-            return self.believe(date, told, asked_at, answered_at);
-        }
-        let expected_answer = expected.plus(answered_at.saturating_duration_since(asked_at)).plus(DATE_UNIT);
-        When { asked: told.asked.min(expected), answered: told.answered.max(expected_answer) }
+        let is_believed = self.leaps == 0 || self.leaps >= LEAPS_PROVE;
+        is_believed.then(|| self.believe(date, told, asked_at, answered_at))
     }
 
     fn believe(&mut self, date: ServiceTime, told: When, asked_at: Instant, answered_at: Instant) -> When {
@@ -88,25 +86,26 @@ mod tests {
         let now = Instant::now();
         assert_eq!(clock.at(now), None);
         let rtt = Duration::from_millis(300);
-        let when = clock.answered(START, now, now + rtt);
+        assert_eq!(clock.answered(START, now, now), None, "one date proves nothing");
+        let when = clock.answered(START, now, now + rtt).expect("borne out");
         assert_eq!((when.asked, when.answered), (START.minus(rtt), START.plus(DATE_UNIT)));
         assert_eq!(clock.at(now + Duration::from_secs(10)), Some(START.minus(rtt).plus(Duration::from_secs(10))));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn one_date_that_leaps_is_believed_only_where_that_is_careful() {
-        let mut clock = ServiceClock::default();
+    async fn one_date_that_leaps_decides_nothing() {
         let now = Instant::now();
-        clock.answered(START, now, now);
         let day = Duration::from_secs(86_400);
-        for (leap, asked, answered) in [
-            (START.plus(day), START, START.plus(day).plus(DATE_UNIT)),
-            (START.minus(day), START.minus(day), START.plus(DATE_UNIT)),
-        ] {
-            let when = clock.answered(leap, now, now);
-            assert_eq!((when.asked, when.answered), (asked, answered));
+        for leap in [START.plus(day), START.minus(day)] {
+            let mut clock = ServiceClock::default();
+            clock.answered(START, now, now);
+            assert_eq!(clock.answered(leap, now, now), None);
+            let when = clock.answered(START, now, now).expect("as if nothing had been");
+            assert_eq!((when.asked, when.answered), (START, START.plus(DATE_UNIT)));
+            let mut clock = ServiceClock::default();
+            let moments = [leap, START, START, START].map(|date| clock.answered(date, now, now).map(|when| when.asked));
+            assert_eq!(moments, [None, None, None, Some(START)], "the first of all is no better");
         }
-        assert_eq!(clock.answered(START, now, now).asked, START, "and the next one is as if nothing had been");
     }
 
     #[tokio::test(start_paused = true)]
@@ -141,9 +140,8 @@ mod tests {
         let now = Instant::now();
         clock.answered(START, now, now);
         let later = START.plus(Duration::from_secs(30 * 3600));
-        assert_eq!(clock.answered(later, now, now).asked, START);
-        assert_eq!(clock.answered(later, now, now).asked, START);
-        assert_eq!(clock.answered(later, now, now).asked, later);
+        let moments = [(); 3].map(|()| clock.answered(later, now, now).map(|when| when.asked));
+        assert_eq!(moments, [None, None, Some(later)]);
         assert_eq!(clock.at(now), Some(later));
     }
 }

@@ -187,10 +187,14 @@ impl<A: StreamApi> Discovery<A> {
 
     /// Asks for the children of a shard and answers whether one is known now.
     async fn children_of(&mut self, parent: &ShardId) -> Result<bool, ApiError> {
-        self.spaced().await;
-        let asked_at = Instant::now();
-        let Dated { answer, date } = in_time(self.api.list_children(&self.shared.stream_arn, parent)).await?;
-        let when = self.shared.answered(date, asked_at, Instant::now());
+        let (answer, when) = loop {
+            self.spaced().await;
+            let asked_at = Instant::now();
+            let Dated { answer, date } = in_time(self.api.list_children(&self.shared.stream_arn, parent)).await?;
+            if let Some(when) = self.shared.answered(date, asked_at, Instant::now()) {
+                break (answer, when);
+            }
+        };
         let (was_known, is_known) = self.shared.graph(|graph| {
             let was_known = graph.has_children(parent);
             (was_known, graph.merge_children(parent, when, &answer.shards))
@@ -349,7 +353,10 @@ impl<A: StreamApi> Discovery<A> {
                     self.refusals.end();
                     self.not_found_since = None;
                     self.shared.note_listing(None);
-                    return Ok((answer, self.shared.answered(date, asked_at, Instant::now())));
+                    match self.shared.answered(date, asked_at, Instant::now()) {
+                        Some(when) => return Ok((answer, when)),
+                        None => continue,
+                    }
                 }
                 Err(error) => error,
             };

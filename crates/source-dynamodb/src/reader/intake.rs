@@ -40,6 +40,11 @@ impl<A: StreamApi> LaneReader<A> {
         let FetchedPage { page, date, asked_at, answered_at, used, hold } = fetched;
         let Some(reader) = self.shards.get_mut(&shard) else { return };
         let size = PageSize { records: page.records.len(), bytes: page.bytes };
+        let Some(when) = self.shared.answered(date, asked_at, answered_at) else {
+            reader.iterator = Some(used);
+            self.schedule.insert(Instant::now(), shard, reader.urgency);
+            return;
+        };
         let settings = &self.shared.settings;
         let limits = PaceLimits { interval_min: settings.poll_interval_min, interval_max: settings.poll_interval_max };
         reader.succeeded();
@@ -50,7 +55,7 @@ impl<A: StreamApi> LaneReader<A> {
         }
         reader.urgency = urgency_after(&page.records, reader.urgency);
         let facts = PageFacts {
-            when: self.shared.answered(date, asked_at, answered_at),
+            when,
             last: page.records.last().map(|record| match record {
                 Decoded::Event(event) => &event.source.sequence_number,
                 Decoded::DeadLetter(letter) => &letter.sequence_number,
@@ -112,7 +117,7 @@ impl<A: StreamApi> LaneReader<A> {
         let now = self.shared.time();
         match error.kind {
             ApiErrorKind::Trimmed => {
-                let means = self.shared.graph(|graph| graph.trimmed(&shard, now));
+                let means = self.shared.graph(|graph| graph.trimmed(&shard));
                 if means == TrimmedMeans::Nothing {
                     info!(%shard, "the beginning of a shard was trimmed before the first read");
                 }

@@ -122,6 +122,7 @@ impl<A: StreamApi> Source for LaneReader<A> {
         self.handed_out.clear();
         self.shards.clear();
         self.schedule = Schedule::default();
+        self.shared.graph(|graph| graph.lane_closed(self.lane));
         self.shared.note(self.lane, |notes| *notes = LaneNotes::default());
     }
 }

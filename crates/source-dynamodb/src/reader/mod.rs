@@ -77,8 +77,8 @@ impl Shared {
         answer
     }
 
-    /// Takes the date of an answer that came just now.
-    fn answered(&self, date: ServiceTime, asked_at: Instant, answered_at: Instant) -> When {
+    /// Takes the date of an answer that came just now. Nothing where no other date bears it out: it is asked again.
+    fn answered(&self, date: ServiceTime, asked_at: Instant, answered_at: Instant) -> Option<When> {
         let mut clock = lock(&self.clock);
         let when = clock.answered(date, asked_at, answered_at);
         let still = clock.standstill(answered_at);

@@ -1,10 +1,11 @@
 //! What does not exist, and what is forgotten.
 
-use tailwater_model::{GapCause, Position};
+use tailwater_model::{FirstListing, GapCause, Position, Progress, Step};
 
-use super::fixture::{Fixture, id};
-use crate::api::IteratorStart;
-use crate::settings::OnGap;
+use super::fixture::{Fixture, START, after, id, listed, row};
+use crate::api::{IteratorStart, ShardListing};
+use crate::graph::ShardGraph;
+use crate::settings::{OnGap, StartAt};
 
 #[test]
 fn an_unknown_parent_is_asked_for() {
@@ -25,6 +26,21 @@ fn a_parent_that_no_listing_shows_is_read_all_the_same() {
         world.ask(&["A"]);
     }
     assert_eq!((world.from("A"), world.from("B")), (Some(IteratorStart::TrimHorizon), None));
+}
+
+/// Nobody knows where it comes from: it may come from a shard that is still to be read.
+#[test]
+fn a_shard_that_no_listing_shows_waits_for_what_may_be_its_parent() {
+    let mut world = Fixture::fresh(OnGap::Continue);
+    world.list(&["A"]);
+    world.read("A", Some(1), false);
+    for _ in 0..3 {
+        world.list(&["A.", "C<B"]);
+        world.ask(&["A", "B"]);
+    }
+    assert_eq!((world.from("B"), world.from("C")), (None, None));
+    world.read("A", Some(2), true);
+    assert!(world.from("B").is_some());
 }
 
 /// Found by a simulated world (profile storm, seed 6): a shard that had split twice was listed after its grandchildren.
@@ -51,8 +67,67 @@ fn a_shard_that_was_said_not_to_exist_is_a_gap_when_it_does() {
         world.read("B", Some(4), false);
         world.list(&["A.", "B<A"]);
         assert_eq!(world.causes(), [GapCause::ShardGone]);
-        assert_eq!(world.stored[&id("A")].1, Position::End);
+        let at = world.stored.get(&id("A")).map(|row| &row.1);
+        assert_eq!(at, (on_gap == OnGap::Continue).then_some(&Position::End));
+        let mut again = world.restart();
+        again.list(&["A.", "B<A"]);
+        let stops_again = on_gap == OnGap::Stop;
+        assert_eq!((again.causes().len(), again.from("B").is_none()), (usize::from(stops_again), stops_again));
     }
+}
+
+/// gaps 4100000176: what another lane has stored is not known before that lane opens.
+#[test]
+fn a_shard_of_a_lane_that_is_not_open_was_not_passed_over() {
+    let shards = ["A", "B", "C", "D"];
+    let [parent, child] = [0, 1].map(|lane| shards.iter().find(|one| id(one).lane(2) == lane).expect("one of each"));
+    let listing = Some(FirstListing::stored(START));
+    let known = |shards| Progress { shards, first_listing: listing, ..Progress::default() };
+    for is_stored in [true, false] {
+        let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
+        graph.restore(1, &known(vec![row(child, Some(parent), after(4), START)]), None);
+        let when = crate::api::When { asked: START, answered: START };
+        let number = graph.begin_listing();
+        let page = ShardListing { shards: listed(&[parent, child]), ..ShardListing::default() };
+        graph.merge_page(number, when, &page);
+        let rows = if is_stored { vec![row(parent, None, Position::End, START)] } else { Vec::new() };
+        graph.restore(0, &known(rows), None);
+        let gaps = (0..2).flat_map(|lane| graph.take_steps(lane, 9)).filter_map(|step| step.gap).count();
+        assert_eq!(gaps, usize::from(!is_stored));
+    }
+}
+
+/// Runs that last for a minute let go of what is over, too.
+#[test]
+fn what_is_over_for_long_is_forgotten_by_a_short_run() {
+    for (age, is_forgotten) in [(HOUR * 27, true), (HOUR * 23, false)] {
+        let shards = vec![row("A", None, Position::End, START.minus(age)), row("B", Some("A"), after(4), START)];
+        let progress = Progress { shards, first_listing: Some(FirstListing::stored(START)), ..Progress::default() };
+        let mut world = Fixture::new(StartAt::TrimHorizon, OnGap::Stop, true, progress);
+        world.list_now(false, &["B<A"]);
+        let asked = world.ask(&[]);
+        assert_eq!((asked.len(), world.stored.contains_key(&id("A"))), (usize::from(is_forgotten), !is_forgotten));
+    }
+}
+
+/// That it was handed out may be all that is left of it: a listing from before shows the shard, and the answer to the commit
+/// does not come.
+#[test]
+fn what_was_forgotten_without_an_answer_is_not_begun_anew() {
+    let shards = vec![row("A", None, Position::End, START.minus(HOUR * 27)), row("B", Some("A"), after(4), START)];
+    let progress = Progress { shards, first_listing: Some(FirstListing::stored(START)), ..Progress::default() };
+    let mut world = Fixture::new(StartAt::TrimHorizon, OnGap::Stop, true, progress.clone());
+    world.list_now(false, &["B<A"]);
+    for shard in world.graph.take_doubtful() {
+        world.graph.does_not_exist(&shard, world.when());
+    }
+    let steps = world.graph.take_steps(0, 9);
+    assert!(steps.iter().any(|step| step.step == Step::Forget));
+    world.list_now(false, &["A.", "B<A"]);
+    let left = Progress { shards: progress.shards[1..].to_vec(), ..progress };
+    world.graph.restore(0, &left, None);
+    world.list_now(false, &["A.", "B<A"]);
+    assert!(world.graph.take_steps(0, 9).is_empty() && world.from("A").is_none());
 }
 
 const HOUR: std::time::Duration = std::time::Duration::from_secs(3600);

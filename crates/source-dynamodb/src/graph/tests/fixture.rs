@@ -158,6 +158,10 @@ impl Fixture {
     /// A page with a new iterator, created now.
     pub fn page(&mut self, shard: &str, last: Option<u64>, end: bool) -> PageMeans {
         let from = self.from(shard);
+        self.page_from(shard, from, last, end)
+    }
+
+    fn page_from(&mut self, shard: &str, from: Option<IteratorStart>, last: Option<u64>, end: bool) -> PageMeans {
         let last = last.map(number);
         let facts = PageFacts {
             when: self.when(),
@@ -171,7 +175,12 @@ impl Fixture {
 
     /// The same, stored.
     pub fn read(&mut self, shard: &str, last: Option<u64>, end: bool) {
-        match self.page(shard, last, end) {
+        let means = self.page(shard, last, end);
+        self.take(shard, means);
+    }
+
+    fn take(&mut self, shard: &str, means: PageMeans) {
+        match means {
             PageMeans::Step { advance: Some(advance), read_until, .. } => {
                 self.store(&id(shard), &Step::Advance(advance), read_until);
             }
@@ -186,11 +195,12 @@ impl Fixture {
         self.read(shard, None, true);
     }
 
-    /// So many empty pages, a second apart.
+    /// So many empty pages with the iterator of the page before, a second apart.
     pub fn read_empty(&mut self, shard: &str, pages: usize) {
         for _ in 0..pages {
             self.now = self.now.plus(Duration::from_secs(1));
-            self.read(shard, None, false);
+            let means = self.page_from(shard, None, None, false);
+            self.take(shard, means);
         }
     }
 

@@ -29,20 +29,22 @@ fn rule_1_trimmed() {
     for on_gap in BOTH {
         let mut world = Fixture::fresh(on_gap);
         world.list(&["A"]);
-        let now = world.now;
-        assert_eq!(world.graph.trimmed(&id("A"), now), TrimmedMeans::Nothing, "no position was trimmed");
+        assert_eq!(world.graph.trimmed(&id("A")), TrimmedMeans::Nothing, "no position was trimmed");
         world.read("A", Some(5), false);
         let read_until = world.read_until("A");
-        assert_eq!(world.graph.trimmed(&id("A"), now), TrimmedMeans::Loss);
+        assert_eq!(world.graph.trimmed(&id("A")), TrimmedMeans::Loss);
         world.steps();
+        assert!(world.gaps.is_empty() && world.graph.wants_listing(), "nobody knows until when records are lost");
+        world.list(&["A"]);
         assert_eq!(world.causes(), [GapCause::Trimmed]);
-        assert_eq!((world.gaps[0].after.clone(), world.gaps[0].since), (after(5), read_until));
+        let gap = &world.gaps[0];
+        assert_eq!((gap.after.clone(), gap.since, gap.until), (after(5), read_until, world.now));
         assert_eq!(world.stored[&id("A")].1, after(5), "the gap is found again at the next start");
         if on_gap == OnGap::Stop {
             assert_eq!(world.from("A"), None);
         } else {
             assert_eq!(world.from("A"), Some(IteratorStart::TrimHorizon));
-            assert_eq!(world.graph.trimmed(&id("A"), now), TrimmedMeans::Nothing, "the same loss");
+            assert_eq!(world.graph.trimmed(&id("A")), TrimmedMeans::Nothing, "the same loss");
             world.read("A", Some(70), false);
             assert_eq!(world.from("A"), Some(IteratorStart::After(super::number(70))));
         }
@@ -262,6 +264,13 @@ fn a_stream_that_goes_before_it_was_read_to_its_end_is_a_gap() {
         assert_eq!(world.graph.stream_is_gone(), on_gap == OnGap::Continue, "a stop ends by its gap");
     }
     let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A."]);
+    world.end("A");
+    let mut world = world.restart();
+    world.list_now(true, &["A."]);
+    assert!(!world.graph.ended() && !world.graph.stream_is_gone(), "owners 4100000241: it was off for a day");
+    assert!(world.graph.ended() && world.gaps.is_empty());
+    let mut world = Fixture::fresh(OnGap::Stop);
     assert!(world.graph.stream_is_gone(), "nothing of it was ever stored");
     let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
     graph.restore(0, &Progress::default(), None);
@@ -284,4 +293,24 @@ fn a_shard_that_is_registered_hours_after_the_first_listing_was_promised_then() 
         world.steps();
         assert_eq!(world.causes(), if hours > 0 { vec![GapCause::Away] } else { vec![] });
     }
+}
+
+/// Behind a stop nobody goes on before the gap is stored: not the lane decides that whose sink is away.
+#[test]
+fn a_gap_waits_for_no_lane_that_is_closed() {
+    let shard_of =
+        |lane| ["A", "B", "C", "D"].into_iter().find(|shard| id(shard).lane(2) == lane).expect("one of each");
+    let rows = |lane| vec![row(shard_of(lane), None, after(4), START)];
+    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) };
+    let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
+    for lane in [0, 1] {
+        let progress = Progress { shards: rows(lane), ..Progress::default() };
+        graph.restore(lane as usize, &progress, Some(&previous));
+    }
+    let gaps = |graph: &mut ShardGraph, lane| graph.take_steps(lane, 9).into_iter().filter_map(|step| step.gap).count();
+    assert_eq!((gaps(&mut graph, 0), gaps(&mut graph, 1)), (1, 0), "told once");
+    graph.lane_closed(1);
+    assert_eq!(gaps(&mut graph, 1), 0, "another lane has it under way");
+    graph.lane_closed(0);
+    assert_eq!((gaps(&mut graph, 1), gaps(&mut graph, 0)), (1, 0));
 }

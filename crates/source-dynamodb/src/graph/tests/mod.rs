@@ -110,6 +110,22 @@ fn a_shard_that_the_first_listing_missed_is_not_read_behind_its_child() {
     assert!(world.gaps.is_empty() && world.from("B").is_some());
 }
 
+/// What LATEST leaves out was closed when it began. A shard that came and closed later was promised.
+#[test]
+fn latest_is_no_excuse_for_a_parent_that_closed_after_the_start() {
+    let mut world = Fixture::new(StartAt::Latest, OnGap::Continue, false, Progress::default());
+    world.list(&["A"]);
+    assert!(world.graph.latest_held(&id("A"), START));
+    world.steps();
+    assert!(world.is_known());
+    world.list(&["A", "C<B"]);
+    world.list(&["A", "C<B"]);
+    assert_eq!(world.ask(&[]), [id("B")]);
+    world.read("C", Some(1), false);
+    world.list(&["A", "B.", "C<B"]);
+    assert_eq!(world.causes(), [GapCause::ShardGone]);
+}
+
 /// What LATEST left out is gone after a day: a parent that comes later was passed over, whatever the start was.
 #[test]
 fn latest_is_no_excuse_for_a_parent_that_is_listed_days_later() {

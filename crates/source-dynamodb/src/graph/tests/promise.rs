@@ -76,3 +76,40 @@ fn a_lost_shard_whose_lane_is_away_for_a_day_has_a_second_gap() {
         assert_eq!(world.causes(), causes, "{away:?}");
     }
 }
+
+/// All shards of a stream that is off may be gone before it is: whoever comes back then finds an empty listing.
+#[test]
+fn a_stream_that_is_off_and_lists_nothing_has_ended() {
+    for shards in [vec![row("A", None, Position::End, START)], vec![]] {
+        let progress = Progress { first_listing: Some(FirstListing::stored(START)), shards, ..Progress::default() };
+        for is_off in [true, false] {
+            let mut world = Fixture::new(StartAt::TrimHorizon, OnGap::Stop, false, progress.clone());
+            for _ in 0..9 {
+                world.now = world.now.plus(HOUR / 60);
+                world.list_now(is_off, &[]);
+            }
+            assert_eq!(world.graph.ended(), is_off);
+            assert_eq!(world.causes(), []);
+        }
+    }
+}
+
+/// When it was turned off is known from an answer that may have been long on its way.
+#[test]
+fn a_stream_that_is_off_ends_a_minute_after_the_answer_that_said_so() {
+    let second = Duration::from_secs(1);
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A."]);
+    world.end("A");
+    let number = world.graph.begin_listing();
+    let when = crate::api::When { asked: world.now, answered: world.now.plus(second * 30) };
+    let page = ShardListing { shards: listed(&["A."]), disabled: true, ..ShardListing::default() };
+    world.graph.merge_page(number, when, &page);
+    for (pause, is_over) in [(second * 70, false), (second * 30, true)] {
+        world.now = world.now.plus(pause);
+        for _ in 0..3 {
+            world.list_now(true, &["A."]);
+        }
+        assert_eq!(world.graph.ended(), is_over);
+    }
+}

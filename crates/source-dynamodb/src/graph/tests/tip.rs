@@ -55,6 +55,20 @@ fn as_many_empty_pages_say_how_an_idle_shard_stands_whatever_was_before() {
     assert_eq!(world.read_until("A"), Some(again.plus(Duration::from_secs(1)).minus(VISIBLE_WITHIN)));
 }
 
+/// Each new iterator may meet the same empty pages again: together they say nothing.
+#[test]
+fn empty_pages_of_several_iterators_are_no_run() {
+    let mut world = bounded();
+    list(&mut world, &["A"]);
+    let before = world.read_until("A");
+    world.read_empty("A", EMPTY_PAGES_PROVE - 1);
+    world.read("A", None, false);
+    world.read_empty("A", EMPTY_PAGES_PROVE - 2);
+    assert_eq!(world.read_until("A"), before);
+    world.read_empty("A", 1);
+    assert!(world.read_until("A") > before);
+}
+
 /// Seed 942001037: what came after its end is in its children, and nobody has read that.
 #[test]
 fn empty_pages_of_a_closed_shard_prove_nothing() {
@@ -200,4 +214,34 @@ fn a_shard_whose_children_no_listing_shows_is_named_and_counts_as_lag() {
     assert_eq!(world.graph.furthest_unread(&BTreeSet::new()).map(|front| front.shard), Some(id("A")));
     world.list_after(Duration::from_secs(1), &["A.", "B<A"]);
     assert!(world.graph.overdue().is_empty());
+}
+
+/// A child may have been there only when its empty pages were asked for, and not at the moment that they prove.
+#[test]
+fn empty_pages_of_a_child_say_nothing_of_when_its_parent_ended() {
+    let mut world = bounded();
+    list(&mut world, &["P"]);
+    world.list_now(false, &["P.", "A<P"]);
+    world.end("P");
+    world.read_empty("A", EMPTY_PAGES_PROVE);
+    world.list_now(false, &["P.", "A<P"]);
+    world.read_empty("A", VISIBLE_WITHIN.as_secs() as usize + 1);
+    for (pause, is_tip) in [(Duration::ZERO, false), (Duration::from_secs(10), true)] {
+        world.now = world.now.plus(pause);
+        for _ in 0..3 {
+            world.list_now(false, &["P.", "A<P"]);
+        }
+        assert_eq!(world.graph.at_tip(), is_tip, "another child may be listed so late");
+    }
+}
+
+#[test]
+fn a_shard_that_nobody_reads_is_not_idle() {
+    let mut world = bounded();
+    list(&mut world, &["A"]);
+    world.read_empty("A", EMPTY_PAGES_PROVE);
+    assert_eq!(world.graph.furthest_unread(&BTreeSet::new()), None);
+    world.graph.lane_closed(0);
+    let front = world.graph.furthest_unread(&BTreeSet::new()).expect("it may be behind");
+    assert_eq!(front.shard, id("A"));
 }

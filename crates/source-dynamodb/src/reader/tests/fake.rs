@@ -67,6 +67,8 @@ pub struct Stream {
     pub date_stands_still: bool,
     /// How far the service's clock has leapt ahead of ours.
     pub leap: Duration,
+    /// The answer to the call of this number has a date that is so many milliseconds off.
+    pub wrong_date: Option<(usize, i64)>,
     pub trace: Vec<String>,
 }
 
@@ -122,7 +124,8 @@ impl Fake {
 
     fn dated<T>(&self, stream: &Stream, answer: T) -> Dated<T> {
         let seconds = if stream.date_stands_still { 0 } else { self.now_ms(stream) / 1000 };
-        Dated { answer, date: ServiceTime::from_ms(BEGINNING.ms() + seconds * 1000) }
+        let off_ms = stream.wrong_date.filter(|(call, _)| *call == stream.trace.len()).map_or(0, |(_, off_ms)| off_ms);
+        Dated { answer, date: ServiceTime::from_ms(BEGINNING.ms() + seconds * 1000 + off_ms) }
     }
 }
 

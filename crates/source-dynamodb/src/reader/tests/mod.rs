@@ -333,6 +333,22 @@ async fn a_machine_that_stood_still_for_a_day_is_a_gap() {
     assert_eq!(run.read("a"), [6, 7, 8, 9]);
 }
 
+/// Neither where a run ends nor what is lost hangs on one date.
+#[tokio::test(start_paused = true)]
+async fn one_wrong_date_decides_nothing() {
+    let day_ms = 24 * 3_600_000;
+    for (call, off_ms) in (1..20).flat_map(|call| [(call, day_ms), (call, -day_ms)]) {
+        let fake = Fake::new(vec![("a", open(30)), ("b", open(30))]);
+        fake.stream().wrong_date = Some((call, off_ms));
+        let mut run = Run::open(&fake, 1, settings()).await;
+        let finished = run.run(30 * MINUTE).await.expect("no trouble");
+        assert_eq!((finished, run.gaps.len()), (vec![Finished::Tip], 0), "call {call}, {off_ms} ms");
+        assert_eq!((run.read("a"), run.read("b")), (until(30), until(30)), "call {call}, {off_ms} ms");
+        let listed_at = run.first_listing.expect("listed").at;
+        assert!(listed_at.since(BEGINNING) < MINUTE && BEGINNING.since(listed_at) < MINUTE, "{listed_at}");
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_room_of_a_lane_that_is_closed_is_free() {
     let fake = Fake::new(vec![("a", open(1_000)), ("d", open(1_000))]);
