@@ -1,5 +1,6 @@
 //! Taking a pipeline over, and reading its progress for people.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -170,7 +171,7 @@ async fn read_checkpoints<C: Cluster>(
         (0..lanes).zip(&stored).flat_map(|(lane, stored)| stored.checkpoints(lane, facts, time)).collect();
     shards.sort_by(|left, right| (&left.stream_arn, &left.shard).cmp(&(&right.stream_arn, &right.shard)));
     Ok(Some(Checkpoints {
-        gaps: stored.iter().map(LaneProgress::gap_count).sum(),
+        gaps: stored.iter().flat_map(LaneProgress::gaps).collect::<BTreeSet<_>>().len() as u64,
         gaps_until: stored.iter().filter_map(LaneProgress::gaps_until).max(),
         dead_letters: stored.iter().map(LaneProgress::dead_letter_count).sum(),
         shards,

@@ -138,6 +138,7 @@ macro_rules! contract_cases {
             dead_letters_are_durable_with_their_step,
             gaps_are_durable_with_their_step_and_once,
             gaps_that_begin_at_another_moment_are_others,
+            a_gap_that_two_lanes_carry_is_one,
             what_is_counted_adds_up,
             a_refused_event_blocks_no_other,
             a_refused_change_does_not_hide_the_one_before,

@@ -234,9 +234,9 @@ impl LaneProgress {
         stored + self.forgotten.dead_lettered
     }
 
-    /// Gaps on record.
-    pub(crate) fn gap_count(&self) -> u64 {
-        self.gaps.len() as u64
+    /// The gaps on record. One of the whole stream may stand in several lanes.
+    pub(crate) fn gaps(&self) -> impl Iterator<Item = &GapKey> {
+        self.gaps.keys()
     }
 
     /// When the newest of them was found.

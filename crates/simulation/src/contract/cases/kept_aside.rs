@@ -2,8 +2,8 @@
 
 use tailwater_model::{Batch, Committed, Counts, DeadLetter, Gap, GapCause, Position, Rejected, ServiceTime, Sink};
 
-use super::{assert_held, assert_step_refused, one_lane, position, ready, shard};
-use crate::contract::{Ground, Write, advance, after, group, put};
+use super::{assert_held, assert_step_refused, claimed, one_lane, position, ready, shard};
+use crate::contract::{Ground, Write, advance, after, group, pipeline, put, register, shard_of};
 
 fn letter(write: &Write) -> DeadLetter {
     let rejected = Rejected { code: "transform.refused", message: "it does not fit".into() };
@@ -87,6 +87,20 @@ pub async fn gaps_that_begin_at_another_moment_are_others(ground: &mut impl Grou
     let batch = Batch { gap: whole_stream, ..advance(&shard(), Position::Start, Position::Start, &[]) };
     lane.commit(group([batch])).await.expect("commits");
     assert_eq!(gaps(ground).await, 4);
+}
+
+/// I8: a gap of the whole stream is carried by whichever lane can, and perhaps by a second one.
+pub async fn a_gap_that_two_lanes_carry_is_one(ground: &mut impl Ground) {
+    const LANES: u32 = 2;
+    let identity = pipeline("contract", LANES, "a");
+    let mut lanes = claimed(ground, &identity).await;
+    for (number, lane) in (0..LANES).zip(&mut lanes) {
+        lane.open().await.expect("opens");
+        let whole_stream = Some(Gap { shard: None, ..gap(GapCause::StreamReplaced) });
+        let batch = Batch { gap: whole_stream, ..register(&shard_of(number, LANES, 0), None) };
+        lane.commit(group([batch])).await.expect("commits");
+    }
+    assert_eq!(ground.stored(&identity.name).await.gaps, 1);
 }
 
 /// I9: what was read is written, filtered, kept aside or suppressed; the figures add up over groups and refusals.
