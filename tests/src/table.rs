@@ -98,8 +98,19 @@ impl SourceTable {
 
     /// The same with keys of other types.
     pub async fn make_again_with_keys(&self, view: StreamViewType, keys: [ScalarAttributeType; 2]) -> Result<()> {
-        self.client.delete_table().table_name(&self.name).send().await.context("DeleteTable")?;
+        self.delete_table().await?;
         self.make(Some(view), keys).await
+    }
+
+    /// Deletes the table.
+    pub async fn delete_table(&self) -> Result<()> {
+        self.client.delete_table().table_name(&self.name).send().await.context("DeleteTable")?;
+        Ok(())
+    }
+
+    /// Makes the table, which is not there, with string keys.
+    pub async fn make_anew(&self, view: StreamViewType) -> Result<()> {
+        self.make(Some(view), [ScalarAttributeType::S, ScalarAttributeType::S]).await
     }
 
     async fn make(&self, view: Option<StreamViewType>, [partition, sort]: [ScalarAttributeType; 2]) -> Result<()> {

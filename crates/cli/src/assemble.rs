@@ -69,7 +69,10 @@ impl PipelineView {
 /// Connects to the source and checks that the table and its stream are what the file needs.
 pub async fn connect_source(spec: PipelineSpec) -> Result<ConnectedPipeline, Trouble> {
     let dynamodb = Box::pin(connect(&spec.source.aws)).await?;
-    let table = Box::pin(dynamodb.describe_table(&spec.source.table)).await?;
+    let table = match Box::pin(dynamodb.describe_table(&spec.source.table)).await {
+        Ok(table) => table,
+        Err(trouble) => return Err(Box::pin(streams::without_table(&dynamodb, &spec, trouble)).await),
+    };
     let stream = Box::pin(streams::first(&dynamodb, &table, &spec)).await?;
     check_renames(&spec.transforms, &table.key_schema)?;
     Ok(ConnectedPipeline { spec, dynamodb, table, stream })
@@ -180,19 +183,21 @@ impl AssembledPipeline {
             let mut patience = Patience::default();
             let found = loop {
                 match source.next().await {
-                    Ok(found) => break found,
-                    Err(trouble) => {
-                        if !patience.bear(trouble, &source.spec.name, &stop).await? {
-                            return Ok(Ended::Stopped);
+                    Ok(found) => break found.ok_or_else(|| streams::turned_off(&source.spec)),
+                    Err(trouble) => match patience.bear(trouble, &source.spec.name, &stop).await {
+                        Ok(true) => {}
+                        Ok(false) => return Ok(Ended::Stopped),
+                        Err(trouble) if trouble.code == streams::NOT_FOUND => {
+                            break Err(streams::deleted(&source.spec));
                         }
-                    }
+                        Err(trouble) => return Err(trouble),
+                    },
                 }
             };
-            let Some((next, claimed)) = found else {
-                if until_tip || outcome.is_err() {
-                    return outcome;
-                }
-                return Err(streams::turned_off(&source.spec));
+            let (next, claimed) = match found {
+                Ok(found) => found,
+                Err(_) if until_tip || outcome.is_err() => return outcome,
+                Err(none) => return Err(none),
             };
             info!(pipeline = name, stream = next.identity.stream_arn, "going on with the stream that follows");
             (source.stream, sink) = (next, claimed);

@@ -59,6 +59,11 @@ impl LaneCounts {
         }
         counts
     }
+
+    /// All of them: the pipeline looks for the stream that follows, or ends.
+    fn have_ended(&self) -> bool {
+        self.ended > 0 && *self == Self { ended: self.ended, ..Self::default() }
+    }
 }
 
 /// The time between this moment of the stream and now.
@@ -89,8 +94,9 @@ impl ProgressLog {
         let now = source.as_ref().and_then(|source| source.now);
         let unread = source.as_ref().and_then(|source| source.furthest_unread.as_ref());
         let furthest = source.as_ref().and_then(|source| source.furthest_behind.as_ref());
-        // Where nothing is known to be unread nothing lags.
-        let lag = unread.map_or(now.map(|_| Duration::ZERO), |front| behind(now, Some(front)));
+        // Where nothing is known to be unread nothing lags, as long as somebody reads.
+        let idle_lag = now.filter(|_| !lanes.have_ended()).map(|_| Duration::ZERO);
+        let lag = unread.map_or(idle_lag, |front| behind(now, Some(front)));
         let headroom = behind(now, furthest).map(|behind| RETENTION.saturating_sub(behind));
         info!(
             pipeline = self.pipeline,
@@ -174,6 +180,8 @@ fn word(lanes: &LaneCounts) -> &'static str {
         "opening"
     } else if lanes.carrying > 0 {
         "carrying"
+    } else if lanes.have_ended() {
+        "between two streams"
     } else {
         "idle"
     }
@@ -207,6 +215,7 @@ mod tests {
         let expected = LaneCounts { waiting: 1, carrying: 1, idle: 1, in_trouble: 1, trouble, ..LaneCounts::default() };
         assert_eq!(counts, expected);
         assert_eq!(word(&counts), "source in trouble");
-        assert_eq!(word(&LaneCounts { idle: 2, ..LaneCounts::default() }), "idle");
+        assert_eq!(word(&LaneCounts { idle: 2, ended: 1, ..LaneCounts::default() }), "idle");
+        assert_eq!(word(&LaneCounts { ended: 2, ..LaneCounts::default() }), "between two streams");
     }
 }

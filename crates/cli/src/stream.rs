@@ -12,6 +12,7 @@ use tailwater_source_dynamodb::{DescribedShard, DynamoDb, StreamDescription, con
 
 use crate::aws_arguments::AwsArguments;
 use crate::output;
+use crate::streams::NOT_FOUND;
 
 /// The commands under `stream`.
 #[derive(Debug, Subcommand)]
@@ -153,7 +154,11 @@ async fn describe(dynamodb: &DynamoDb, table: &str) -> Result<Answer, Trouble> {
     }
     let mut streams = Vec::new();
     for arn in arns {
-        streams.push(dynamodb.stream_description(table, &arn).await?);
+        match dynamodb.stream_description(table, &arn).await {
+            // It has expired meanwhile, and the listing of streams may lag.
+            Err(trouble) if trouble.code == NOT_FOUND => {}
+            described => streams.push(described?),
+        }
     }
     let (older, newest): (Vec<_>, Vec<_>) =
         streams.iter().partition(|stream| current.as_ref().is_none_or(|current| current.arn != stream.arn));
@@ -201,7 +206,10 @@ fn stream_text(stream: &StreamDescription) -> String {
     let view = stream.view_type.map_or("unknown", ViewType::as_str);
     let since = created_at(stream).unwrap_or_else(|| "unknown".into());
     let tree = shard_tree::tree_text(&stream.shards);
-    format!("  arn        {}\n  view type  {view}\n  status     {}, since {since}\n{tree}", stream.arn, stream.status)
+    format!(
+        "  arn        {}\n  view type  {view}\n  status     {}, turned on {since}\n{tree}",
+        stream.arn, stream.status
+    )
 }
 
 fn created_at(stream: &StreamDescription) -> Option<String> {
@@ -264,7 +272,7 @@ mod tests {
 orders: stream ENABLED, 2 shards, 1 open
   arn        arn:1
   view type  NEW_IMAGE
-  status     ENABLED, since 2023-11-14T22:13:20Z
+  status     ENABLED, turned on 2023-11-14T22:13:20Z
 a     closed  1 … 9
 └─ b  open    1 …
 ";

@@ -16,24 +16,44 @@ use crate::configuration::{PipelineSpec, SinkSpec};
 
 /// Wait before the table is asked again whether there is another stream.
 const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// What is waited out as long as it takes: somebody who is away comes back.
-const HEALS: [&str; 11] = [
+/// What is waited out as long as it takes: somebody who is away comes back. Of a sink it is what its lanes are opened again for.
+const HEALS: &[&str] = &[
     "aws.unreachable",
     "aws.unavailable",
     "aws.credentials",
     "aws.no_credentials",
     "sink.postgres.connection",
+    "sink.postgres.unavailable",
+    "sink.postgres.resources",
+    "sink.postgres.read_only",
+    "sink.postgres.lock_timeout",
+    "sink.postgres.statement_timeout",
+    "sink.postgres.transaction_state",
+    "sink.postgres.conflict",
+    "sink.postgres.object_state",
+    "sink.postgres.server_error",
+    "sink.postgres.unknown",
     "sink.kafka.unreachable",
     "sink.kafka.timeout",
     "sink.kafka.coordinator",
     "sink.kafka.leader",
     "sink.kafka.not_enough_replicas",
+    "sink.kafka.tls",
+    "sink.kafka.authentication",
+    "sink.kafka.producer",
+    "sink.kafka.broker_limit",
+    "sink.kafka.unknown_topic",
+    "sink.kafka.resources",
+    "sink.kafka.unexpected",
+    "sink.kafka.unknown",
     "sink.sqlite.busy",
+    "sink.sqlite.disk_full",
+    "sink.sqlite.io",
 ];
 /// How long a refusal may last, as of rights that vanish.
 const REFUSED_FOR: Duration = Duration::from_secs(120);
 /// The service does not know the table or the stream.
-const NOT_FOUND: &str = "aws.table_not_found";
+pub const NOT_FOUND: &str = "aws.table_not_found";
 /// Waits before a stream is asked for again that was not found: one bad moment gives the same answer again and again.
 const NOT_FOUND_PAUSES: [Duration; 4] =
     [Duration::from_secs(10), Duration::from_secs(10), Duration::from_secs(10), Duration::ZERO];
@@ -217,6 +237,36 @@ pub fn table_replaced(spec: &PipelineSpec, keys: &KeySchema, now: &KeySchema) ->
     )
 }
 
+/// What a start says that does not find its table: progress may belong to a stream of it that can still be read.
+pub async fn without_table(dynamodb: &DynamoDb, spec: &PipelineSpec, trouble: Trouble) -> Trouble {
+    if trouble.code != NOT_FOUND {
+        return trouble;
+    }
+    // Whatever else is wrong, there is no table.
+    let Ok(Some(stored)) = stored(spec, "").await else { return trouble };
+    if Box::pin(dynamodb.stream_description(&spec.source.table, &stored.stream_arn)).await.is_err() {
+        return trouble;
+    }
+    let table = &spec.source.table;
+    let message = format!(
+        "the table {table} does not exist any more, and what its stream {} still holds may not be carried",
+        stored.stream_arn
+    );
+    Trouble::new(TroubleKind::DataAtRisk, "source.table_deleted", message).advise(format!(
+        "make {table} again with the same key, turn its stream on and start the pipeline within 24 hours after the table was \
+         deleted: the old stream is carried first, as long as it can be read"
+    ))
+}
+
+/// The table was deleted while a process read its stream, and everything in that was carried.
+pub fn deleted(spec: &PipelineSpec) -> Trouble {
+    let table = &spec.source.table;
+    let message = format!("the table {table} was deleted and everything in its stream was carried");
+    Trouble::new(TroubleKind::StreamEnded, "source.table_deleted", message).advise(
+        "where a table of that name is made again with the same key, the pipeline goes on with its stream, from the beginning",
+    )
+}
+
 fn no_such_stream(arn: &str, spec: &PipelineSpec) -> Trouble {
     let message = format!("the stream that the file names does not exist (any more): {arn}");
     let (table, flags) = (&spec.source.table, aws_flags(&spec.source.aws));
@@ -287,8 +337,9 @@ mod tests {
         let of_kind = |kind, code| Trouble::new(kind, code, "m");
         let of = |code| of_kind(TroubleKind::Environment, code);
         let mut patience = Patience::default();
-        for _ in 0..100 {
-            assert_eq!(patience.bear(of("sink.postgres.connection"), "p", &stop).await, Ok(true));
+        // A server that recovers from a crash, a full disk: nothing that a lane would not wait for, too.
+        for code in ["sink.postgres.connection", "sink.postgres.unavailable", "sink.sqlite.disk_full"].repeat(40) {
+            assert_eq!(patience.bear(of(code), "p", &stop).await, Ok(true));
         }
         let mut borne = 0;
         while patience.bear(of("aws.access_denied"), "p", &stop).await.is_ok() {

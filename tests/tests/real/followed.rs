@@ -109,3 +109,35 @@ async fn a_stream_that_goes_under_a_running_process_is_a_gap_and_the_next_one_is
     ensure!(shown.stdout.contains("gaps: 2"), "the rest of the first, and what is in neither: {}", shown.stdout);
     Ok(())
 }
+
+/// What was written before is carried first, and then the process says why it ends.
+#[tokio::test]
+async fn a_table_that_is_deleted_ends_the_pipeline_when_its_stream_was_read() -> Result<()> {
+    let scene = scene().await?;
+    let process = running(&scene).await?;
+    scene.table.put(key("the last", "x")).await?;
+    scene.table.delete_table().await?;
+    carries(&scene, "the last", CARRIED_WITHIN).await?;
+    let said = ["source.table_deleted", "was deleted", "→"];
+    process.ends(FOLLOWED_WITHIN).await?.must_exit_with(5)?.must_say(&said)?;
+    Ok(())
+}
+
+/// Nobody ran when the table was deleted: its stream can be read for a day, and for that the table has to be there again.
+#[tokio::test]
+async fn a_table_that_was_deleted_meanwhile_is_told_with_the_way_to_what_its_stream_holds() -> Result<()> {
+    let scene = scene().await?;
+    scene.table.put(key("the first", "x")).await?;
+    scene.run_to_tip().await?.must_exit_with(0)?;
+    scene.table.put(key("the last", "x")).await?;
+    scene.table.delete_table().await?;
+    scene.run_to_tip().await?.must_exit_with(4)?.must_say(&["source.table_deleted", "make", "→"])?;
+    scene.table.make_anew(StreamViewType::NewAndOldImages).await?;
+    scene.table.put(key("of the second", "x")).await?;
+    scene.run_to_tip().await?.must_exit_with(4)?.must_say(&["source.gaps_recorded"])?;
+    let lines = scene.written()?;
+    let ids = ["the first", "the last", "of the second"];
+    let in_order = lines.len() == ids.len() && lines.iter().zip(ids).all(|(line, id)| line.contains(id));
+    ensure!(in_order, "{lines:?}");
+    Ok(())
+}
