@@ -9,10 +9,12 @@ mod clock;
 mod given;
 mod haste;
 mod heard;
+mod hits;
 mod seam;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -26,6 +28,8 @@ pub use clock::VirtualClock;
 use given::Given;
 use haste::Haste;
 pub use heard::Heard;
+pub use hits::ERROR_HITS;
+use hits::error_hit;
 pub use seam::Seam;
 
 use crate::service::{
@@ -56,6 +60,8 @@ pub struct NetworkFaults {
     pub misdirected: f64,
     /// A page of an open shard comes without what names the next one, as if the shard had ended; never twice in a row.
     pub end_invented: f64,
+    /// The date of an answer is a day off; never twice in a row for one worker.
+    pub wrong_date: f64,
 }
 
 /// How often each network fault bit, by name.
@@ -129,6 +135,8 @@ pub struct SimulatedStream {
     heard: Heard,
     /// Shards whose last page said falsely that they have ended.
     invented: Arc<Mutex<BTreeSet<ShardId>>>,
+    /// The last answer had a wrong date.
+    was_date_wrong: Arc<AtomicBool>,
     /// When the last empty pages in a row came, by shard.
     empty_pages: Arc<Mutex<BTreeMap<ShardId, VecDeque<i64>>>>,
 }
@@ -189,6 +197,7 @@ impl SimulatedStream {
             haste: Arc::default(),
             heard: Heard::default(),
             invented: Arc::default(),
+            was_date_wrong: Arc::default(),
             empty_pages: Arc::default(),
         }
     }
@@ -245,7 +254,7 @@ impl SimulatedStream {
         let answer = match error {
             Some(error) => Err(error),
             None => act(&mut lock(&self.service), self.clock.now_ms())
-                .map(|answer| Dated { answer, date: self.clock.date() })
+                .map(|answer| Dated { answer, date: self.date() })
                 .map_err(|error| api_error(operation, &error.wire_type(), &error.message, error.status)),
         };
         let (back, lost) = {
@@ -342,7 +351,10 @@ impl StreamApi for SimulatedStream {
             sequence_number: sequence_number.map(SequenceNumber::to_string),
         };
         let call = self.call("GetShardIterator", move |service, now| service.get_shard_iterator(now, &request));
-        self.of_shard(shard, call).await.map(|iterator| ShardIterator(iterator.answer))
+        let iterator = self.of_shard(shard, call).await?;
+        // It may meet again what the one before it has met.
+        lock(&self.empty_pages).remove(shard);
+        Ok(ShardIterator(iterator.answer))
     }
 
     async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<Dated<RecordPage>, ApiError> {
@@ -366,22 +378,6 @@ impl StreamApi for SimulatedStream {
         };
         self.of_shard(shard, page).await
     }
-}
-
-/// What errors mean to a reader, each by the name under which it is counted among the hits.
-pub const ERROR_HITS: [(ApiErrorKind, &str); 8] = [
-    (ApiErrorKind::Throttled, "error_throttled"),
-    (ApiErrorKind::Transient, "error_transient"),
-    (ApiErrorKind::IteratorExpired, "error_iterator_expired"),
-    (ApiErrorKind::Trimmed, "error_trimmed"),
-    (ApiErrorKind::NotFound, "error_not_found"),
-    (ApiErrorKind::Credentials, "error_credentials"),
-    (ApiErrorKind::Denied, "error_denied"),
-    (ApiErrorKind::Invalid, "error_invalid"),
-];
-
-fn error_hit(kind: ApiErrorKind) -> &'static str {
-    ERROR_HITS.iter().find(|(one, _)| *one == kind).map_or("error_unnamed", |(_, name)| name)
 }
 
 async fn wait(time: Duration) {

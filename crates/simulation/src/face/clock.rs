@@ -7,6 +7,11 @@ use std::time::Duration;
 use tailwater_model::ServiceTime;
 use tokio::time::Instant;
 
+use super::{SimulatedStream, lock};
+
+/// How far off a wrong date is.
+const WRONG_BY: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The virtual time of the service, in milliseconds since 1970: it runs with tokio's clock, and leaps where the machines
 /// of the workers stand still. Clones are the same clock.
 #[derive(Clone, Debug)]
@@ -33,7 +38,7 @@ impl VirtualClock {
     }
 
     /// What a `Date` header says now: whole seconds.
-    pub(super) fn date(&self) -> ServiceTime {
+    fn date(&self) -> ServiceTime {
         ServiceTime::from_ms(self.now_ms().div_euclid(1000) * 1000)
     }
 
@@ -47,5 +52,22 @@ impl VirtualClock {
     pub fn elapsed_ms(&self) -> i64 {
         let run = i64::try_from(self.started.elapsed().as_millis()).unwrap_or(i64::MAX);
         run + self.leapt_ms.load(Ordering::SeqCst)
+    }
+}
+
+impl SimulatedStream {
+    /// The date that an answer comes with now.
+    pub(super) fn date(&self) -> ServiceTime {
+        let date = self.clock.date();
+        if self.was_date_wrong.swap(false, Ordering::SeqCst) {
+            return date;
+        }
+        let mut network = lock(&self.network);
+        let chance = network.faults.wrong_date;
+        if !network.bites("wrong_date", chance) {
+            return date;
+        }
+        self.was_date_wrong.store(true, Ordering::SeqCst);
+        if network.rng.bool() { date.plus(WRONG_BY) } else { date.minus(WRONG_BY) }
     }
 }

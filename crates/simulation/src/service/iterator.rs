@@ -13,13 +13,15 @@ pub(super) struct Place {
     pub(super) issued_at_ms: i64,
     /// Marks the iterators that come from one `GetShardIterator`: one reader.
     pub(super) reader: u64,
+    /// Empty pages of it in a row so far.
+    pub(super) empty_pages: u32,
 }
 
 impl Place {
     /// The text of the iterator. It ends in a checksum, so that no other text is taken for one.
     pub(super) fn token(self) -> String {
-        let Self { stream, shard, index, issued_at_ms, reader } = self;
-        let plain = format!("{stream}.{shard}.{index}.{issued_at_ms}.{reader}");
+        let Self { stream, shard, index, issued_at_ms, reader, empty_pages } = self;
+        let plain = format!("{stream}.{shard}.{index}.{issued_at_ms}.{reader}.{empty_pages}");
         let checked = format!("{plain}.{:08x}", crc32fast::hash(plain.as_bytes()));
         BASE64URL_NOPAD.encode(checked.as_bytes())
     }
@@ -38,6 +40,7 @@ impl Place {
             index: parts.next()?.parse().ok()?,
             issued_at_ms: parts.next()?.parse().ok()?,
             reader: parts.next()?.parse().ok()?,
+            empty_pages: parts.next()?.parse().ok()?,
         })
     }
 }

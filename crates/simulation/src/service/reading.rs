@@ -87,7 +87,7 @@ impl Service {
         };
         self.readers += 1;
         let issued_at_ms = self.issue_time(now_ms);
-        Ok(Place { stream, shard: at, index, issued_at_ms, reader: self.readers }.token())
+        Ok(Place { stream, shard: at, index, issued_at_ms, reader: self.readers, empty_pages: 0 }.token())
     }
 
     /// Lets all iterators expire that were given out until now.
@@ -233,18 +233,16 @@ fn page(
         bytes <= manners.page_bytes_max
     });
     there = &there[..fitting.count().max(1).min(there.len())];
-    if shard.empty_pages < EMPTY_PAGES_MAX && hit("page_empty", manners.page_empty, rng, hits) {
-        shard.empty_pages += 1;
-        return body(&[], Some(place));
+    if place.empty_pages < EMPTY_PAGES_MAX && hit("page_empty", manners.page_empty, rng, hits) {
+        return body(&[], Some(Place { empty_pages: place.empty_pages + 1, ..place }));
     }
-    shard.empty_pages = 0;
     if there.len() > 1 && hit("page_short", manners.page_short, rng, hits) {
         there = &there[..rng.usize(1..there.len())];
     }
     let index = place.index + there.len();
     let is_end = !shard.is_open() && index == shard.records.len();
     let is_apart = is_end && !there.is_empty() && hit("end_apart", manners.end_apart, rng, hits);
-    let next = (!is_end || is_apart).then_some(Place { index, ..place });
+    let next = (!is_end || is_apart).then_some(Place { index, empty_pages: 0, ..place });
     body(there, next)
 }
 

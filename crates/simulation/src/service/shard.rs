@@ -42,8 +42,6 @@ pub(super) struct Shard {
     pub(super) gone: bool,
     /// Who read it lately: the reader's mark and the time.
     pub(super) readers: Vec<(u64, i64)>,
-    /// Empty pages in a row.
-    pub(super) empty_pages: u32,
     last: Sequence,
 }
 
@@ -78,7 +76,6 @@ impl Shard {
             trimmed: 0,
             gone: false,
             readers: Vec::new(),
-            empty_pages: 0,
             last: starting.before(),
         }
     }

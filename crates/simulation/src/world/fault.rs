@@ -110,13 +110,14 @@ pub const FAULTS: &[Fault] = faults![
     process.two_absences 0.0,
     process.lag_and_absence 0.0,
     network.end_invented 0.05,
+    network.wrong_date 0.02,
 ];
 
 /// The last classes are younger than the first kept seeds, and are drawn apart: so these seeds stay the stories that they
 /// were.
 pub const FAULTS_DRAWN_APART: usize = 2;
 /// So are the youngest.
-pub const FAULTS_DRAWN_LATER: usize = 9;
+pub const FAULTS_DRAWN_LATER: usize = 10;
 
 impl Fault {
     /// Turns the knob by a random intensity.

@@ -82,6 +82,8 @@ pub struct Landing {
     pub steps: Vec<(String, Option<Position>, Position)>,
     /// Gaps: the shard if one is meant, the cause, the position that is complete.
     pub gaps: Vec<(Option<String>, String)>,
+    /// Until when gaps tell of losses, of those too that were on record: the shard and milliseconds since 1970.
+    pub gaps_until: Vec<(Option<String>, i64)>,
     /// Event ids of new dead letters.
     pub dead_letters: Vec<String>,
     /// Shards whose progress was removed.

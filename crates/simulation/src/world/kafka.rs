@@ -287,6 +287,7 @@ impl Book {
             ["stream", _] => landing.known |= value["known"] == true,
             ["gap", _, shard, cause, ..] => {
                 let row = ((!shard.is_empty()).then(|| (*shard).to_owned()), (*cause).to_owned());
+                landing.gaps_until.extend(value["until_ms"].as_i64().map(|until_ms| (row.0.clone(), until_ms)));
                 self.durable.gaps.push(row.clone());
                 landing.gaps.push(row);
             }

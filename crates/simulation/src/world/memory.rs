@@ -335,13 +335,15 @@ impl State {
                 let shard = StoredShard { arn: arn.to_owned(), parent, lane: landing.lane, position, read_until: None };
                 self.shards.insert(batch.shard.clone(), shard);
             }
-            // A gap that is on record is the same one when it is found again.
-            if let Some(gap) = batch.gap.take()
-                && self.gaps.insert((gap.shard.clone(), gap.cause.as_str(), gap.after.to_string(), gap.since))
-            {
-                let row = (gap.shard.map(|shard| shard.to_string()), gap.cause.as_str().to_owned());
-                landing.gaps.push(row.clone());
-                self.durable.gaps.push(row);
+            if let Some(gap) = batch.gap.take() {
+                let shard = gap.shard.as_ref().map(ToString::to_string);
+                landing.gaps_until.push((shard.clone(), gap.until.ms()));
+                let cause = gap.cause.as_str();
+                // A gap that is on record is the same one when it is found again.
+                if self.gaps.insert((gap.shard, cause, gap.after.to_string(), gap.since)) {
+                    landing.gaps.push((shard.clone(), cause.to_owned()));
+                    self.durable.gaps.push((shard, cause.to_owned()));
+                }
             }
             for event in std::mem::take(&mut batch.events) {
                 match self.refused(&event) {

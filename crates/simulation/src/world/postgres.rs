@@ -190,8 +190,9 @@ impl Book {
                 self.durable.positions.remove(shard);
                 landing.forgotten.push(shard.clone());
             }
-            (RowKey::Gap { shard, cause, .. }, Some(RowValue::Gap(_))) => {
+            (RowKey::Gap { shard, cause, .. }, Some(RowValue::Gap(row))) => {
                 let gap = (Some(shard.clone()).filter(|shard| !shard.is_empty()), cause.clone());
+                landing.gaps_until.push((gap.0.clone(), row.until_ms));
                 self.durable.gaps.push(gap.clone());
                 landing.gaps.push(gap);
             }

@@ -66,6 +66,8 @@ pub struct Witness {
     began_ms: BTreeMap<u32, i64>,
     busy: moments::Busy,
     gapped: BTreeSet<(Option<String>, String)>,
+    /// Until when they tell of losses, by shard.
+    told_until: BTreeMap<Option<String>, i64>,
     network: StreamNetwork,
     /// Records that were trimmed before the pipeline knew the stream, and that nobody promised.
     before_known: BTreeSet<usize>,
@@ -106,6 +108,7 @@ impl Witness {
             began_ms: BTreeMap::new(),
             busy: moments::Busy::default(),
             gapped: BTreeSet::new(),
+            told_until: BTreeMap::new(),
             network,
             before_known: BTreeSet::new(),
             registered_ms: None,

@@ -17,6 +17,10 @@ const GONE: &str = "stream_gone";
 impl Witness {
     /// I8: a gap says the truth.
     pub(super) fn check_gaps(&mut self, landing: &Landing) {
+        for (shard, until_ms) in &landing.gaps_until {
+            let told = self.told_until.entry(shard.clone()).or_insert(*until_ms);
+            *told = (*told).max(*until_ms);
+        }
         for (shard, cause) in &landing.gaps {
             let lost = match shard {
                 None => self.history.lost_unread(&self.settled, &self.positions),
@@ -128,13 +132,17 @@ impl Witness {
         // A stream that was gone before its end is lost as a whole, and so is that told.
         let is_left = |shard: &str| self.history.stream_of(shard).is_some_and(|stream| stream < self.last_stream);
         let silent = self.history.shards_with_records().find_map(|(shard, records)| {
-            let at = records.iter().find(|index| self.is_lost(**index))?;
+            // The newest: what came after a gap was found is another loss.
+            let at = records.iter().rfind(|index| self.is_lost(**index))?;
+            let created_at_ms = self.history.records[*at].created_at_ms;
+            let tells = |until_ms: &i64| *until_ms >= created_at_ms;
             let is_told = match self.positions.contains_key(shard) {
                 _ if is_left(shard) && self.is_whole_stream_told(REPLACED) => true,
                 _ if self.history.is_of_gone_stream(shard) && self.is_whole_stream_told(GONE) => true,
-                true => self.is_told(shard),
+                true => self.told_until.get(&Some(shard.to_owned())).is_some_and(tells),
                 false => {
-                    self.gapped.iter().any(|(of, _)| of.as_ref().is_some_and(|of| self.history.comes_from(of, shard)))
+                    let comes_from_it = |of: &String| self.history.comes_from(of, shard);
+                    self.told_until.iter().any(|(of, until)| of.as_ref().is_some_and(comes_from_it) && tells(until))
                 }
             };
             (!is_told).then_some((shard, at))
