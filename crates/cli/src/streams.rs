@@ -164,7 +164,13 @@ pub async fn next(
     let follows = stored(spec, &next)
         .await?
         .unwrap_or_else(|| PreviousStream { stream_arn: ended.stream_arn.clone(), read_until: None });
-    described(dynamodb, &table, spec, &next, Some(follows)).await.map(Some)
+    let next = described(dynamodb, &table, spec, &next, Some(follows)).await;
+    // Listed, and not there: it has expired, or is not there yet. The table is.
+    next.map(Some).map_err(|trouble| if trouble.code == NOT_FOUND { not_there(trouble) } else { trouble })
+}
+
+fn not_there(trouble: Trouble) -> Trouble {
+    Trouble::new(TroubleKind::Environment, STREAM_GONE, trouble.message)
 }
 
 /// The stream of this table that was turned on next after this one. Their ARNs end with the time of that.

@@ -49,7 +49,7 @@ pub(crate) struct Lane<S, K> {
     pub(crate) stop: StopSignal,
     pub(crate) status: Arc<PipelineStatus>,
     /// Shards that ended with a gap in a commit that nobody answered.
-    pub(crate) unanswered: Vec<ShardId>,
+    pub(crate) unanswered: Vec<(ShardId, Gap)>,
 }
 
 impl<S: Source, K: Sink> Lane<S, K> {
@@ -86,9 +86,15 @@ impl<S: Source, K: Sink> Lane<S, K> {
         let stop = self.stop.clone();
         let opened = async {
             let progress = self.sink.open().await?;
-            let is_ended = |row: &&ShardProgress| row.position == Position::End && self.unanswered.contains(&row.shard);
-            self.status.gaps_recorded(progress.shards.iter().filter(is_ended).count() as u64);
-            self.unanswered.clear();
+            for (shard, gap) in self.unanswered.drain(..) {
+                let is_ended = |row: &ShardProgress| row.shard == shard && row.position == Position::End;
+                if progress.shards.iter().any(is_ended) {
+                    self.status.gap_recorded();
+                    if gap.stop {
+                        return Err(Failure::Halt(gap_trouble(&gap)));
+                    }
+                }
+            }
             self.source.open(&progress).await?;
             Ok::<_, Failure>(progress.shards.len())
         };

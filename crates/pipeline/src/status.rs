@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use tailwater_model::{Committed, Counts, Group, ShardId, Trouble};
+use tailwater_model::{Committed, Counts, Gap, Group, ShardId, Trouble};
 
 /// Counters and lane states of a running pipeline. Lanes write, anybody reads. The numbers count from the start of the
 /// process and are not progress: progress lives in the sink.
@@ -56,8 +56,8 @@ pub struct StatusSnapshot {
 pub(crate) struct GroupTally {
     counts: Counts,
     gaps: u64,
-    /// Shards that end with a gap: once they are stored so, nothing leads to it any more.
-    pub(crate) ended_with_gap: Vec<ShardId>,
+    /// Shards that end with a gap, and the gap: once they are stored so, nothing leads to it any more.
+    pub(crate) ended_with_gap: Vec<(ShardId, Gap)>,
     newest_created_at_ms: i64,
 }
 
@@ -67,10 +67,10 @@ impl GroupTally {
             Self { counts: Counts::default(), gaps: 0, ended_with_gap: Vec::new(), newest_created_at_ms: 0 };
         for batch in &group.batches {
             tally.counts += batch.counts;
-            if batch.gap.is_some() {
+            if let Some(gap) = &batch.gap {
                 tally.gaps += 1;
                 if batch.step.is_end() {
-                    tally.ended_with_gap.push(batch.shard.clone());
+                    tally.ended_with_gap.push((batch.shard.clone(), gap.clone()));
                 }
             }
             if let Some(event) = batch.events.last() {
@@ -117,9 +117,9 @@ impl PipelineStatus {
         self.commits.fetch_add(1, Relaxed);
     }
 
-    /// These gaps turned out to be on record although no commit was answered.
-    pub(crate) fn gaps_recorded(&self, gaps: u64) {
-        self.gaps.fetch_add(gaps, Relaxed);
+    /// A gap turned out to be on record although its commit was not answered.
+    pub(crate) fn gap_recorded(&self) {
+        self.gaps.fetch_add(1, Relaxed);
     }
 
     pub(crate) fn set_lane(&self, lane: usize, state: LaneState) {

@@ -108,12 +108,12 @@ async fn a_stop_gap_is_durable_before_the_pipeline_halts() {
 /// Nothing leads to it again: what was counted of it says whether data may be missing.
 #[tokio::test(start_paused = true)]
 async fn a_gap_that_ends_its_shard_counts_once_whether_its_commit_was_answered_or_not() {
-    for applied in [None, Some(true), Some(false)] {
+    for (applied, stop) in [None, Some(true), Some(false)].into_iter().flat_map(|one| [(one, false), (one, true)]) {
         let sink = MemorySink::default();
         sink.edit(|state| state.fail_commit = applied);
-        let script = vec![Scripted::Give(batch(0, 3)), Scripted::Give(ending_gap())];
+        let script = vec![Scripted::Give(batch(0, 3)), Scripted::Give(ending_gap(stop))];
         let (ended, status) = run(script, &sink, StopSignal::new()).await;
-        assert!(ended.is_ok(), "{ended:?}");
+        assert_eq!(ended.is_err(), stop, "{ended:?}");
         sink.read(|state| assert_eq!(state.gaps, 1));
         assert_eq!(status.snapshot().gaps, 1, "{applied:?}");
     }

@@ -57,9 +57,9 @@ pub fn batch(from: usize, events: usize) -> Batch {
     }
 }
 
-/// The shard ends after three events with a gap that the pipeline goes on from.
-pub fn ending_gap() -> Batch {
-    let gap = stop_gap().gap.map(|gap| Gap { stop: false, ..gap });
+/// The shard ends after three events with a gap.
+pub fn ending_gap(stop: bool) -> Batch {
+    let gap = stop_gap().gap.map(|gap| Gap { stop, ..gap });
     Batch { step: Step::Advance(Advance { from: position(3), to: Position::End }), gap, ..batch(3, 0) }
 }
 

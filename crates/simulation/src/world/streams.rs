@@ -16,11 +16,7 @@ pub struct Chosen {
 /// The stream to begin with: the one that progress belongs to as long as it can be read, or the newest.
 pub async fn first(api: &SimulatedStream, table: &str, witness: &SharedWitness) -> Option<Chosen> {
     let streams = api.streams(table).await;
-    let (newest, is_there) = streams.last()?;
-    // Of a stream that was read to its end and is gone the program finds nothing, and says so.
-    if !is_there && lock(witness).is_read_to_end() {
-        return None;
-    }
+    let (newest, _) = streams.last()?;
     let Some(stored) = stored(witness, newest) else { return Some(Chosen { arn: newest.clone(), follows: None }) };
     if streams.contains(&(stored.clone(), true)) {
         return Some(Chosen { arn: stored, follows: None });

@@ -3,7 +3,7 @@
 use tailwater_model::{Gap, GapCause, Position, PreviousStream, ServiceTime, ShardId, Step};
 
 use super::ShardGraph;
-use super::read_until::{LISTINGS_WITH_CHILDREN, UNREAD_MAX};
+use super::read_until::UNREAD_MAX;
 use super::shard::{Origin, ReadFrom, Shard, Stage};
 use crate::settings::OnGap;
 
@@ -184,7 +184,9 @@ impl ShardGraph {
             after: Position::Start,
             since: None,
             until: now,
-            detail: passed_detail(id),
+            detail: format!(
+                "shard {id} is listed although it was said not to exist, and its children were read without it"
+            ),
             stop,
         });
         let gap = stream_gap.and_then(|index| self.carry(index, id)).or(own);
@@ -253,12 +255,6 @@ impl ShardGraph {
     pub fn stream_is_gone(&mut self) -> bool {
         // What the others hold is not known yet.
         if !self.lanes.iter().all(|lane| lane.opened) {
-            return false;
-        }
-        // It goes a day after it was turned off: what said that it is off had all its shards.
-        if self.listings.is_off && self.all_drained() {
-            self.listings.late_since_off = LISTINGS_WITH_CHILDREN;
-            self.changes += 1;
             return false;
         }
         // Where children may not have been listed, a drained shard is no end of the stream.
@@ -377,8 +373,4 @@ pub(super) fn new_root_detail(id: &ShardId, parent: Option<&ShardId>) -> String 
         ),
         None => format!("shard {id} is new and has no parent: at least one shard came and was trimmed unread"),
     }
-}
-
-pub(super) fn passed_detail(id: &ShardId) -> String {
-    format!("shard {id} is listed although it was said not to exist, and its children were read without it")
 }

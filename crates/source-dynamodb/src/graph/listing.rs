@@ -53,8 +53,6 @@ pub(super) struct Listings {
     pub complete_newest: u64,
     /// When the first complete one was asked for.
     pub first_complete_at: Option<ServiceTime>,
-    /// The newest complete one said that the stream was turned off.
-    pub is_off: bool,
     /// Complete listings in which all shards of a stream that was turned off must have been.
     pub late_since_off: u32,
     /// Shards of the first complete listing that are not stored yet.
@@ -90,8 +88,9 @@ impl ShardGraph {
             return;
         }
         let is_late = self.disabled_at.is_some_and(|off| when.asked.since(off) >= CHILDREN_LISTED_WITHIN);
-        self.listings.late_since_off += u32::from(is_late);
-        self.listings.is_off = self.disabled_at.is_some();
+        let is_gone = |shard: &Shard| matches!(&shard.stage, Stage::Drained(_, ended) if ended.gone_since.is_some());
+        let shows_all = !listed.is_empty() || self.shards.values().all(is_gone);
+        self.listings.late_since_off += u32::from(is_late && shows_all);
         if !listed.is_empty() {
             self.listings.complete += 1;
             self.listings.complete_newest = self.listings.complete_newest.max(number);
@@ -174,6 +173,11 @@ impl ShardGraph {
     /// A listing said that the stream was turned off.
     pub fn is_off(&self) -> bool {
         self.disabled_at.is_some()
+    }
+
+    /// The stream is off and has no shards, and a gap waits that no shard can carry: the stream that follows has to tell it.
+    pub fn is_over_untold(&self) -> bool {
+        self.is_disabled_for_long() && self.shards.is_empty() && !self.stream_gaps.is_empty()
     }
 
     /// Complete listings so far.

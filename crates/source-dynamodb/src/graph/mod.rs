@@ -183,7 +183,6 @@ impl ShardGraph {
                 self.remove_forgotten(id);
             }
             if let Some(shard) = self.shards.get_mut(id) {
-                shard.is_of_start |= is_first && row.is_some();
                 shard.restore(row);
             }
         }
@@ -266,7 +265,7 @@ impl ShardGraph {
     }
 
     /// The stream is off, and no shard can be listed late any more, or was left out.
-    fn is_disabled_for_long(&self) -> bool {
+    pub(super) fn is_disabled_for_long(&self) -> bool {
         self.listings.late_since_off >= read_until::LISTINGS_WITH_CHILDREN
     }
 
@@ -296,7 +295,6 @@ impl ShardGraph {
         }
         let is_placed = match (shard.origin, self.parent_of(shard)) {
             (Origin::Unplaced | Origin::Latest, _) => false,
-            (Origin::Passed, _) if self.on_gap == OnGap::Stop => false,
             (_, Some(parent)) => parent.is_stored() || (parent.chain().is_some() && parent.lane == shard.lane),
             (origin, None) => origin != Origin::Child,
         };

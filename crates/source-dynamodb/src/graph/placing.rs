@@ -16,6 +16,8 @@ use crate::settings::{OnGap, StartAt};
 /// A shard that went may be listed again for a while: other readers keep what they know of it for two days (Flink's connector,
 /// `ShardUtils`). Not for longer than processes run: after a start it is asked for anew.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
+/// What the first complete listing missed is listed within this time. A later process does not know what there was.
+const MISSED_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// Drained shards that are asked for at once: nobody waits for an answer, and after a year there may be many.
 const DRAINED_ASKED_MAX: usize = 160;
 
@@ -35,10 +37,6 @@ impl ShardGraph {
     /// Decides about a new shard as far as that is possible: before its lane was restored it may be stored there.
     pub(super) fn place(&mut self, id: &ShardId) {
         let Some(shard) = self.shards.get(id).filter(|shard| self.is_new(shard)) else { return };
-        if shard.origin == Origin::Passed {
-            self.stop_at_passed(id);
-            return;
-        }
         match shard.parent.clone() {
             None if shard.origin == Origin::Unplaced && self.knows_first_listing() => {
                 self.begin_lineage(id, GapCause::Orphan);
@@ -48,15 +46,6 @@ impl ShardGraph {
                 self.missing_parents.entry(parent).or_default();
             }
             _ => {}
-        }
-    }
-
-    /// Behind a stop a shard that was passed over is never registered: the next start finds it again, and stops again.
-    fn stop_at_passed(&mut self, id: &ShardId) {
-        let is_told = self.stream_gaps.iter().any(|gap| gap.shard.as_ref() == Some(id));
-        if self.on_gap == OnGap::Stop && !is_told {
-            let detail = super::gaps::passed_detail(id);
-            self.add_stream_gap(Some(id.clone()), GapCause::ShardGone, detail, None, self.now);
         }
     }
 
@@ -94,11 +83,12 @@ impl ShardGraph {
         let is_begun = children.iter().any(|child| self.shards.get(child).is_some_and(|one| !one.is_unregistered()));
         if is_begun {
             // Its children go on without it: read now, it would turn the order around. LATEST left it out if it had children
-            // when the pipeline began; and what was left out is gone a day after that.
+            // when the pipeline began.
             let was_closed_then =
                 children.iter().any(|child| self.shards.get(child).is_some_and(|one| one.is_of_start));
+            let is_missed = self.first_listed_at().is_some_and(|at| when.asked.since(at) <= MISSED_WITHIN);
             let is_latest = self.start == StartAt::Latest && !self.follows_another;
-            let is_left_out = is_latest && was_closed_then && !self.is_after_first_day(when.asked);
+            let is_left_out = is_latest && (was_closed_then || is_missed) && !self.is_after_first_day(when.asked);
             self.set_origin(id, if is_left_out { Origin::LeftOut } else { Origin::Passed });
             if let Some(shard) = self.shards.get_mut(id) {
                 shard.read_until_at_least(when.asked);
@@ -170,9 +160,9 @@ impl ShardGraph {
             tracing::warn!(shard = %id, "a shard exists that no listing shows; it is read from its beginning");
             self.insert(id.clone(), None, when.asked);
             self.place_late_parent(id, when);
-            self.begin_root(id, when.asked);
-            if let Some(shard) = self.shards.get_mut(id) {
+            if let Some(shard) = self.shards.get_mut(id).filter(|shard| shard.origin == Origin::Unplaced) {
                 shard.is_parent_unknown = true;
+                self.begin_root(id, when.asked);
             }
             self.settle_family(id);
             self.changes += 1;

@@ -30,20 +30,38 @@ pub(super) struct ServiceClock {
     told_at: Option<Instant>,
 }
 
+/// No other date bears this one out. What was answered is asked again, which consumes nothing: [`Self::TRIES_MAX`] times, and
+/// then taken with bounds that hold whichever date is right.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct InDoubt(When);
+
+impl InDoubt {
+    /// Where each answer to one caller has such a date, no more can be known.
+    const TRIES_MAX: u32 = LEAPS_PROVE + 1;
+
+    /// The bounds, when it was asked often enough; counts the tries.
+    pub(super) fn taken_after(self, tries: &mut u32) -> Option<When> {
+        *tries += 1;
+        (*tries >= Self::TRIES_MAX).then_some(self.0)
+    }
+}
+
 impl ServiceClock {
     /// Takes the date of an answer. The moment of asking is never told too late, and that of the answer never too early.
-    /// Nothing where no other date bears this one out: whoever asked asks again, which consumes nothing.
-    pub fn answered(&mut self, date: ServiceTime, asked_at: Instant, answered_at: Instant) -> Option<When> {
+    pub fn answered(&mut self, date: ServiceTime, asked_at: Instant, answered_at: Instant) -> Result<When, InDoubt> {
         let told =
             When { asked: date.minus(answered_at.saturating_duration_since(asked_at)), answered: date.plus(DATE_UNIT) };
         let Some(expected) = self.at(asked_at) else {
             self.told = Some((told.asked, asked_at));
-            return None;
+            return Err(InDoubt(told));
         };
         let leap = told.asked.since(expected).max(expected.since(told.asked));
         self.leaps = if leap > LEAP_MAX { self.leaps + 1 } else { 0 };
-        let is_believed = self.leaps == 0 || self.leaps >= LEAPS_PROVE;
-        is_believed.then(|| self.believe(date, told, asked_at, answered_at))
+        if self.leaps == 0 || self.leaps >= LEAPS_PROVE {
+            return Ok(self.believe(date, told, asked_at, answered_at));
+        }
+        let expected_answer = expected.plus(answered_at.saturating_duration_since(asked_at)).plus(DATE_UNIT);
+        Err(InDoubt(When { asked: told.asked.min(expected), answered: told.answered.max(expected_answer) }))
     }
 
     fn believe(&mut self, date: ServiceTime, told: When, asked_at: Instant, answered_at: Instant) -> When {
@@ -86,7 +104,7 @@ mod tests {
         let now = Instant::now();
         assert_eq!(clock.at(now), None);
         let rtt = Duration::from_millis(300);
-        assert_eq!(clock.answered(START, now, now), None, "one date proves nothing");
+        assert!(clock.answered(START, now, now).is_err(), "one date proves nothing");
         let when = clock.answered(START, now, now + rtt).expect("borne out");
         assert_eq!((when.asked, when.answered), (START.minus(rtt), START.plus(DATE_UNIT)));
         assert_eq!(clock.at(now + Duration::from_secs(10)), Some(START.minus(rtt).plus(Duration::from_secs(10))));
@@ -98,14 +116,32 @@ mod tests {
         let day = Duration::from_secs(86_400);
         for leap in [START.plus(day), START.minus(day)] {
             let mut clock = ServiceClock::default();
-            clock.answered(START, now, now);
-            assert_eq!(clock.answered(leap, now, now), None);
+            assert!(clock.answered(START, now, now).is_err());
+            assert!(clock.answered(leap, now, now).is_err());
             let when = clock.answered(START, now, now).expect("as if nothing had been");
             assert_eq!((when.asked, when.answered), (START, START.plus(DATE_UNIT)));
             let mut clock = ServiceClock::default();
-            let moments = [leap, START, START, START].map(|date| clock.answered(date, now, now).map(|when| when.asked));
+            let mut answered = |date| clock.answered(date, now, now).ok().map(|when| when.asked);
+            let moments = [leap, START, START, START].map(&mut answered);
             assert_eq!(moments, [None, None, None, Some(START)], "the first of all is no better");
         }
+    }
+
+    /// A caller whose answers all come from a machine with another clock, among others that go on.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_always_in_doubt_is_taken_with_careful_bounds() {
+        let mut clock = ServiceClock::default();
+        let now = Instant::now();
+        let ahead = START.plus(Duration::from_secs(3_600));
+        assert!(clock.answered(START, now, now).is_err());
+        let mut tries = 0;
+        let mut taken = Vec::new();
+        for _ in 0..InDoubt::TRIES_MAX {
+            clock.answered(START, now, now).expect("another caller's");
+            let doubt = clock.answered(ahead, now, now).expect_err("it leaps");
+            taken.extend(doubt.taken_after(&mut tries));
+        }
+        assert_eq!(taken, [When { asked: START, answered: ahead.plus(DATE_UNIT) }]);
     }
 
     #[tokio::test(start_paused = true)]
@@ -115,7 +151,7 @@ mod tests {
         let mut told = Vec::new();
         for second in 0..1_000 {
             let at = now + Duration::from_secs(second);
-            clock.answered(START.plus(Duration::from_secs(second.min(100))), at, at);
+            let _of_no_interest = clock.answered(START.plus(Duration::from_secs(second.min(100))), at, at);
             told.extend(clock.standstill(at).map(|still| (second, still.as_secs())));
         }
         assert_eq!(told, [(220, 120), (820, 720)]);
@@ -129,7 +165,7 @@ mod tests {
         for second in 0..1_000 {
             let at = now + Duration::from_secs(second);
             let leap = Duration::from_secs(if second == 10 { 86_400 } else { 0 });
-            clock.answered(START.plus(Duration::from_secs(second)).plus(leap), at, at);
+            let _of_no_interest = clock.answered(START.plus(Duration::from_secs(second)).plus(leap), at, at);
             assert_eq!(clock.standstill(at), None);
         }
     }
@@ -138,9 +174,9 @@ mod tests {
     async fn a_clock_that_stood_still_is_set_by_dates_that_agree() {
         let mut clock = ServiceClock::default();
         let now = Instant::now();
-        clock.answered(START, now, now);
+        assert!(clock.answered(START, now, now).is_err());
         let later = START.plus(Duration::from_secs(30 * 3600));
-        let moments = [(); 3].map(|()| clock.answered(later, now, now).map(|when| when.asked));
+        let moments = [(); 3].map(|()| clock.answered(later, now, now).ok().map(|when| when.asked));
         assert_eq!(moments, [None, None, Some(later)]);
         assert_eq!(clock.at(now), Some(later));
     }

@@ -187,11 +187,12 @@ impl<A: StreamApi> Discovery<A> {
 
     /// Asks for the children of a shard and answers whether one is known now.
     async fn children_of(&mut self, parent: &ShardId) -> Result<bool, ApiError> {
+        let mut in_doubt = 0;
         let (answer, when) = loop {
             self.spaced().await;
             let asked_at = Instant::now();
             let Dated { answer, date } = in_time(self.api.list_children(&self.shared.stream_arn, parent)).await?;
-            if let Some(when) = self.shared.answered(date, asked_at, Instant::now()) {
+            if let Some(when) = self.shared.answered(date, asked_at, Instant::now(), &mut in_doubt) {
                 break (answer, when);
             }
         };
@@ -254,14 +255,13 @@ impl<A: StreamApi> Discovery<A> {
             let refused = self.iterator_refusals.add(&error, "GetShardIterator", &self.shared.stream_arn);
             self.tell(what, &error, refused);
         }
-        let absent = asked.absent;
-        if absent.is_empty() {
+        if asked.absent.is_empty() {
             return;
         }
         // "Not found" is said of a shard and of the whole stream alike.
         match self.page(None).await {
             Ok((_, when)) => {
-                self.shared.graph(|graph| absent.iter().for_each(|shard| graph.does_not_exist(shard, when)));
+                self.shared.graph(|graph| asked.absent.iter().for_each(|shard| graph.does_not_exist(shard, when)));
             }
             Err(error) => self.trouble(&error),
         }
@@ -287,6 +287,8 @@ impl<A: StreamApi> Discovery<A> {
         if !std::mem::replace(&mut self.off_told, is_off) && is_off {
             info!(stream_arn = %self.shared.stream_arn, "the stream is turned off: it is read to its end, which is known some 90 seconds after that, because shards may be listed late");
         }
+        let is_untold = self.shared.graph(|graph| graph.is_over_untold());
+        is_untold.then(|| self.shared.halt(stream_gone(&self.shared.stream_arn)));
         self.overdue.tell(self.shared.graph(|graph| graph.overdue()));
         self.last_listing = Instant::now();
         let interval = self.shared.settings.discovery_interval;
@@ -345,6 +347,7 @@ impl<A: StreamApi> Discovery<A> {
     /// One page, waiting out what may pass.
     async fn page(&mut self, after: Option<&ShardId>) -> Result<(ShardListing, When), ApiError> {
         let mut delay = RetryDelay::new();
+        let mut in_doubt = 0;
         loop {
             self.spaced().await;
             let asked_at = Instant::now();
@@ -353,10 +356,10 @@ impl<A: StreamApi> Discovery<A> {
                     self.refusals.end();
                     self.not_found_since = None;
                     self.shared.note_listing(None);
-                    match self.shared.answered(date, asked_at, Instant::now()) {
-                        Some(when) => return Ok((answer, when)),
-                        None => continue,
+                    if let Some(when) = self.shared.answered(date, asked_at, Instant::now(), &mut in_doubt) {
+                        return Ok((answer, when));
                     }
+                    continue;
                 }
                 Err(error) => error,
             };

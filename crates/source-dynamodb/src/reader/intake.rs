@@ -40,12 +40,12 @@ impl<A: StreamApi> LaneReader<A> {
         let FetchedPage { page, date, asked_at, answered_at, used, hold } = fetched;
         let Some(reader) = self.shards.get_mut(&shard) else { return };
         let size = PageSize { records: page.records.len(), bytes: page.bytes };
-        let Some(when) = self.shared.answered(date, asked_at, answered_at) else {
+        let settings = &self.shared.settings;
+        let Some(when) = self.shared.answered(date, asked_at, answered_at, &mut reader.in_doubt) else {
             reader.iterator = Some(used);
-            self.schedule.insert(Instant::now(), shard, reader.urgency);
+            self.schedule.insert(Instant::now() + settings.poll_interval_min, shard, reader.urgency);
             return;
         };
-        let settings = &self.shared.settings;
         let limits = PaceLimits { interval_min: settings.poll_interval_min, interval_max: settings.poll_interval_max };
         reader.succeeded();
         reader.interval = next_interval(reader.interval, size, limits);

@@ -77,10 +77,17 @@ impl Shared {
         answer
     }
 
-    /// Takes the date of an answer that came just now. Nothing where no other date bears it out: it is asked again.
-    fn answered(&self, date: ServiceTime, asked_at: Instant, answered_at: Instant) -> Option<When> {
+    /// Takes the date of an answer that came just now. Nothing where it is in doubt, and the answer is to be asked again; the
+    /// caller keeps count of that.
+    fn answered(&self, date: ServiceTime, asked_at: Instant, answered_at: Instant, in_doubt: &mut u32) -> Option<When> {
         let mut clock = lock(&self.clock);
-        let when = clock.answered(date, asked_at, answered_at);
+        let when = match clock.answered(date, asked_at, answered_at) {
+            Ok(when) => {
+                *in_doubt = 0;
+                Some(when)
+            }
+            Err(doubt) => doubt.taken_after(in_doubt),
+        };
         let still = clock.standstill(answered_at);
         drop(clock);
         if let Some(still) = still {

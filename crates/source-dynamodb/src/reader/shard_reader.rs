@@ -18,6 +18,8 @@ pub(super) struct ShardReader {
     pub not_found: u32,
     pub retry: RetryDelay,
     pub refusals: Refusals,
+    /// Answers in a row whose date was in doubt.
+    pub in_doubt: u32,
 }
 
 impl ShardReader {
@@ -30,6 +32,7 @@ impl ShardReader {
             not_found: 0,
             retry: RetryDelay::new(),
             refusals: Refusals::default(),
+            in_doubt: 0,
         }
     }
 

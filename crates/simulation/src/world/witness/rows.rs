@@ -42,11 +42,6 @@ impl Witness {
         self.history.shard_is_trimmed(shard) && is_drained || is_of_older_stream
     }
 
-    /// All shards that are stored were read to their ends.
-    pub fn is_read_to_end(&self) -> bool {
-        !self.positions.is_empty() && self.positions.values().all(|position| *position == Position::End)
-    }
-
     /// The stream of which progress was last stored, if any was.
     pub fn stored_stream(&self) -> Option<String> {
         let is_stored = !self.positions.is_empty();

@@ -2,9 +2,8 @@
 
 use tailwater_model::{FirstListing, GapCause, Position, Progress, Step};
 
-use super::fixture::{Fixture, START, after, id, listed, row};
-use crate::api::{IteratorStart, ShardListing};
-use crate::graph::ShardGraph;
+use super::fixture::{Fixture, START, after, id, row};
+use crate::api::IteratorStart;
 use crate::settings::{OnGap, StartAt};
 
 #[test]
@@ -67,33 +66,7 @@ fn a_shard_that_was_said_not_to_exist_is_a_gap_when_it_does() {
         world.read("B", Some(4), false);
         world.list(&["A.", "B<A"]);
         assert_eq!(world.causes(), [GapCause::ShardGone]);
-        let at = world.stored.get(&id("A")).map(|row| &row.1);
-        assert_eq!(at, (on_gap == OnGap::Continue).then_some(&Position::End));
-        let mut again = world.restart();
-        again.list(&["A.", "B<A"]);
-        let stops_again = on_gap == OnGap::Stop;
-        assert_eq!((again.causes().len(), again.from("B").is_none()), (usize::from(stops_again), stops_again));
-    }
-}
-
-/// gaps 4100000176: what another lane has stored is not known before that lane opens.
-#[test]
-fn a_shard_of_a_lane_that_is_not_open_was_not_passed_over() {
-    let shards = ["A", "B", "C", "D"];
-    let [parent, child] = [0, 1].map(|lane| shards.iter().find(|one| id(one).lane(2) == lane).expect("one of each"));
-    let listing = Some(FirstListing::stored(START));
-    let known = |shards| Progress { shards, first_listing: listing, ..Progress::default() };
-    for is_stored in [true, false] {
-        let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
-        graph.restore(1, &known(vec![row(child, Some(parent), after(4), START)]), None);
-        let when = crate::api::When { asked: START, answered: START };
-        let number = graph.begin_listing();
-        let page = ShardListing { shards: listed(&[parent, child]), ..ShardListing::default() };
-        graph.merge_page(number, when, &page);
-        let rows = if is_stored { vec![row(parent, None, Position::End, START)] } else { Vec::new() };
-        graph.restore(0, &known(rows), None);
-        let gaps = (0..2).flat_map(|lane| graph.take_steps(lane, 9)).filter_map(|step| step.gap).count();
-        assert_eq!(gaps, usize::from(!is_stored));
+        assert_eq!(world.stored[&id("A")].1, Position::End);
     }
 }
 

@@ -264,13 +264,6 @@ fn a_stream_that_goes_before_it_was_read_to_its_end_is_a_gap() {
         assert_eq!(world.graph.stream_is_gone(), on_gap == OnGap::Continue, "a stop ends by its gap");
     }
     let mut world = Fixture::fresh(OnGap::Stop);
-    world.list(&["A."]);
-    world.end("A");
-    let mut world = world.restart();
-    world.list_now(true, &["A."]);
-    assert!(!world.graph.ended() && !world.graph.stream_is_gone(), "owners 4100000241: it was off for a day");
-    assert!(world.graph.ended() && world.gaps.is_empty());
-    let mut world = Fixture::fresh(OnGap::Stop);
     assert!(world.graph.stream_is_gone(), "nothing of it was ever stored");
     let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
     graph.restore(0, &Progress::default(), None);

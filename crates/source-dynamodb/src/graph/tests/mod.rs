@@ -113,17 +113,22 @@ fn a_shard_that_the_first_listing_missed_is_not_read_behind_its_child() {
 /// What LATEST leaves out was closed when it began. A shard that came and closed later was promised.
 #[test]
 fn latest_is_no_excuse_for_a_parent_that_closed_after_the_start() {
-    let mut world = Fixture::new(StartAt::Latest, OnGap::Continue, false, Progress::default());
-    world.list(&["A"]);
-    assert!(world.graph.latest_held(&id("A"), START));
-    world.steps();
-    assert!(world.is_known());
-    world.list(&["A", "C<B"]);
-    world.list(&["A", "C<B"]);
-    assert_eq!(world.ask(&[]), [id("B")]);
-    world.read("C", Some(1), false);
-    world.list(&["A", "B.", "C<B"]);
-    assert_eq!(world.causes(), [GapCause::ShardGone]);
+    for restarts in [false, true] {
+        let mut world = Fixture::new(StartAt::Latest, OnGap::Continue, false, Progress::default());
+        world.list(&["A"]);
+        assert!(world.graph.latest_held(&id("A"), START));
+        world.steps();
+        assert!(world.is_known());
+        world.list_after(Duration::from_secs(3600), &["A", "C<B"]);
+        world.list(&["A", "C<B"]);
+        assert_eq!(world.ask(&[]), [id("B")]);
+        world.read("C", Some(1), false);
+        if restarts {
+            world = world.restart();
+        }
+        world.list(&["A", "B.", "C<B"]);
+        assert_eq!(world.causes(), [GapCause::ShardGone], "{restarts}");
+    }
 }
 
 /// What LATEST left out is gone after a day: a parent that comes later was passed over, whatever the start was.

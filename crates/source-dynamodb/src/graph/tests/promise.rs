@@ -87,6 +87,11 @@ fn a_stream_that_is_off_and_lists_nothing_has_ended() {
             for _ in 0..9 {
                 world.now = world.now.plus(HOUR / 60);
                 world.list_now(is_off, &[]);
+                assert!(
+                    !world.graph.ended() || world.graph.take_doubtful().is_empty(),
+                    "nothing says yet that it is gone"
+                );
+                world.ask(&[]);
             }
             assert_eq!(world.graph.ended(), is_off);
             assert_eq!(world.causes(), []);
@@ -112,4 +117,18 @@ fn a_stream_that_is_off_ends_a_minute_after_the_answer_that_said_so() {
         }
         assert_eq!(world.graph.ended(), is_over);
     }
+}
+
+/// The gap between two streams is told by a shard of the second one. One that has none leaves it to the third.
+#[test]
+fn a_stream_without_shards_does_not_wait_for_one_that_tells_its_gap() {
+    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) };
+    let progress = Progress { previous_stream: Some(previous), ..Progress::default() };
+    let mut world = Fixture::new(StartAt::TrimHorizon, OnGap::Continue, false, progress);
+    for _ in 0..9 {
+        assert!(!world.graph.ended());
+        world.now = world.now.plus(HOUR / 60);
+        world.list_now(true, &[]);
+    }
+    assert!(world.graph.is_over_untold());
 }
