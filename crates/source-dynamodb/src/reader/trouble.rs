@@ -15,6 +15,8 @@ const WARN_INTERVAL: Duration = Duration::from_secs(30);
 const HOPELESS_AFTER: Duration = Duration::from_secs(120);
 /// And after so many of them: what is asked for rarely may be refused twice by chance.
 const REFUSALS_PROVE: u32 = 3;
+/// Refusals that lie further apart are of different occasions.
+const REFUSALS_APART_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// Lets a warning through now and then.
 #[derive(Default)]
@@ -39,6 +41,7 @@ impl WarnRate {
 #[derive(Default)]
 pub(super) struct Refusals {
     since: Option<Instant>,
+    last: Option<Instant>,
     count: u32,
 }
 
@@ -54,6 +57,10 @@ impl Refusals {
             self.end();
             return None;
         };
+        if self.last.is_some_and(|last| last.elapsed() > REFUSALS_APART_MAX) {
+            self.end();
+        }
+        self.last = Some(Instant::now());
         self.count += 1;
         let since = *self.since.get_or_insert_with(Instant::now);
         (since.elapsed() >= HOPELESS_AFTER && self.count >= REFUSALS_PROVE).then_some(trouble)
@@ -134,5 +141,16 @@ mod tests {
         assert!(add(&mut refusals));
         refusals.end();
         assert!(!add(&mut refusals));
+    }
+
+    /// Default 4140001686: a doubt now and then, in a night.
+    #[tokio::test(start_paused = true)]
+    async fn refusals_that_lie_hours_apart_are_no_missing_right() {
+        let denied = ApiError { kind: ApiErrorKind::Denied, message: "no".into() };
+        let mut refusals = Refusals::default();
+        for _ in 0..9 {
+            assert_eq!(refusals.add(&denied, "GetShardIterator", "arn"), None);
+            tokio::time::sleep(REFUSALS_APART_MAX * 2).await;
+        }
     }
 }
