@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use crate::collect::{Collecting, GroupLimits, Transforms};
 use crate::delay::ReopenDelay;
-use crate::status::{GroupTally, LaneState, PipelineStatus};
+use crate::status::{GapOfGroup, GroupTally, LaneState, PipelineStatus};
 use crate::stop::StopSignal;
 use crate::supervise::Ended;
 
@@ -49,7 +49,7 @@ pub(crate) struct Lane<S, K> {
     pub(crate) stop: StopSignal,
     pub(crate) status: Arc<PipelineStatus>,
     /// Shards that ended with a gap in a commit that nobody answered.
-    pub(crate) unanswered: Vec<(ShardId, Gap)>,
+    pub(crate) unanswered: Vec<GapOfGroup>,
 }
 
 impl<S: Source, K: Sink> Lane<S, K> {
@@ -86,7 +86,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
         let stop = self.stop.clone();
         let opened = async {
             let progress = self.sink.open().await?;
-            for (shard, gap) in self.unanswered.drain(..) {
+            for GapOfGroup { shard, gap, .. } in self.unanswered.drain(..) {
                 let is_ended = |row: &ShardProgress| row.shard == shard && row.position == Position::End;
                 if progress.shards.iter().any(is_ended) {
                     self.status.gap_recorded();
@@ -154,14 +154,19 @@ impl<S: Source, K: Sink> Lane<S, K> {
         let is_check = group.is_empty();
         let (steps, first_listing) = (group.steps(), group.first_listing);
         let tally = GroupTally::of(&group);
-        let stop_gap = group.batches.iter().find_map(|batch| batch.gap.clone().filter(|gap| gap.stop));
         let mut source_failure = None;
-        let mut reading = overlap && stop_gap.is_none();
+        let mut reading = overlap && tally.stop_gap().is_none();
         let committed = {
             let mut commit = pin!(self.sink.commit(group));
             loop {
                 tokio::select! { biased;
-                    committed = &mut commit => break committed,
+                    committed = &mut commit => match committed {
+                        Ok(committed) => break committed,
+                        Err(failure) => {
+                            self.unanswered = tally.ended_with_gap();
+                            return Err(failure);
+                        }
+                    },
                     delivery = self.source.next(), if reading && next.has_room() => match delivery {
                         // A commit in flight is let finish, so that the trouble of the source costs nothing twice.
                         Err(failure) => {
@@ -174,22 +179,14 @@ impl<S: Source, K: Sink> Lane<S, K> {
                 }
             }
         };
-        let committed = match committed {
-            Ok(committed) => committed,
-            Err(failure) => {
-                self.unanswered = tally.ended_with_gap;
-                return Err(failure);
-            }
-        };
         self.source.committed(&steps, first_listing);
         if !is_check {
             self.status.committed(&tally, committed);
         }
-        match (stop_gap, source_failure) {
-            // I8: the gap is durable now; going on is the user's decision.
-            (Some(gap), _) => Err(Failure::Halt(gap_trouble(&gap))),
-            (None, Some(failure)) => Err(failure),
-            (None, None) => Ok(()),
+        // I8: the gap is durable now; going on is the user's decision.
+        match tally.stop_gap() {
+            Some(gap) => Err(Failure::Halt(gap_trouble(gap))),
+            None => source_failure.map_or(Ok(()), Err),
         }
     }
 }

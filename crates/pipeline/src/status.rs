@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
-use tailwater_model::{Committed, Counts, Gap, Group, ShardId, Trouble};
+use tailwater_model::{Batch, Committed, Counts, Gap, Group, ShardId, Trouble};
 
 /// Counters and lane states of a running pipeline. Lanes write, anybody reads. The numbers count from the start of the
 /// process and are not progress: progress lives in the sink.
@@ -52,32 +52,55 @@ pub struct StatusSnapshot {
     pub lanes: Vec<LaneState>,
 }
 
-/// What a group will add to the counters once it is durable; taken before the sink consumes the group.
+/// What a group will add to the counters once it is durable, and the gaps that it holds; taken before the sink consumes the
+/// group.
 pub(crate) struct GroupTally {
     counts: Counts,
-    gaps: u64,
-    /// Shards that end with a gap, and the gap: once they are stored so, nothing leads to it any more.
-    pub(crate) ended_with_gap: Vec<(ShardId, Gap)>,
+    /// Nothing in nearly every group, and then free.
+    gaps: Option<Vec<GapOfGroup>>,
     newest_created_at_ms: i64,
+}
+
+/// A gap in a group.
+pub(crate) struct GapOfGroup {
+    /// The shard whose step carries it.
+    pub(crate) shard: ShardId,
+    /// The shard ends with that step: once it is stored so, nothing leads to the gap any more.
+    pub(crate) ends_shard: bool,
+    pub(crate) gap: Gap,
 }
 
 impl GroupTally {
     pub(crate) fn of(group: &Group) -> Self {
-        let mut tally =
-            Self { counts: Counts::default(), gaps: 0, ended_with_gap: Vec::new(), newest_created_at_ms: 0 };
+        let mut tally = Self { counts: Counts::default(), gaps: None, newest_created_at_ms: 0 };
         for batch in &group.batches {
             tally.counts += batch.counts;
             if let Some(gap) = &batch.gap {
-                tally.gaps += 1;
-                if batch.step.is_end() {
-                    tally.ended_with_gap.push((batch.shard.clone(), gap.clone()));
-                }
+                tally.add(gap, batch);
             }
             if let Some(event) = batch.events.last() {
                 tally.newest_created_at_ms = tally.newest_created_at_ms.max(event.source.created_at_ms);
             }
         }
         tally
+    }
+
+    // Out of the way of every commit, which has none.
+    #[cold]
+    fn add(&mut self, gap: &Gap, batch: &Batch) {
+        let (shard, ends_shard) = (batch.shard.clone(), batch.step.is_end());
+        self.gaps.get_or_insert_default().push(GapOfGroup { shard, ends_shard, gap: gap.clone() });
+    }
+
+    /// The gap that stops the pipeline.
+    #[inline]
+    pub(crate) fn stop_gap(&self) -> Option<&Gap> {
+        self.gaps.as_ref()?.iter().map(|found| &found.gap).find(|gap| gap.stop)
+    }
+
+    /// The gaps that nothing leads to once they are stored.
+    pub(crate) fn ended_with_gap(self) -> Vec<GapOfGroup> {
+        self.gaps.into_iter().flatten().filter(|found| found.ends_shard).collect()
     }
 }
 
@@ -112,7 +135,7 @@ impl PipelineStatus {
         self.suppressed.fetch_add(tally.counts.suppressed, Relaxed);
         self.written.fetch_add(committed.written, Relaxed);
         self.dead_lettered.fetch_add(committed.dead_lettered, Relaxed);
-        self.gaps.fetch_add(tally.gaps, Relaxed);
+        self.gaps.fetch_add(tally.gaps.as_ref().map_or(0, Vec::len) as u64, Relaxed);
         self.newest_created_at_ms.fetch_max(tally.newest_created_at_ms, Relaxed);
         self.commits.fetch_add(1, Relaxed);
     }
