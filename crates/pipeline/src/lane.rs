@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailwater_model::{Delivery, Failure, Finished, Gap, Group, Position, ShardId, ShardProgress};
+use tailwater_model::{Delivery, Failure, Finished, Gap, Group, Position, ShardProgress};
 use tailwater_model::{Sink, Source, Trouble, TroubleKind};
 use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
