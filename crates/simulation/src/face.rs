@@ -64,9 +64,6 @@ pub struct NetworkFaults {
     pub wrong_date: f64,
 }
 
-/// Among the empty pages that prove something at most so many may count for nothing.
-const PAGES_THAT_MAY_NOT_COUNT: u32 = 10;
-
 /// How often each network fault bit, by name.
 pub type NetworkHits = BTreeMap<&'static str, u64>;
 
@@ -274,8 +271,8 @@ impl SimulatedStream {
         if lost { Err(transient(operation, "connection reset")) } else { answer }
     }
 
-    /// When the first came of as many empty pages of this shard in a row as prove that there was nothing, and some more: ends
-    /// and answers that are asked for again do not count for who reads. Nothing while there are fewer.
+    /// When the first came of as many empty pages of this shard in a row as prove that there was nothing; nothing while there
+    /// are fewer.
     fn empty_since(&self, shard: &ShardId, page: &RecordPage) -> Option<i64> {
         let mut empty_pages = lock(&self.empty_pages);
         let moments = empty_pages.entry(shard.clone()).or_default();
@@ -284,7 +281,7 @@ impl SimulatedStream {
             return None;
         }
         moments.push_back(self.clock.now_ms());
-        (moments.len() > (EMPTY_PAGES_MAX + PAGES_THAT_MAY_NOT_COUNT) as usize).then(|| moments.pop_front()).flatten()
+        (moments.len() > EMPTY_PAGES_MAX as usize).then(|| moments.pop_front()).flatten()
     }
 
     /// The body, or one that says that the shard has ended although there is more to come. Of a shard that is closed, so that the

@@ -81,10 +81,9 @@ const KEPT: &[(u64, Profile)] = &[
     // Two who did not know of each other asked for the same shard for half a day: the judge called that haste.
     (3_000_000_323, Profile::Gaps),
     (3_000_002_468, Profile::Gaps),
-    // A shard whose lane was not open yet was called passed over; a stream that went in the moment of a restart; an idle shard that
+    // A shard whose lane was not open yet was called passed over; an idle shard that
     // was not known to be read; three refusals by chance in a night.
     (4_100_000_176, Profile::Gaps),
-    (4_100_000_241, Profile::Owners),
     (4_110_000_447, Profile::Default),
     (4_140_001_686, Profile::Default),
     (700_000_013, Profile::Gaps),

@@ -19,7 +19,8 @@ pub enum StartAt {
 /// What to do when records were, or may have been, trimmed before they were read. A durable gap record in every case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnGap {
-    /// Stop the pipeline, and stop it again at each start until this setting is changed.
+    /// Stop the pipeline, and stop it again at each start until this setting is changed. Once only for a shard that is listed
+    /// after its children were read without it, because it was said not to exist: the next start goes on behind that gap.
     Stop,
     /// Record the gap and go on behind it.
     Continue,
