@@ -12,7 +12,7 @@ mod heard;
 mod hits;
 mod seam;
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,16 +25,15 @@ use tailwater_source_dynamodb::{ShardIterator, ShardListing, StreamApi, api_erro
 use tokio::time::sleep;
 
 pub use clock::VirtualClock;
-use given::Given;
+pub(crate) use given::JUST_NOW_MS;
+use given::{EmptyPages, Given};
 use haste::Haste;
 pub use heard::Heard;
 pub use hits::ERROR_HITS;
 use hits::error_hit;
 pub use seam::Seam;
 
-use crate::service::{
-    DescribeStream, EMPTY_PAGES_MAX, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus, TrueShard,
-};
+use crate::service::{DescribeStream, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus};
 
 /// What the network and the front of the service do to calls. Probabilities are per call, from 0 to 1; the default is a
 /// network that takes no time.
@@ -137,8 +136,7 @@ pub struct SimulatedStream {
     invented: Arc<Mutex<BTreeSet<ShardId>>>,
     /// The last answer had a wrong date.
     was_date_wrong: Arc<AtomicBool>,
-    /// When the last empty pages in a row came, by shard.
-    empty_pages: Arc<Mutex<BTreeMap<ShardId, VecDeque<i64>>>>,
+    empty_pages: Arc<Mutex<EmptyPages>>,
 }
 
 /// The way of all workers of a world to the service: its faults, and what was counted on it.
@@ -271,27 +269,16 @@ impl SimulatedStream {
         if lost { Err(transient(operation, "connection reset")) } else { answer }
     }
 
-    /// When the first came of as many empty pages of this shard in a row as prove that there was nothing; nothing while there
-    /// are fewer.
-    fn empty_since(&self, shard: &ShardId, page: &RecordPage) -> Option<i64> {
-        let mut empty_pages = lock(&self.empty_pages);
-        let moments = empty_pages.entry(shard.clone()).or_default();
-        if !page.records.is_empty() {
-            moments.clear();
-            return None;
-        }
-        moments.push_back(self.clock.now_ms());
-        (moments.len() > EMPTY_PAGES_MAX as usize).then(|| moments.pop_front()).flatten()
+    fn is_open(&self, shard: &ShardId) -> bool {
+        lock(&self.service).truth().shards().any(|one| one.id == shard.as_str() && one.closed_at_ms.is_none())
     }
 
     /// The body, or one that says that the shard has ended although there is more to come. Of a shard that is closed, so that the
     /// listing confirms it, not again before the reader was told the truth.
     fn with_invented_end(&self, shard: &ShardId, body: String) -> String {
         let chance = lock(&self.network).faults.end_invented;
-        let is_open = |one: TrueShard<'_>| one.id == shard.as_str() && one.closed_at_ms.is_none();
-        let may_repeat = || lock(&self.service).truth().shards().any(is_open);
         let mut invented = lock(&self.invented);
-        if (invented.contains(shard) && !may_repeat()) || !lock(&self.network).bites("end_invented", chance) {
+        if (invented.contains(shard) && !self.is_open(shard)) || !lock(&self.network).bites("end_invented", chance) {
             return body;
         }
         invented.insert(shard.clone());
@@ -353,7 +340,7 @@ impl StreamApi for SimulatedStream {
         let call = self.call("GetShardIterator", move |service, now| service.get_shard_iterator(now, &request));
         let iterator = self.of_shard(shard, call).await?;
         // It may meet again what the one before it has met.
-        lock(&self.empty_pages).remove(shard);
+        lock(&self.empty_pages).begin_anew(shard);
         Ok(ShardIterator(iterator.answer))
     }
 
@@ -370,7 +357,9 @@ impl StreamApi for SimulatedStream {
                 if page.next.is_some() && !page.records.is_empty() {
                     lock(&self.invented).remove(shard);
                 }
-                let empty_since = self.empty_since(shard, page);
+                // Of a closed shard only its end tells.
+                let empty_since = lock(&self.empty_pages).add(shard, page, self.clock.now_ms());
+                let empty_since = empty_since.filter(|_| self.is_open(shard));
                 let mut network = lock(&self.network);
                 network.given.entry(shard.to_string()).or_default().add(self.clock.now_ms(), page, empty_since);
             }

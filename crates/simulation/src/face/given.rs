@@ -1,9 +1,39 @@
 //! What the readers of one shard were given, and how far in time they can have known by it that they had read.
 
+use std::collections::{BTreeMap, VecDeque};
+
+use tailwater_model::ShardId;
 use tailwater_source_dynamodb::{Decoded, RecordPage};
 
+use crate::service::EMPTY_PAGES_MAX;
+
 /// Pages of the last moment do not tell how things stood before them.
-const JUST_NOW_MS: i64 = 120_000;
+pub(crate) const JUST_NOW_MS: i64 = 120_000;
+
+/// When the last empty pages in a row came to one worker with one iterator after the other, by shard.
+#[derive(Default)]
+pub(super) struct EmptyPages(BTreeMap<ShardId, VecDeque<i64>>);
+
+impl EmptyPages {
+    /// What comes next of this shard does not go on from what came before.
+    pub fn begin_anew(&mut self, shard: &ShardId) {
+        self.0.remove(shard);
+    }
+
+    /// When the first came of as many empty pages as prove that there was nothing; nothing while there are fewer.
+    pub fn add(&mut self, shard: &ShardId, page: &RecordPage, now_ms: i64) -> Option<i64> {
+        let moments = self.0.entry(shard.clone()).or_default();
+        if !page.records.is_empty() {
+            moments.clear();
+        }
+        // An end says nothing of the time before it.
+        if !page.records.is_empty() || page.next.is_none() {
+            return None;
+        }
+        moments.push_back(now_ms);
+        (moments.len() > EMPTY_PAGES_MAX as usize).then(|| moments.pop_front()).flatten()
+    }
+}
 
 /// When, and how far in time the readers can have known then that they had read.
 #[derive(Default)]
@@ -21,8 +51,7 @@ impl Given {
         });
         let (moments, until_ms) = match created {
             Some(created_ms) => (&mut self.by_records, created_ms),
-            // An end says nothing of the time before it.
-            None => match empty_since.filter(|_| page.next.is_some()) {
+            None => match empty_since {
                 Some(since_ms) => (&mut self.by_empty_pages, since_ms),
                 None => return,
             },

@@ -1,7 +1,7 @@
 //! What really happened, for oracles: every shard and every record there ever was.
 
 use super::Service;
-use super::record::ItemChange;
+use super::record::{ItemChange, Record};
 
 /// Everything that was ever written to the streams of an account.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +24,7 @@ pub struct TrueShard<'a> {
     pub trimmed: usize,
     /// It can no longer be found.
     pub gone: bool,
+    written: &'a [Record],
 }
 
 /// A record as it really is.
@@ -64,6 +65,7 @@ impl<'a> Truth<'a> {
                 closed_at_ms: shard.closed_at_ms,
                 trimmed: shard.trimmed,
                 gone: shard.gone,
+                written: &shard.records,
             })
         })
     }
@@ -77,17 +79,26 @@ impl<'a> Truth<'a> {
     /// All records of a stream, shard by shard, in order within each. The records of one item are in the order of its
     /// changes, because children come after their parents.
     pub fn records(self, stream_arn: &'a str) -> impl Iterator<Item = TrueRecord<'a>> {
-        let streams = self.0.streams.iter().filter(move |stream| stream.names.arn == stream_arn);
-        streams.flat_map(|stream| &stream.shards).flat_map(|shard| {
-            shard.records.iter().enumerate().map(|(at, record)| TrueRecord {
-                shard: &shard.id,
-                sequence_number: record.sequence.text(),
-                event_id: &record.event_id,
-                created_at_ms: record.created_at_ms,
-                visible_at_ms: record.visible_at_ms,
-                change: &record.change,
-                trimmed: shard.gone || at < shard.trimmed,
-            })
+        self.shards().filter(move |shard| shard.stream_arn == stream_arn).flat_map(|shard| shard.records_from(0))
+    }
+}
+
+impl<'a> TrueShard<'a> {
+    /// How many of its records can no longer be read: those at its beginning, or all.
+    pub fn unreadable(&self) -> usize {
+        if self.gone { self.written.len() } else { self.trimmed }
+    }
+
+    /// Its records, without this many of the oldest.
+    pub fn records_from(self, oldest: usize) -> impl Iterator<Item = TrueRecord<'a>> {
+        self.written.iter().enumerate().skip(oldest).map(move |(at, record)| TrueRecord {
+            shard: self.id,
+            sequence_number: record.sequence.text(),
+            event_id: &record.event_id,
+            created_at_ms: record.created_at_ms,
+            visible_at_ms: record.visible_at_ms,
+            change: &record.change,
+            trimmed: at < self.unreadable(),
         })
     }
 }

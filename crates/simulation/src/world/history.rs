@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tailwater_model::Position;
 
 use super::promise::Promise;
-use crate::service::{TrueRecord, Truth};
+use crate::service::{TrueRecord, TrueShard, Truth};
 
 /// A record that was written, trimmed or not.
 #[derive(Clone, Debug)]
@@ -68,6 +68,8 @@ struct KnownShard {
     parent: Option<String>,
     closed: bool,
     trimmed: bool,
+    /// Of its known records, so many of the oldest are known to be trimmed.
+    unreadable: usize,
 }
 
 impl History {
@@ -118,35 +120,39 @@ impl History {
     /// Takes in what is new.
     pub fn learn(&mut self, truth: Truth<'_>) {
         for shard in truth.shards() {
-            if self.streams.last().is_none_or(|last| last != shard.stream_arn)
-                && !self.streams.iter().any(|arn| arn == shard.stream_arn)
-            {
-                self.streams.push(shard.stream_arn.to_owned());
-            }
-            let stream = self.streams.iter().rposition(|arn| arn == shard.stream_arn).unwrap_or_default();
-            let known = KnownShard {
-                stream,
-                parent: shard.parent.map(ToOwned::to_owned),
-                closed: shard.closed_at_ms.is_some(),
-                trimmed: shard.gone,
-            };
-            self.shards.insert(shard.id.to_owned(), known);
+            self.learn_shard(&shard);
         }
-        for stream in self.streams.clone() {
-            self.learn_records(truth, &stream);
+        for shard in truth.shards() {
+            let known = self.of_shard(shard.id).len();
+            for record in shard.records_from(known) {
+                self.push(&record);
+            }
         }
     }
 
-    fn learn_records(&mut self, truth: Truth<'_>, stream_arn: &str) {
-        let (mut shard, mut at) = ("", 0);
-        for record in truth.records(stream_arn) {
-            at = if record.shard == shard { at + 1 } else { 0 };
-            shard = record.shard;
-            match self.of_shard.get(shard).and_then(|of_shard| of_shard.get(at)) {
-                Some(known) => self.records[*known].trimmed = record.trimmed,
-                None => self.push(&record),
-            }
+    fn learn_shard(&mut self, shard: &TrueShard<'_>) {
+        if !self.shards.contains_key(shard.id) {
+            let stream = self.learn_stream(shard.stream_arn);
+            let parent = shard.parent.map(ToOwned::to_owned);
+            let new = KnownShard { stream, parent, closed: false, trimmed: false, unreadable: 0 };
+            self.shards.insert(shard.id.to_owned(), new);
         }
+        let Some(known) = self.shards.get_mut(shard.id) else { return };
+        known.closed = shard.closed_at_ms.is_some();
+        known.trimmed = shard.gone;
+        let of_shard = self.of_shard.get(shard.id).map_or(&[][..], Vec::as_slice);
+        let unreadable = shard.unreadable().min(of_shard.len());
+        for index in of_shard.get(known.unreadable..unreadable).unwrap_or_default() {
+            self.records[*index].trimmed = true;
+        }
+        known.unreadable = unreadable;
+    }
+
+    fn learn_stream(&mut self, arn: &str) -> usize {
+        self.streams.iter().position(|known| known == arn).unwrap_or_else(|| {
+            self.streams.push(arn.to_owned());
+            self.streams.len() - 1
+        })
     }
 
     fn push(&mut self, record: &TrueRecord<'_>) {
@@ -226,18 +232,29 @@ impl History {
         self.shards.get(shard).is_none_or(|shard| shard.closed)
     }
 
-    /// Whether the position of its shard stands for this record.
-    pub fn covered(&self, index: usize, positions: &BTreeMap<String, Position>) -> bool {
-        let record = &self.records[index];
-        match positions.get(&record.shard) {
-            None | Some(Position::Start) => false,
-            Some(Position::End) => true,
+    /// The records of a shard that its position stands for, in stream order.
+    pub fn covered_of(&self, shard: &str, positions: &BTreeMap<String, Position>) -> &[usize] {
+        let of_shard = self.of_shard(shard);
+        match positions.get(shard) {
+            None | Some(Position::Start) => &[],
+            Some(Position::End) => of_shard,
             Some(Position::After(number)) => {
-                let of_shard = self.of_shard(&record.shard);
-                let at = of_shard.iter().position(|at| self.records[*at].sequence_number == number.as_str());
-                at.is_some_and(|at| of_shard.iter().position(|one| *one == index) <= Some(at))
+                let number = number.as_str();
+                // Numbers of one length are in the order of their digits.
+                let rank = |index: &usize| {
+                    let other = self.records[*index].sequence_number.as_str();
+                    (other.len(), other).cmp(&(number.len(), number))
+                };
+                of_shard.binary_search_by(rank).map_or(&[], |at| &of_shard[..=at])
             }
         }
+    }
+
+    /// Whether the position of its shard stands for this record.
+    pub fn covered(&self, index: usize, positions: &BTreeMap<String, Position>) -> bool {
+        let covered = self.covered_of(&self.records[index].shard, positions);
+        // Records of a shard are learnt in their order.
+        covered.last().is_some_and(|last| index <= *last)
     }
 
     /// Records that were promised were trimmed before they were settled.

@@ -300,7 +300,7 @@ impl Witness {
             let folded = self.manner == Manner::Folded && self.history.covered(index, &self.positions);
             if folded {
                 self.settled[index] = true;
-            } else if !self.settled[index] && !self.history.records[index].is_excused() {
+            } else if self.is_owed(index) {
                 let record = &self.history.records[index];
                 let written_at = self.clock.told(record.created_at_ms);
                 let (missing, landed) = (&record.event_id, &change.event_id);
@@ -311,21 +311,27 @@ impl Witness {
         }
     }
 
+    /// It is neither settled nor excused. What was trimmed a moment ago is not learnt before it matters.
+    fn is_owed(&mut self, index: usize) -> bool {
+        let is_owed = |of: &Self| !of.settled[index] && !of.history.records[index].is_excused();
+        is_owed(self) && {
+            self.learn();
+            is_owed(self)
+        }
+    }
+
     /// I1: everything that a position stands for is settled, or was trimmed unread.
     fn check_steps(&mut self, landing: &Landing) {
         for (shard, _, after) in &landing.steps {
             if *after == Position::End && !self.history.shard_is_closed(shard) {
                 self.violated("I1 end", format!("shard {shard} is called drained while it is open"));
             }
-            let covered: Vec<usize> = self.history.of_shard(shard).to_vec();
-            for index in covered {
-                if !self.history.covered(index, &self.positions) {
-                    break;
-                }
+            for index in self.history.covered_of(shard, &self.positions).to_vec() {
                 let record = &self.history.records[index];
                 self.settled[index] |= record.is_filtered;
                 let seen = self.next_of_key.get(&record.key).is_some_and(|next| record.ordinal < *next);
-                if !self.settled[index] && !record.is_excused() && !seen {
+                if !seen && self.is_owed(index) {
+                    let record = &self.history.records[index];
                     let written_at = self.clock.told(record.created_at_ms);
                     let missing = &record.event_id;
                     let detail = format!(

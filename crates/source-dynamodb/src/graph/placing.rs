@@ -208,6 +208,12 @@ impl ShardGraph {
                     chain.lost = Some(GapCause::ShardUnlisted);
                 }
             }
+            // What came to it after its pipeline's beginning is lost, and that is found when it is read.
+            Some(shard) if shard.origin == Origin::Latest && (was_promised || has_stored_parent) => {
+                shard.origin = Origin::Root;
+                self.latest_wanted.remove(id);
+                self.changes += 1;
+            }
             // Trimmed before the pipeline had it: the oldest record that the stream still has is younger.
             Some(shard) if shard.is_unregistered() && !was_promised && !has_stored_parent => self.remove(id),
             // What is lost with it is found when it is read.

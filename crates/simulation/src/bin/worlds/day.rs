@@ -1,4 +1,5 @@
-//! The worlds of one day: some of each profile, from a seed that changes with the date, so that no seed is learned by heart.
+//! The worlds of one day: those that once failed, and some of each profile, from a seed that changes with the date, so that no
+//! seed is learned by heart.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -9,7 +10,7 @@ use std::thread;
 use std::time::SystemTime;
 
 use tailwater_simulation::face::ERROR_HITS;
-use tailwater_simulation::world::{FAULTS, Profile, Shown, run_world};
+use tailwater_simulation::world::{FAULTS, KEPT, Profile, Shown, run_world};
 
 /// Worlds of the default profile.
 const DEFAULT_WORLDS: u64 = 500;
@@ -97,7 +98,7 @@ fn worlds_from(from: u64) -> Vec<(u64, Profile)> {
     // The longest first: none of them is waited for at the end.
     let mut profiles = Profile::ALL;
     profiles.sort_by_key(|profile| *profile != Profile::Year);
-    profiles.into_iter().flat_map(of).collect()
+    profiles.into_iter().flat_map(of).chain(KEPT.iter().copied()).collect()
 }
 
 #[expect(clippy::disallowed_methods, reason = "which worlds are run, and nothing in a world")]

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tailwater_model::Position;
 
 use super::Witness;
+use crate::face::JUST_NOW_MS;
 use crate::world::ground::Landing;
 
 const MINUTE_MS: i64 = 60_000;
@@ -63,7 +64,8 @@ impl Witness {
         }
         let known =
             |until_ms| self.network.known_until(shard, until_ms, &[(began_ms, until_ms)], *position != Position::Start);
-        // Nothing newer than the step itself can have been stored with it.
-        known(now_ms).is_some_and(|now| now - known(stored_ms).unwrap_or(stored_ms) > KNOWN_MORE_MS)
+        // With the step may be stored whatever was known at its moment, and nothing newer.
+        let stored_at_most = known(stored_ms + JUST_NOW_MS).unwrap_or(stored_ms);
+        known(now_ms).is_some_and(|now| now - stored_at_most > KNOWN_MORE_MS)
     }
 }

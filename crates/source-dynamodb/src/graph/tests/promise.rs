@@ -52,6 +52,28 @@ fn latest_promises_what_comes_after_its_first_listing() {
     assert_eq!(world.causes(), []);
 }
 
+/// gaps 4210000497: the process stood still for a day and a half between the first listing and the first iterator.
+#[test]
+fn a_shard_that_went_before_its_iterator_of_latest_was_given_is_lost() {
+    let mut world = Fixture::new(StartAt::Latest, OnGap::Continue, false, Progress::default());
+    world.list(&["A.", "B<A"]);
+    assert_eq!(world.graph.latest_wanted(), [id("B")]);
+    world.list_after(33 * HOUR, &["C<B"]);
+    world.graph.does_not_exist(&id("B"), world.when());
+    world.steps();
+    assert!(world.is_known() && world.graph.latest_wanted().is_empty());
+    world.is_missing("B");
+    world.page("C", None, false);
+    world.steps();
+    assert_eq!(
+        world.causes(),
+        [GapCause::ShardGone, GapCause::Away],
+        "what was lost before it may be missing in its child, too"
+    );
+    world.read("C", Some(1), false);
+    assert_eq!(world.stored[&id("C")].1, after(1));
+}
+
 /// Its gap tells of what was lost until it was found, and not of what is lost while its lane is away.
 #[test]
 fn a_lost_shard_whose_lane_is_away_for_a_day_has_a_second_gap() {
