@@ -5,6 +5,7 @@ use tailwater_model::{FirstListing, Progress, ServiceTime, ShardProgress};
 
 use super::ShardGraph;
 use super::read_until::PROMISED;
+use super::shard::{Origin, Shard};
 
 impl ShardGraph {
     /// What is to be stored of the first complete listing. The stream is not known while a gap of the whole stream is not on
@@ -58,6 +59,10 @@ impl ShardGraph {
         let is_guessed = self.first_listing.is_none_or(|first| !first.is_stored && first.at > own);
         if is_guessed || is_fresh {
             self.first_listing = Some(FirstListing::begun(own));
+            // Roots were placed when a page showed them: listings may not have come to their end for hours since.
+            let promised = self.promised_from(own);
+            let is_root = |shard: &&mut Shard| shard.is_unregistered() && shard.origin == Origin::Root;
+            self.shards.values_mut().filter(is_root).for_each(|shard| shard.read_until_at_least(promised));
         }
     }
 

@@ -1,42 +1,66 @@
 //! The start of a pipeline with what is written from now on.
 //!
-//! "Now" ends when all shards of the first complete listing are stored. What is written after that is carried: each shard is
-//! registered only when there is an iterator of `LATEST` for it, which is older than its registration and is used once.
-//! Whoever has lost it, by a restart or because it expired, reads from the trim horizon.
+//! "Now" ends when all shards of the first complete listing are stored and a second one came. What is written after that is
+//! carried: each shard is registered only when there is an iterator of `LATEST` for it, which is older than its registration and
+//! is used once. Whoever has lost it, by a restart or because it expired, reads from the trim horizon. What was over by then is
+//! left out, also where the first listing missed it: read late, it would turn the order around.
 
 use std::collections::BTreeSet;
 
 use tailwater_model::{ServiceTime, ShardId};
 
 use super::ShardGraph;
+use super::listing::LISTINGS_OF_START;
 use super::read_until::PROMISED;
 use super::shard::{Origin, Shard};
 use crate::settings::StartAt;
 
 impl ShardGraph {
-    /// Shards of a pipeline without any progress, by the first complete listing: what is closed is left out, what is
-    /// open is read from `LATEST`, unless its parent will be read.
+    /// Shards of a pipeline without any progress, by the first complete listing: what is over is left out, what goes on is read
+    /// from `LATEST`.
     pub(super) fn choose_latest(&mut self, now: ServiceTime) {
         let is_fresh = !self.is_known() && self.shards.values().all(Shard::is_unregistered);
         if self.start != StartAt::Latest || self.follows_another || !is_fresh {
             return;
         }
         self.latest_since = Some(now);
-        let open: BTreeSet<ShardId> =
-            self.shards.iter().filter(|(_, shard)| !shard.closed).map(|(id, _)| id.clone()).collect();
-        for shard in self.shards.values_mut() {
-            let parent_is_read = shard.parent.as_ref().is_some_and(|parent| open.contains(parent));
+        // One page may call a shard open, and a later one show its child.
+        let is_over = |(id, shard): &(&ShardId, &Shard)| shard.closed || self.has_children(id);
+        let over: BTreeSet<ShardId> = self.shards.iter().filter(is_over).map(|(id, _)| id.clone()).collect();
+        for (id, shard) in &mut self.shards {
             shard.read_until = Some(now);
-            shard.origin = match shard.origin {
-                _ if shard.closed => Origin::LeftOut,
-                origin if parent_is_read => origin,
-                _ => Origin::Latest,
-            };
+            shard.origin = if over.contains(id) { Origin::LeftOut } else { Origin::Latest };
         }
-        let awaits = |(_, shard): &(&ShardId, &Shard)| shard.origin == Origin::Latest;
-        self.latest_wanted = self.shards.iter().filter(awaits).map(|(id, _)| id.clone()).collect();
-        let is_wanted = |child: &ShardId| self.shards.get(child).is_some_and(|one| one.origin == Origin::Unplaced);
-        self.missing_parents.retain(|parent, _| self.children.get(parent).into_iter().flatten().any(is_wanted));
+        self.missing_parents.clear();
+    }
+
+    /// Whether a new shard is one that the first listing missed, and was over by then: it has a child of that listing, or it is
+    /// closed and comes from nothing that is read.
+    pub(super) fn is_over_before_latest(&self, id: &ShardId, closed: bool) -> bool {
+        if self.latest_since.is_none() || self.is_known() {
+            return false;
+        }
+        let is_of_first = |child: &ShardId| {
+            let is_begun = self.shards.get(child).is_some_and(|child| !child.is_unregistered());
+            is_begun || self.listings.bootstrap.contains(child)
+        };
+        let parent = self.shards.get(id).and_then(|shard| self.parent_of(shard));
+        let comes_from_nothing = parent.is_none_or(|parent| parent.origin == Origin::LeftOut);
+        self.children.get(id).into_iter().flatten().any(is_of_first) || (closed && comes_from_nothing)
+    }
+
+    /// It is not read, and what comes from it need not wait for it.
+    pub(super) fn leave_out(&mut self, id: &ShardId, seen_at: ServiceTime) {
+        self.set_origin(id, Origin::LeftOut);
+        if let Some(shard) = self.shards.get_mut(id) {
+            shard.read_until_at_least(seen_at);
+        }
+        self.place_children(id);
+    }
+
+    /// A pipeline of LATEST that begins is known after two listings at the earliest: one may leave a shard out.
+    pub(super) fn misses_latest_listing(&self) -> bool {
+        self.latest_since.is_some() && !self.is_known() && self.listings.complete < LISTINGS_OF_START
     }
 
     /// Shards for which an iterator of `LATEST` is to be asked.
@@ -47,7 +71,6 @@ impl ShardGraph {
     /// There is an iterator of `LATEST` for this shard, asked for at this moment: nothing older is wanted. Answers whether it
     /// will be used.
     pub fn latest_held(&mut self, id: &ShardId, asked: ServiceTime) -> bool {
-        self.latest_wanted.remove(id);
         let Some(shard) = self.shards.get_mut(id).filter(|shard| shard.origin == Origin::Latest) else { return false };
         shard.origin = Origin::Root;
         shard.read_until_at_least(asked);

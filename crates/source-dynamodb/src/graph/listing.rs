@@ -15,8 +15,8 @@ const ABSENCES_SUSPECT: u32 = 2;
 /// Time between the first and the last of them. A shard may be listed a minute late.
 pub(super) const LATE_MAX: Duration = Duration::from_secs(120);
 
-/// Complete listings with which a pipeline begins that is to end at the tip.
-const LISTINGS_OF_START: u64 = 2;
+/// Complete listings with which a pipeline begins that is to end at the tip, or with what is written from now on.
+pub(super) const LISTINGS_OF_START: u64 = 2;
 
 /// Complete listings in a row that did not have a shard.
 #[derive(Clone, Copy, Debug, Default)]
@@ -162,12 +162,13 @@ impl ShardGraph {
             || self.is_loss_undated
             || (self.disabled_at.is_some() && !self.is_disabled_for_long())
             || self.wants_second_listing()
+            || self.misses_latest_listing()
     }
 
     /// Whether the start of the pipeline waits for a listing.
     pub fn is_bootstrapping(&self) -> bool {
         let is_whole = self.listings.complete > 0 && self.missing_parents.is_empty() && self.latest_wanted.is_empty();
-        !self.is_known() && !is_whole
+        !self.is_known() && (!is_whole || self.misses_latest_listing())
     }
 
     /// A listing said that the stream was turned off.
@@ -191,7 +192,8 @@ impl ShardGraph {
             return;
         }
         // Of a listing whose shards went before any of them was registered nobody knows the stream.
-        if !self.latest_wanted.is_empty() || !self.shards.values().any(Shard::is_stored) {
+        let is_latest_open = !self.latest_wanted.is_empty() || self.misses_latest_listing();
+        if is_latest_open || !self.shards.values().any(Shard::is_stored) {
             return;
         }
         while let Some(first) = self.listings.bootstrap.first() {
@@ -220,7 +222,11 @@ impl ShardGraph {
         if is_new {
             self.insert(id.clone(), parent.clone(), when.asked);
             self.changes += 1;
-            self.place_late_parent(id, when);
+            if self.is_over_before_latest(id, listed.closed) {
+                self.leave_out(id, when.asked);
+            } else {
+                self.place_late_parent(id, when);
+            }
         }
         let Some(shard) = self.shards.get_mut(id) else { return };
         let is_closing = listed.closed && !shard.closed;

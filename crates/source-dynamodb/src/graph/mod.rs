@@ -328,6 +328,7 @@ impl ShardGraph {
         let needs_children = awaits_children && !self.has_children(id) && !is_asked;
         let is_readable = matches!(shard.stage, Stage::Readable(..));
         let is_cut_off = shard.is_cut_off();
+        let wants_latest = shard.is_unregistered() && shard.origin == Origin::Latest;
         let is_over = shard.closed || shard.absence.is_noticed();
         // Two children are all that a shard has; one of them may be gone before its parent.
         let has_all_children = self.children.get(id).is_some_and(|children| children.len() >= 2);
@@ -341,6 +342,7 @@ impl ShardGraph {
         }
         place(&mut self.awaiting_children, id, awaits_children);
         place(&mut self.cut_off, id, is_cut_off);
+        place(&mut self.latest_wanted, id, wants_latest);
         let was_ancestor = self.possible_ancestors.contains(id);
         place(&mut self.possible_ancestors, id, may_be_ancestor);
         if place(&mut self.children_needed, id, needs_children) && needs_children {

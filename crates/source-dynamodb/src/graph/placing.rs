@@ -193,6 +193,13 @@ impl ShardGraph {
         let has_stored_parent =
             self.shards.get(id).and_then(|shard| self.parent_of(shard)).is_some_and(Shard::is_stored);
         self.note_time(when.answered);
+        if let Some(shard) = self.shards.get_mut(id).filter(|shard| shard.is_listed_open()) {
+            // An open shard never goes: one of the two answers is wrong, and it is asked for again.
+            if let Stage::Readable(_, reading) = &mut shard.stage {
+                reading.is_suspected = false;
+            }
+            return;
+        }
         match self.shards.get_mut(id) {
             Some(Shard { stage: Stage::Drained(_, ended), .. }) => drop(ended.gone_since.get_or_insert(when.asked)),
             // Gap rule 1. Whoever reads it goes on asking, and suspects it again.
@@ -211,7 +218,6 @@ impl ShardGraph {
             // What came to it after its pipeline's beginning is lost, and that is found when it is read.
             Some(shard) if shard.origin == Origin::Latest && (was_promised || has_stored_parent) => {
                 shard.origin = Origin::Root;
-                self.latest_wanted.remove(id);
                 self.changes += 1;
             }
             // Trimmed before the pipeline had it: the oldest record that the stream still has is younger.
@@ -291,7 +297,7 @@ impl ShardGraph {
         shard.is_unregistered() && self.lanes[shard.lane].opened
     }
 
-    fn set_origin(&mut self, id: &ShardId, origin: Origin) {
+    pub(super) fn set_origin(&mut self, id: &ShardId, origin: Origin) {
         if let Some(shard) = self.shards.get_mut(id).filter(|shard| shard.is_unregistered()) {
             shard.origin = origin;
         }

@@ -196,6 +196,11 @@ impl Shard {
         was_not_found || self.absence.is_suspicious()
     }
 
+    /// The newest complete listing, or one that came later, calls it open.
+    pub fn is_listed_open(&self) -> bool {
+        !self.closed && self.open_at.is_some() && !self.absence.is_noticed()
+    }
+
     /// Its parent is gone or was never shown, and it waits for its registration.
     pub fn is_cut_off(&self) -> bool {
         let has_parent = self.parent.is_some() || self.is_parent_unknown;

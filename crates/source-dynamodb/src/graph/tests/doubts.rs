@@ -70,6 +70,41 @@ fn a_shard_that_was_said_not_to_exist_is_a_gap_when_it_does() {
     }
 }
 
+/// The same where an iterator says that it exists, and no listing does.
+#[test]
+fn a_shard_that_was_passed_over_is_a_gap_where_no_listing_shows_it() {
+    let mut world = Fixture::fresh(OnGap::Continue);
+    world.list(&["B<A"]);
+    world.ask(&[]);
+    world.read("B", Some(4), false);
+    for _ in 0..3 {
+        world.list(&["B<A", "C<A"]);
+        world.ask(&["A"]);
+    }
+    assert_eq!(world.causes(), [GapCause::ShardGone]);
+    assert_eq!((&world.stored[&id("A")].1, world.from("C").is_some()), (&Position::End, true));
+}
+
+/// Listings and iterators contradict each other: a shard that is open never goes.
+#[test]
+fn a_shard_that_listings_call_open_is_asked_for_again() {
+    for was_read in [true, false] {
+        let mut world = Fixture::fresh(OnGap::Stop);
+        world.list(&["A"]);
+        if was_read {
+            world.read("A", Some(1), false);
+        }
+        for _ in 0..3 {
+            assert_eq!(world.is_missing("A"), [id("A")]);
+            world.list(&["A"]);
+        }
+        assert!(world.gaps.is_empty() && world.from("A").is_some(), "{was_read}");
+        world.list_after(HOUR * 2, &["B<A"]);
+        world.is_missing("A");
+        assert_eq!(world.causes(), [GapCause::ShardGone]);
+    }
+}
+
 /// Runs that last for a minute let go of what is over, too.
 #[test]
 fn what_is_over_for_long_is_forgotten_by_a_short_run() {

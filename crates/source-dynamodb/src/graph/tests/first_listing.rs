@@ -80,14 +80,28 @@ fn a_listing_of_which_nothing_was_registered_promised_nothing() {
     }
 }
 
+/// Its pages were answered, and for hours none of the listings came to its end.
+#[test]
+fn a_first_start_promises_nothing_older_for_a_page_that_came_hours_before() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    let number = world.graph.begin_listing();
+    let page = ShardListing { shards: listed(&["A"]), ..ShardListing::default() };
+    world.graph.merge_page(number, world.when(), &page);
+    world.list_after(DAY / 8, &["A"]);
+    world.page("A", None, false);
+    world.steps();
+    assert!(world.gaps.is_empty());
+}
+
 /// Nothing was registered: what an earlier process listed is nothing that it carried.
 #[test]
 fn latest_is_chosen_anew_where_nothing_was_registered() {
     let progress = Progress { first_listing: Some(FirstListing::begun(START.minus(DAY * 2))), ..Progress::default() };
     let mut world = Fixture::new(StartAt::Latest, OnGap::Stop, false, progress.clone());
     world.list_now(false, &["A."]);
-    assert_eq!(world.progress.first_listing, Some(FirstListing::stored(START)));
+    assert_eq!(world.progress.first_listing, Some(FirstListing::begun(START)));
     world.list(&["A.", "Z<gone"]);
+    assert_eq!(world.progress.first_listing, Some(FirstListing::stored(START)));
     world.ask(&[]);
     assert!(world.gaps.is_empty());
 

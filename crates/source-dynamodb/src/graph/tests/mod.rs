@@ -4,6 +4,7 @@ mod doubts;
 mod first_listing;
 mod fixture;
 mod gaps;
+mod latest;
 mod promise;
 mod tip;
 
@@ -11,9 +12,9 @@ use std::time::Duration;
 
 use tailwater_model::{Advance, FirstListing, GapCause, Position, Progress, Step};
 
-use super::PageMeans;
 use super::listing::LATE_MAX;
-use crate::api::IteratorStart;
+use super::{PageFacts, PageMeans};
+use crate::api::{IteratorStart, When};
 use crate::settings::{OnGap, StartAt};
 use fixture::{Fixture, START, after, id, listed, number};
 
@@ -43,109 +44,6 @@ fn a_parent_on_a_later_page_is_waited_for() {
     world.list(&["B<A", "A.", "C"]);
     assert_eq!((world.from("A"), world.from("B")), (Some(IteratorStart::TrimHorizon), None));
     assert!(world.gaps.is_empty());
-}
-
-#[test]
-fn latest_is_for_the_open_shards_of_the_first_listing() {
-    let mut world = Fixture::new(StartAt::Latest, OnGap::Stop, false, Progress::default());
-    world.list(&["A.", "B<A", "D<gone"]);
-    assert_eq!(world.stored[&id("A")].1, Position::End);
-    assert_eq!(world.graph.latest_wanted(), [id("B"), id("D")]);
-    assert!(!world.stored.contains_key(&id("B")), "registered only with an iterator");
-    assert!(world.graph.latest_held(&id("B"), START) && !world.graph.latest_held(&id("A"), START));
-    world.steps();
-    assert_eq!(world.stored[&id("B")].1, Position::Start);
-    assert_eq!(world.graph.latest_wanted(), [id("D")]);
-    assert!(!world.is_known() && world.graph.is_bootstrapping());
-    assert!(world.graph.latest_held(&id("D"), START));
-    world.steps();
-    assert!(world.is_known());
-    assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon), "who has lost the iterator");
-    world.end("B");
-    let when = world.when();
-    assert!(world.graph.merge_children(&id("B"), when, &listed(&["C<B"])));
-    world.steps();
-    world.end("B");
-    world.steps();
-    assert_eq!(world.from("C"), Some(IteratorStart::TrimHorizon), "a child begins at the beginning");
-    assert_eq!(world.restart().from("C"), Some(IteratorStart::TrimHorizon));
-}
-
-/// postgres 2110003241: turned off before it was registered, it waited for itself.
-#[test]
-fn a_shard_that_closes_while_it_waits_for_an_iterator_of_latest_is_registered() {
-    let mut world = Fixture::new(StartAt::Latest, OnGap::Stop, false, Progress::default());
-    world.list(&["A.", "B<A"]);
-    world.list(&["A.", "B<A."]);
-    assert!(world.graph.latest_held(&id("B"), START));
-    world.steps();
-    assert!(world.stored.contains_key(&id("B")) && world.is_known());
-}
-
-#[test]
-fn latest_never_is_for_a_stream_that_follows_another() {
-    let previous = tailwater_model::PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) };
-    let progress = Progress { previous_stream: Some(previous), ..Progress::default() };
-    for on_gap in [OnGap::Stop, OnGap::Continue] {
-        let mut world = Fixture::new(StartAt::Latest, on_gap, false, progress.clone());
-        world.list(&["A.", "B<A"]);
-        assert!(world.stored.values().all(|row| row.1 == Position::Start), "{:?}", world.stored);
-        let goes_on = on_gap == OnGap::Continue;
-        assert_eq!(world.from("A").is_some(), goes_on);
-        if goes_on {
-            assert_eq!(world.from("A"), Some(IteratorStart::TrimHorizon));
-        }
-    }
-}
-
-#[test]
-fn a_shard_that_the_first_listing_missed_is_not_read_behind_its_child() {
-    let mut world = Fixture::new(StartAt::Latest, OnGap::Stop, false, Progress::default());
-    world.list(&["B<A"]);
-    assert!(world.graph.latest_held(&id("B"), START));
-    world.steps();
-    world.read("B", Some(3), false);
-    world.list(&["A.", "B<A"]);
-    assert_eq!(world.stored[&id("A")].1, Position::End, "its records are older than what was asked for");
-    assert!(world.gaps.is_empty() && world.from("B").is_some());
-}
-
-/// What LATEST leaves out was closed when it began. A shard that came and closed later was promised.
-#[test]
-fn latest_is_no_excuse_for_a_parent_that_closed_after_the_start() {
-    for restarts in [false, true] {
-        let mut world = Fixture::new(StartAt::Latest, OnGap::Continue, false, Progress::default());
-        world.list(&["A"]);
-        assert!(world.graph.latest_held(&id("A"), START));
-        world.steps();
-        assert!(world.is_known());
-        world.list_after(Duration::from_secs(3600), &["A", "C<B"]);
-        world.list(&["A", "C<B"]);
-        assert_eq!(world.ask(&[]), [id("B")]);
-        world.read("C", Some(1), false);
-        if restarts {
-            world = world.restart();
-        }
-        world.list(&["A", "B.", "C<B"]);
-        assert_eq!(world.causes(), [GapCause::ShardGone], "{restarts}");
-    }
-}
-
-/// What LATEST left out is gone after a day: a parent that comes later was passed over, whatever the start was.
-#[test]
-fn latest_is_no_excuse_for_a_parent_that_is_listed_days_later() {
-    let mut world = Fixture::new(StartAt::Latest, OnGap::Continue, false, Progress::default());
-    world.list(&["A"]);
-    assert!(world.graph.latest_held(&id("A"), START));
-    world.steps();
-    world.now = world.now.plus(Duration::from_secs(12 * 3600));
-    world.read("A", Some(3), false);
-    world.now = world.now.plus(Duration::from_secs(12 * 3600));
-    world.list(&["A", "C<B"]);
-    world.ask(&[]);
-    let passed = world.causes().len();
-    world.list(&["A", "B.", "C<B"]);
-    assert_eq!(world.causes()[passed..], [GapCause::ShardGone]);
 }
 
 #[test]
@@ -214,6 +112,22 @@ fn an_end_is_confirmed_by_a_child_and_by_two_minutes() {
         Position::End,
         "of a shard that no listing shows nothing else may ever be said"
     );
+}
+
+/// Both answers may have been long on their way.
+#[test]
+fn two_minutes_of_ends_are_counted_from_an_answer_to_a_question() {
+    for (pause, is_end) in [(LATE_MAX / 2, false), (LATE_MAX, true)] {
+        let mut world = Fixture::fresh(OnGap::Stop);
+        world.list(&["A"]);
+        let first = When { asked: world.now.plus(LATE_MAX), answered: world.now.plus(LATE_MAX * 2) };
+        let asked = first.answered.plus(pause);
+        for when in [first, When { asked, answered: asked.plus(LATE_MAX) }] {
+            let page = PageFacts { when, last: None, created: None, is_end: true, start: None };
+            world.graph.page_read(&id("A"), &page);
+        }
+        assert_eq!(world.from("A").is_none(), is_end);
+    }
 }
 
 #[test]

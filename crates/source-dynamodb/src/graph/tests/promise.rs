@@ -10,7 +10,7 @@ use crate::graph::ShardGraph;
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn list(graph: &mut ShardGraph, shards: &[&str], created_at: Option<ServiceTime>, now: ServiceTime) {
-    let when = crate::api::When { asked: now, answered: now };
+    let when = When { asked: now, answered: now };
     let number = graph.begin_listing();
     let shards = listed(shards);
     let ids = shards.iter().map(|one| one.shard.clone()).collect();
@@ -50,28 +50,6 @@ fn latest_promises_what_comes_after_its_first_listing() {
     assert_eq!(world.ask(&[]), [id("gone")]);
     world.read("C", Some(1), false);
     assert_eq!(world.causes(), []);
-}
-
-/// gaps 4210000497: the process stood still for a day and a half between the first listing and the first iterator.
-#[test]
-fn a_shard_that_went_before_its_iterator_of_latest_was_given_is_lost() {
-    let mut world = Fixture::new(StartAt::Latest, OnGap::Continue, false, Progress::default());
-    world.list(&["A.", "B<A"]);
-    assert_eq!(world.graph.latest_wanted(), [id("B")]);
-    world.list_after(33 * HOUR, &["C<B"]);
-    world.graph.does_not_exist(&id("B"), world.when());
-    world.steps();
-    assert!(world.is_known() && world.graph.latest_wanted().is_empty());
-    world.is_missing("B");
-    world.page("C", None, false);
-    world.steps();
-    assert_eq!(
-        world.causes(),
-        [GapCause::ShardGone, GapCause::Away],
-        "what was lost before it may be missing in its child, too"
-    );
-    world.read("C", Some(1), false);
-    assert_eq!(world.stored[&id("C")].1, after(1));
 }
 
 /// Its gap tells of what was lost until it was found, and not of what is lost while its lane is away.
@@ -129,7 +107,7 @@ fn a_stream_that_is_off_ends_a_minute_after_the_answer_that_said_so() {
     world.list(&["A."]);
     world.end("A");
     let number = world.graph.begin_listing();
-    let when = crate::api::When { asked: world.now, answered: world.now.plus(second * 30) };
+    let when = When { asked: world.now, answered: world.now.plus(second * 30) };
     let page = ShardListing { shards: listed(&["A."]), disabled: true, ..ShardListing::default() };
     world.graph.merge_page(number, when, &page);
     for (pause, is_over) in [(second * 70, false), (second * 30, true)] {
