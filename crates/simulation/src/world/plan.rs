@@ -3,6 +3,7 @@
 mod actions;
 mod days;
 mod faults;
+mod past;
 mod year;
 
 use std::time::Duration;
@@ -120,8 +121,10 @@ pub enum Action {
     LanesDown(u32),
     /// Commits take so long, in milliseconds.
     CommitsTake(u64),
-    /// For the service so much time goes by at once, in milliseconds.
+    /// For the service so much time goes by at once, in milliseconds, in which the table lives on.
     Leap(i64),
+    /// So much time goes by before anybody starts, in milliseconds.
+    Pass(i64),
     /// A process is killed.
     Crash(usize),
     /// It is asked to stop.
@@ -216,6 +219,9 @@ impl Plan {
             reader.discovery_interval = Duration::from_secs(later.u64(60..1200));
         }
         actions.sort_by_key(|(at, _)| *at);
+        if profile != Profile::Year {
+            actions.splice(0..0, past::draw(&mut Rng::with_seed(seed.rotate_left(48))));
+        }
         Self {
             seed,
             profile,

@@ -188,6 +188,7 @@ impl<G: Ground> Scene<G> {
                 self.hit("process.started_twice");
             }
         }
+        lock(&self.witness).started();
         let seam = Seam::new(self.crash_at_call.take());
         let stream = SimulatedStream::new(Arc::clone(&self.service), self.clock.clone(), &self.network, seam.clone());
         let (identity, witness) = (self.identity.clone(), &self.witness);

@@ -9,6 +9,7 @@ mod losses;
 mod moments;
 mod rows;
 mod tip;
+mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
@@ -21,8 +22,6 @@ use super::promise::Promise;
 use crate::face::{StreamNetwork, VirtualClock};
 use crate::service::Service;
 
-/// Lines of a trace that are kept.
-const TRACE_LINES_MAX: usize = 200_000;
 /// A first start promises records that are no older than this.
 const PROMISED_MS: i64 = 22 * 60 * 60 * 1000;
 
@@ -71,6 +70,8 @@ pub struct Witness {
     network: StreamNetwork,
     /// Records that were trimmed before the pipeline knew the stream, and that nobody promised.
     before_known: BTreeSet<usize>,
+    /// When somebody first ran the pipeline.
+    started_ms: Option<i64>,
     /// When the first registration landed.
     registered_ms: Option<i64>,
     is_known: bool,
@@ -111,6 +112,7 @@ impl Witness {
             told_until: BTreeMap::new(),
             network,
             before_known: BTreeSet::new(),
+            started_ms: None,
             registered_ms: None,
             is_known: false,
             follows_another: false,
@@ -119,19 +121,6 @@ impl Witness {
             landings: 0,
             trace: traced.then(Vec::new),
         }
-    }
-
-    /// Writes a line of the story.
-    pub fn tell(&mut self, line: impl FnOnce() -> String) {
-        let now = self.clock.told(self.clock.now_ms());
-        if let Some(trace) = self.trace.as_mut().filter(|trace| trace.len() < TRACE_LINES_MAX) {
-            trace.push(format!("{now:>14} {}", line()));
-        }
-    }
-
-    /// The story so far.
-    pub fn take_trace(&mut self) -> Vec<String> {
-        self.trace.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// Keeps the first violation.
@@ -149,6 +138,11 @@ impl Witness {
     pub fn history(&mut self) -> &History {
         self.learn_if_stale();
         &self.history
+    }
+
+    /// Somebody runs the pipeline.
+    pub fn started(&mut self) {
+        self.started_ms.get_or_insert(self.clock.now_ms());
     }
 
     /// Something was written, or changed in the lineage.
@@ -213,7 +207,7 @@ impl Witness {
             self.history.started(stream);
             self.tell(|| "started".to_owned());
         }
-        self.tell(|| describe(landing));
+        self.tell(|| trace::describe(landing));
         self.check_fence(landing);
         self.check_gaps(landing);
         // A child's record and its parent's end may not come in one commit: nothing was durable yet when it was read.
@@ -373,22 +367,4 @@ impl Witness {
     pub fn settled(&self) -> &[bool] {
         &self.settled
     }
-}
-
-fn describe(landing: &Landing) -> String {
-    let mut line = format!("lane {} epoch {} commits", landing.lane, landing.epoch);
-    for (shard, before, after) in &landing.steps {
-        let before = before.as_ref().map_or("new".to_owned(), Position::to_string);
-        line.push_str(&format!(" [{shard}: {before} -> {after}]"));
-    }
-    for change in &landing.changes {
-        line.push_str(&format!(" {}", change.event_id));
-    }
-    for (shard, cause) in &landing.gaps {
-        line.push_str(&format!(" GAP({cause}, {shard:?})"));
-    }
-    if !landing.dead_letters.is_empty() {
-        line.push_str(&format!(" dead letters {:?}", landing.dead_letters));
-    }
-    line
 }

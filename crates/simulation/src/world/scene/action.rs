@@ -42,6 +42,7 @@ impl<G: Ground> Scene<G> {
             Action::LanesDown(lanes) => self.set_lanes_down(lanes),
             Action::CommitsTake(time_ms) => self.lanes_down.slow_down(Duration::from_millis(time_ms)),
             Action::Leap(by_ms) => self.leap(by_ms),
+            Action::Pass(by_ms) => self.clock.leap(Duration::from_millis(by_ms.unsigned_abs())),
             Action::Crash(worker) => {
                 if let Some(worker) = self.workers[worker].take() {
                     worker.crash();

@@ -9,6 +9,9 @@ use crate::world::ground::Landing;
 /// the reader's margin, and how far an idle shard was read is known with some delay and stored with some more.
 const AWAY_MIN_MS: i64 = 21 * 60 * 60 * 1000;
 
+/// A first start has half an hour at least before anything that it promised may be trimmed.
+const FIRST_START_MS: i64 = AWAY_MIN_MS - 30 * 60 * 1000;
+
 /// The gap between two streams of one table.
 const REPLACED: &str = "stream_replaced";
 /// The gap of a stream that went before it was read to its end.
@@ -98,7 +101,10 @@ impl Witness {
         let has_records = |shard: &String| self.positions.get(shard).is_some_and(|at| *at != Position::Start);
         let known = |shard: String| self.network.known_until(&shard, now_ms, stored(&shard)?, has_records(&shard));
         let known = lineage.filter_map(known).max();
-        known.unwrap_or(now_ms - self.clock.elapsed_ms())
+        known.unwrap_or_else(|| {
+            let began_ms = now_ms - self.clock.elapsed_ms();
+            self.started_ms.map_or(began_ms, |started_ms| began_ms.max(started_ms - FIRST_START_MS))
+        })
     }
 
     /// A record that was promised was trimmed unread.
