@@ -14,7 +14,7 @@ mod seam;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -59,7 +59,7 @@ pub struct NetworkFaults {
     pub misdirected: f64,
     /// A page of an open shard comes without what names the next one, as if the shard had ended; never twice in a row.
     pub end_invented: f64,
-    /// The date of an answer is a day off; never twice in a row for one worker.
+    /// The date of an answer is a day off; of one worker's never two of five.
     pub wrong_date: f64,
 }
 
@@ -134,8 +134,8 @@ pub struct SimulatedStream {
     heard: Heard,
     /// Shards whose last page said falsely that they have ended.
     invented: Arc<Mutex<BTreeSet<ShardId>>>,
-    /// The last answer had a wrong date.
-    was_date_wrong: Arc<AtomicBool>,
+    /// So many answers come with a right date for sure.
+    right_dates_due: Arc<AtomicU32>,
     empty_pages: Arc<Mutex<EmptyPages>>,
 }
 
@@ -195,7 +195,7 @@ impl SimulatedStream {
             haste: Arc::default(),
             heard: Heard::default(),
             invented: Arc::default(),
-            was_date_wrong: Arc::default(),
+            right_dates_due: Arc::default(),
             empty_pages: Arc::default(),
         }
     }

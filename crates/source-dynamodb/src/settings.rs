@@ -12,7 +12,8 @@ pub enum StartAt {
     /// With what is written from now on. Concerns only the shards of the very first complete listing: closed ones are
     /// left out, open ones are first read from `LATEST`; a reopen before their first committed record reads them from
     /// the trim horizon, which may deliver older records and never loses any. Children always begin at the trim horizon.
-    /// "Now" is over when all these shards are stored: what is written after that is carried.
+    /// "Now" is over when all these shards are stored and a second complete listing came: what is written after that is
+    /// carried.
     Latest,
 }
 

@@ -11,6 +11,8 @@ use super::{SimulatedStream, lock};
 
 /// How far off a wrong date is.
 const WRONG_BY: Duration = Duration::from_secs(24 * 60 * 60);
+/// Right dates of one worker after a wrong one: where two of three are wrong by the same day, nobody can tell which.
+const RIGHT_DATES_MIN: u32 = 4;
 
 /// The virtual time of the service, in milliseconds since 1970: it runs with tokio's clock, and leaps where the machines
 /// of the workers stand still. Clones are the same clock.
@@ -59,7 +61,8 @@ impl SimulatedStream {
     /// The date that an answer comes with now.
     pub(super) fn date(&self) -> ServiceTime {
         let date = self.clock.date();
-        if self.was_date_wrong.swap(false, Ordering::SeqCst) {
+        if self.right_dates_due.load(Ordering::SeqCst) > 0 {
+            self.right_dates_due.fetch_sub(1, Ordering::SeqCst);
             return date;
         }
         let mut network = lock(&self.network);
@@ -67,7 +70,7 @@ impl SimulatedStream {
         if !network.bites("wrong_date", chance) {
             return date;
         }
-        self.was_date_wrong.store(true, Ordering::SeqCst);
+        self.right_dates_due.store(RIGHT_DATES_MIN, Ordering::SeqCst);
         if network.rng.bool() { date.plus(WRONG_BY) } else { date.minus(WRONG_BY) }
     }
 }

@@ -7,7 +7,7 @@ use crate::service::ItemChange;
 pub struct Promise {
     /// It starts with what is written from now on.
     pub from_latest: bool,
-    /// Where it does: the moment at which every shard of its first listing was stored.
+    /// Where it does: the moment at which the stream became known to it.
     pub since_ms: Option<i64>,
     /// The number of the first stream that it read: what is in older ones is nothing of its own.
     pub first_stream: usize,

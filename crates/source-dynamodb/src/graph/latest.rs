@@ -34,33 +34,45 @@ impl ShardGraph {
         self.missing_parents.clear();
     }
 
-    /// Whether a new shard is one that the first listing missed, and was over by then: it has a child of that listing, or it is
-    /// closed and comes from nothing that is read.
-    pub(super) fn is_over_before_latest(&self, id: &ShardId, closed: bool) -> bool {
-        if self.latest_since.is_none() || self.is_known() {
+    /// Whether a new shard is one that the first listing missed, and was over by then: it has a child of that listing, or it was
+    /// closed soon after it and comes from nothing that is read.
+    pub(super) fn is_over_before_latest(&self, id: &ShardId, closed: bool, asked: ServiceTime) -> bool {
+        if !self.begins_with_latest() {
             return false;
         }
         let is_of_first = |child: &ShardId| {
             let is_begun = self.shards.get(child).is_some_and(|child| !child.is_unregistered());
             is_begun || self.listings.bootstrap.contains(child)
         };
+        let was_there = self.latest_since.is_some() && self.children.get(id).into_iter().flatten().any(is_of_first);
         let parent = self.shards.get(id).and_then(|shard| self.parent_of(shard));
-        let comes_from_nothing = parent.is_none_or(|parent| parent.origin == Origin::LeftOut);
-        self.children.get(id).into_iter().flatten().any(is_of_first) || (closed && comes_from_nothing)
+        was_there || (closed && self.may_have_been_missed(asked) && parent.is_none_or(|one| self.is_left_out(one)))
+    }
+
+    /// It was over before the first listing. Who begins anew tells it by the moment that is stored with it: whatever was read
+    /// was read further.
+    fn is_left_out(&self, shard: &Shard) -> bool {
+        let is_stored_so = shard.is_drained() && shard.read_until == self.first_listed_at();
+        shard.origin == Origin::LeftOut || is_stored_so
     }
 
     /// It is not read, and what comes from it need not wait for it.
-    pub(super) fn leave_out(&mut self, id: &ShardId, seen_at: ServiceTime) {
+    pub(super) fn leave_out(&mut self, id: &ShardId) {
+        let first_listed_at = self.first_listed_at();
         self.set_origin(id, Origin::LeftOut);
         if let Some(shard) = self.shards.get_mut(id) {
-            shard.read_until_at_least(seen_at);
+            shard.read_until = first_listed_at;
         }
         self.place_children(id);
     }
 
     /// A pipeline of LATEST that begins is known after two listings at the earliest: one may leave a shard out.
     pub(super) fn misses_latest_listing(&self) -> bool {
-        self.latest_since.is_some() && !self.is_known() && self.listings.complete < LISTINGS_OF_START
+        self.begins_with_latest() && self.listings.complete < LISTINGS_OF_START
+    }
+
+    fn begins_with_latest(&self) -> bool {
+        self.start == StartAt::Latest && !self.follows_another && !self.is_known()
     }
 
     /// Shards for which an iterator of `LATEST` is to be asked.

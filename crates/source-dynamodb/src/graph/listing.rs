@@ -222,8 +222,8 @@ impl ShardGraph {
         if is_new {
             self.insert(id.clone(), parent.clone(), when.asked);
             self.changes += 1;
-            if self.is_over_before_latest(id, listed.closed) {
-                self.leave_out(id, when.asked);
+            if self.is_over_before_latest(id, listed.closed, when.asked) {
+                self.leave_out(id);
             } else {
                 self.place_late_parent(id, when);
             }

@@ -86,9 +86,10 @@ impl ShardGraph {
             // when the pipeline began.
             let was_closed_then =
                 children.iter().any(|child| self.shards.get(child).is_some_and(|one| one.is_of_start));
-            let is_missed = self.first_listed_at().is_some_and(|at| when.asked.since(at) <= MISSED_WITHIN);
             let is_latest = self.start == StartAt::Latest && !self.follows_another;
-            let is_left_out = is_latest && (was_closed_then || is_missed) && !self.is_after_first_day(when.asked);
+            let is_left_out = is_latest
+                && (was_closed_then || self.may_have_been_missed(when.asked))
+                && !self.is_after_first_day(when.asked);
             self.set_origin(id, if is_left_out { Origin::LeftOut } else { Origin::Passed });
             if let Some(shard) = self.shards.get_mut(id) {
                 shard.read_until_at_least(when.asked);
@@ -98,6 +99,11 @@ impl ShardGraph {
         for child in children {
             self.set_origin(&child, Origin::Child);
         }
+    }
+
+    /// So soon after the first listing that a shard which is seen first now may have been left out of it.
+    pub(super) fn may_have_been_missed(&self, asked: ServiceTime) -> bool {
+        self.first_listed_at().is_some_and(|listed_at| asked.since(listed_at) <= MISSED_WITHIN)
     }
 
     /// Shards that may not exist any more, to be asked for. What is not answered comes again after the next listing.
@@ -193,8 +199,8 @@ impl ShardGraph {
         let has_stored_parent =
             self.shards.get(id).and_then(|shard| self.parent_of(shard)).is_some_and(Shard::is_stored);
         self.note_time(when.answered);
-        if let Some(shard) = self.shards.get_mut(id).filter(|shard| shard.is_listed_open()) {
-            // An open shard never goes: one of the two answers is wrong, and it is asked for again.
+        if let Some(shard) = self.shards.get_mut(id).filter(|shard| shard.was_listed_open_by(when.asked)) {
+            // What was open goes a day later at the earliest: one of the two answers is wrong, and it is asked for again.
             if let Stage::Readable(_, reading) = &mut shard.stage {
                 reading.is_suspected = false;
             }

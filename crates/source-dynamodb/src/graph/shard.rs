@@ -7,7 +7,7 @@ use tailwater_model::{Advance, GapCause, Position, ServiceTime, ShardId, Step};
 
 use super::listing::Absence;
 use super::missing::Missing;
-use super::read_until::EmptyRun;
+use super::read_until::{EmptyRun, UNREAD_MAX};
 use crate::api::IteratorStart;
 
 /// A stream keeps a shard for 24 hours after its end. What goes later than that by this hour and another is not listed again.
@@ -196,9 +196,10 @@ impl Shard {
         was_not_found || self.absence.is_suspicious()
     }
 
-    /// The newest complete listing, or one that came later, calls it open.
-    pub fn is_listed_open(&self) -> bool {
-        !self.closed && self.open_at.is_some() && !self.absence.is_noticed()
+    /// Less than a day before this moment a listing called it open, and no complete one was without it since.
+    pub fn was_listed_open_by(&self, moment: ServiceTime) -> bool {
+        let is_fresh = |open_at: ServiceTime| moment.since(open_at) < UNREAD_MAX;
+        !self.closed && self.open_at.is_some_and(is_fresh) && !self.absence.is_noticed()
     }
 
     /// Its parent is gone or was never shown, and it waits for its registration.

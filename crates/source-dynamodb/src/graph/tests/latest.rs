@@ -147,22 +147,42 @@ fn a_shard_that_went_before_its_iterator_of_latest_was_given_is_lost() {
 /// Two generations that the first listing missed: nothing links the older one to what is read already.
 #[test]
 fn what_was_over_before_latest_is_not_read_behind_what_comes_from_it() {
-    for late in [["J.", "K<J.", "P<K.", "X<P"], ["J.", "P<K.", "K<J.", "X<P"], ["J.", "K.", "P<K.", "X<P"]] {
-        let mut world = latest(OnGap::Stop);
-        world.list(&["J.", "X<P"]);
-        assert!(world.graph.latest_held(&id("X"), START));
-        world.steps();
-        world.read("X", Some(3), false);
-        world.list(&late);
-        assert_eq!((world.from("K"), world.from("P"), world.is_known()), (None, None, true));
-        assert!(world.gaps.is_empty() && world.from("X").is_some());
+    let orders = [
+        ["J.", "K<J.", "P<K.", "X<P"],
+        ["J.", "P<K.", "K<J.", "X<P"],
+        ["J.", "K.", "P<K.", "X<P"],
+        ["J.", "K.", "X<P", "X<P"],
+    ];
+    for late in orders {
+        for (reopens, restarts) in [(false, false), (true, false), (false, true)] {
+            let mut world = latest(OnGap::Stop);
+            world.list_now(false, &["J.", "X<P"]);
+            assert!(world.graph.latest_held(&id("X"), START.plus(Duration::from_millis(30))));
+            world.steps();
+            world.read("X", Some(3), false);
+            let again = world.restart();
+            if reopens {
+                world.graph.restore(0, &again.progress, None);
+            } else if restarts {
+                world = again;
+            }
+            world.list(&late);
+            world.list(&late);
+            let read = [world.from("K"), world.from("P")];
+            assert_eq!((read, world.is_known()), ([None, None], true), "{late:?}, {reopens}, {restarts}");
+            assert!(world.gaps.is_empty() && world.from("X").is_some());
+        }
     }
-    // Its parent went before it, and nothing links it to X at all.
+}
+
+/// For hours no second listing came, and a shard lived and ended meanwhile.
+#[test]
+fn what_came_hours_after_the_first_listing_is_not_left_out() {
     let mut world = latest(OnGap::Stop);
-    world.list(&["X<P"]);
-    assert!(world.graph.latest_held(&id("X"), START));
-    world.list(&["K.", "X<P"]);
-    assert_eq!(world.from("K"), None);
+    world.list(&["J.", "A"]);
+    assert!(world.graph.latest_held(&id("A"), START));
+    world.list_after(5 * HOUR, &["J.", "A", "K<J."]);
+    assert_eq!(world.from("K"), Some(IteratorStart::TrimHorizon));
 }
 
 /// Its iterator of `LATEST` is held: read behind a parent from the trim horizon there would be a hole between the two.
