@@ -50,7 +50,7 @@ pub async fn read(spec: &PipelineSpec) -> Result<Option<Checkpoints>, Trouble> {
 
 fn summary(pipeline: &str, checkpoints: &Checkpoints) -> String {
     let (shards, gaps, dead_letters) = (checkpoints.shards.len(), checkpoints.gaps, checkpoints.dead_letters);
-    let newest = checkpoints.gaps_until.map_or_else(String::new, |until| format!(" (the last one found at {until})"));
+    let newest = checkpoints.gaps_until.map_or_else(String::new, |until| format!(" (of what was lost until {until})"));
     format!("pipeline {pipeline} · shards: {shards} · gaps: {gaps}{newest} · dead letters: {dead_letters}")
 }
 
@@ -162,7 +162,7 @@ mod tests {
              shard      lane  position  read until                read  written  filtered  dead  suppressed  updated\n\
              shardId-2  3     start     2023-11-14T22:13:20.000Z  12    10       2         0     0           \
              2026-11-23T10:00:00Z\n\n\
-             pipeline shop · shards: 2 · gaps: 1 (the last one found at 2023-11-14T22:13:20.000Z) · dead letters: 0"
+             pipeline shop · shards: 2 · gaps: 1 (of what was lost until 2023-11-14T22:13:20.000Z) · dead letters: 0"
         );
         let json = as_json("shop", &checkpoints);
         assert_eq!(json["shards"][0]["read_until"], Value::Null);

@@ -3,55 +3,20 @@
 //! A stream that is turned off and on is another one. The old one stays readable for 24 hours: what it still holds is
 //! carried first, then the next one from its beginning. What was written between the two is in neither: a gap.
 
+mod patience;
+
 use std::time::Duration;
 
 use tailwater_model::{Checkpoints, KeySchema, ShardCheckpoint, ShardProgress};
 use tailwater_model::{PreviousStream, StreamIdentity, Trouble, TroubleKind, ViewType, least_read_until};
-use tailwater_pipeline::StopSignal;
 use tailwater_source_dynamodb::{AwsSettings, DynamoDb, STREAM_GONE, Table};
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::checkpoints;
 use crate::configuration::{PipelineSpec, SinkSpec};
 
-/// Wait before the table is asked again whether there is another stream.
-const ASK_AGAIN_AFTER: Duration = Duration::from_secs(10);
-/// What is waited out as long as it takes: somebody who is away comes back. Of a sink it is what its lanes are opened again for.
-const HEALS: &[&str] = &[
-    "aws.unreachable",
-    "aws.unavailable",
-    "aws.credentials",
-    "aws.no_credentials",
-    "sink.postgres.connection",
-    "sink.postgres.unavailable",
-    "sink.postgres.resources",
-    "sink.postgres.read_only",
-    "sink.postgres.lock_timeout",
-    "sink.postgres.statement_timeout",
-    "sink.postgres.transaction_state",
-    "sink.postgres.conflict",
-    "sink.postgres.object_state",
-    "sink.postgres.server_error",
-    "sink.postgres.unknown",
-    "sink.kafka.unreachable",
-    "sink.kafka.timeout",
-    "sink.kafka.coordinator",
-    "sink.kafka.leader",
-    "sink.kafka.not_enough_replicas",
-    "sink.kafka.tls",
-    "sink.kafka.authentication",
-    "sink.kafka.producer",
-    "sink.kafka.broker_limit",
-    "sink.kafka.unknown_topic",
-    "sink.kafka.resources",
-    "sink.kafka.unexpected",
-    "sink.kafka.unknown",
-    "sink.sqlite.busy",
-    "sink.sqlite.disk_full",
-    "sink.sqlite.io",
-];
-/// How long a refusal may last, as of rights that vanish.
-const REFUSED_FOR: Duration = Duration::from_secs(120);
+pub use patience::Patience;
+
 /// The service does not know the table or the stream.
 pub const NOT_FOUND: &str = "aws.table_not_found";
 /// Waits before a stream is asked for again that was not found: one bad moment gives the same answer again and again.
@@ -77,7 +42,13 @@ pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> R
         let named = described(dynamodb, table, spec, arn, None).await;
         return named.map_err(|trouble| if trouble.code == NOT_FOUND { no_such_stream(arn, spec) } else { trouble });
     }
-    let Some(newest) = &table.stream else { return Err(no_stream(&table.name, &spec.source.aws)) };
+    let Some(newest) = &table.stream else {
+        let trouble = no_stream(&table.name, &spec.source.aws);
+        return Err(match stored(spec, "").await? {
+            Some(stored) => stream_went(&table.name, &stored, trouble),
+            None => trouble,
+        });
+    };
     if let Some(stored) = stored(spec, &newest.arn).await? {
         if exists(dynamodb, table, &stored.stream_arn).await? {
             return described(dynamodb, table, spec, &stored.stream_arn, None).await;
@@ -119,33 +90,6 @@ async fn exists(dynamodb: &DynamoDb, table: &Table, arn: &str) -> Result<bool, T
         }
     }
     Ok(false)
-}
-
-/// Waits for what is in trouble while a pipeline goes over to another stream: recovery needs nobody. What is refused is given
-/// up after a while: only a person can change it.
-#[derive(Default)]
-pub struct Patience {
-    refused_since: Option<Instant>,
-}
-
-impl Patience {
-    /// Waits before another try, or gives the trouble back. Answers false when the pipeline is asked to stop.
-    pub async fn bear(&mut self, trouble: Trouble, pipeline: &str, stop: &StopSignal) -> Result<bool, Trouble> {
-        // A service that once took what it is asked now refuses it for a moment.
-        if trouble.kind != TroubleKind::Environment && trouble.code != "aws.refused" {
-            return Err(trouble);
-        }
-        if HEALS.contains(&trouble.code) {
-            self.refused_since = None;
-        } else if self.refused_since.get_or_insert_with(Instant::now).elapsed() >= REFUSED_FOR {
-            return Err(trouble);
-        }
-        tracing::warn!(pipeline, code = trouble.code, "{trouble}; asking again");
-        tokio::select! { biased;
-            () = stop.stopped() => Ok(false),
-            () = sleep(ASK_AGAIN_AFTER) => Ok(true),
-        }
-    }
 }
 
 /// The stream that comes after one that was read to its end; nothing when there is none.
@@ -231,6 +175,16 @@ fn last_read(checkpoints: &Checkpoints, arn: &str, table: &str) -> Option<Previo
 fn no_stream(table: &str, aws: &AwsSettings) -> Trouble {
     Trouble::new(TroubleKind::Environment, "source.no_stream", format!("the table {table} has no stream"))
         .advise(format!("tailwater stream enable {table} --view NEW_AND_OLD_IMAGES{}", aws_flags(aws)))
+}
+
+/// It is gone, and nobody knows whether it was read to its end.
+fn stream_went(table: &str, stored: &PreviousStream, trouble: Trouble) -> Trouble {
+    let message = format!(
+        "the table {table} has no stream, and the one that was read, {}, is gone: what was not read of it is lost; the next \
+         stream begins with a gap on record",
+        stored.stream_arn
+    );
+    Trouble { message, ..trouble }
 }
 
 /// The table was deleted and made again, with another key: what was written for the old one has no place for its items.
@@ -335,32 +289,6 @@ mod tests {
             no_stream("orders", &aws).advice.as_deref(),
             Some("tailwater stream enable orders --view NEW_AND_OLD_IMAGES --endpoint-url http://127.0.0.1:8000")
         );
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn what_heals_is_waited_out_and_a_refusal_for_two_minutes() {
-        let stop = StopSignal::new();
-        let of_kind = |kind, code| Trouble::new(kind, code, "m");
-        let of = |code| of_kind(TroubleKind::Environment, code);
-        let mut patience = Patience::default();
-        // A server that recovers from a crash, a full disk: nothing that a lane would not wait for, too.
-        for code in ["sink.postgres.connection", "sink.postgres.unavailable", "sink.sqlite.disk_full"].repeat(40) {
-            assert_eq!(patience.bear(of(code), "p", &stop).await, Ok(true));
-        }
-        let mut borne = 0;
-        while patience.bear(of("aws.access_denied"), "p", &stop).await.is_ok() {
-            borne += 1;
-        }
-        assert_eq!(
-            borne,
-            REFUSED_FOR.as_secs() / ASK_AGAIN_AFTER.as_secs(),
-            "what was waited out before does not count"
-        );
-        assert_eq!(Patience::default().bear(of_kind(TroubleKind::Config, "aws.refused"), "p", &stop).await, Ok(true));
-        let config = of_kind(TroubleKind::Config, "config.conflict");
-        assert_eq!(Patience::default().bear(config.clone(), "p", &stop).await, Err(config));
-        stop.stop();
-        assert_eq!(Patience::default().bear(of("aws.unreachable"), "p", &stop).await, Ok(false));
     }
 
     #[test]

@@ -342,7 +342,9 @@ impl ShardGraph {
         }
         place(&mut self.awaiting_children, id, awaits_children);
         place(&mut self.cut_off, id, is_cut_off);
-        place(&mut self.latest_wanted, id, wants_latest);
+        if wants_latest || !self.latest_wanted.is_empty() {
+            place(&mut self.latest_wanted, id, wants_latest);
+        }
         let was_ancestor = self.possible_ancestors.contains(id);
         place(&mut self.possible_ancestors, id, may_be_ancestor);
         if place(&mut self.children_needed, id, needs_children) && needs_children {

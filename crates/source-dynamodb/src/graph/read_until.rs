@@ -72,14 +72,30 @@ impl ShardGraph {
     /// The same without the shards whose last page was empty a moment ago: they are not behind, as far as anybody knows. Those
     /// in trouble may be. What is drained has nothing left, unless nobody shows what comes after it.
     pub fn furthest_unread(&self, in_trouble: &BTreeSet<ShardId>) -> Option<ReadFront> {
-        let is_idle = |id: &ShardId| {
-            self.shards.get(id).is_some_and(|shard| {
-                let is_read = !self.lanes[shard.lane].closed && !in_trouble.contains(id);
-                !self.is_overdue(shard) && (shard.is_drained() || (shard.is_idle(self.now) && is_read))
-            })
-        };
-        let (read_until, shard) = self.fronts.iter().find(|(_, id)| !is_idle(id))?;
+        let (read_until, shard) = self.fronts.iter().find(|(_, id)| !self.is_idle(id, in_trouble))?;
         Some(ReadFront { shard: shard.clone(), read_until: *read_until })
+    }
+
+    /// Whether a lineage that stands in this lane may have something to be read now.
+    pub fn has_unread(&self, lane: usize, in_trouble: &BTreeSet<ShardId>) -> bool {
+        let is_of_lane = |id: &ShardId| self.shards.get(id).is_some_and(|shard| shard.lane == lane);
+        self.fronts.iter().any(|(_, id)| is_of_lane(id) && !self.is_idle(id, in_trouble))
+    }
+
+    fn is_idle(&self, id: &ShardId, in_trouble: &BTreeSet<ShardId>) -> bool {
+        self.shards.get(id).is_some_and(|shard| {
+            let is_read = !self.lanes[shard.lane].closed && !in_trouble.contains(id);
+            !self.is_overdue(shard) && (shard.is_drained() || (shard.is_idle(self.now) && is_read))
+        })
+    }
+
+    /// The shard of this lane that ended longest ago of those whose children no listing shows, and by when it had ended.
+    pub fn overdue_in(&self, lane: usize) -> Option<(ServiceTime, ShardId)> {
+        let of_lane = |id: ShardId| {
+            let shard = self.shards.get(&id).filter(|shard| shard.lane == lane)?;
+            Some((shard.closed_by?, id))
+        };
+        self.overdue().into_iter().filter_map(of_lane).min()
     }
 
     /// Shards that have ended, and no listing shows a child of them although it must have been listed by now.

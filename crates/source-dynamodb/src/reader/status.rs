@@ -18,11 +18,12 @@ const TROUBLE_AFTER: Duration = Duration::from_secs(10);
 pub enum LaneReading {
     /// It waits for the progress of another lane, which holds the parents of all that it could read.
     WaitingForLane(usize),
-    /// The last pages had records.
+    /// There is something to read, as far as anybody knows.
     Reading,
-    /// The last pages were empty, or there is nothing to read.
+    /// The last pages of all shards were empty, or there are none.
     Idle,
-    /// A shard is not answered, or the question which there are: the one for which this lasts longest.
+    /// A shard is not answered, or the question which there are, or nothing shows what follows one that has ended: what lasts
+    /// longest of that.
     Trouble {
         /// For so many seconds.
         seconds: u64,
@@ -93,8 +94,13 @@ impl StatusReader {
             .filter(|(_, (since, _))| since.elapsed() >= TROUBLE_AFTER)
             .map(|(shard, _)| shard.clone())
             .collect();
-        let (mut status, waits) = shared.graph(|graph| {
-            let waits: Vec<Option<usize>> = (0..notes.len()).map(|lane| graph.waits_for_lane(lane)).collect();
+        let (mut status, lanes) = shared.graph(|graph| {
+            let of_lane = |lane| OfGraph {
+                waits_for: graph.waits_for_lane(lane),
+                has_unread: graph.has_unread(lane, &in_trouble),
+                overdue: graph.overdue_in(lane),
+            };
+            let lanes: Vec<OfGraph> = (0..notes.len()).map(of_lane).collect();
             let status = SourceStatus {
                 now: None,
                 begun: graph.begun(),
@@ -102,27 +108,45 @@ impl StatusReader {
                 furthest_behind: graph.furthest_behind(),
                 lanes: Vec::new(),
             };
-            (status, waits)
+            (status, lanes)
         });
         status.now = shared.now();
         let listing = super::lock(&shared.listing_trouble).clone();
-        let lanes = notes.into_iter().zip(waits).map(|(notes, waits)| reading(notes, waits, listing.as_ref()));
+        let now = status.now;
+        let lanes = notes.into_iter().zip(lanes).map(|(notes, lane)| reading(notes, lane, listing.as_ref(), now));
         status.lanes = lanes.collect();
         status
     }
 }
 
-fn reading(notes: LaneNotes, waits_for: Option<usize>, listing: Option<&(Instant, String)>) -> LaneReading {
+/// What the graph knows of a lane.
+struct OfGraph {
+    waits_for: Option<usize>,
+    has_unread: bool,
+    overdue: Option<(ServiceTime, ShardId)>,
+}
+
+fn reading(
+    notes: LaneNotes,
+    lane: OfGraph,
+    listing: Option<&(Instant, String)>,
+    now: Option<ServiceTime>,
+) -> LaneReading {
     // What a lane does not know of it cannot read. One that has something to read goes on.
     let listing = listing.filter(|_| !notes.is_reading).cloned();
-    let troubles = notes.troubles.into_values().chain(listing);
-    let troubles = troubles.filter(|(since, _)| since.elapsed() >= TROUBLE_AFTER);
-    if let Some((since, why)) = troubles.min_by_key(|(since, _)| *since) {
-        return LaneReading::Trouble { seconds: since.elapsed().as_secs(), why };
+    let troubles = notes.troubles.into_values().chain(listing).map(|(since, why)| (since.elapsed(), why));
+    let troubles = troubles.filter(|(lasts, _)| *lasts >= TROUBLE_AFTER);
+    let overdue = lane.overdue.map(|(ended, shard)| {
+        let lasts = now.map_or(Duration::ZERO, |now| now.since(ended));
+        (lasts, format!("shard {shard} has ended, and no listing shows what follows it"))
+    });
+    if let Some((lasts, why)) = troubles.chain(overdue).max_by_key(|(lasts, _)| *lasts) {
+        return LaneReading::Trouble { seconds: lasts.as_secs(), why };
     }
-    match waits_for {
+    match lane.waits_for {
         _ if notes.is_reading => LaneReading::Reading,
         Some(lane) => LaneReading::WaitingForLane(lane),
+        None if lane.has_unread => LaneReading::Reading,
         None => LaneReading::Idle,
     }
 }

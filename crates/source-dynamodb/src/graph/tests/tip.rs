@@ -245,3 +245,22 @@ fn a_shard_that_nobody_reads_is_not_idle() {
     let front = world.graph.furthest_unread(&BTreeSet::new()).expect("it may be behind");
     assert_eq!(front.shard, id("A"));
 }
+
+/// The last page of its lane was empty, and it was another shard's.
+#[test]
+fn a_lane_with_something_to_read_is_not_idle() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A", "B"]);
+    world.read("B", Some(1), false);
+    world.read_empty("A", 1);
+    assert!(world.graph.has_unread(0, &[].into()));
+    world.read_empty("B", 1);
+    assert!(!world.graph.has_unread(0, &[].into()));
+    world.end("B");
+    world.list(&["A", "B."]);
+    world.end("B");
+    let ended = world.now;
+    assert_eq!(world.graph.overdue_in(0), None);
+    world.list_after(LATE_MAX + Duration::from_secs(1), &["A", "B."]);
+    assert_eq!(world.graph.overdue_in(0), Some((ended, id("B"))));
+}
