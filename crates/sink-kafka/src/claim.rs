@@ -80,6 +80,7 @@ async fn claim_lanes<H: Home>(
     };
     let mut first = house(0)?;
     let stored = first.read_lanes().await.map_err(told)?;
+    check_lanes(&stored, identity.lanes, &shared.settings.progress_topic)?;
     let previous_stream = previous_stream(&stored, &identity.stream);
     let (claim, progress) = take(&mut first, facts, &mut chance).await?;
     let lane = |number, progress, home| {
@@ -90,6 +91,20 @@ async fn claim_lanes<H: Home>(
         lanes.push(lane(number, None, house(number)?));
     }
     Ok(lanes)
+}
+
+/// I1: whoever raised the number of partitions has dealt the shards anew, and their progress lies where nobody looks for it.
+fn check_lanes(stored: &[LaneProgress], lanes: u32, progress_topic: &str) -> Result<(), Trouble> {
+    let misplaced = |(number, lane): (u32, &LaneProgress)| lane.shard_of_another_lane(number, lanes).cloned();
+    let Some(shard) = (0..).zip(stored).find_map(misplaced) else { return Ok(()) };
+    let message = format!(
+        "the progress topic \"{progress_topic}\" was written with another number of lanes than {lanes}: the progress of shard \
+         {shard} lies in the partition of another lane"
+    );
+    Err(Trouble::new(TroubleKind::Config, "sink.lane_count", message).advise(
+        "partitions that were added to a topic cannot be taken away: begin anew, from the oldest record of the stream: stop the \
+         pipeline and name another progress_topic in [sink.kafka], or delete this one",
+    ))
 }
 
 /// The stream of the table that was read last before this one, with how far it was read by all lanes.

@@ -98,7 +98,12 @@ impl StoredGap {
         Self { detail: gap.detail.clone(), until_ms: Some(gap.until.ms()) }
     }
 
-    /// When it was found; nothing in records from before this was kept.
+    /// With the later one of the two moments until which they tell of losses.
+    pub(crate) fn with(self, stored: Option<&Self>) -> Self {
+        Self { until_ms: self.until_ms.max(stored.and_then(|stored| stored.until_ms)), ..self }
+    }
+
+    /// Until when it tells of losses; nothing in records from before this was kept.
     pub(crate) fn until(&self) -> Option<ServiceTime> {
         self.until_ms.map(ServiceTime::from_ms)
     }

@@ -114,8 +114,10 @@ impl LaneProgress {
             }
             moved.insert(key, stored);
             if let Some(gap) = &batch.gap {
-                // One that is found again has grown.
-                records.push(ProgressRecord::Gap(GapKey::of(gap, stream_arn), StoredGap::of(gap)));
+                // One that is found again has grown, and never shrinks.
+                let key = GapKey::of(gap, stream_arn);
+                let stored = StoredGap::of(gap).with(self.gaps.get(&key));
+                records.push(ProgressRecord::Gap(key, stored));
             }
         }
         for (key, stored) in moved {
@@ -132,6 +134,11 @@ impl LaneProgress {
         records.extend(self.stream_record(group, stream));
         records.extend((forgotten != self.forgotten).then_some(ProgressRecord::Forgotten(forgotten)));
         Ok(records)
+    }
+
+    /// A shard of this partition that another lane would look for elsewhere, where there are so many lanes.
+    pub(crate) fn shard_of_another_lane(&self, number: u32, lanes: u32) -> Option<&ShardId> {
+        self.shards.keys().map(|key| &key.shard).find(|shard| shard.lane(lanes) != number)
     }
 
     fn shard(&self, key: &ShardKey) -> Option<&StoredShard> {

@@ -310,7 +310,9 @@ impl ShardGraph {
         let shard = gap.shard.as_ref().and_then(|id| Some((id, self.shards.get(id)?)));
         // A shard that is registered now carries its own.
         let waits = shard.is_some_and(|(id, shard)| self.may_register(id, shard));
-        gap.carrier.is_none() && !waits && (all_opened || gap.shard.is_some())
+        // Before the first page of a listing nobody knows the time, nor when the new stream was turned on.
+        let is_dated = self.begun.is_some() || gap.cause != GapCause::StreamReplaced;
+        gap.carrier.is_none() && !waits && is_dated && (all_opened || gap.shard.is_some())
     }
 
     /// A shard that is stored or soon will be, and is not about to be forgotten.

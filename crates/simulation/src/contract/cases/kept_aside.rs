@@ -72,15 +72,17 @@ pub async fn gaps_are_durable_with_their_step_and_once(ground: &mut impl Ground)
 pub async fn gaps_that_begin_at_another_moment_are_others(ground: &mut impl Ground) {
     let mut lane = ready(ground).await;
     let moment = |ms| Some(ServiceTime::from_ms(ms));
+    let mut newest_ms = 0;
     for (since, until_ms, stored) in
-        [(None, 10, 1), (moment(1), 10, 2), (moment(2), 10, 3), (moment(2), 20, 3), (None, 20, 3)]
+        [(None, 10, 1), (moment(1), 10, 2), (moment(2), 10, 3), (moment(2), 20, 3), (moment(2), 5, 3)]
     {
         let gap = Some(Gap { since, until: ServiceTime::from_ms(until_ms), ..gap(GapCause::Away) });
         let batch = Batch { gap, ..advance(&shard(), Position::Start, Position::Start, &[]) };
         lane.commit(group([batch])).await.expect("commits");
         let held = ground.stored(&one_lane().name).await;
-        let newest = Some(ServiceTime::from_ms(until_ms.max(10)));
-        assert_eq!((held.gaps, held.gaps_until), (stored, newest), "{since:?}");
+        newest_ms = until_ms.max(newest_ms);
+        let newest = Some(ServiceTime::from_ms(newest_ms));
+        assert_eq!((held.gaps, held.gaps_until), (stored, newest), "{since:?}, {until_ms}");
     }
     lane.open().await.expect("opens");
     let whole_stream = Some(Gap { shard: None, since: moment(1), ..gap(GapCause::Away) });

@@ -60,6 +60,20 @@ fn steps_of_a_group_follow_one_another_and_give_one_record() {
     assert_eq!(rows[0].read_until, moment(7));
 }
 
+/// Partitions that are added to the progress topic deal the shards anew.
+#[test]
+fn a_shard_whose_lane_is_another_one_is_told() {
+    let mut progress = LaneProgress::default();
+    store(&mut progress, vec![register()], 1).expect("fits");
+    let shard = ShardId::new("shardId-1");
+    for lanes in 1..9 {
+        for number in 0..lanes {
+            let told = progress.shard_of_another_lane(number, lanes);
+            assert_eq!(told, (shard.lane(lanes) != number).then_some(&shard));
+        }
+    }
+}
+
 #[test]
 fn a_step_that_does_not_fit_is_refused() {
     let mut progress = LaneProgress::default();

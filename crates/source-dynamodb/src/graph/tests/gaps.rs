@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tailwater_model::{FirstListing, GapCause, Position, PreviousStream, Progress, ServiceTime};
 
-use super::fixture::{Fixture, START, after, id, row};
-use crate::api::IteratorStart;
+use super::fixture::{Fixture, START, after, id, listed, row};
+use crate::api::{IteratorStart, ShardListing, When};
 use crate::graph::read_until::{EMPTY_PAGES_PROVE, UNREAD_MAX};
 use crate::graph::{ShardGraph, TrimmedMeans};
 use crate::settings::{OnGap, StartAt};
@@ -229,9 +229,12 @@ fn a_replaced_stream_is_a_gap() {
         assert_eq!((world.from("A").is_some(), world.from("B").is_some()), (goes_on, goes_on));
         assert_eq!(world.is_known(), goes_on);
         let mut again = world.restart();
+        again.steps();
+        assert!(again.gaps.is_empty(), "nobody knows the time yet");
         again.list(&["A", "B"]);
         let causes = if goes_on { Vec::new() } else { vec![GapCause::StreamReplaced] };
         assert_eq!(again.causes(), causes, "found again until the stream is known");
+        assert!(again.gaps.iter().all(|gap| gap.until == again.now));
     }
 }
 
@@ -300,6 +303,9 @@ fn a_gap_waits_for_no_lane_that_is_closed() {
         let progress = Progress { shards: rows(lane), ..Progress::default() };
         graph.restore(lane as usize, &progress, Some(&previous));
     }
+    let when = When { asked: START, answered: START };
+    let number = graph.begin_listing();
+    graph.merge_page(number, when, &ShardListing { shards: listed(&["A", "B", "C", "D"]), ..ShardListing::default() });
     let gaps = |graph: &mut ShardGraph, lane| graph.take_steps(lane, 9).into_iter().filter_map(|step| step.gap).count();
     assert_eq!((gaps(&mut graph, 0), gaps(&mut graph, 1)), (1, 0), "told once");
     graph.lane_closed(1);
