@@ -303,6 +303,7 @@ impl SimulatedStream {
             disabled: answer.status == StreamStatus::Disabled,
             created_at: Some(ServiceTime::from_ms(answer.created_at_ms)),
         };
+        self.date_heard();
         Ok(Dated { answer: listing, date })
     }
 }
@@ -362,6 +363,7 @@ impl StreamApi for SimulatedStream {
                 let empty_since = empty_since.filter(|_| self.is_open(shard));
                 let mut network = lock(&self.network);
                 network.given.entry(shard.to_string()).or_default().add(self.clock.now_ms(), page, empty_since);
+                self.date_heard();
             }
             page.map(|answer| Dated { answer, date }).map_err(|fault| transient("GetRecords", &fault.to_string()))
         };

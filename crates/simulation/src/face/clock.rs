@@ -12,7 +12,7 @@ use super::{SimulatedStream, lock};
 /// How far off a wrong date is.
 const WRONG_BY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Right dates of one worker after a wrong one: where two of three are wrong by the same day, nobody can tell which.
-const RIGHT_DATES_MIN: u32 = 4;
+const RIGHT_DATES_MIN: u32 = 5;
 
 /// The virtual time of the service, in milliseconds since 1970: it runs with tokio's clock, and leaps where the machines
 /// of the workers stand still. Clones are the same clock.
@@ -62,7 +62,6 @@ impl SimulatedStream {
     pub(super) fn date(&self) -> ServiceTime {
         let date = self.clock.date();
         if self.right_dates_due.load(Ordering::SeqCst) > 0 {
-            self.right_dates_due.fetch_sub(1, Ordering::SeqCst);
             return date;
         }
         let mut network = lock(&self.network);
@@ -72,5 +71,12 @@ impl SimulatedStream {
         }
         self.right_dates_due.store(RIGHT_DATES_MIN, Ordering::SeqCst);
         if network.rng.bool() { date.plus(WRONG_BY) } else { date.minus(WRONG_BY) }
+    }
+
+    /// An answer came to the worker with its date. What is lost on its way tells it nothing.
+    pub(super) fn date_heard(&self) {
+        let one_less = |due: u32| due.checked_sub(1);
+        // None is due any more.
+        let _none_left = self.right_dates_due.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less);
     }
 }

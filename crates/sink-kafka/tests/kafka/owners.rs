@@ -1,9 +1,9 @@
 //! Two owners, lanes that were replaced, and progress that is not ours.
 
-use tailwater_model::{Committed, Failure, Sink};
+use tailwater_model::{Committed, Failure, ShardId, Sink};
 use tailwater_sink_kafka::DeliveryPromise;
 
-use crate::ground::{SHARD, Scene, after, delete_topic, group, ids, registration, run};
+use crate::ground::{SHARD, Scene, after, delete_topic, group, ids, raise_partitions, registration, run};
 
 fn code<T: std::fmt::Debug>(answer: Result<T, Failure>) -> &'static str {
     match answer {
@@ -116,6 +116,20 @@ async fn another_number_of_lanes_is_refused() {
     let mut scene = Scene::new(2);
     scene.claim().await;
     scene.identity.lanes = 3;
+    assert_eq!(scene.try_claim().await.map(|_| ()).map_err(|trouble| trouble.code), Err("sink.lane_count"));
+}
+
+/// Taking the new number would deal the shards anew, and their progress would be looked for elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_were_added_to_the_progress_are_refused() {
+    let mut scene = Scene::new(1);
+    let mut lane = scene.ready_lane().await;
+    let shards = (0..).map(|number| format!("shardId-{number}"));
+    let moved = shards.into_iter().find(|shard| ShardId::new(shard).lane(2) == 1).expect("one of two");
+    lane.commit(group([registration(&moved)])).await.expect("registers");
+    drop(lane);
+    raise_partitions(&scene.settings.progress_topic, 2).await;
+    scene.identity.lanes = 2;
     assert_eq!(scene.try_claim().await.map(|_| ()).map_err(|trouble| trouble.code), Err("sink.lane_count"));
 }
 

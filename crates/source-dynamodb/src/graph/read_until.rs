@@ -177,7 +177,9 @@ impl ShardGraph {
     pub(super) fn inherit(&mut self, id: &ShardId) {
         let Some(parent) = self.shards.get(id).and_then(|shard| self.parent_of(shard)) else { return };
         let begun_after = parent.open_at.map(|open_at| open_at.minus(CHILDREN_LISTED_WITHIN));
-        let inherited = parent.read_until.max(begun_after);
+        // What its lane has stored is not known yet: until then it passes for one that nobody read.
+        let read_until = parent.read_until.filter(|_| self.lanes[parent.lane].opened);
+        let inherited = read_until.max(begun_after);
         if let (Some(moment), Some(shard)) = (inherited, self.shards.get_mut(id)) {
             shard.read_until_at_least(moment);
         }

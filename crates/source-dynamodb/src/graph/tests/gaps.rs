@@ -313,3 +313,23 @@ fn a_gap_waits_for_no_lane_that_is_closed() {
     graph.lane_closed(0);
     assert_eq!((gaps(&mut graph, 1), gaps(&mut graph, 0)), (1, 0));
 }
+
+/// bounded 207880085: a listing shows the parent before its lane is open, the child's lane opens again, and the child passed
+/// for read until that listing. So did its own children, which had lost their first hours.
+#[test]
+fn a_parent_whose_lane_is_not_open_says_nothing_of_how_far_its_child_was_read() {
+    let shard_of =
+        |lane| ["A", "B", "C", "D"].into_iter().find(|shard| id(shard).lane(2) == lane).expect("one of each");
+    let (parent, child) = (shard_of(0), shard_of(1));
+    let read_until = START.minus(HOUR * 22);
+    let shards = vec![row(child, Some(parent), after(4), read_until)];
+    let progress = Progress { shards, first_listing: Some(FirstListing::stored(WEEK_AGO)), ..Progress::default() };
+    let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Continue, false);
+    graph.restore(1, &progress, None);
+    let when = When { asked: START, answered: START };
+    let number = graph.begin_listing();
+    let shards = listed(&[&format!("{parent}."), &format!("{child}<{parent}")]);
+    graph.merge_page(number, when, &ShardListing { shards, ..ShardListing::default() });
+    graph.restore(1, &progress, None);
+    assert_eq!(graph.shards[&id(child)].read_until, Some(read_until));
+}
