@@ -8,6 +8,9 @@ use tailwater_sink_kafka::checkpoints;
 
 use crate::ground::{SHARD, Scene, after, brokers, group, read, registration, run, stream};
 
+/// Of two lanes.
+const SHARD_OF_LANE_1: &str = "shardId-00000001734567890124-0a1b2c3d";
+
 const MOMENT: ServiceTime = ServiceTime::from_ms(1_700_000_000_123);
 
 fn known() -> Group {
@@ -99,8 +102,8 @@ async fn another_stream_of_the_table_begins_anew_and_is_told() {
     lanes[0].open().await.expect("opens");
     lanes[1].open().await.expect("opens");
     let mut carried = run(0, 5);
-    carried.read_until = Some(MOMENT);
-    lanes[1].commit(group([registration(SHARD), carried])).await.expect("commits");
+    (carried.shard, carried.read_until) = (ShardId::new(SHARD_OF_LANE_1), Some(MOMENT));
+    lanes[1].commit(group([registration(SHARD_OF_LANE_1), carried])).await.expect("commits");
     scene.identity.stream = stream("b");
     let mut lanes = scene.claim().await;
     for lane in &mut lanes {
@@ -109,7 +112,7 @@ async fn another_stream_of_the_table_begins_anew_and_is_told() {
         let previous = progress.previous_stream.expect("though only one lane had a shard of it");
         assert_eq!((previous.stream_arn, previous.read_until), (stream("a").stream_arn, Some(MOMENT)));
     }
-    lanes[1].commit(group([registration(SHARD)])).await.expect("the same shard of another stream");
+    lanes[1].commit(group([registration(SHARD_OF_LANE_1)])).await.expect("the same shard of another stream");
 
     // When the first lane knows the stream, every lane lets go of the other one with its next commit.
     let arns = async || {
@@ -151,10 +154,10 @@ async fn records_of_versions_without_moments_are_read() {
         r#"{"v":1,"detail":"it was trimmed"}"#.to_owned(),
     );
     for (partition, (key, value)) in [
-        (1, shard("0", "shardId-0")),
+        (1, shard("0", SHARD_OF_LANE_1)),
         (0, contact("0")),
         (0, shard("a", "shardId-1")),
-        (1, shard("a", SHARD)),
+        (1, shard("a", SHARD_OF_LANE_1)),
         (0, contact("a")),
         (0, gap),
     ] {
