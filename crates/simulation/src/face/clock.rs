@@ -11,7 +11,8 @@ use super::{SimulatedStream, lock};
 
 /// How far off a wrong date is.
 const WRONG_BY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Right dates of one worker after a wrong one: where two of three are wrong by the same day, nobody can tell which.
+/// Dates that one worker hears from a wrong one on, that one counted, before another may be wrong: where two of three are wrong by
+/// the same day, nobody can tell which.
 const RIGHT_DATES_MIN: u32 = 5;
 
 /// The virtual time of the service, in milliseconds since 1970: it runs with tokio's clock, and leaps where the machines

@@ -73,9 +73,9 @@ pub async fn gaps_that_begin_at_another_moment_are_others(ground: &mut impl Grou
     let mut lane = ready(ground).await;
     let moment = |ms| Some(ServiceTime::from_ms(ms));
     let mut newest_ms = 0;
-    for (since, until_ms, stored) in
-        [(None, 10, 1), (moment(1), 10, 2), (moment(2), 10, 3), (moment(2), 20, 3), (moment(2), 5, 3)]
-    {
+    let found =
+        [(None, 10, 1), (moment(1), 10, 2), (moment(2), 10, 3), (moment(2), 20, 3), (None, 20, 3), (moment(2), 5, 3)];
+    for (since, until_ms, stored) in found {
         let gap = Some(Gap { since, until: ServiceTime::from_ms(until_ms), ..gap(GapCause::Away) });
         let batch = Batch { gap, ..advance(&shard(), Position::Start, Position::Start, &[]) };
         lane.commit(group([batch])).await.expect("commits");
