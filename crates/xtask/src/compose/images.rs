@@ -43,8 +43,9 @@ pub fn build_stand_ins(composition: &Composition) -> Result<()> {
     servers::install(&[ServerName::Dynamodb, ServerName::Kafka])?;
     tell!("building tailwater");
     let mut build = command::cargo();
-    // Of the whole workspace, as the tests: for one package cargo would build dependencies again, with fewer features.
-    build.current_dir(workspace::root()).args(["build", "--workspace", "--bin", "tailwater"]);
+    // As the tests of the whole workspace have it: any other build would compile dependencies again, with fewer features. The
+    // program comes with the tests that run it.
+    build.current_dir(workspace::root()).args(["test", "--workspace", "--no-run", "--test", "cli"]);
     command::run_shown(&mut build)?;
     for name in STAND_INS {
         gather(name).with_context(|| format!("cannot gather what the stand-in for {name} is built from"))?;

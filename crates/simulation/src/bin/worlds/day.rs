@@ -13,17 +13,19 @@ use tailwater_simulation::face::ERROR_HITS;
 use tailwater_simulation::world::{FAULTS, KEPT, Profile, Shown, run_world};
 
 /// Worlds of the default profile.
-const DEFAULT_WORLDS: u64 = 500;
+const DEFAULT_WORLDS: u64 = 400;
 /// Worlds of each special profile.
-const SPECIAL_WORLDS: u64 = 300;
+const SPECIAL_WORLDS: u64 = 250;
 /// Worlds of days: they take longer.
 const YEAR_WORLDS: u64 = 2;
+/// Of each profile so many are run twice: a seed is a story that repeats.
+const REPEATED_WORLDS: u64 = 12;
 /// Seeds between the ranges of two days, and seconds of a day.
 const DAY_STRIDE: u64 = 10_000;
 const DAY_SECONDS: u64 = 24 * 60 * 60;
 
-/// Runs the worlds of today, or from this seed, on all cores. Fails when one of them does, or when a fault class or a kind of error
-/// was never met.
+/// Runs the worlds of today, or from this seed, on all cores. Fails when one of them does, when one that is run twice tells another
+/// story, or when a fault class or a kind of error was never met.
 pub fn run(from: Option<u64>, out: &mut impl Write) -> io::Result<ExitCode> {
     let from = from.unwrap_or_else(first_seed);
     let worlds = worlds_from(from);
@@ -35,18 +37,23 @@ pub fn run(from: Option<u64>, out: &mut impl Write) -> io::Result<ExitCode> {
         for _ in 0..cores {
             scope.spawn(|| {
                 while let Some((seed, profile)) = worlds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let shown = run_world(*seed, *profile, false);
-                    found.lock().unwrap_or_else(PoisonError::into_inner).add(*seed, *profile, shown);
+                    let is_repeated = (from..from + REPEATED_WORLDS).contains(seed);
+                    let shown = run_world(*seed, *profile, is_repeated);
+                    let again = is_repeated.then(|| run_world(*seed, *profile, true));
+                    found.lock().unwrap_or_else(PoisonError::into_inner).add(*seed, *profile, shown, again);
                 }
             });
         }
     });
-    let Found { failed, hits, broken } = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let Found { failed, other_stories, hits, broken } = found.into_inner().unwrap_or_else(PoisonError::into_inner);
     if let Some(error) = broken {
         return Err(error);
     }
     for (seed, profile, shown) in &failed {
         super::tell_failure(out, *seed, *profile, shown)?;
+    }
+    for (seed, profile) in &other_stories {
+        writeln!(out, "seed {seed} of profile {} told another story the second time", profile.name())?;
     }
     let faults = FAULTS.iter().map(|fault| fault.name.to_owned());
     let errors = ERROR_HITS.iter().map(|(_, name)| format!("network.{name}"));
@@ -55,13 +62,16 @@ pub fn run(from: Option<u64>, out: &mut impl Write) -> io::Result<ExitCode> {
         writeln!(out, "never met: {}", never.join(", "))?;
     }
     writeln!(out, "{} worlds, {} failures", worlds.len(), failed.len())?;
-    Ok(if failed.is_empty() && never.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    let is_good = failed.is_empty() && other_stories.is_empty() && never.is_empty();
+    Ok(if is_good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// What the worlds have shown so far.
 #[derive(Default)]
 struct Found {
     failed: Vec<(u64, Profile, Shown)>,
+    /// Those that did not repeat.
+    other_stories: Vec<(u64, Profile)>,
     /// How often each fault class bit.
     hits: BTreeMap<String, u64>,
     /// A world that could not be run.
@@ -69,14 +79,17 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, seed: u64, profile: Profile, shown: io::Result<Shown>) {
-        let shown = match shown {
-            Ok(shown) => shown,
-            Err(error) => {
+    fn add(&mut self, seed: u64, profile: Profile, shown: io::Result<Shown>, again: Option<io::Result<Shown>>) {
+        let (shown, again) = match (shown, again.transpose()) {
+            (Ok(shown), Ok(again)) => (shown, again),
+            (Err(error), _) | (_, Err(error)) => {
                 self.broken.get_or_insert(error);
                 return;
             }
         };
+        if again.is_some_and(|again| again.trace.is_empty() || again.trace != shown.trace) {
+            self.other_stories.push((seed, profile));
+        }
         for (name, times) in &shown.hits {
             *self.hits.entry(name.clone()).or_default() += times;
         }
