@@ -101,4 +101,6 @@ pub const KEPT: &[(u64, Profile)] = &[
     (1_000_069, Profile::Kafka),
     // A shard took the moment of a listing for what its parent was read until, whose lane was not open yet.
     (207_880_085, Profile::Bounded),
+    // Two started while the stream was replaced, and the second took the stream that it had chosen before its claim.
+    (4_750_000_617, Profile::Kafka),
 ];

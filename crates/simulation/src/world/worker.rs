@@ -121,6 +121,20 @@ fn run<G: Ground>(
     process.run(identity, ground, api)
 }
 
+/// Claims the lanes for a stream. Nothing when the process is asked to stop: as the program does, it claims nothing more then.
+async fn claim<G: Ground>(
+    ground: &G,
+    identity: &mut PipelineIdentity,
+    arn: &str,
+    stop: &StopSignal,
+) -> Result<Option<Vec<G::Lane>>, Trouble> {
+    arn.clone_into(&mut identity.stream.stream_arn);
+    tokio::select! { biased;
+        () = stop.stopped() => Ok(None),
+        sinks = ground.claim(identity) => Ok(Some(sinks?)),
+    }
+}
+
 /// What a process runs with.
 struct Process {
     reader: ReaderSettings,
@@ -142,14 +156,21 @@ impl Process {
         seam.pass().await;
         let table = identity.stream.table.clone();
         let mut chosen = streams::first(&api, &table, &self.witness).await;
+        let mut is_first = true;
         let mut outcome = Ok(Ended::Stopped);
-        while let Some(Chosen { arn, follows }) = chosen {
-            identity.stream.stream_arn.clone_from(&arn);
-            // As the program does: who is asked to stop claims nothing more.
-            let sinks = tokio::select! { biased;
-                () = stop.stopped() => return Ok(Ended::Stopped),
-                sinks = ground.claim(&identity) => sinks?,
-            };
+        while let Some(Chosen { mut arn, mut follows }) = chosen {
+            let Some(mut sinks) = claim(&ground, &mut identity, &arn, &stop).await? else { return Ok(Ended::Stopped) };
+            if std::mem::take(&mut is_first) {
+                // As the program does: whoever had the lanes until now may have gone over to another stream since this one was
+                // chosen; now nobody does.
+                let Some(again) = streams::first(&api, &table, &self.witness).await else { return outcome };
+                if again.arn != arn {
+                    let claimed = claim(&ground, &mut identity, &again.arn, &stop).await?;
+                    let Some(claimed) = claimed else { return Ok(Ended::Stopped) };
+                    sinks = claimed;
+                }
+                (arn, follows) = (again.arn, again.follows);
+            }
             seam.pass().await;
             let (api_of_stream, heard) = api.begin();
             let settings = ReaderSettings { follows, ..self.reader.clone() };
