@@ -9,4 +9,5 @@ mod older_schema;
 mod progress;
 mod recoveries;
 mod refusals;
+mod refused_rows;
 mod tls;
