@@ -48,6 +48,7 @@ pub async fn claim_on<S: Server>(
         server,
         keys: keys.clone(),
         delete: settings.delete,
+        statement_timeout: settings.statement_timeout,
         dead_letters_per_minute_max: settings.dead_letters_per_minute_max,
         dead_letters: Mutex::new(DeadLetterRate::new(settings.dead_letters_per_minute_max)),
         started: Instant::now(),

@@ -1,6 +1,7 @@
 //! One lane: its connection, and the one place where the order of a commit stands.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tailwater_model::{
     Committed, DeadLetterRate, DeleteMode, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink, Trouble,
@@ -9,6 +10,7 @@ use tailwater_model::{
 use tokio::time::Instant;
 
 use crate::bisect::write_isolating;
+use crate::failures::Failures;
 use crate::fence::{CommitFault, Holder, fence, fenced};
 use crate::open::open;
 use crate::prepare::{Row, Work, prepare};
@@ -61,6 +63,7 @@ pub(crate) struct Shared<S> {
     pub(crate) server: S,
     pub(crate) keys: KeySchema,
     pub(crate) delete: DeleteMode,
+    pub(crate) statement_timeout: Duration,
     pub(crate) dead_letters_per_minute_max: u32,
     pub(crate) dead_letters: Mutex<DeadLetterRate>,
     pub(crate) started: Instant,
@@ -107,6 +110,7 @@ pub struct MirrorLane<S: Server> {
     /// Nothing until it is opened, and while a commit is under way: a commit that fails or is dropped half-way leaves
     /// nothing behind, and only opening helps (I7).
     session: Option<Opened<S::Session>>,
+    failures: Failures,
 }
 
 struct Opened<S> {
@@ -123,7 +127,7 @@ impl<S: Server> std::fmt::Debug for MirrorLane<S> {
 
 impl<S: Server> MirrorLane<S> {
     pub(crate) fn new(identity: LaneIdentity, shared: Arc<Shared<S>>) -> Self {
-        Self { identity, shared, session: None }
+        Self { identity, shared, session: None, failures: Failures::none() }
     }
 
     async fn open_anew(&mut self) -> Result<Progress, Failure> {
@@ -164,9 +168,14 @@ impl<S: Server> MirrorLane<S> {
                 format!("two steps of shard {} in one group do not follow one another (I2)", broken.0),
             ))
         })?;
+        let (rows, began) = (work.rows.len(), Instant::now());
         if let Err(fault) = self.write(&mut opened, &mut work).await {
+            if let CommitFault::Sql(fault) = &fault {
+                self.failures.add(fault, rows);
+            }
             return Err(self.failure(fault, &mut opened.session).await);
         }
+        self.failures.end(rows, began.elapsed(), self.shared.statement_timeout);
         let counts = work.counts();
         self.shared.add_dead_letters(counts.dead_lettered);
         self.session = Some(opened);
@@ -186,7 +195,7 @@ impl<S: Server> MirrorLane<S> {
     /// One transaction; a second one only after the first was rolled back because a row was refused.
     async fn write(&self, opened: &mut Opened<S::Session>, work: &mut Work) -> Result<(), CommitFault> {
         match self.transaction(opened, work, false).await {
-            Err(CommitFault::Sql(fault)) if fault.is_refused_row() => {
+            Err(CommitFault::Sql(fault)) if self.failures.is_refusal(&fault) => {
                 tracing::debug!(lane = self.identity.number, error = %fault.rejected().message, "isolating refused rows");
                 opened.session.rollback().await?;
                 self.transaction(opened, work, true).await
@@ -210,7 +219,7 @@ impl<S: Server> MirrorLane<S> {
         if isolate {
             let mut rows = std::mem::take(&mut work.rows);
             while !rows.is_empty() {
-                let refused = write_isolating(session, &rows).await?;
+                let refused = write_isolating(session, &rows, &self.failures).await?;
                 // I5: kept whole, in the same transaction. P1: what the item was before is not lost with it.
                 let (keys, delete) = (&self.shared.keys, self.shared.delete);
                 let mut rest: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
@@ -221,7 +230,7 @@ impl<S: Server> MirrorLane<S> {
             let refused = work.take_refused();
             session.recount(lane, &refused.iter().collect::<Vec<_>>()).await?;
         } else {
-            write_rows(session, &work.rows).await?;
+            write_rows(session, &work.rows, self.failures.statement_rows_max()).await?;
         }
         if !work.dead_letters.is_empty() {
             session.store_dead_letters(lane, &work.dead_letters).await?;

@@ -12,6 +12,7 @@ mod checkpoints;
 mod claim;
 mod connect;
 mod document;
+mod failures;
 mod fault;
 mod fence;
 mod identifier;

@@ -134,11 +134,11 @@ pub trait Statements: Send + Sync {
     /// Moves one event per mention of a shard from the written ones to the dead letters. I9
     fn recount(&mut self, lane: &LaneIdentity, refused: &[&ShardId]) -> impl Future<Output = Answer<()>> + Send;
 
-    /// Writes rows of `Write::State`.
-    fn upsert(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<()>> + Send;
-    /// Marks rows of `Write::Mark` as deleted and keeps their documents.
-    fn mark(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<()>> + Send;
-    /// Removes rows of `Write::Remove`.
+    /// Writes rows of `Write::State` and gives how many the server kept.
+    fn upsert(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<u64>> + Send;
+    /// Marks rows of `Write::Mark` as deleted, keeps their documents, and gives how many the server kept.
+    fn mark(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<u64>> + Send;
+    /// Removes rows of `Write::Remove`, as far as they are there.
     fn remove(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<()>> + Send;
 
     /// Keeps records aside. I5

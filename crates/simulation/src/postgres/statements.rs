@@ -101,7 +101,7 @@ impl ModelStatements {
         self.session.run(true, work).await.map_err(fault)
     }
 
-    async fn put(&mut self, rows: &[&Row], document: Document) -> Answer<()> {
+    async fn put(&mut self, rows: &[&Row], document: Document) -> Answer<u64> {
         let (table, rows) = (Arc::clone(&self.table), rows.iter().map(|row| row_to_write(row)).collect());
         self.write(move |sql| async move { mirror_sql::upsert_rows(&sql, &table, rows, document).await }).await
     }
@@ -271,11 +271,11 @@ impl Statements for ModelStatements {
         self.write(recount).await
     }
 
-    async fn upsert(&mut self, rows: &[&Row]) -> Answer<()> {
+    async fn upsert(&mut self, rows: &[&Row]) -> Answer<u64> {
         self.put(rows, Document::Replaced).await
     }
 
-    async fn mark(&mut self, rows: &[&Row]) -> Answer<()> {
+    async fn mark(&mut self, rows: &[&Row]) -> Answer<u64> {
         self.put(rows, Document::Kept).await
     }
 

@@ -137,11 +137,11 @@ impl Statements for PostgresSession {
         shards::recount(&mut self.session, lane, refused).await
     }
 
-    async fn upsert(&mut self, rows: &[&Row]) -> Answer<()> {
+    async fn upsert(&mut self, rows: &[&Row]) -> Answer<u64> {
         rows::upsert(&mut self.session, &self.table, rows).await
     }
 
-    async fn mark(&mut self, rows: &[&Row]) -> Answer<()> {
+    async fn mark(&mut self, rows: &[&Row]) -> Answer<u64> {
         rows::mark(&mut self.session, &self.table, rows).await
     }
 
