@@ -1,15 +1,15 @@
 //! One lane: its connection, and the one place where the order of a commit stands.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use tailwater_model::{
-    Committed, DeadLetterRate, DeleteMode, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink, Trouble,
-    TroubleKind,
+    Committed, DeleteMode, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink, Trouble, TroubleKind,
 };
 use tokio::time::Instant;
 
 use crate::bisect::write_isolating;
+use crate::brake::check_rate;
 use crate::failures::Failures;
 use crate::fence::{CommitFault, Holder, fence, fenced};
 use crate::open::open;
@@ -65,38 +65,6 @@ pub(crate) struct Shared<S> {
     pub(crate) delete: DeleteMode,
     pub(crate) statement_timeout: Duration,
     pub(crate) dead_letters_per_minute_max: u32,
-    pub(crate) dead_letters: Mutex<DeadLetterRate>,
-    pub(crate) started: Instant,
-}
-
-impl<S> Shared<S> {
-    /// Another lane that panicked while counting leaves a usable count.
-    fn dead_letters(&self) -> MutexGuard<'_, DeadLetterRate> {
-        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Why the pipeline has to stop, once it has set too much aside.
-    fn dead_letter_trouble(&self) -> Option<Trouble> {
-        self.dead_letters().is_exceeded().then(|| {
-            Trouble::new(
-                TroubleKind::Config,
-                "sink.dead_letter_rate",
-                format!(
-                    "more than {} records went to the dead letters within a minute, so the pipeline stopped; they are \
-                     kept whole in tailwater.dead_letters and nothing is lost",
-                    self.dead_letters_per_minute_max
-                ),
-            )
-            .advise(
-                "look at `select code, error, count(*) from tailwater.dead_letters group by 1, 2`, correct the \
-                 pipeline, or raise dead_letters_per_minute_max, and start again",
-            )
-        })
-    }
-
-    fn add_dead_letters(&self, count: u64) {
-        self.dead_letters().add(self.started.elapsed(), count);
-    }
 }
 
 /// A lane on PostgreSQL.
@@ -132,9 +100,6 @@ impl<S: Server> MirrorLane<S> {
 
     async fn open_anew(&mut self) -> Result<Progress, Failure> {
         self.session = None;
-        if let Some(trouble) = self.shared.dead_letter_trouble() {
-            return Err(Failure::Halt(trouble));
-        }
         let lane = &self.identity;
         let (shared, number) = (&self.shared, lane.number.to_string());
         let connecting = shared.server.connect(&lane.pipeline.name, &number);
@@ -145,9 +110,6 @@ impl<S: Server> MirrorLane<S> {
     }
 
     async fn commit_group(&mut self, group: Group) -> Result<Committed, Failure> {
-        if let Some(trouble) = self.shared.dead_letter_trouble() {
-            return Err(Failure::Halt(trouble));
-        }
         // From here on the lane is closed, until the commit is known to be durable.
         let Some(mut opened) = self.session.take() else {
             return Err(Failure::Reopen(Trouble::new(
@@ -173,11 +135,10 @@ impl<S: Server> MirrorLane<S> {
             if let CommitFault::Sql(fault) = &fault {
                 self.failures.add(fault, rows);
             }
-            return Err(self.failure(fault, &mut opened.session).await);
+            return Err(self.failure(fault, &mut opened).await);
         }
         self.failures.end(rows, began.elapsed(), self.shared.statement_timeout);
         let counts = work.counts();
-        self.shared.add_dead_letters(counts.dead_lettered);
         self.session = Some(opened);
         Ok(Committed { written: counts.written, dead_lettered: counts.dead_lettered })
     }
@@ -233,6 +194,7 @@ impl<S: Server> MirrorLane<S> {
             write_rows(session, &work.rows, self.failures.statement_rows_max()).await?;
         }
         if !work.dead_letters.is_empty() {
+            check_rate(session, lane, &work.dead_letters, self.shared.dead_letters_per_minute_max).await?;
             session.store_dead_letters(lane, &work.dead_letters).await?;
         }
         if !work.gaps.is_empty() {
@@ -249,20 +211,37 @@ impl<S: Server> MirrorLane<S> {
         Ok(())
     }
 
-    async fn failure(&self, fault: CommitFault, session: &mut S::Session) -> Failure {
+    async fn failure(&self, fault: CommitFault, opened: &mut Opened<S::Session>) -> Failure {
         let lane = &self.identity;
         match fault {
             CommitFault::Sql(fault) => fault.failure(&lane.doing("committing a group of"), lane.place()),
-            CommitFault::Fenced => {
-                let looked = match session.rollback().await {
-                    Ok(()) => session.holder(lane).await,
+            CommitFault::Fenced => self.lost(opened).await,
+            CommitFault::DeadLetters(exceeded) => {
+                let per_minute_max = self.shared.dead_letters_per_minute_max;
+                let stored = match opened.session.rollback().await {
+                    Ok(()) => opened.session.store_brake(lane, opened.epoch, per_minute_max).await,
                     Err(fault) => Err(fault),
                 };
-                match looked {
-                    Ok(holder) => fenced(lane, holder),
-                    Err(fault) => fault.failure(&lane.doing("looking at"), lane.place()),
+                match stored {
+                    Ok(1) => Failure::Halt(exceeded.trouble(per_minute_max)),
+                    Ok(_) => self.lost(opened).await,
+                    // Without the brake this is no reason to halt: the group is read again, and is as much too much.
+                    Err(fault) => fault.failure(&lane.doing("braking"), lane.place()),
                 }
             }
+        }
+    }
+
+    /// The failure of a lane whose fence did not hold.
+    async fn lost(&self, Opened { session, .. }: &mut Opened<S::Session>) -> Failure {
+        let lane = &self.identity;
+        let looked = match session.rollback().await {
+            Ok(()) => session.holder(lane).await,
+            Err(fault) => Err(fault),
+        };
+        match looked {
+            Ok(holder) => fenced(lane, holder),
+            Err(fault) => fault.failure(&lane.doing("looking at"), lane.place()),
         }
     }
 }
