@@ -1,9 +1,9 @@
 //! Taking a pipeline over: schema, table and all lanes in one transaction. Every error here is told at once, for at a
 //! start somebody is looking; only the locks of an earlier owner are waited for.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use tailwater_model::{DeadLetterRate, KeySchema, PipelineIdentity, Trouble, TroubleKind};
+use tailwater_model::{KeySchema, PipelineIdentity, Trouble, TroubleKind};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -22,7 +22,8 @@ const LOCKED_CODES: [&str; 2] = ["sink.postgres.lock_timeout", "sink.postgres.st
 ///
 /// # Errors
 /// Trouble of kind `Config` for names, a table of another shape (`sink.postgres.table_shape`), another lane count
-/// (`sink.lane_count`); of kind `Environment` for everything that the server refuses.
+/// (`sink.lane_count`), a brake on dead letters that this number does not lift (`sink.dead_letter_rate`); of kind
+/// `Environment` for everything that the server refuses.
 pub async fn claim(
     settings: &PostgresSettings,
     identity: &PipelineIdentity,
@@ -48,9 +49,8 @@ pub async fn claim_on<S: Server>(
         server,
         keys: keys.clone(),
         delete: settings.delete,
+        statement_timeout: settings.statement_timeout,
         dead_letters_per_minute_max: settings.dead_letters_per_minute_max,
-        dead_letters: Mutex::new(DeadLetterRate::new(settings.dead_letters_per_minute_max)),
-        started: Instant::now(),
     });
     let pipeline = Arc::new(identity.clone());
     let lane = |number| {
@@ -75,7 +75,7 @@ async fn take_when_free<S: Server>(
         let mut session = Box::pin(server.connect(&identity.name, "claim"))
             .await
             .map_err(|fault| fault.trouble("connecting", place))?;
-        let trouble = match Box::pin(take(&mut session, identity, lanes, place)).await {
+        let trouble = match Box::pin(take(&mut session, settings, identity, lanes, place)).await {
             Ok(owner) => return Ok(owner),
             Err(fault) => fault.trouble(place),
         };
@@ -118,6 +118,7 @@ impl From<SqlFault> for Unready {
 /// One transaction. Any error leaves by `?` and drops the connection, which rolls back.
 async fn take<S: Statements>(
     session: &mut S,
+    settings: &PostgresSettings,
     identity: &PipelineIdentity,
     lanes: i32,
     place: &str,
@@ -130,6 +131,11 @@ async fn take<S: Statements>(
     check_lane_count(session.lane_count(&identity.name).await?, identity)?;
     let owner = session.new_owner().await?;
     session.take_lanes(&identity.name, lanes, &owner).await?;
+    // Only now: no lane of an earlier owner can store a brake any more.
+    let per_minute_max = settings.dead_letters_per_minute_max;
+    if let Some(brake) = session.lift_brakes(&identity.name, per_minute_max).await? {
+        return Err(Unready::Told(brake.trouble(&identity.name, per_minute_max)));
+    }
     session.add_stream(identity).await?;
     session.commit().await?;
     Ok(owner)

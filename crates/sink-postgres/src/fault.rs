@@ -11,10 +11,27 @@ use crate::session::SqlFault;
 enum Recovery {
     /// It may pass: open the lane again.
     Reopen,
+    /// It may pass, or a row is at fault: open the lane again, and find the row when it comes again and again.
+    Suspect,
+    /// It may pass, or it is too much at once: open the lane again, and write less at once when it comes again and again.
+    Shrink,
     /// It will not pass: a person is needed.
     Halt,
     /// A row is at fault: find it and put it aside.
     RefuseRow,
+}
+
+/// What an error has to do with the rows of a group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blame<'a> {
+    /// The values of some row are at fault.
+    Row,
+    /// Perhaps they are. The SQLSTATE.
+    Unknown(&'a str),
+    /// Perhaps the rows are too many for one statement. The SQLSTATE.
+    Amount(&'a str),
+    /// It says nothing of any row.
+    NoRow,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +49,12 @@ const fn halt(code: &'static str, advice: &'static str) -> Meaning {
     Meaning { recovery: Recovery::Halt, code, advice: Some(advice) }
 }
 
+/// Whoever sees it cannot know yet whether it passes.
+const fn suspect(code: &'static str) -> Meaning {
+    let advice = "when it comes again and again, the rows that it is about go to the dead letters";
+    Meaning { recovery: Recovery::Suspect, code, advice: Some(advice) }
+}
+
 const REFUSED_ROW: Meaning = Meaning { recovery: Recovery::RefuseRow, code: "sink.postgres.refused", advice: None };
 
 /// PostgreSQL, appendix A "Error Codes". Single codes come before the classes that they belong to.
@@ -44,7 +67,14 @@ fn meaning_of(state: &str) -> Meaning {
             ..reopen("sink.postgres.read_only")
         },
         "55P03" => reopen("sink.postgres.lock_timeout"),
-        "57014" => reopen("sink.postgres.statement_timeout"),
+        "57014" => Meaning {
+            recovery: Recovery::Shrink,
+            code: "sink.postgres.statement_timeout",
+            advice: Some(
+                "when it comes again and again, fewer rows are written at once; where a single row takes so long, look at the \
+                 triggers and indexes of the table, or raise statement_timeout",
+            ),
+        },
         "42501" => halt("sink.postgres.denied", "grant the role the right that the message names, and start again"),
         "42P01" | "42703" | "3F000" => halt(
             "sink.postgres.object_missing",
@@ -57,8 +87,13 @@ fn meaning_of(state: &str) -> Meaning {
         ),
         // Program limits: an index row that is too large (54000) comes from a key that is too long.
         "54000" => REFUSED_ROW,
-        // Raised by a trigger that a user put on the table: it looked at a row and did not like it.
-        "P0001" => REFUSED_ROW,
+        // A check option of a view, and what PL/pgSQL raises in a trigger that a user put on the table: RAISE, SELECT INTO
+        // STRICT that finds none or many, ASSERT. It looked at a row and did not like it.
+        "44000" | "P0001" | "P0002" | "P0003" | "P0004" => REFUSED_ROW,
+        // An object that another session has, a disk with damaged pages, and a server behind a foreign table.
+        "55006" => reopen("sink.postgres.object_state"),
+        "XX001" | "XX002" => reopen("sink.postgres.server_error"),
+        "HV00N" => reopen("sink.postgres.connection"),
         _ => meaning_of_class(state.get(..2).unwrap_or_default()),
     }
 }
@@ -78,11 +113,13 @@ fn meaning_of_class(class: &str) -> Meaning {
             "the table is not as it was at the start: compare it with the message, correct it and start again",
         ),
         "53" => reopen("sink.postgres.resources"),
-        "55" => reopen("sink.postgres.object_state"),
+        "55" => suspect("sink.postgres.object_state"),
         "57" => reopen("sink.postgres.unavailable"),
-        "58" | "XX" => reopen("sink.postgres.server_error"),
-        // Unknown errors are met by what is always safe: nothing was committed by us, so open and look.
-        _ => reopen("sink.postgres.unknown"),
+        "58" => reopen("sink.postgres.server_error"),
+        "XX" => suspect("sink.postgres.server_error"),
+        // Unknown errors are met by what is always safe: nothing was committed by us, so open and look. But whoever writes a
+        // trigger chooses its code freely, so what does not pass is about a row.
+        _ => suspect("sink.postgres.unknown"),
     }
 }
 
@@ -92,10 +129,11 @@ impl SqlFault {
         match self {
             Self::Driver(Error::Database(error)) => {
                 let error: &PgDatabaseError = error.try_downcast_ref()?;
-                Some((error.code(), error.message()))
+                let is_raised = error.routine() == Some(RAISE_ROUTINE);
+                Some((error.code(), if is_raised { RAISED } else { error.message() }))
             }
             Self::Coded { state, message } => Some((state, message)),
-            Self::Driver(_) | Self::NoAnswer(_) => None,
+            Self::Driver(_) | Self::NoAnswer(_) | Self::Swallowed { .. } => None,
         }
     }
 
@@ -111,17 +149,28 @@ impl SqlFault {
                 advice: Some("check the host and the port of the URL, the network, and that the server runs"),
                 ..reopen("sink.postgres.connection")
             },
+            (None, Self::Swallowed { .. }) => Meaning { code: "sink.postgres.swallowed", ..REFUSED_ROW },
             (None, Self::Driver(_) | Self::Coded { .. }) => reopen("sink.postgres.unknown"),
         }
     }
 
-    /// Whether the values of some row are at fault.
-    pub(crate) fn is_refused_row(&self) -> bool {
-        self.meaning().recovery == Recovery::RefuseRow
+    /// What it has to do with the rows of a group.
+    pub(crate) fn blame(&self) -> Blame<'_> {
+        match (self.meaning().recovery, self.coded()) {
+            (Recovery::RefuseRow, _) => Blame::Row,
+            (Recovery::Suspect, Some((state, _))) => Blame::Unknown(state),
+            (Recovery::Shrink, Some((state, _))) => Blame::Amount(state),
+            (Recovery::Suspect | Recovery::Shrink, None) | (Recovery::Reopen | Recovery::Halt, _) => Blame::NoRow,
+        }
     }
 
     /// Why a row was refused, without any of its values.
     pub(crate) fn rejected(&self) -> Rejected {
+        if let Self::Swallowed { .. } = self {
+            let message = "Postgres took the row without an error and did not keep it: a trigger of the table answers null \
+                           for it, or a rule drops it";
+            return Rejected { code: self.meaning().code, message: message.into() };
+        }
         Rejected { code: REFUSED_ROW.code, message: format!("Postgres refused the row: {}", self.words()) }
     }
 
@@ -151,7 +200,7 @@ impl SqlFault {
     pub(crate) fn failure(&self, doing: &str, place: &str) -> Failure {
         let trouble = self.trouble(doing, place);
         match self.meaning().recovery {
-            Recovery::Reopen => Failure::Reopen(trouble),
+            Recovery::Reopen | Recovery::Suspect | Recovery::Shrink => Failure::Reopen(trouble),
             // A refused row is met by putting it aside. Where that is impossible, repeating would be endless.
             Recovery::Halt | Recovery::RefuseRow => Failure::Halt(trouble),
         }
@@ -174,6 +223,10 @@ fn is_certificate_fault(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::InvalidData && error.to_string().contains("certificate")
 }
 
+/// Where PL/pgSQL's RAISE reports from, with whatever SQLSTATE and message its author wrote (PostgreSQL, `pl_exec.c`).
+const RAISE_ROUTINE: &str = "exec_stmt_raise";
+const RAISED: &str = "an exception raised by a trigger or function";
+
 /// The primary message of the server. Never its detail, hint or context, which quote rows. Messages about data quote
 /// values themselves, after a colon or in quotation marks, and a trigger's message can hold anything.
 fn message_without_values(state: &str, message: &str) -> String {
@@ -182,7 +235,8 @@ fn message_without_values(state: &str, message: &str) -> String {
             let end = message.find([':', '"', '\'', '«', '„', '“']).unwrap_or(message.len());
             message.get(..end).unwrap_or_default().trim_end().to_owned()
         }
-        Some("P0") => "an exception raised by a trigger or function".to_owned(),
+        // PL/pgSQL, and functions in other languages: their messages are their authors'.
+        Some("P0" | "38" | "39") => RAISED.to_owned(),
         _ => message.to_owned(),
     }
 }
@@ -193,12 +247,14 @@ mod tests {
 
     #[test]
     fn known_states_have_their_recovery() {
-        use Recovery::{Halt, RefuseRow, Reopen};
+        use Recovery::{Halt, RefuseRow, Reopen, Shrink, Suspect};
         for (states, recovery) in [
-            ("40001 40P01 08006 08P01 57P01 57P02 57P03 57014 25006 53100 53200 53300 55P03", Reopen),
-            ("25P02 25P03 55006 58030 XX000 0A000 21000 nonsense", Reopen),
+            ("40001 40P01 08006 08P01 57P01 57P02 57P03 25006 53100 53200 53300 55P03", Reopen),
+            ("25P02 25P03 55006 58030 XX001 HV00N", Reopen),
+            ("XX000 0A000 09000 21000 38000 54001 55000 P0000 HV000 MY001 nonsense", Suspect),
+            ("57014", Shrink),
             ("42501 42P01 42703 42P10 42804 3F000 3D000 28P01 28000 26000", Halt),
-            ("22021 22P05 22P02 22003 54000 23505 23514 23503 P0001", RefuseRow),
+            ("22021 22P05 22P02 22003 54000 23505 23514 23503 44000 P0001 P0002 P0003 P0004", RefuseRow),
         ] {
             for state in states.split(' ') {
                 assert_eq!(meaning_of(state).recovery, recovery, "{state}");
@@ -212,7 +268,7 @@ mod tests {
         assert!(matches!(fault("40P01", "deadlock detected").failure("a", "b"), Failure::Reopen(_)));
         assert!(matches!(fault("42501", "permission denied").failure("a", "b"), Failure::Halt(_)));
         let refused = fault("22P02", "invalid input syntax: \"hunter2\"");
-        assert!(refused.is_refused_row() && !refused.rejected().message.contains("hunter2"));
+        assert!(refused.blame() == Blame::Row && !refused.rejected().message.contains("hunter2"));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 
 use tailwater_model::{Failure, Position, Trouble, TroubleKind};
 
+use crate::brake::Exceeded;
 use crate::lane::LaneIdentity;
 use crate::prepare::{Begin, Work};
 use crate::session::SqlFault;
@@ -14,6 +15,8 @@ pub(crate) enum CommitFault {
     Sql(SqlFault),
     /// The stored owner, epoch or position is not the expected one: rolled back.
     Fenced,
+    /// The store would take too many dead letters.
+    DeadLetters(Exceeded),
 }
 
 impl From<SqlFault> for CommitFault {

@@ -1,14 +1,16 @@
 //! One lane: its connection, and the one place where the order of a commit stands.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tailwater_model::{
-    Committed, DeadLetterRate, DeleteMode, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink, Trouble,
-    TroubleKind,
+    Committed, DeleteMode, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink, Trouble, TroubleKind,
 };
 use tokio::time::Instant;
 
 use crate::bisect::write_isolating;
+use crate::brake::check_rate;
+use crate::failures::Failures;
 use crate::fence::{CommitFault, Holder, fence, fenced};
 use crate::open::open;
 use crate::prepare::{Row, Work, prepare};
@@ -61,39 +63,8 @@ pub(crate) struct Shared<S> {
     pub(crate) server: S,
     pub(crate) keys: KeySchema,
     pub(crate) delete: DeleteMode,
+    pub(crate) statement_timeout: Duration,
     pub(crate) dead_letters_per_minute_max: u32,
-    pub(crate) dead_letters: Mutex<DeadLetterRate>,
-    pub(crate) started: Instant,
-}
-
-impl<S> Shared<S> {
-    /// Another lane that panicked while counting leaves a usable count.
-    fn dead_letters(&self) -> MutexGuard<'_, DeadLetterRate> {
-        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Why the pipeline has to stop, once it has set too much aside.
-    fn dead_letter_trouble(&self) -> Option<Trouble> {
-        self.dead_letters().is_exceeded().then(|| {
-            Trouble::new(
-                TroubleKind::Config,
-                "sink.dead_letter_rate",
-                format!(
-                    "more than {} records went to the dead letters within a minute, so the pipeline stopped; they are \
-                     kept whole in tailwater.dead_letters and nothing is lost",
-                    self.dead_letters_per_minute_max
-                ),
-            )
-            .advise(
-                "look at `select code, error, count(*) from tailwater.dead_letters group by 1, 2`, correct the \
-                 pipeline, or raise dead_letters_per_minute_max, and start again",
-            )
-        })
-    }
-
-    fn add_dead_letters(&self, count: u64) {
-        self.dead_letters().add(self.started.elapsed(), count);
-    }
 }
 
 /// A lane on PostgreSQL.
@@ -107,6 +78,7 @@ pub struct MirrorLane<S: Server> {
     /// Nothing until it is opened, and while a commit is under way: a commit that fails or is dropped half-way leaves
     /// nothing behind, and only opening helps (I7).
     session: Option<Opened<S::Session>>,
+    failures: Failures,
 }
 
 struct Opened<S> {
@@ -123,14 +95,11 @@ impl<S: Server> std::fmt::Debug for MirrorLane<S> {
 
 impl<S: Server> MirrorLane<S> {
     pub(crate) fn new(identity: LaneIdentity, shared: Arc<Shared<S>>) -> Self {
-        Self { identity, shared, session: None }
+        Self { identity, shared, session: None, failures: Failures::none() }
     }
 
     async fn open_anew(&mut self) -> Result<Progress, Failure> {
         self.session = None;
-        if let Some(trouble) = self.shared.dead_letter_trouble() {
-            return Err(Failure::Halt(trouble));
-        }
         let lane = &self.identity;
         let (shared, number) = (&self.shared, lane.number.to_string());
         let connecting = shared.server.connect(&lane.pipeline.name, &number);
@@ -141,9 +110,6 @@ impl<S: Server> MirrorLane<S> {
     }
 
     async fn commit_group(&mut self, group: Group) -> Result<Committed, Failure> {
-        if let Some(trouble) = self.shared.dead_letter_trouble() {
-            return Err(Failure::Halt(trouble));
-        }
         // From here on the lane is closed, until the commit is known to be durable.
         let Some(mut opened) = self.session.take() else {
             return Err(Failure::Reopen(Trouble::new(
@@ -164,11 +130,15 @@ impl<S: Server> MirrorLane<S> {
                 format!("two steps of shard {} in one group do not follow one another (I2)", broken.0),
             ))
         })?;
+        let (rows, began) = (work.rows.len(), Instant::now());
         if let Err(fault) = self.write(&mut opened, &mut work).await {
-            return Err(self.failure(fault, &mut opened.session).await);
+            if let CommitFault::Sql(fault) = &fault {
+                self.failures.add(fault, rows);
+            }
+            return Err(self.failure(fault, &mut opened).await);
         }
+        self.failures.end(rows, began.elapsed(), self.shared.statement_timeout);
         let counts = work.counts();
-        self.shared.add_dead_letters(counts.dead_lettered);
         self.session = Some(opened);
         Ok(Committed { written: counts.written, dead_lettered: counts.dead_lettered })
     }
@@ -186,7 +156,7 @@ impl<S: Server> MirrorLane<S> {
     /// One transaction; a second one only after the first was rolled back because a row was refused.
     async fn write(&self, opened: &mut Opened<S::Session>, work: &mut Work) -> Result<(), CommitFault> {
         match self.transaction(opened, work, false).await {
-            Err(CommitFault::Sql(fault)) if fault.is_refused_row() => {
+            Err(CommitFault::Sql(fault)) if self.failures.is_refusal(&fault) => {
                 tracing::debug!(lane = self.identity.number, error = %fault.rejected().message, "isolating refused rows");
                 opened.session.rollback().await?;
                 self.transaction(opened, work, true).await
@@ -210,7 +180,7 @@ impl<S: Server> MirrorLane<S> {
         if isolate {
             let mut rows = std::mem::take(&mut work.rows);
             while !rows.is_empty() {
-                let refused = write_isolating(session, &rows).await?;
+                let refused = write_isolating(session, &rows, &self.failures).await?;
                 // I5: kept whole, in the same transaction. P1: what the item was before is not lost with it.
                 let (keys, delete) = (&self.shared.keys, self.shared.delete);
                 let mut rest: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
@@ -221,9 +191,10 @@ impl<S: Server> MirrorLane<S> {
             let refused = work.take_refused();
             session.recount(lane, &refused.iter().collect::<Vec<_>>()).await?;
         } else {
-            write_rows(session, &work.rows).await?;
+            write_rows(session, &work.rows, self.failures.statement_rows_max()).await?;
         }
         if !work.dead_letters.is_empty() {
+            check_rate(session, lane, &work.dead_letters, self.shared.dead_letters_per_minute_max).await?;
             session.store_dead_letters(lane, &work.dead_letters).await?;
         }
         if !work.gaps.is_empty() {
@@ -240,20 +211,37 @@ impl<S: Server> MirrorLane<S> {
         Ok(())
     }
 
-    async fn failure(&self, fault: CommitFault, session: &mut S::Session) -> Failure {
+    async fn failure(&self, fault: CommitFault, opened: &mut Opened<S::Session>) -> Failure {
         let lane = &self.identity;
         match fault {
             CommitFault::Sql(fault) => fault.failure(&lane.doing("committing a group of"), lane.place()),
-            CommitFault::Fenced => {
-                let looked = match session.rollback().await {
-                    Ok(()) => session.holder(lane).await,
+            CommitFault::Fenced => self.lost(opened).await,
+            CommitFault::DeadLetters(exceeded) => {
+                let per_minute_max = self.shared.dead_letters_per_minute_max;
+                let stored = match opened.session.rollback().await {
+                    Ok(()) => opened.session.store_brake(lane, opened.epoch, per_minute_max).await,
                     Err(fault) => Err(fault),
                 };
-                match looked {
-                    Ok(holder) => fenced(lane, holder),
-                    Err(fault) => fault.failure(&lane.doing("looking at"), lane.place()),
+                match stored {
+                    Ok(1) => Failure::Halt(exceeded.trouble(per_minute_max)),
+                    Ok(_) => self.lost(opened).await,
+                    // Without the brake this is no reason to halt: the group is read again, and is as much too much.
+                    Err(fault) => fault.failure(&lane.doing("braking"), lane.place()),
                 }
             }
+        }
+    }
+
+    /// The failure of a lane whose fence did not hold.
+    async fn lost(&self, Opened { session, .. }: &mut Opened<S::Session>) -> Failure {
+        let lane = &self.identity;
+        let looked = match session.rollback().await {
+            Ok(()) => session.holder(lane).await,
+            Err(fault) => Err(fault),
+        };
+        match looked {
+            Ok(holder) => fenced(lane, holder),
+            Err(fault) => fault.failure(&lane.doing("looking at"), lane.place()),
         }
     }
 }

@@ -8,10 +8,12 @@
 //! with a name in it that did not pass through `identifier`.
 
 mod bisect;
+mod brake;
 mod checkpoints;
 mod claim;
 mod connect;
 mod document;
+mod failures;
 mod fault;
 mod fence;
 mod identifier;
@@ -27,6 +29,7 @@ mod statements;
 mod table_shape;
 mod write_rows;
 
+pub use brake::Brake;
 pub use checkpoints::checkpoints;
 pub use claim::{claim, claim_on};
 pub use document::storable;

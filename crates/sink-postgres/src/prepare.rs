@@ -88,8 +88,8 @@ impl Work {
         self.dead_letters.push(DeadLetter::of_event(event, rejected));
     }
 
-    /// Puts a row aside that the database refused, and gives the row of the newest earlier change of the item that can be
-    /// written.
+    /// Puts a row aside that the database refused, and gives what is to be written in its place: for the last state of an
+    /// item that is gone its mark, and else the newest earlier change of the item that can be written.
     pub(crate) fn refuse_row(
         &mut self,
         row: Row,
@@ -97,10 +97,35 @@ impl Work {
         keys: &KeySchema,
         delete: DeleteMode,
     ) -> Option<Row> {
-        self.refuse(&row.event, rejected);
-        let Row { key, mut earlier, .. } = row;
+        let Row { key, event, write, mut earlier } = row;
+        match write {
+            Write::State { deleted: true, .. } => {
+                let write = self.refuse_old_image(&key, &event, rejected, keys);
+                return Some(Row { key, event, write, earlier });
+            }
+            // It was kept whole when its old image was refused: now it is known that not even the mark could be written.
+            Write::Mark { .. } if event.change.old_image().is_some() => self.replace_reason(&event, rejected),
+            _ => self.refuse(&event, rejected),
+        }
         let event = earlier.pop()?;
         self.newest_row(key, event, earlier, keys, delete)
+    }
+
+    /// An item is gone whatever its old image holds, so its row is marked and no earlier state can take its place. But that
+    /// image stands nowhere in the table then: the record is kept whole, and it counts as dead-lettered, once (I9).
+    fn refuse_old_image(&mut self, key: &Key, event: &ChangeEvent, rejected: Rejected, keys: &KeySchema) -> Write {
+        let message = format!("the row is marked as deleted without the item's last state: {}", rejected.message);
+        self.refuse(event, Rejected { message, ..rejected });
+        mark(key, keys)
+    }
+
+    /// The dead letter of the event tells this reason.
+    fn replace_reason(&mut self, event: &ChangeEvent, rejected: Rejected) {
+        let record = event.record_json();
+        let same = |letter: &&mut DeadLetter| letter.shard == event.source.shard && letter.record == record;
+        if let Some(letter) = self.dead_letters.iter_mut().rfind(same) {
+            (letter.code, letter.error) = (rejected.code, rejected.message);
+        }
     }
 
     /// Counts the event's record as dead-lettered, unless another event of it was refused before (I9).
@@ -129,7 +154,11 @@ impl Work {
         loop {
             match write_of(&key, &event, keys, delete) {
                 Ok(write) => return Some(Row { key, event, write, earlier }),
-                Err(rejected) => self.refuse(&event, rejected),
+                Err(Unwritable::Event(rejected)) => self.refuse(&event, rejected),
+                Err(Unwritable::OldImage(rejected)) => {
+                    let write = self.refuse_old_image(&key, &event, rejected, keys);
+                    return Some(Row { key, event, write, earlier });
+                }
             }
             event = earlier.pop()?;
         }
@@ -203,9 +232,17 @@ fn join(
     }
 }
 
-fn write_of(key: &Key, event: &ChangeEvent, keys: &KeySchema, delete: DeleteMode) -> Result<Write, Rejected> {
+/// What of an event no row can hold.
+enum Unwritable {
+    /// All of it.
+    Event(Rejected),
+    /// The last state of an item that is gone.
+    OldImage(Rejected),
+}
+
+fn write_of(key: &Key, event: &ChangeEvent, keys: &KeySchema, delete: DeleteMode) -> Result<Write, Unwritable> {
     if key.values().iter().any(|value| matches!(value, KeyValue::S(text) if text.contains('\0'))) {
-        return Err(nul("the key"));
+        return Err(Unwritable::Event(nul("the key")));
     }
     let removed = matches!(event.change, Change::Remove { .. });
     if removed && delete == DeleteMode::Hard {
@@ -219,20 +256,22 @@ fn write_of(key: &Key, event: &ChangeEvent, keys: &KeySchema, delete: DeleteMode
     });
     match document {
         Some(document) if !has_escaped_nul(&document) => Ok(Write::State { document, deleted: removed }),
-        // The item is gone whatever its old image holds, and the record that wrote that image was put aside whole.
-        Some(_) | None if removed => {
-            let mut document = String::new();
-            push_plain_key(key, keys, &mut document);
-            Ok(Write::Mark { document })
-        }
-        Some(_) => Err(nul("the item")),
-        None => Err(Rejected {
+        Some(_) if removed => Err(Unwritable::OldImage(nul("the old image"))),
+        Some(_) => Err(Unwritable::Event(nul("the item"))),
+        None if removed => Ok(mark(key, keys)),
+        None => Err(Unwritable::Event(Rejected {
             code: "sink.missing_image",
             message: "the record has no new image, which a mirror needs: the stream's view type must be NEW_IMAGE or \
                       NEW_AND_OLD_IMAGES"
                 .into(),
-        }),
+        })),
     }
+}
+
+fn mark(key: &Key, keys: &KeySchema) -> Write {
+    let mut document = String::new();
+    push_plain_key(key, keys, &mut document);
+    Write::Mark { document }
 }
 
 fn nul(what: &str) -> Rejected {

@@ -22,6 +22,14 @@ pub enum SqlFault {
     /// No answer within this time: what the server did is unknown.
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),
+    /// The server took the statement well and kept another number of rows than it was sent.
+    #[error("of {sent} rows the table kept {kept}")]
+    Swallowed {
+        /// Rows of the statement.
+        sent: u64,
+        /// Rows that it touched.
+        kept: u64,
+    },
     /// A server that is not behind the driver says so.
     #[error("{message} (SQLSTATE {state})")]
     Coded {

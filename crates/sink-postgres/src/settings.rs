@@ -25,8 +25,8 @@ pub struct PostgresSettings {
     pub lock_timeout: Duration,
     /// Longest time to connect and log in.
     pub connect_timeout: Duration,
-    /// Dead letters in one minute, over all lanes of this process, after which the pipeline stops: so many are a wrong
-    /// configuration and not single bad records.
+    /// Most dead letters that the store takes within a minute, of all lanes of the pipeline together. With more the pipeline
+    /// stops, and starts again only with a greater number.
     pub dead_letters_per_minute_max: u32,
 }
 

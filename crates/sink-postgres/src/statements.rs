@@ -7,6 +7,7 @@ use tailwater_model::{
     Counts, DeadLetter, FirstListing, Gap, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress, Trouble,
 };
 
+use crate::brake::Brake;
 use crate::fence::Holder;
 use crate::lane::LaneIdentity;
 use crate::prepare::Row;
@@ -134,13 +135,17 @@ pub trait Statements: Send + Sync {
     /// Moves one event per mention of a shard from the written ones to the dead letters. I9
     fn recount(&mut self, lane: &LaneIdentity, refused: &[&ShardId]) -> impl Future<Output = Answer<()>> + Send;
 
-    /// Writes rows of `Write::State`.
-    fn upsert(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<()>> + Send;
-    /// Marks rows of `Write::Mark` as deleted and keeps their documents.
-    fn mark(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<()>> + Send;
-    /// Removes rows of `Write::Remove`.
+    /// Writes rows of `Write::State` and gives how many the server kept.
+    fn upsert(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<u64>> + Send;
+    /// Marks rows of `Write::Mark` as deleted, keeps their documents, and gives how many the server kept.
+    fn mark(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<u64>> + Send;
+    /// Removes rows of `Write::Remove`, as far as they are there.
     fn remove(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<()>> + Send;
 
+    /// Waits until no other lane of the pipeline is about to store dead letters; until the end of the transaction none is.
+    fn lock_dead_letters(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<()>> + Send;
+    /// How many dead letters of the pipeline were stored within the last minute, by the server's clock.
+    fn recent_dead_letters(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<u64>> + Send;
     /// Keeps records aside. I5
     fn store_dead_letters(
         &mut self,
@@ -166,6 +171,19 @@ pub trait Statements: Send + Sync {
     fn new_owner(&mut self) -> impl Future<Output = Answer<String>> + Send;
     /// Gives lanes 0 to `lanes` - 1 to a new owner, in this order; every epoch rises.
     fn take_lanes(&mut self, pipeline: &str, lanes: i32, owner: &str) -> impl Future<Output = Answer<()>> + Send;
+    /// Stores a brake on the pipeline where epoch and owner of the lane are ours. Gives the rows: 1 or 0. I2
+    fn store_brake(
+        &mut self,
+        lane: &LaneIdentity,
+        epoch: i64,
+        per_minute_max: u32,
+    ) -> impl Future<Output = Answer<u64>> + Send;
+    /// Removes the brakes on the pipeline that are smaller than this, and gives the greatest that stays.
+    fn lift_brakes(
+        &mut self,
+        pipeline: &str,
+        per_minute_max: u32,
+    ) -> impl Future<Output = Answer<Option<Brake>>> + Send;
     /// Stores the pipeline's stream, if it is not stored.
     fn add_stream(&mut self, identity: &PipelineIdentity) -> impl Future<Output = Answer<()>> + Send;
 }

@@ -1,26 +1,39 @@
-//! The rows of a group, in at most three statements.
+//! The rows of a group, in at most three statements for each piece of them.
 
 use crate::prepare::{Row, Write};
 use crate::session::SqlFault;
 use crate::statements::Statements;
 
-/// Writes the rows.
-pub(crate) async fn write_rows<S: Statements>(session: &mut S, rows: &[Row]) -> Result<(), SqlFault> {
-    let states = select(rows, |write| matches!(write, Write::State { .. }));
-    if !states.is_empty() {
-        session.upsert(&states).await?;
-    }
-    let marks = select(rows, |write| matches!(write, Write::Mark { .. }));
-    if !marks.is_empty() {
-        session.mark(&marks).await?;
-    }
-    let removals = select(rows, |write| matches!(write, Write::Remove));
-    if !removals.is_empty() {
-        session.remove(&removals).await?;
+/// Writes the rows, at most so many (at least 1) in one statement.
+pub(crate) async fn write_rows<S: Statements>(
+    session: &mut S,
+    rows: &[Row],
+    statement_rows_max: usize,
+) -> Result<(), SqlFault> {
+    for piece in rows.chunks(statement_rows_max) {
+        let states = select(piece, |write| matches!(write, Write::State { .. }));
+        if !states.is_empty() {
+            all_kept(&states, session.upsert(&states).await?)?;
+        }
+        let marks = select(piece, |write| matches!(write, Write::Mark { .. }));
+        if !marks.is_empty() {
+            all_kept(&marks, session.mark(&marks).await?)?;
+        }
+        let removals = select(piece, |write| matches!(write, Write::Remove));
+        if !removals.is_empty() {
+            // A row that is not there is removed, too.
+            session.remove(&removals).await?;
+        }
     }
     Ok(())
 }
 
 fn select(rows: &[Row], wanted: impl Fn(&Write) -> bool) -> Vec<&Row> {
     rows.iter().filter(|row| wanted(&row.write)).collect()
+}
+
+/// P1: a trigger that answers null, or a rule, drops a row without any error.
+fn all_kept(rows: &[&Row], kept: u64) -> Result<(), SqlFault> {
+    let sent = rows.len() as u64;
+    if kept == sent { Ok(()) } else { Err(SqlFault::Swallowed { sent, kept }) }
 }

@@ -13,7 +13,7 @@ mod servers;
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use tailwater_model::{ChangeEvent, Counts, Group, PipelineIdentity, ServiceTime, Sink, Trouble};
+use tailwater_model::{ChangeEvent, Counts, Group, Item, PipelineIdentity, ServiceTime, Sink, Trouble};
 
 pub use script::{Write, advance, after, expected, forget, group, pipeline, put, register, remove, shard_of};
 
@@ -104,6 +104,41 @@ pub trait Ground {
 
     /// Commits and interrupts it. Returns when the one who committed has given up.
     fn interrupt(&mut self, lane: &mut Self::Lane, group: Group, how: Interruption) -> impl Future<Output = ()>;
+}
+
+/// How a server refuses a row that a rule of its user does not like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// With an error that says so.
+    Known,
+    /// With an error that nobody knows, as often as it is asked.
+    Unknown,
+    /// Without an error: it takes the row and does not keep it.
+    Silent,
+}
+
+/// A ground whose server has a will of its own, and whose bounds can be changed.
+pub trait WilfulGround: Ground {
+    /// The image of this write's item, made such that the server refuses it in this way.
+    fn refused_image(&mut self, write: &Write, how: Refusal) -> impl Future<Output = Item>;
+
+    /// From the next claim on, the sink keeps what it has of a removed item, marked as removed.
+    fn keep_removed(&mut self);
+
+    /// From the next claim on, so many dead letters are allowed within a minute.
+    fn allow_dead_letters(&mut self, per_minute_max: u32);
+}
+
+/// [`contract_cases!`](crate::contract_cases) for a ground whose server has a will of its own.
+#[macro_export]
+macro_rules! wilful_contract_cases {
+    ($stand:path) => {
+        $crate::contract_cases! { $stand:
+            a_refusal_of_any_kind_blocks_no_other,
+            a_removal_is_told_whatever_its_old_image_holds,
+            too_many_dead_letters_hold_every_start,
+        }
+    };
 }
 
 /// One test for each case of the contract. `$stand` is a function that makes a ground and runs a test on it.

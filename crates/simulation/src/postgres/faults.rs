@@ -54,6 +54,34 @@ pub struct Faults {
     pub fail_over_commits_max: u32,
     /// A document with this text in it violates a check constraint of the user: 23514.
     pub refused_text: Option<String>,
+    /// Triggers of the user, each of which runs before a row is inserted or updated.
+    pub triggers: Vec<Trigger>,
+}
+
+/// What a trigger of the user does with a row whose document has a text in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// The text.
+    pub text: String,
+    /// What becomes of the row.
+    pub answer: TriggerAnswer,
+}
+
+/// How a trigger ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TriggerAnswer {
+    /// It raises an exception with this SQLSTATE, whatever its author chose.
+    Raises(&'static str),
+    /// It returns null: the row is left out of the statement, which does well.
+    Null,
+}
+
+impl Faults {
+    /// What the user has put on the table, without anything that the server does by itself.
+    pub(crate) fn of_the_user(&self) -> Self {
+        let (refused_text, triggers) = (self.refused_text.clone(), self.triggers.clone());
+        Self { refused_text, triggers, ..Self::default() }
+    }
 }
 
 /// How often each fault bit, by name.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use tailwater_model::{Key, KeyValue};
 
 use super::executing::{Change, Executing};
+use super::faults::{Faults, TriggerAnswer};
 use super::rows::{MirrorRow, RowKey, RowValue};
 use super::sql_error::SqlError;
 
@@ -27,30 +28,56 @@ pub(crate) enum Document {
     Kept,
 }
 
-/// `insert … on conflict do update`, in the order of the rows.
+/// `insert … on conflict do update`, in the order of the rows. Gives how many were inserted or updated: without those
+/// that a trigger left out.
 pub(crate) async fn upsert_rows(
     sql: &Executing,
     table: &Arc<str>,
     rows: Vec<RowToWrite>,
     document: Document,
-) -> Result<(), SqlError> {
-    let refused_text = sql.with(|state| state.chance.faults.refused_text.clone());
+) -> Result<u64, SqlError> {
+    let user = sql.with(|state| state.chance.faults.of_the_user());
+    let mut kept = 0;
     // Parameters are read before the first row is touched.
     for RowToWrite { key, row } in &rows {
         check_text(key, row)?;
     }
     for RowToWrite { key, row } in rows {
-        check_row(&key, &row, refused_text.as_deref())?;
-        let merged = |stored: &RowValue| match (stored, document) {
-            (RowValue::Mirror(stored), Document::Kept) => {
-                Some(RowValue::Mirror(MirrorRow { document: Arc::clone(&stored.document), ..row.clone() }))
-            }
-            _ => Some(RowValue::Mirror(row.clone())),
-        };
+        if escapes_nul(&row.document) {
+            return Err(SqlError::of("22P05"));
+        }
+        if !passes(&user, &row.document)? {
+            sql.with(|state| state.chance.hit("swallowed"));
+            continue;
+        }
+        check_row(&key)?;
         let place = RowKey::Mirror { table: Arc::clone(table), key };
-        sql.upsert(&place, RowValue::Mirror(row.clone()), merged).await?;
+        let mut merged = row.clone();
+        if let (Document::Kept, Some(RowValue::Mirror(stored))) = (document, sql.lock(&place).await?.as_deref()) {
+            // An update runs triggers and checks of its own, on the row as it will be.
+            merged.document = Arc::clone(&stored.document);
+            if !passes(&user, &merged.document)? {
+                sql.with(|state| state.chance.hit("swallowed"));
+                continue;
+            }
+        }
+        sql.upsert(&place, RowValue::Mirror(row), |_| Some(RowValue::Mirror(merged))).await?;
+        kept += 1;
     }
-    Ok(())
+    Ok(kept)
+}
+
+/// Whether the user's triggers let the document through. Then the user's constraint looks at it.
+fn passes(user: &Faults, document: &str) -> Result<bool, SqlError> {
+    match user.triggers.iter().find(|trigger| document.contains(&trigger.text)).map(|trigger| trigger.answer) {
+        Some(TriggerAnswer::Raises(state)) => return Err(SqlError::of(state)),
+        Some(TriggerAnswer::Null) => return Ok(false),
+        None => {}
+    }
+    if user.refused_text.as_ref().is_some_and(|text| document.contains(text)) {
+        return Err(SqlError::of("23514"));
+    }
+    Ok(true)
 }
 
 /// `delete … using`, in the order of the keys.
@@ -73,11 +100,8 @@ fn check_text(key: &Key, row: &MirrorRow) -> Result<(), SqlError> {
     if has_nul(key) || row.document.contains('\0') { Err(SqlError::of("22021")) } else { Ok(()) }
 }
 
-/// What the conversion to jsonb, the primary key and the user's constraint refuse.
-fn check_row(key: &Key, row: &MirrorRow, refused_text: Option<&str>) -> Result<(), SqlError> {
-    if escapes_nul(&row.document) {
-        return Err(SqlError::of("22P05"));
-    }
+/// What the primary key refuses.
+fn check_row(key: &Key) -> Result<(), SqlError> {
     let bytes = key.values().iter().map(|value| match value {
         KeyValue::S(text) => text.len(),
         // `numeric` keeps four decimal digits in two bytes.
@@ -86,9 +110,6 @@ fn check_row(key: &Key, row: &MirrorRow, refused_text: Option<&str>) -> Result<(
     });
     if bytes.sum::<usize>() + INDEX_ROW_BYTES_BESIDE > INDEX_ROW_BYTES_MAX {
         return Err(SqlError::of("54000"));
-    }
-    if refused_text.is_some_and(|text| row.document.contains(text)) {
-        return Err(SqlError::of("23514"));
     }
     Ok(())
 }

@@ -30,7 +30,7 @@ pub(crate) use backend::{Command, SessionTimes};
 pub use commits::{Claimed, CommitView, FAIL_OVER_COMMITS_MAX, Happening, RowChange, Watch};
 #[cfg(test)]
 pub(crate) use executing::{Change, Executing};
-pub use faults::{Faults, Hits};
+pub use faults::{Faults, Hits, Trigger, TriggerAnswer};
 pub use look::{GapLook, LaneLook, MirrorLook, ShardLook, StreamLook};
 pub use rows::{DeadLetterRow, GapRow, LaneRow, MirrorRow, RowKey, RowValue, ShardRow, StoredCounts, StreamRow};
 pub use server::ModelServer;

@@ -8,6 +8,8 @@ use super::executing::{Change, Executing};
 use super::rows::{DeadLetterRow, GapRow, LaneRow, RowKey, RowValue, ShardRow, StoredCounts};
 use super::sql_error::SqlError;
 
+const MINUTE_MS: u64 = 60_000;
+
 /// The row of a lane.
 pub(crate) fn lane_key(pipeline: &str, lane: i32) -> RowKey {
     RowKey::Lane { pipeline: pipeline.to_owned(), lane }
@@ -26,9 +28,11 @@ pub(crate) async fn advisory_lock(sql: &Executing, number: i64) -> Result<(), Sq
 pub(crate) async fn take_lanes(sql: &Executing, pipeline: &str, lanes: i32, owner: &str) -> Result<(), SqlError> {
     claims(sql, pipeline, None, owner, None);
     for lane in 0..lanes {
-        let first = RowValue::Lane(LaneRow { epoch: 1, owner: owner.to_owned() });
+        let first = RowValue::Lane(LaneRow { epoch: 1, owner: owner.to_owned(), brake: None });
         let taken = |stored: &RowValue| match stored {
-            RowValue::Lane(row) => Some(RowValue::Lane(LaneRow { epoch: row.epoch + 1, owner: owner.to_owned() })),
+            RowValue::Lane(row) => {
+                Some(RowValue::Lane(LaneRow { epoch: row.epoch + 1, owner: owner.to_owned(), brake: row.brake }))
+            }
             _ => None,
         };
         sql.upsert(&lane_key(pipeline, lane), first, taken).await?;
@@ -53,7 +57,7 @@ pub(crate) async fn bump_epoch(
     let key = lane_key(pipeline, lane);
     let raised = |value: &RowValue| match value {
         RowValue::Lane(row) if row.owner == owner => {
-            Change::Put(RowValue::Lane(LaneRow { epoch: row.epoch + 1, owner: row.owner.clone() }))
+            Change::Put(RowValue::Lane(LaneRow { epoch: row.epoch + 1, ..row.clone() }))
         }
         _ => Change::Keep,
     };
@@ -231,9 +235,63 @@ pub(crate) fn shards_of_stream(sql: &Executing, of_pipeline: &str, of_stream: &s
     found.filter_map(shard).collect()
 }
 
+/// Stores a brake where epoch and owner of the lane are the expected ones. I2
+pub(crate) async fn store_brake(
+    sql: &Executing,
+    of: (&str, i32),
+    epoch: i64,
+    owner: &str,
+    per_minute_max: u32,
+) -> Result<bool, SqlError> {
+    let braked = |value: &RowValue| match value {
+        RowValue::Lane(row) if row.epoch == epoch && row.owner == owner => {
+            Change::Put(RowValue::Lane(LaneRow { brake: Some((per_minute_max, sql.now_ms())), ..row.clone() }))
+        }
+        _ => Change::Keep,
+    };
+    sql.change(&lane_key(of.0, of.1), braked).await
+}
+
+/// Removes the brakes that are smaller than this, and gives the greatest that stays.
+pub(crate) async fn lift_brakes(
+    sql: &Executing,
+    pipeline: &str,
+    per_minute_max: u32,
+) -> Result<Option<(u32, u64)>, SqlError> {
+    let mine = |key: &RowKey| matches!(key, RowKey::Lane { pipeline: of, .. } if of == pipeline);
+    let mut greatest = None;
+    for (key, value) in sql.scan(lane_key(pipeline, i32::MIN), mine) {
+        let RowValue::Lane(LaneRow { brake, .. }) = *value else { continue };
+        if brake.is_some_and(|(stored, _)| stored >= per_minute_max) {
+            greatest = greatest.max(brake);
+            continue;
+        }
+        let lifted = |value: &RowValue| match value {
+            RowValue::Lane(row) if row.brake.is_some() => {
+                Change::Put(RowValue::Lane(LaneRow { brake: None, ..row.clone() }))
+            }
+            _ => Change::Keep,
+        };
+        sql.change(&key, lifted).await?;
+    }
+    Ok(greatest)
+}
+
+/// How many dead letters of the pipeline are not older than a minute.
+pub(crate) fn recent_dead_letters(sql: &Executing, pipeline: &str) -> u64 {
+    let since_ms = sql.now_ms().checked_sub(MINUTE_MS);
+    let all = |key: &RowKey| matches!(key, RowKey::DeadLetter(_));
+    let recent = |value: &RowValue| match value {
+        RowValue::DeadLetter(row) => row.pipeline == pipeline && since_ms.is_none_or(|since| row.stored_at_ms > since),
+        _ => false,
+    };
+    sql.scan(RowKey::DeadLetter(0), all).iter().filter(|(_, value)| recent(value)).count() as u64
+}
+
 /// Keeps records aside.
 pub(crate) async fn store_dead_letters(sql: &Executing, letters: Vec<DeadLetterRow>) -> Result<(), SqlError> {
-    for letter in letters {
+    for mut letter in letters {
+        letter.stored_at_ms = sql.now_ms();
         let texts =
             [&letter.shard, &letter.sequence_number, &letter.event_id, &letter.code, &letter.error, &letter.record];
         if texts.iter().any(|text| text.contains('\0')) {

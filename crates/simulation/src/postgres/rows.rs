@@ -83,6 +83,9 @@ pub struct LaneRow {
     pub epoch: i64,
     /// Random mark of the process that claimed the pipeline last.
     pub owner: String,
+    /// The number of dead letters within a minute that would have been exceeded, and when, in milliseconds since the server
+    /// was made.
+    pub brake: Option<(u32, u64)>,
 }
 
 /// A row of `tailwater.streams`. Times are milliseconds since the server was made.
@@ -160,6 +163,8 @@ pub struct DeadLetterRow {
     pub error: String,
     /// The record as one line of JSON.
     pub record: String,
+    /// When it was stored, in milliseconds since the server was made.
+    pub stored_at_ms: u64,
 }
 
 /// A row of a mirror table beside its key.

@@ -85,11 +85,10 @@ impl ModelServer {
     }
 
     /// Switches all faults off. What is under way stays: commits that are late still land, locks of lost clients end by
-    /// their time-outs. Refused texts are the user's constraint and no fault of the server's: they stay, too.
+    /// their time-outs. Refused texts and triggers are the user's and no fault of the server's: they stay, too.
     pub fn heal(&self) {
         let mut state = self.state();
-        let refused_text = state.chance.faults.refused_text.take();
-        state.chance.faults = Faults { refused_text, ..Faults::default() };
+        state.chance.faults = state.chance.faults.of_the_user();
         state.refusing_until = None;
     }
 

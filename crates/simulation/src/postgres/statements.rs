@@ -8,8 +8,8 @@ use tailwater_model::{
     ShardProgress, Trouble, TroubleKind,
 };
 use tailwater_sink_postgres::{
-    Answer, Holder, LaneIdentity, Move, NewShard, PostgresSettings, Row, Server, SqlFault, Statements, StoredStream,
-    Unready, Write, WriteAccess, storable,
+    Answer, Brake, Holder, LaneIdentity, Move, NewShard, PostgresSettings, Row, Server, SqlFault, Statements,
+    StoredStream, Unready, Write, WriteAccess, storable,
 };
 
 use super::backend::{Command, SessionTimes};
@@ -26,6 +26,8 @@ use super::stream_sql;
 const PART: &str = "part";
 /// The advisory lock of everybody who claims. Any number does.
 const CLAIM_LOCK: i64 = 1;
+/// That of lanes with dead letters, for all pipelines: some wait that need not. Any other number does.
+const DEAD_LETTERS_LOCK: i64 = 2;
 /// How much later than the server's own time-out a client stops waiting, as the sink does.
 const ANSWER_GRACE: Duration = Duration::from_secs(10);
 
@@ -101,7 +103,7 @@ impl ModelStatements {
         self.session.run(true, work).await.map_err(fault)
     }
 
-    async fn put(&mut self, rows: &[&Row], document: Document) -> Answer<()> {
+    async fn put(&mut self, rows: &[&Row], document: Document) -> Answer<u64> {
         let (table, rows) = (Arc::clone(&self.table), rows.iter().map(|row| row_to_write(row)).collect());
         self.write(move |sql| async move { mirror_sql::upsert_rows(&sql, &table, rows, document).await }).await
     }
@@ -271,17 +273,26 @@ impl Statements for ModelStatements {
         self.write(recount).await
     }
 
-    async fn upsert(&mut self, rows: &[&Row]) -> Answer<()> {
+    async fn upsert(&mut self, rows: &[&Row]) -> Answer<u64> {
         self.put(rows, Document::Replaced).await
     }
 
-    async fn mark(&mut self, rows: &[&Row]) -> Answer<()> {
+    async fn mark(&mut self, rows: &[&Row]) -> Answer<u64> {
         self.put(rows, Document::Kept).await
     }
 
     async fn remove(&mut self, rows: &[&Row]) -> Answer<()> {
         let (table, keys): (_, Vec<Key>) = (Arc::clone(&self.table), rows.iter().map(|row| row.key.clone()).collect());
         self.write(move |sql| async move { mirror_sql::remove_rows(&sql, &table, keys).await }).await
+    }
+
+    async fn lock_dead_letters(&mut self, _lane: &LaneIdentity) -> Answer<()> {
+        self.write(|sql| async move { progress_sql::advisory_lock(&sql, DEAD_LETTERS_LOCK).await }).await
+    }
+
+    async fn recent_dead_letters(&mut self, lane: &LaneIdentity) -> Answer<u64> {
+        let pipeline = lane.pipeline().name.clone();
+        self.read(move |sql| async move { Ok(progress_sql::recent_dead_letters(&sql, &pipeline)) }).await
     }
 
     async fn store_dead_letters(&mut self, lane: &LaneIdentity, letters: &[DeadLetter]) -> Answer<()> {
@@ -295,6 +306,8 @@ impl Statements for ModelStatements {
             code: storable(letter.code),
             error: storable(&letter.error),
             record: storable(&letter.record),
+            // The server's, when it stores it.
+            stored_at_ms: 0,
         };
         let letters = letters.iter().map(row).collect();
         self.write(move |sql| async move { progress_sql::store_dead_letters(&sql, letters).await }).await
@@ -348,6 +361,21 @@ impl Statements for ModelStatements {
     async fn take_lanes(&mut self, pipeline: &str, lanes: i32, owner: &str) -> Answer<()> {
         let (pipeline, owner) = (pipeline.to_owned(), owner.to_owned());
         self.write(move |sql| async move { progress_sql::take_lanes(&sql, &pipeline, lanes, &owner).await }).await
+    }
+
+    async fn store_brake(&mut self, lane: &LaneIdentity, epoch: i64, per_minute_max: u32) -> Answer<u64> {
+        let (pipeline, number, owner) = (lane.pipeline().name.clone(), lane.number(), lane.owner().to_owned());
+        let store = move |sql| async move {
+            progress_sql::store_brake(&sql, (&pipeline, number), epoch, &owner, per_minute_max).await
+        };
+        self.write(store).await.map(u64::from)
+    }
+
+    async fn lift_brakes(&mut self, pipeline: &str, per_minute_max: u32) -> Answer<Option<Brake>> {
+        let pipeline = pipeline.to_owned();
+        let lift = move |sql| async move { progress_sql::lift_brakes(&sql, &pipeline, per_minute_max).await };
+        let brake = self.write(lift).await?;
+        Ok(brake.map(|(per_minute_max, at_ms)| Brake { per_minute_max, since: format!("{at_ms} ms") }))
     }
 
     async fn add_stream(&mut self, identity: &PipelineIdentity) -> Answer<()> {

@@ -50,6 +50,13 @@ fn compare_log(key: &str, changes: &[&Written], held: &[Held], aside: &BTreeSet<
 fn compare_row(key: &str, changes: &[&Written], held: &[Held], aside: &BTreeSet<&str>) -> Result<(), Violation> {
     let last = held.last().map(|held| held.event_id.as_str());
     let told = changes.iter().rposition(|change| Some(change.event_id.as_str()) == last);
+    // A removal is told by its row, or by the row's absence, also where its record is kept aside for its old image.
+    let is_told = |change: &Written| !change.is_excused() && !change.is_filtered;
+    if let Some(last) = changes.last().filter(|last| last.new.is_none() && is_told(last))
+        && held.last().is_some_and(|held| held.present)
+    {
+        return fail("P1 removal", format!("{} of {key}, whose row is there", last.event_id));
+    }
     let behind = &changes[told.map_or(0, |told| told + 1)..];
     // Where a removal leaves no row, the removals at the end are told by the row's absence.
     let missing = behind.iter().rfind(|change| !aside.contains(change.event_id.as_str()) && !change.is_filtered);

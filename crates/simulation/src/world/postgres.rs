@@ -13,7 +13,9 @@ use tailwater_model::{
 use tailwater_sink_postgres::{MirrorLane, PostgresSettings, TlsSettings, claim_on};
 
 use super::ground::{Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
-use crate::postgres::{CommitView, Faults, Happening, ModelServer, ModelTable, RowChange, RowKey, RowValue};
+use crate::postgres::{
+    CommitView, Faults, Happening, ModelServer, ModelTable, RowChange, RowKey, RowValue, Trigger, TriggerAnswer,
+};
 
 /// More than any world has.
 const DEAD_LETTERS_PER_MINUTE_MAX: u32 = 1_000_000;
@@ -21,6 +23,8 @@ const DEAD_LETTERS_PER_MINUTE_MAX: u32 = 1_000_000;
 const LATENCY: Range<Duration> = Duration::from_micros(200)..Duration::from_millis(10);
 /// How much longer a slow statement takes.
 const SLOW_BY: Range<Duration> = Duration::from_secs(1)..Duration::from_secs(15);
+/// What a user's trigger raises; no error of Postgres has it.
+const UNKNOWN_STATE: &str = "MY001";
 /// How late a commit can land.
 const LATE_MIN: Duration = Duration::from_millis(10);
 const LATE_MAX: Duration = Duration::from_secs(40);
@@ -50,6 +54,8 @@ pub struct PostgresGround {
 
 /// What is known of what the server holds.
 struct Book {
+    /// What the user's rules do to the rows that they refuse: an error of their own kind, or what this trigger does.
+    refusal: Option<TriggerAnswer>,
     /// How strong each fault of the model is among those of its class.
     shares: [f64; 10],
     late_by: Range<Duration>,
@@ -78,7 +84,8 @@ impl PostgresGround {
         let shares = std::array::from_fn(|_| if rng.bool() { rng.f64() } else { 0.0 });
         // Any time later, or about when the client has given up and comes again: there it hurts.
         let late_by = if rng.bool() { LATE_MIN..LATE_MAX } else { LATE_MIN..COMES_AGAIN_WITHIN };
-        let book = Arc::new(Mutex::new(Book { shares, late_by, durable: Durable::default(), witness }));
+        let refusal = [None, Some(TriggerAnswer::Raises(UNKNOWN_STATE)), Some(TriggerAnswer::Null)][rng.usize(0..3)];
+        let book = Arc::new(Mutex::new(Book { refusal, shares, late_by, durable: Durable::default(), witness }));
         let watching = Arc::clone(&book);
         server.watch(Box::new(move |happening| {
             // Worlds lose no primary: what was visible stays.
@@ -102,7 +109,15 @@ impl Ground for PostgresGround {
     fn set_faults(&self, faults: &SinkFaults) {
         let faults = {
             let book = lock(&self.book);
-            Faults { commit_late_by: book.late_by.clone(), ..faults_of(faults, &book.shares) }
+            let faults = Faults { commit_late_by: book.late_by.clone(), ..faults_of(faults, &book.shares) };
+            match book.refusal {
+                None => faults,
+                Some(answer) => {
+                    let triggers =
+                        faults.refused_text.iter().map(|text| Trigger { text: text.clone(), answer }).collect();
+                    Faults { refused_text: None, triggers, ..faults }
+                }
+            }
         };
         self.server.set_faults(faults);
     }

@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tailwater_model::{
-    Change, ChangeEvent, Counts, DeleteMode, Group, KeyValue, PipelineIdentity, ServiceTime, Sink, Trouble,
+    Change, ChangeEvent, Counts, DeleteMode, Group, Item, KeyValue, PipelineIdentity, ServiceTime, Sink, Trouble,
 };
-use tailwater_simulation::contract::{Ground, Held, Interruption, Manner, Stored, Write, shard_of};
-use tailwater_simulation::postgres::{Faults, ModelServer, ModelTable, StoredCounts};
+use tailwater_simulation::contract::{
+    Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+};
+use tailwater_simulation::postgres::{Faults, ModelServer, ModelTable, StoredCounts, Trigger, TriggerAnswer};
 use tailwater_sink_postgres::{MirrorLane, PostgresSettings, TlsSettings, claim_on};
 use tokio::time::{sleep, timeout};
 
@@ -23,6 +25,7 @@ const LATE: Duration = Duration::from_secs(3);
 const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
 tailwater_simulation::contract_cases!(stand);
+tailwater_simulation::wilful_contract_cases!(stand);
 
 struct ModelGround {
     settings: PostgresSettings,
@@ -49,9 +52,15 @@ fn stand(test: impl AsyncFnOnce(&mut ModelGround)) {
     });
 }
 
-/// Answers take their time, and the user has a rule.
+/// Answers take their time, and the user has rules.
 fn kind() -> Faults {
-    Faults { latency: Duration::from_micros(100)..LATENCY_MAX, refused_text: Some("never".into()), ..Faults::default() }
+    let trigger = |text: &str, answer| Trigger { text: format!("\"{text}\""), answer };
+    Faults {
+        latency: Duration::from_micros(100)..LATENCY_MAX,
+        refused_text: Some("never".into()),
+        triggers: vec![trigger("odd", TriggerAnswer::Raises("MY001")), trigger("lost", TriggerAnswer::Null)],
+        ..Faults::default()
+    }
 }
 
 fn counts(stored: StoredCounts) -> Counts {
@@ -62,6 +71,24 @@ fn counts(stored: StoredCounts) -> Counts {
         filtered: figure(stored.filtered),
         dead_lettered: figure(stored.dead_lettered),
         suppressed: figure(stored.suppressed),
+    }
+}
+
+impl WilfulGround for ModelGround {
+    async fn refused_image(&mut self, write: &Write, how: Refusal) -> Item {
+        write.image(match how {
+            Refusal::Known => "never",
+            Refusal::Unknown => "odd",
+            Refusal::Silent => "lost",
+        })
+    }
+
+    fn keep_removed(&mut self) {
+        self.settings.delete = DeleteMode::Soft;
+    }
+
+    fn allow_dead_letters(&mut self, per_minute_max: u32) {
+        self.settings.dead_letters_per_minute_max = per_minute_max;
     }
 }
 
@@ -82,7 +109,7 @@ impl Ground for ModelGround {
             Some(KeyValue::S(text)) => text.clone(),
             other => panic!("a key of another kind: {other:?}"),
         };
-        let rows = self.server.mirror_rows().into_iter();
+        let rows = self.server.mirror_rows().into_iter().filter(|look| !look.row.deleted);
         rows.map(|look| (text(look.key.values().first()), vec![look.row.event_id.to_string()])).collect()
     }
 

@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, PipelineIdentity, Sink, Trouble};
-use tailwater_simulation::contract::{Ground, Held, Interruption, Manner, Stored, Write, shard_of};
+use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, Item, PipelineIdentity, Sink, Trouble};
+use tailwater_simulation::contract::{
+    Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+};
 use tailwater_sink_postgres::{PostgresLane, PostgresSettings, TlsSettings, checkpoints, claim};
 use tokio::time::{sleep, timeout};
 
@@ -26,6 +28,13 @@ create function public.hold() returns trigger language plpgsql as $$
 begin perform pg_sleep(seconds) from public.hold where seconds > 0; return null; end $$;
 create constraint trigger hold after insert on public.orders deferrable initially deferred
 for each row execute function public.hold();
+create function public.will() returns trigger language plpgsql as $$
+begin
+    if new.document ->> 'text' = 'odd' then raise exception 'odd' using errcode = 'MY001'; end if;
+    if new.document ->> 'text' = 'lost' then return null; end if;
+    return new;
+end $$;
+create trigger will before insert or update on public.orders for each row execute function public.will();
 alter table public.orders add constraint never check (document ->> 'text' <> 'never')";
 
 /// How long a commit is held, and when its client gives up: the statements are done by then.
@@ -33,12 +42,15 @@ const HELD_SECONDS: f64 = 0.8;
 const GIVEN_UP_AFTER: Duration = Duration::from_millis(500);
 
 tailwater_simulation::contract_cases!(stand);
+tailwater_simulation::wilful_contract_cases!(stand);
 
 /// A fresh database with the rules of the user, which goes when the test ends.
 pub struct PostgresGround {
     pub url: String,
     eyes: PgConnection,
     has_rules: bool,
+    delete: DeleteMode,
+    dead_letters_per_minute_max: u32,
     interruptions: u32,
 }
 
@@ -60,7 +72,15 @@ pub fn stand(test: impl AsyncFnOnce(&mut PostgresGround)) {
                 server_url().rsplit_once('/').map(|(base, name)| (base.to_owned(), name.to_owned())).expect("a URL");
             let url = format!("{base}/{name}");
             let eyes = PgConnection::connect(&url).await.expect("the test's database");
-            test(&mut PostgresGround { url, eyes, has_rules: false, interruptions: 0 }).await;
+            test(&mut PostgresGround {
+                url,
+                eyes,
+                has_rules: false,
+                delete: DeleteMode::Hard,
+                dead_letters_per_minute_max: 100,
+                interruptions: 0,
+            })
+            .await;
         });
     }));
     in_real_time(async { run_at_server(&drop_it).await });
@@ -86,12 +106,12 @@ impl PostgresGround {
             url: self.url.clone().into(),
             schema: "public".into(),
             table: "orders".into(),
-            delete: DeleteMode::Hard,
+            delete: self.delete,
             tls: TlsSettings::default(),
             statement_timeout: Duration::from_secs(20),
             lock_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
-            dead_letters_per_minute_max: 100,
+            dead_letters_per_minute_max: self.dead_letters_per_minute_max,
         }
     }
 
@@ -102,6 +122,28 @@ impl PostgresGround {
              where datname = current_database() and pid <> pg_backend_pid()",
         )
         .await;
+    }
+}
+
+impl WilfulGround for PostgresGround {
+    async fn refused_image(&mut self, write: &Write, how: Refusal) -> Item {
+        write.image(refused_text(how))
+    }
+
+    fn keep_removed(&mut self) {
+        self.delete = DeleteMode::Soft;
+    }
+
+    fn allow_dead_letters(&mut self, per_minute_max: u32) {
+        self.dead_letters_per_minute_max = per_minute_max;
+    }
+}
+
+fn refused_text(how: Refusal) -> &'static str {
+    match how {
+        Refusal::Known => "never",
+        Refusal::Unknown => "odd",
+        Refusal::Silent => "lost",
     }
 }
 
@@ -122,8 +164,10 @@ impl Ground for PostgresGround {
     }
 
     async fn held(&mut self) -> Held {
-        let rows: Vec<(String, String)> =
-            sqlx::query_as("select \"Id\", _event_id from orders").fetch_all(&mut self.eyes).await.expect("the rows");
+        let rows: Vec<(String, String)> = sqlx::query_as("select \"Id\", _event_id from orders where not _deleted")
+            .fetch_all(&mut self.eyes)
+            .await
+            .expect("the rows");
         rows.into_iter().map(|(key, id)| (key, vec![id])).collect()
     }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 use secrecy::SecretString;
 use tailwater_model::{DeadLetter, DeleteMode, FirstListing, Gap, PipelineIdentity, ShardId, ShardProgress, Trouble};
 use tailwater_sink_postgres::{
-    Answer, Holder, LaneIdentity, MirrorLane, Move, NewShard, PostgresSettings, Row, Server, Statements, StoredStream,
-    TlsSettings, Unready, WriteAccess, claim_on,
+    Answer, Brake, Holder, LaneIdentity, MirrorLane, Move, NewShard, PostgresSettings, Row, Server, Statements,
+    StoredStream, TlsSettings, Unready, WriteAccess, claim_on,
 };
 
 use crate::orders;
@@ -101,14 +101,20 @@ impl Statements for NullSession {
     async fn recount(&mut self, _: &LaneIdentity, _: &[&ShardId]) -> Answer<()> {
         Ok(())
     }
-    async fn upsert(&mut self, _: &[&Row]) -> Answer<()> {
-        Ok(())
+    async fn upsert(&mut self, rows: &[&Row]) -> Answer<u64> {
+        Ok(rows.len() as u64)
     }
-    async fn mark(&mut self, _: &[&Row]) -> Answer<()> {
-        Ok(())
+    async fn mark(&mut self, rows: &[&Row]) -> Answer<u64> {
+        Ok(rows.len() as u64)
     }
     async fn remove(&mut self, _: &[&Row]) -> Answer<()> {
         Ok(())
+    }
+    async fn lock_dead_letters(&mut self, _: &LaneIdentity) -> Answer<()> {
+        Ok(())
+    }
+    async fn recent_dead_letters(&mut self, _: &LaneIdentity) -> Answer<u64> {
+        Ok(0)
     }
     async fn store_dead_letters(&mut self, _: &LaneIdentity, _: &[DeadLetter]) -> Answer<()> {
         Ok(())
@@ -133,6 +139,12 @@ impl Statements for NullSession {
     }
     async fn take_lanes(&mut self, _: &str, _: i32, _: &str) -> Answer<()> {
         Ok(())
+    }
+    async fn store_brake(&mut self, _: &LaneIdentity, _: i64, _: u32) -> Answer<u64> {
+        Ok(1)
+    }
+    async fn lift_brakes(&mut self, _: &str, _: u32) -> Answer<Option<Brake>> {
+        Ok(None)
     }
     async fn add_stream(&mut self, _: &PipelineIdentity) -> Answer<()> {
         Ok(())

@@ -1,5 +1,6 @@
 //! Statements about dead letters and gaps.
 
+use sqlx::Row;
 use tailwater_model::{DeadLetter, Gap, ShardId};
 
 use super::moment::stored;
@@ -7,9 +8,20 @@ use crate::document::storable;
 use crate::lane::LaneIdentity;
 use crate::session::{Session, SqlFault};
 
+/// The time of storing, and not `now()`, which is when the transaction began: isolating rows can take minutes.
 const DEAD_LETTERS_SQL: &str = "
-insert into tailwater.dead_letters (pipeline, stream_arn, shard, sequence_number, event_id, code, error, record)
-select $1, $2, letter.* from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]) as letter";
+insert into tailwater.dead_letters
+    (pipeline, stream_arn, shard, sequence_number, event_id, code, error, record, stored_at)
+select $1, $2, letter.*, clock_timestamp()
+from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[]) as letter";
+
+/// A lock of its own for each pipeline. The text before its name keeps it apart from other people's locks.
+const LOCK_SQL: &str = "select pg_advisory_xact_lock(hashtextextended('tailwater.dead_letters ' || $1, 0))";
+
+/// The moment is a query of its own, so that it is computed once and the index is searched by it.
+const RECENT_SQL: &str = "
+select count(*) from tailwater.dead_letters
+where pipeline = $1 and stored_at > (select clock_timestamp() - interval '1 minute')";
 
 /// A gap that is found again, after a restart, is the same gap, and has grown.
 const GAPS_SQL: &str = "
@@ -21,6 +33,16 @@ from unnest($3::text[], $4::text[], $5::text[], $6::int8[], $7::int8[], $8::text
 order by shard, cause, after, since_ms, until_ms desc
 on conflict (pipeline, stream_arn, coalesce(shard, ''), cause, after, coalesce(since, '-infinity'))
 do update set until = greatest(gaps.until, excluded.until), detail = excluded.detail, stopped = excluded.stopped";
+
+pub(super) async fn lock_dead_letters(session: &mut Session, lane: &LaneIdentity) -> Result<(), SqlFault> {
+    session.execute(sqlx::query(LOCK_SQL).bind(&lane.pipeline.name)).await.map(drop)
+}
+
+pub(super) async fn recent_dead_letters(session: &mut Session, lane: &LaneIdentity) -> Result<u64, SqlFault> {
+    let row = session.row(sqlx::query(RECENT_SQL).bind(&lane.pipeline.name)).await?;
+    let count: i64 = row.ok_or(sqlx::Error::RowNotFound)?.try_get(0)?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
 
 pub(super) async fn store_dead_letters(
     session: &mut Session,

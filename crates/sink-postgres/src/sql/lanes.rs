@@ -2,6 +2,7 @@
 
 use sqlx::Row;
 
+use crate::brake::Brake;
 use crate::fence::Holder;
 use crate::lane::LaneIdentity;
 use crate::session::{Session, SqlFault};
@@ -25,6 +26,17 @@ const LANES_SQL: &str = "
 insert into tailwater.lanes (pipeline, lane, epoch, owner)
 select $1, lane, 1, $3::uuid from generate_series(0, $2 - 1) as lane
 on conflict (pipeline, lane) do update set epoch = lanes.epoch + 1, owner = excluded.owner, claimed_at = now()";
+
+const BRAKE_SQL: &str = "
+update tailwater.lanes set brake = $5, braked_at = now()
+where pipeline = $1 and lane = $2 and epoch = $3 and owner = $4::uuid";
+
+const LIFT_SQL: &str = "
+with lifted as (
+    update tailwater.lanes set brake = null, braked_at = null where pipeline = $1 and brake < $2
+)
+select brake, to_char(braked_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')
+from tailwater.lanes where pipeline = $1 and brake >= $2 order by brake desc limit 1";
 
 pub(super) async fn write_access(session: &mut Session) -> Result<WriteAccess, SqlFault> {
     let row = session.row(sqlx::query(READ_ONLY_SQL)).await?.ok_or(sqlx::Error::RowNotFound)?;
@@ -67,4 +79,25 @@ pub(super) async fn new_owner(session: &mut Session) -> Result<String, SqlFault>
 
 pub(super) async fn take_lanes(session: &mut Session, pipeline: &str, lanes: i32, owner: &str) -> Result<(), SqlFault> {
     session.execute(sqlx::query(LANES_SQL).bind(pipeline).bind(lanes).bind(owner)).await.map(drop)
+}
+
+pub(super) async fn store_brake(
+    session: &mut Session,
+    lane: &LaneIdentity,
+    epoch: i64,
+    per_minute_max: u32,
+) -> Result<u64, SqlFault> {
+    let query = sqlx::query(BRAKE_SQL).bind(&lane.pipeline.name).bind(lane.number).bind(epoch).bind(&lane.owner);
+    session.execute(query.bind(i64::from(per_minute_max))).await
+}
+
+pub(super) async fn lift_brakes(
+    session: &mut Session,
+    pipeline: &str,
+    per_minute_max: u32,
+) -> Result<Option<Brake>, SqlFault> {
+    let query = sqlx::query(LIFT_SQL).bind(pipeline).bind(i64::from(per_minute_max));
+    let Some(row) = session.row(query).await? else { return Ok(None) };
+    let (brake, since): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(Some(Brake { per_minute_max: u32::try_from(brake).unwrap_or(u32::MAX), since }))
 }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use tailwater_model::{DeadLetter, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress, Trouble};
 
 pub(crate) use self::moment::moment;
+use crate::brake::Brake;
 use crate::connect::{Address, address};
 use crate::fence::Holder;
 use crate::lane::LaneIdentity;
@@ -137,16 +138,24 @@ impl Statements for PostgresSession {
         shards::recount(&mut self.session, lane, refused).await
     }
 
-    async fn upsert(&mut self, rows: &[&Row]) -> Answer<()> {
+    async fn upsert(&mut self, rows: &[&Row]) -> Answer<u64> {
         rows::upsert(&mut self.session, &self.table, rows).await
     }
 
-    async fn mark(&mut self, rows: &[&Row]) -> Answer<()> {
+    async fn mark(&mut self, rows: &[&Row]) -> Answer<u64> {
         rows::mark(&mut self.session, &self.table, rows).await
     }
 
     async fn remove(&mut self, rows: &[&Row]) -> Answer<()> {
         rows::remove(&mut self.session, &self.table, rows).await
+    }
+
+    async fn lock_dead_letters(&mut self, lane: &LaneIdentity) -> Answer<()> {
+        aside::lock_dead_letters(&mut self.session, lane).await
+    }
+
+    async fn recent_dead_letters(&mut self, lane: &LaneIdentity) -> Answer<u64> {
+        aside::recent_dead_letters(&mut self.session, lane).await
     }
 
     async fn store_dead_letters(&mut self, lane: &LaneIdentity, letters: &[DeadLetter]) -> Answer<()> {
@@ -175,6 +184,14 @@ impl Statements for PostgresSession {
 
     async fn take_lanes(&mut self, pipeline: &str, lanes: i32, owner: &str) -> Answer<()> {
         lanes::take_lanes(&mut self.session, pipeline, lanes, owner).await
+    }
+
+    async fn store_brake(&mut self, lane: &LaneIdentity, epoch: i64, per_minute_max: u32) -> Answer<u64> {
+        lanes::store_brake(&mut self.session, lane, epoch, per_minute_max).await
+    }
+
+    async fn lift_brakes(&mut self, pipeline: &str, per_minute_max: u32) -> Answer<Option<Brake>> {
+        lanes::lift_brakes(&mut self.session, pipeline, per_minute_max).await
     }
 
     async fn add_stream(&mut self, identity: &PipelineIdentity) -> Answer<()> {

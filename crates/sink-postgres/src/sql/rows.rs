@@ -9,12 +9,12 @@ use crate::mirror_table::{MirrorTable, audited};
 use crate::prepare::{Row, Write};
 use crate::session::{Session, SqlFault};
 
-pub(super) async fn upsert(session: &mut Session, table: &MirrorTable, rows: &[&Row]) -> Result<(), SqlFault> {
-    session.execute(bind_changes(sqlx::query(audited(&table.upsert_sql)), table, rows)).await.map(drop)
+pub(super) async fn upsert(session: &mut Session, table: &MirrorTable, rows: &[&Row]) -> Result<u64, SqlFault> {
+    session.execute(bind_changes(sqlx::query(audited(&table.upsert_sql)), table, rows)).await
 }
 
-pub(super) async fn mark(session: &mut Session, table: &MirrorTable, rows: &[&Row]) -> Result<(), SqlFault> {
-    session.execute(bind_changes(sqlx::query(audited(&table.mark_sql)), table, rows)).await.map(drop)
+pub(super) async fn mark(session: &mut Session, table: &MirrorTable, rows: &[&Row]) -> Result<u64, SqlFault> {
+    session.execute(bind_changes(sqlx::query(audited(&table.mark_sql)), table, rows)).await
 }
 
 pub(super) async fn remove(session: &mut Session, table: &MirrorTable, rows: &[&Row]) -> Result<(), SqlFault> {

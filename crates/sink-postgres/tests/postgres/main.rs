@@ -1,5 +1,6 @@
 //! The sink against a real PostgreSQL: every test in a database of its own.
 
+mod brake;
 mod claims;
 mod commits;
 mod dead_letters;
@@ -9,4 +10,5 @@ mod older_schema;
 mod progress;
 mod recoveries;
 mod refusals;
+mod refused_rows;
 mod tls;

@@ -10,6 +10,7 @@ mod moments;
 mod order;
 mod owners;
 mod progress;
+mod wilful;
 
 use std::fmt::Debug;
 
@@ -23,6 +24,7 @@ pub use moments::*;
 pub use order::*;
 pub use owners::*;
 pub use progress::*;
+pub use wilful::*;
 
 /// What a sink says of a step that does not fit.
 const REFUSED_STEP_CODES: [&str; 3] = ["sink.step_refused", "sink.position_mismatch", "sink.steps_broken"];

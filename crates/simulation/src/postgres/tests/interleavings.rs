@@ -54,7 +54,7 @@ fn lane() -> RowKey {
 /// The lane's epoch stands for progress here, too.
 async fn bump(sql: Executing) -> Result<i64, SqlError> {
     let raised = |value: &RowValue| match value {
-        RowValue::Lane(row) => Change::Put(RowValue::Lane(LaneRow { epoch: row.epoch + 1, owner: row.owner.clone() })),
+        RowValue::Lane(row) => Change::Put(RowValue::Lane(LaneRow { epoch: row.epoch + 1, ..row.clone() })),
         _ => Change::Keep,
     };
     sql.change(&lane(), raised).await?;
@@ -92,7 +92,9 @@ async fn read(session: &mut ModelSession, key: RowKey) -> Option<Arc<RowValue>> 
 
 async fn with_lane(server: &ModelServer, epoch: i64) {
     let mut session = connect(server).await;
-    insert(&mut session, lane(), RowValue::Lane(LaneRow { epoch, owner: "me".into() })).await.expect("a lane");
+    insert(&mut session, lane(), RowValue::Lane(LaneRow { epoch, owner: "me".into(), brake: None }))
+        .await
+        .expect("a lane");
 }
 
 fn state_of(fault: SessionFault) -> &'static str {

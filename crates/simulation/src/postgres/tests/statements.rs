@@ -14,7 +14,9 @@ use crate::postgres::progress_sql::{
 };
 use crate::postgres::session::{ModelSession, SessionFault};
 use crate::postgres::stream_sql::{forget_other_streams, read_stream, store_first_listing, store_stream};
-use crate::postgres::{Claimed, Faults, GapRow, Happening, MirrorRow, ModelServer, StoredCounts};
+use crate::postgres::{
+    Claimed, Faults, GapRow, Happening, MirrorRow, ModelServer, StoredCounts, Trigger, TriggerAnswer,
+};
 
 const TIMES: SessionTimes =
     SessionTimes { statement_timeout: Duration::from_secs(30), lock_timeout: Duration::from_secs(10) };
@@ -42,7 +44,7 @@ fn to_write(id: &str, document: &str) -> RowToWrite {
     RowToWrite { key: key(id), row }
 }
 
-async fn write(session: &mut ModelSession, rows: Vec<RowToWrite>, document: Document) -> Result<(), &'static str> {
+async fn write(session: &mut ModelSession, rows: Vec<RowToWrite>, document: Document) -> Result<u64, &'static str> {
     let table: Arc<str> = "t".into();
     let done =
         session.run(true, move |sql: Executing| async move { upsert_rows(&sql, &table, rows, document).await }).await;
@@ -139,7 +141,7 @@ async fn rows_are_refused_one_by_one_and_a_savepoint_saves_the_others() {
     let long = "k".repeat(3072);
     for (id, document, state) in [
         ("a", r#"{"v":"\u0000"}"#, Err("22P05")),
-        ("a", r#"{"v":"\\u0000"}"#, Ok(())),
+        ("a", r#"{"v":"\\u0000"}"#, Ok(1)),
         ("a", "{\0}", Err("22021")),
         ("a", r#"{"v":"poison"}"#, Err("23514")),
         (&long, "{}", Err("54000")),
@@ -151,14 +153,33 @@ async fn rows_are_refused_one_by_one_and_a_savepoint_saves_the_others() {
     let both = vec![to_write("b", "{}"), to_write("c", "poison")];
     assert_eq!(write(&mut session, both, Document::Replaced).await, Err("23514"));
     session.command(Command::RollbackTo("part")).await.expect("rolled back");
-    assert_eq!(write(&mut session, vec![to_write("b", "{}")], Document::Replaced).await, Ok(()));
+    assert_eq!(write(&mut session, vec![to_write("b", "{}")], Document::Replaced).await, Ok(1));
     session.command(Command::Commit).await.expect("committed");
-    assert_eq!(write(&mut session, vec![to_write("b", "other")], Document::Kept).await, Ok(()));
+    assert_eq!(write(&mut session, vec![to_write("b", "other")], Document::Kept).await, Ok(1));
     let documents: Vec<_> = server.mirror_rows().into_iter().map(|look| look.row.document.to_string()).collect();
     assert_eq!(documents, [r#"{"v":"\\u0000"}"#, "{}"]);
     let remove = |sql: Executing| async move { remove_rows(&sql, &"t".into(), vec![key("a"), key("none")]).await };
     session.run(true, remove).await.expect("removed");
     assert_eq!(server.mirror_rows().len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trigger_leaves_rows_out_or_raises_what_its_author_chose() {
+    let server = ModelServer::new(1);
+    let mut session = connect(&server).await;
+    assert_eq!(write(&mut session, vec![to_write("old", r#"{"v":"gone"}"#)], Document::Replaced).await, Ok(1));
+    let trigger = |text: &str, answer| Trigger { text: text.into(), answer };
+    let triggers = vec![trigger("gone", TriggerAnswer::Null), trigger("odd", TriggerAnswer::Raises("MY001"))];
+    server.set_faults(Faults { triggers, ..Faults::default() });
+    let rows = vec![to_write("a", "{}"), to_write("b", r#"{"v":"gone"}"#), to_write("c", "{}")];
+    assert_eq!(write(&mut session, rows, Document::Replaced).await, Ok(2));
+    server.heal();
+    let rows = vec![to_write("d", "{}"), to_write("e", r#"{"v":"odd"}"#)];
+    assert_eq!(write(&mut session, rows, Document::Replaced).await, Err("MY001"), "healing leaves what is the user's");
+    // An update is looked at as it will be: with the document that is kept.
+    assert_eq!(write(&mut session, vec![to_write("old", "{}")], Document::Kept).await, Ok(0));
+    let documents: Vec<_> = server.mirror_rows().into_iter().map(|look| look.row.document.to_string()).collect();
+    assert_eq!(documents, ["{}", "{}", r#"{"v":"gone"}"#]);
 }
 
 #[tokio::test(start_paused = true)]
