@@ -32,6 +32,9 @@ const fn halt(code: &'static str, advice: &'static str) -> Meaning {
     Meaning { recovery: Recovery::Halt, code, advice: Some(advice) }
 }
 
+const USERS_CODE_ADVICE: &str = "a trigger or function on the mirror table looks for it: write the name with its schema there, or \
+                                 give the role a search_path that has it (alter role … set search_path)";
+
 const REFUSED_ROW: Meaning = Meaning { recovery: Recovery::RefuseRow, code: "sink.postgres.refused", advice: None };
 
 /// PostgreSQL, appendix A "Error Codes". Single codes come before the classes that they belong to.
@@ -45,15 +48,20 @@ fn meaning_of(state: &str) -> Meaning {
         },
         "55P03" => reopen("sink.postgres.lock_timeout"),
         "57014" => reopen("sink.postgres.statement_timeout"),
-        "42501" => halt("sink.postgres.denied", "grant the role the right that the message names, and start again"),
-        "42P01" | "42703" | "3F000" => halt(
+        "42501" => halt(
+            "sink.postgres.denied",
+            "grant the role the right that the message names, and start again; row security must not hide rows of the mirror \
+             from it (alter role … bypassrls)",
+        ),
+        "42P01" | "42703" | "3F000" | "42883" => halt(
             "sink.postgres.object_missing",
-            "a schema, table or column was dropped or renamed while the pipeline ran: restore it and start again",
+            "a schema, table, column or function was dropped or renamed while the pipeline ran: restore it and start again",
         ),
         "3D000" => halt("sink.postgres.database_missing", "create the database or correct the URL"),
         "26000" | "42P05" => halt(
             "sink.postgres.pooler",
-            "a transaction pooler stands between: connect to the server itself, or use session pooling",
+            "what stands between changed the server's session within a transaction: use a pooler that gives one to each \
+             transaction, or connect to the server itself",
         ),
         // Program limits: an index row that is too large (54000) comes from a key that is too long.
         "54000" => REFUSED_ROW,
@@ -66,7 +74,9 @@ fn meaning_of(state: &str) -> Meaning {
 fn meaning_of_class(class: &str) -> Meaning {
     match class {
         "08" => Meaning {
-            advice: Some("if a pooler stands between, connect to the server itself"),
+            advice: Some(
+                "a pooler that stands between has to keep one session of the server for a whole transaction, and says more in its log",
+            ),
             ..reopen("sink.postgres.connection")
         },
         "22" | "23" => REFUSED_ROW,
@@ -90,18 +100,32 @@ impl SqlFault {
     /// SQLSTATE and primary message of a server's answer.
     fn coded(&self) -> Option<(&str, &str)> {
         match self {
-            Self::Driver(Error::Database(error)) => {
-                let error: &PgDatabaseError = error.try_downcast_ref()?;
-                Some((error.code(), error.message()))
-            }
             Self::Coded { state, message } => Some((state, message)),
-            Self::Driver(_) | Self::NoAnswer(_) => None,
+            _ => self.answer().map(|answer| (answer.code(), answer.message())),
+        }
+    }
+
+    /// Whether the server met it within a function. The server says where it was only then, and where it read JSON.
+    fn is_in_users_code(&self) -> bool {
+        self.answer().and_then(PgDatabaseError::r#where).is_some_and(|place| !place.starts_with("JSON"))
+    }
+
+    fn answer(&self) -> Option<&PgDatabaseError> {
+        match self {
+            Self::Driver(Error::Database(error)) => error.try_downcast_ref(),
+            _ => None,
         }
     }
 
     fn meaning(&self) -> Meaning {
         match (self.coded(), self) {
-            (Some((state, _)), _) => meaning_of(state),
+            (Some((state, _)), _) => {
+                let meaning = meaning_of(state);
+                if meaning.code == "sink.postgres.object_missing" && self.is_in_users_code() {
+                    return Meaning { advice: Some(USERS_CODE_ADVICE), ..meaning };
+                }
+                meaning
+            }
             (None, Self::Driver(Error::Configuration(_))) => {
                 halt("sink.postgres.url", "write it as postgres://user:password@host:port/database")
             }
@@ -111,6 +135,10 @@ impl SqlFault {
                 advice: Some("check the host and the port of the URL, the network, and that the server runs"),
                 ..reopen("sink.postgres.connection")
             },
+            (None, Self::NotSet(_)) => halt(
+                "sink.postgres.settings",
+                "what stands between Tailwater and the server must pass `set_config` on: connect to the server itself",
+            ),
             (None, Self::Driver(_) | Self::Coded { .. }) => reopen("sink.postgres.unknown"),
         }
     }
@@ -125,10 +153,23 @@ impl SqlFault {
         Rejected { code: REFUSED_ROW.code, message: format!("Postgres refused the row: {}", self.words()) }
     }
 
+    /// Whether the message is one that a user wrote, which may quote anything: not what the server itself says, with the
+    /// names of what it does not find.
+    fn is_raised_by_user(&self) -> bool {
+        const NAMES_ONLY: [&str; 5] = ["42501", "42P01", "42703", "42883", "3F000"];
+        let Some(answer) = self.answer() else { return false };
+        // What `raise` of PL/pgSQL is in the server; other languages are known by having a place.
+        answer.routine() == Some("exec_stmt_raise") || self.is_in_users_code() && !NAMES_ONLY.contains(&answer.code())
+    }
+
     /// What the error says, without values of rows.
     fn words(&self) -> String {
         match (self.coded(), self) {
-            (Some((state, message)), _) => format!("{} (SQLSTATE {state})", message_without_values(state, message)),
+            (Some((state, message)), _) => {
+                let shown =
+                    if self.is_raised_by_user() { RAISED.to_owned() } else { message_without_values(state, message) };
+                format!("{shown} (SQLSTATE {state})")
+            }
             (None, Self::Driver(Error::Io(error))) => error.to_string(),
             (None, Self::Driver(Error::Tls(error))) => format!("TLS: {error}"),
             (None, fault) => fault.to_string(),
@@ -174,6 +215,9 @@ fn is_certificate_fault(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::InvalidData && error.to_string().contains("certificate")
 }
 
+/// In place of a message that a user wrote.
+const RAISED: &str = "an exception raised by a trigger or function";
+
 /// The primary message of the server. Never its detail, hint or context, which quote rows. Messages about data quote
 /// values themselves, after a colon or in quotation marks, and a trigger's message can hold anything.
 fn message_without_values(state: &str, message: &str) -> String {
@@ -182,7 +226,7 @@ fn message_without_values(state: &str, message: &str) -> String {
             let end = message.find([':', '"', '\'', '«', '„', '“']).unwrap_or(message.len());
             message.get(..end).unwrap_or_default().trim_end().to_owned()
         }
-        Some("P0") => "an exception raised by a trigger or function".to_owned(),
+        Some("P0") => RAISED.to_owned(),
         _ => message.to_owned(),
     }
 }

@@ -28,7 +28,7 @@ impl From<sqlx::Error> for TableFault {
 
 const TABLE_SQL: &str = "
 select c.relkind::text as kind, c.relpersistence::text as persistence,
-    array_remove(array[
+    pg_catalog.array_remove(array[
         case when not has_table_privilege(c.oid, 'select') then 'select' end,
         case when not has_table_privilege(c.oid, 'insert') then 'insert' end,
         case when not has_table_privilege(c.oid, 'update') then 'update' end,
@@ -37,7 +37,7 @@ select c.relkind::text as kind, c.relpersistence::text as persistence,
         select from pg_index i
         where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indimmediate
             and i.indpred is null and i.indexprs is null
-            and (select array_agg(a.attname::text order by a.attname::text collate \"C\") from pg_attribute a
+            and (select pg_catalog.array_agg(a.attname::text order by a.attname::text collate \"C\") from pg_attribute a
                  where a.attrelid = c.oid and a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])) = $3::text[]
     ) as unique_key
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
