@@ -39,7 +39,12 @@ select c.relkind::text as kind, c.relpersistence::text as persistence,
             and i.indpred is null and i.indexprs is null
             and (select pg_catalog.array_agg(a.attname::text order by a.attname::text collate \"C\") from pg_attribute a
                  where a.attrelid = c.oid and a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])) = $3::text[]
-    ) as unique_key
+    ) as unique_key,
+    array(
+        select pg_catalog.format('%I.%I', pn.nspname, p.relname)
+        from pg_catalog.pg_partition_tree(c.oid) part join pg_class p on p.oid = part.relid
+            join pg_namespace pn on pn.oid = p.relnamespace
+        where p.relpersistence <> 'p' and p.oid <> c.oid order by p.oid) as unlogged_partitions
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = $1 and c.relname = $2";
 
@@ -158,6 +163,11 @@ fn relation_differences(row: &PgRow, table: &MirrorTable) -> Result<Vec<String>,
         differences.push(format!(
             "it is unlogged or temporary and would be empty after a crash: alter table {} set logged",
             table.place()
+        ));
+    }
+    for partition in row.try_get::<Vec<String>, _>("unlogged_partitions")? {
+        differences.push(format!(
+            "its partition {partition} is unlogged or temporary and would be empty after a crash: alter table {partition} set logged"
         ));
     }
     if !unique_key {

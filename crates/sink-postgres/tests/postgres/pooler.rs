@@ -4,13 +4,13 @@
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tailwater_model::{DeleteMode, Failure, Gap, GapCause, Position, RemoveCause, ServiceTime, Sink, TroubleKind};
 use tailwater_sink_postgres::{PostgresSettings, checkpoints, claim};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::ground::{
     Database, SHARD, after, batch, group, id, id_key, identity, in_database, insert, put, registration, remove,

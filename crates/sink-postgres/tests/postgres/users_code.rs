@@ -196,3 +196,44 @@ async fn a_name_that_a_trigger_does_not_find_is_told_as_the_triggers() {
     })
     .await;
 }
+
+/// A trigger's message may quote an item, whatever code it comes under; the server's own names what was broken.
+#[tokio::test]
+async fn what_a_trigger_says_is_not_passed_on() {
+    in_database(|database| async move {
+        let mut lane = database.ready_lane(&database.settings(), &id_key()).await;
+        database.run("alter table orders add constraint never check (document ->> 'v' <> '13')").await;
+        let commit = group([batch(Position::Start, after(1), vec![put(1, "a", 13)])]);
+        assert_eq!(lane.commit(commit).await.expect("commits").dead_lettered, 1);
+        let error = database.text("select error from tailwater.dead_letters").await;
+        assert!(error.contains("check constraint \"never\""), "{error}");
+        for (state, number) in [("23514", 2), ("22023", 3), ("P0001", 4)] {
+            database
+                .run(&format!(
+                    "delete from tailwater.dead_letters;
+                    create or replace function tell() returns trigger language plpgsql as $$ begin
+                    raise exception 'hunter2 is in %', new.document using errcode = '{state}', constraint = 'c'; end $$;
+                    create or replace trigger tell before insert on orders for each row execute function tell()"
+                ))
+                .await;
+            let step = batch(after(number - 1), after(number), vec![put(number, "a", 1)]);
+            assert_eq!(lane.commit(group([step])).await.expect("commits").dead_lettered, 1, "{state}");
+            let error = database.text("select error from tailwater.dead_letters").await;
+            assert!(error.contains("a trigger or function") && error.contains(state), "{error}");
+            assert!(!error.contains("hunter2"), "{error}");
+        }
+        for state in ["40001", "42P01", "57014"] {
+            database
+                .run(&format!(
+                    "create or replace function tell() returns trigger language plpgsql as $$ begin
+                    raise exception 'hunter2 is in %', new.document using errcode = '{state}'; end $$"
+                ))
+                .await;
+            lane.open().await.expect("opens");
+            let answer = lane.commit(group([batch(after(4), after(5), vec![put(5, "a", 1)])])).await;
+            let told = format!("{:?}", answer.expect_err("is refused"));
+            assert!(told.contains(state) && !told.contains("hunter2"), "{told}");
+        }
+    })
+    .await;
+}

@@ -84,7 +84,7 @@ impl Places {
             value.text[begin..].char_indices().map(|(at, found)| (begin + at, found)).filter(|(at, _)| is_literal(*at))
         };
         let end = literal().find(|(_, found)| matches!(found, '/' | '?' | '#')).map_or(value.text.len(), |(at, _)| at);
-        let at = literal().filter(|(at, found)| *at < end && *found == '@').last().map(|(at, _)| at);
+        let at = literal().rfind(|(at, found)| *at < end && *found == '@').map(|(at, _)| at);
         let colon = literal().find(|(place, found)| Some(*place) < at && *found == ':').map(|(at, _)| at);
         Self { colon, at, end }
     }
