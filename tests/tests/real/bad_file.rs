@@ -205,7 +205,8 @@ async fn what_the_sink_refuses_is_known_before_anything_is_connected_to() -> Res
     refused(&with("table = \"orders\"\n", &format!("table = \"{long}\"\n")), |_| {})
         .await?
         .must_say(&["sink.postgres.name", "63"])?;
-    let outcome = refused(&good(), |environment| {
+    let file = good();
+    let outcome = refused(&file, |environment| {
         environment.insert("PGOPTIONS".into(), "-c row_security=on".into());
     });
     outcome.await?.must_say(&["sink.postgres.environment", "PGOPTIONS"])?;
