@@ -9,12 +9,13 @@ use crate::fence::read_position;
 use crate::session::SqlFault;
 use crate::settings::PostgresSettings;
 use crate::sql::moment;
+use crate::transaction::Mode;
 
 /// The column `read_until` is missing as long as no version that knows it has claimed a pipeline there: so it is looked for
 /// in the row.
 const SHARDS_SQL: &str = "
 select stream_arn, shard, parent, lane, position, read, written, filtered, dead_lettered, suppressed,
-    (extract(epoch from coalesce((to_jsonb(shards) ->> 'read_until')::timestamptz, last_contact_at)) * 1000)::int8
+    (extract(epoch from coalesce((pg_catalog.to_jsonb(shards) ->> 'read_until')::timestamptz, last_contact_at)) * 1000)::int8
         as read_until_ms,
     to_char(updated_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS.MS\"Z\"') as updated_at
 from tailwater.shards left join tailwater.streams using (pipeline, stream_arn)
@@ -25,7 +26,7 @@ const TOTALS_SQL: &str = "
 select (select count(*) from tailwater.lanes where pipeline = $1),
     (select count(*) from tailwater.gaps where pipeline = $1),
     (select count(*) from tailwater.dead_letters where pipeline = $1),
-    (select (extract(epoch from max((to_jsonb(gaps) ->> 'until')::timestamptz)) * 1000)::int8
+    (select (extract(epoch from max((pg_catalog.to_jsonb(gaps) ->> 'until')::timestamptz)) * 1000)::int8
         from tailwater.gaps where pipeline = $1)";
 
 /// Lists all stored progress of a pipeline; nothing when it was never run into this database.
@@ -48,9 +49,9 @@ async fn list(
 ) -> Result<Result<Option<Checkpoints>, Trouble>, SqlFault> {
     let mut session = address.connect(settings, pipeline, "checkpoints").await?;
     // One snapshot for all figures.
-    session.run("begin isolation level repeatable read read only").await?;
-    let there = session.row(sqlx::query("select 1 where to_regclass('tailwater.shards') is not null")).await?;
-    if there.is_none() {
+    session.begin(Mode::Read);
+    let there = session.ask("select 1 where to_regclass('tailwater.shards') is not null").await?;
+    if there.is_empty() {
         return Ok(Ok(None));
     }
     let totals = session.row(sqlx::query(TOTALS_SQL).bind(pipeline)).await?.ok_or(sqlx::Error::RowNotFound)?;

@@ -1,30 +1,23 @@
-//! From settings to a connection: the URL, TLS, and what every session is set to.
+//! From settings to a connection.
 
-use std::net::IpAddr;
-use std::path::Path;
+use std::sync::Arc;
 
 use secrecy::ExposeSecret;
 use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tailwater_model::{Trouble, TroubleKind};
 
+use crate::database_url::{SslMode, UrlParts, bad_url, parse};
 use crate::session::{Session, SqlFault};
 use crate::settings::{PostgresSettings, TlsMode, TlsSettings};
+use crate::transaction::TransactionSettings;
 
-/// Parameters that may stand in the URL. What the settings say otherwise may not, and what the driver would ignore
-/// may not either.
-const URL_PARAMETERS: [&str; 9] =
-    ["host", "hostaddr", "port", "dbname", "user", "password", "options", "sslcert", "sslkey"];
-
-/// After this idle time the server asks whether we are still there, in seconds; without it a lost machine would keep its
-/// locks for two hours.
-const KEEPALIVE_IDLE_S: &str = "30";
-/// Pause between such questions, in seconds.
-const KEEPALIVE_INTERVAL_S: &str = "10";
-/// Unanswered questions before the server gives the session up.
-const KEEPALIVE_COUNT: &str = "3";
 /// Longest `application_name` in bytes: Postgres cuts longer ones.
 const APPLICATION_NAME_BYTES_MAX: usize = 63;
+
+/// Variables of the environment that the driver takes in and cannot be told to leave. All others it would know are
+/// overridden.
+const FOREIGN_VARIABLES: [&str; 3] = ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"];
 
 /// How to connect, checked. Knows the password, so it has no `Debug`.
 #[derive(Clone)]
@@ -32,51 +25,48 @@ pub(crate) struct Address {
     options: PgConnectOptions,
     /// Host, port, database and user, for messages.
     pub(crate) place: String,
+    settings: Arc<TransactionSettings>,
+}
+
+/// Reads the URL and how it is to be protected; connects to nobody.
+pub(crate) fn check_url(settings: &PostgresSettings) -> Result<(UrlParts, PgSslMode), Trouble> {
+    let parts = parse(settings.url.expose_secret())?;
+    let ssl_mode = ssl_mode(&settings.tls, &parts)?;
+    check_environment(&parts)?;
+    Ok((parts, ssl_mode))
 }
 
 /// Reads the URL and the TLS settings; connects to nobody.
 pub(crate) fn address(settings: &PostgresSettings) -> Result<Address, Trouble> {
-    let url = settings.url.expose_secret();
-    check_url(url)?;
-    let options: PgConnectOptions = url.parse().map_err(|fault: sqlx::Error| bad_url(fault.to_string()))?;
-    let host = options.get_host().trim_matches(['[', ']']).to_owned();
-    let is_local = options.get_socket().is_some() || is_local(&host);
-    let shown_host = options.get_socket().map_or_else(|| host.clone(), |socket| socket.display().to_string());
-    let place = format!(
-        "{shown_host}:{}/{} as {}",
-        options.get_port(),
-        options.get_database().unwrap_or(options.get_username()),
-        options.get_username(),
-    );
-    let mut options = options.host(&host).ssl_mode(ssl_mode(&settings.tls, is_local));
-    if let Some(ca_file) = &settings.tls.ca_file {
-        check_ca_file(ca_file)?;
-        options = options.ssl_root_cert(ca_file);
+    let (parts, ssl_mode) = check_url(settings)?;
+    check_ca_file(&settings.tls)?;
+    let UrlParts { host, port, user, password, database, .. } = &parts;
+    let place = format!("{host}:{port}/{database} as {user}");
+    // Each part is set, so that nothing comes from the environment instead.
+    let mut options = with_server_options(&parts.options)?
+        .host(host)
+        .port(*port)
+        .username(user)
+        .password(password)
+        .database(database)
+        .ssl_mode(ssl_mode);
+    if host.starts_with('/') {
+        options = options.socket(host);
+    }
+    options = match &settings.tls.ca_file {
+        Some(ca_file) => options.ssl_root_cert(ca_file),
+        None => options.ssl_root_cert_from_pem(Vec::new()),
+    };
+    if let Some(certificate) = &parts.certificate_file {
+        options = options.ssl_client_cert(certificate);
+    }
+    if let Some(key) = &parts.key_file {
+        options = options.ssl_client_key(key);
     }
     // The driver would log slow statements with their whole text; what a slow commit means for the pipeline its lane says.
-    let options = options.options(session_settings(settings)).disable_statement_logging();
-    Ok(Address { options, place })
-}
-
-/// What holds for every session, whatever the role or the database are set to.
-fn session_settings(settings: &PostgresSettings) -> [(&'static str, String); 11] {
-    let statement_timeout = settings.statement_timeout.as_millis().max(1).to_string();
-    [
-        ("search_path", "pg_catalog".into()),
-        ("TimeZone", "UTC".into()),
-        ("statement_timeout", statement_timeout.clone()),
-        ("lock_timeout", settings.lock_timeout.as_millis().max(1).to_string()),
-        // Between two statements we only compute: whoever is silent this long is gone.
-        ("idle_in_transaction_session_timeout", statement_timeout),
-        // Each statement must see what was committed before it began: the fence waits for locks.
-        ("default_transaction_isolation", "read committed".into()),
-        // Arrays are planned as ten elements, so keys are looked up in the index and never by a scan of the table.
-        ("plan_cache_mode", "force_generic_plan".into()),
-        ("row_security", "off".into()),
-        ("tcp_keepalives_idle", KEEPALIVE_IDLE_S.into()),
-        ("tcp_keepalives_interval", KEEPALIVE_INTERVAL_S.into()),
-        ("tcp_keepalives_count", KEEPALIVE_COUNT.into()),
-    ]
+    // Poolers refuse start-up parameters that they do not know, and this one is for numbers that no statement here reads.
+    let options = options.extra_float_digits(None).disable_statement_logging();
+    Ok(Address { options, place, settings: Arc::new(TransactionSettings::new(settings)) })
 }
 
 impl Address {
@@ -89,7 +79,7 @@ impl Address {
     ) -> Result<Session, SqlFault> {
         let options = self.options.clone().application_name(&application_name(pipeline, role));
         match tokio::time::timeout(settings.connect_timeout, options.connect()).await {
-            Ok(connection) => Ok(Session::new(connection?, settings.statement_timeout)),
+            Ok(connection) => Ok(Session::new(connection?, settings.statement_timeout, Arc::clone(&self.settings))),
             Err(_) => Err(SqlFault::NoAnswer(settings.connect_timeout)),
         }
     }
@@ -102,22 +92,70 @@ fn application_name(pipeline: &str, role: &str) -> String {
     format!("tailwater/{pipeline}/{role}")
 }
 
-fn is_local(host: &str) -> bool {
-    host.starts_with('/') || host == "localhost" || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+/// `tls.mode` decides. Without it a URL may ask for less than the full verification on this machine only; what it asks for
+/// is never undercut.
+fn ssl_mode(tls: &TlsSettings, parts: &UrlParts) -> Result<PgSslMode, Trouble> {
+    let is_local = parts.is_local();
+    let mode = match (tls.mode, parts.ssl_mode) {
+        (Some(TlsMode::VerifyFull), _) => PgSslMode::VerifyFull,
+        (Some(TlsMode::InsecureRequire), Some(SslMode::Verify)) => {
+            return Err(bad_url("its `sslmode` asks for more than tls.mode").advise(CONTRADICTION));
+        }
+        (Some(TlsMode::InsecureRequire), _) => PgSslMode::Require,
+        (Some(TlsMode::InsecureDisable), None | Some(SslMode::MayBePlain)) => PgSslMode::Disable,
+        (Some(TlsMode::InsecureDisable), _) => {
+            return Err(bad_url("its `sslmode` asks for more than tls.mode").advise(CONTRADICTION));
+        }
+        (None, None | Some(SslMode::MayBePlain)) if is_local && tls.ca_file.is_none() => PgSslMode::Prefer,
+        (None, Some(SslMode::Require)) if is_local && tls.ca_file.is_none() => PgSslMode::Require,
+        (None, Some(SslMode::MayBePlain)) => {
+            return Err(bad_url("its `sslmode` would let passwords and items go in plain text").advise(
+                "remove it: the connection is encrypted and verified then; or say what is meant with tls.mode = \
+                 \"insecure-disable\" or \"insecure-require\"",
+            ));
+        }
+        (None, _) => PgSslMode::VerifyFull,
+    };
+    if parts.binds_channel && !matches!(mode, PgSslMode::VerifyFull) {
+        return Err(bad_url("it requires `channel_binding`, and the server's certificate is not verified")
+            .advise("set tls.mode = \"verify-full\", which is as safe from somebody in between, or remove it"));
+    }
+    Ok(mode)
 }
 
-fn ssl_mode(tls: &TlsSettings, is_local: bool) -> PgSslMode {
-    match tls.mode {
-        Some(TlsMode::VerifyFull) => PgSslMode::VerifyFull,
-        Some(TlsMode::InsecureRequire) => PgSslMode::Require,
-        Some(TlsMode::InsecureDisable) => PgSslMode::Disable,
-        None if is_local && tls.ca_file.is_none() => PgSslMode::Prefer,
-        None => PgSslMode::VerifyFull,
+const CONTRADICTION: &str = "remove one of the two";
+
+fn check_environment(parts: &UrlParts) -> Result<(), Trouble> {
+    let is_overridden = |name: &str| match name {
+        "PGSSLCERT" => parts.certificate_file.is_some(),
+        "PGSSLKEY" => parts.key_file.is_some(),
+        _ => false,
+    };
+    let set = |name: &&str| std::env::var_os(name).is_some_and(|value| !value.is_empty()) && !is_overridden(name);
+    match FOREIGN_VARIABLES.iter().find(|name| set(name)) {
+        Some(name) => Err(Trouble::new(
+            TroubleKind::Config,
+            "sink.postgres.environment",
+            format!("the environment variable {name} is set and would change the connection to Postgres"),
+        )
+        .advise("unset it for Tailwater; the URL takes `options`, `sslcert` and `sslkey` after its `?`")),
+        None => Ok(()),
     }
 }
 
-/// The driver takes a file without certificates in silence, and names no file that it cannot read.
-fn check_ca_file(path: &Path) -> Result<(), Trouble> {
+/// The driver takes whole command-line options of the server from a URL only.
+fn with_server_options(server_options: &[String]) -> Result<PgConnectOptions, Trouble> {
+    if server_options.is_empty() {
+        return Ok(PgConnectOptions::new_without_pgpass());
+    }
+    let query =
+        url::form_urlencoded::Serializer::new(String::new()).append_pair("options", &server_options.join(" ")).finish();
+    format!("postgres://user:password@host?{query}").parse().map_err(|_| bad_url("its `options` cannot be passed on"))
+}
+
+/// The driver takes a file without certificates in silence.
+pub(crate) fn check_ca_file(tls: &TlsSettings) -> Result<(), Trouble> {
+    let Some(path) = &tls.ca_file else { return Ok(()) };
     let why = match std::fs::read_to_string(path) {
         Ok(text) if text.contains("-----BEGIN CERTIFICATE-----") => return Ok(()),
         Ok(_) => "it holds no certificate".to_owned(),
@@ -126,33 +164,9 @@ fn check_ca_file(path: &Path) -> Result<(), Trouble> {
     Err(Trouble::new(
         TroubleKind::Config,
         "sink.postgres.ca_file",
-        format!("the tls.ca_file {} cannot be used: {why}", path.display()),
+        format!("the file of tls.ca_file cannot be used: {why}"),
     )
     .advise("name a PEM file with the certificate of the authority that signed the server's"))
-}
-
-fn check_url(url: &str) -> Result<(), Trouble> {
-    if !url.starts_with("postgres://") && !url.starts_with("postgresql://") {
-        return Err(bad_url("it does not begin with postgres://".into()));
-    }
-    let query = url.split_once('?').map_or("", |(_, query)| query);
-    for parameter in query.split('&').filter(|pair| !pair.is_empty()) {
-        let key = parameter.split('=').next().unwrap_or_default();
-        if key.starts_with("ssl") && !URL_PARAMETERS.contains(&key) {
-            return Err(bad_url(format!("`{key}` has no effect there"))
-                .advise("remove it and say the same with tls.mode and tls.ca_file"));
-        }
-        if !URL_PARAMETERS.contains(&key) && !key.starts_with("options[") {
-            return Err(bad_url(format!("a parameter after `?` is none of {}", URL_PARAMETERS.join(", "))));
-        }
-    }
-    Ok(())
-}
-
-fn bad_url(why: String) -> Trouble {
-    // Never the URL: it holds the password.
-    Trouble::new(TroubleKind::Config, "sink.postgres.url", format!("the Postgres URL cannot be used: {why}"))
-        .advise("write it as postgres://user:password@host:port/database")
 }
 
 #[cfg(test)]
@@ -177,11 +191,14 @@ mod tests {
         }
     }
 
-    fn mode(url: &str, mode: Option<TlsMode>, ca_file: Option<&str>) -> String {
+    fn try_mode(url: &str, mode: Option<TlsMode>, ca_file: Option<&str>) -> Result<String, Trouble> {
         let settings =
             PostgresSettings { tls: TlsSettings { mode, ca_file: ca_file.map(Into::into) }, ..settings(url) };
-        let address = address(&settings).unwrap_or_else(|trouble| panic!("{trouble}"));
-        format!("{:?}", address.options.get_ssl_mode())
+        Ok(format!("{:?}", address(&settings)?.options.get_ssl_mode()))
+    }
+
+    fn mode(url: &str, mode: Option<TlsMode>, ca_file: Option<&str>) -> String {
+        try_mode(url, mode, ca_file).unwrap_or_else(|trouble| panic!("{url}: {trouble}"))
     }
 
     #[test]
@@ -202,26 +219,41 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_url_is_told_without_the_url() {
-        for url in [
-            "mysql://u:hunter2@h/d",
-            "hunter2",
-            "postgres://u:hunter2@h:notaport/d",
-            "postgres://u:hunter2@h/d?sslmode=require",
-            "postgres://u:p@h/d?passwrod=hunter2",
-            "postgres://u:p@h/d?hunter2",
-        ] {
-            let Err(trouble) = address(&settings(url)) else { panic!("{url} was taken") };
-            assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.postgres.url"));
-            assert!(!format!("{trouble:?}").contains("hunter2"), "{trouble:?}");
-            assert!(!format!("{:?}", settings(url)).contains("hunter2"));
+    fn what_a_url_asks_for_is_never_undercut() {
+        let remote = |query: &str| format!("postgres://u:p@db.example.org/d?{query}");
+        for asked in ["sslmode=require", "sslmode=verify-ca", "sslmode=require&channel_binding=require"] {
+            assert_eq!(mode(&remote(asked), None, None), "VerifyFull", "{asked}");
+            assert!(try_mode(&remote(asked), Some(TlsMode::InsecureDisable), None).is_err(), "{asked}");
         }
+        assert_eq!(mode(&remote("sslmode=require"), Some(TlsMode::InsecureRequire), None), "Require");
+        assert_eq!(mode(&remote("sslmode=disable"), Some(TlsMode::InsecureDisable), None), "Disable");
+        assert_eq!(mode(&remote("sslmode=prefer"), Some(TlsMode::VerifyFull), None), "VerifyFull");
+        for (asked, mode) in [
+            ("sslmode=disable", None),
+            ("sslmode=prefer", None),
+            ("sslmode=verify-full", Some(TlsMode::InsecureRequire)),
+            ("channel_binding=require", Some(TlsMode::InsecureRequire)),
+        ] {
+            assert_eq!(try_mode(&remote(asked), mode, None).map_err(|trouble| trouble.code), Err("sink.postgres.url"));
+        }
+        assert_eq!(mode("postgres://u:p@localhost/d?sslmode=require", None, None), "Require");
+        assert_eq!(mode("postgres://u:p@localhost/d?sslmode=disable", None, None), "Prefer");
+        assert_eq!(mode("postgres://u:p@localhost/d?sslmode=verify-ca", None, None), "VerifyFull");
     }
 
     #[test]
     fn messages_name_the_place_without_the_password() {
         let address = address(&settings("postgres://u:hunter2@db.example.org:6432/d")).expect("a good URL");
         assert_eq!(address.place, "db.example.org:6432/d as u");
+        assert!(!format!("{:?}", settings("postgres://u:hunter2@h/d")).contains("hunter2"));
+    }
+
+    #[test]
+    fn options_of_the_server_are_passed_on() {
+        let url = "postgres://u@h/d?options=-c%20geqo%3Doff%20--jit%3Doff&options[work_mem]=8MB";
+        let address = address(&settings(url)).expect("a good URL");
+        assert_eq!(address.options.get_options(), Some("-c geqo=off --jit=off -c work_mem=8MB"));
+        assert_eq!(address.options.get_username(), "u");
     }
 
     #[test]

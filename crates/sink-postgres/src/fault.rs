@@ -55,6 +55,9 @@ const fn suspect(code: &'static str) -> Meaning {
     Meaning { recovery: Recovery::Suspect, code, advice: Some(advice) }
 }
 
+const USERS_CODE_ADVICE: &str = "a trigger or function on the mirror table looks for it: write the name with its schema there, or \
+                                 give the role a search_path that has it (alter role … set search_path)";
+
 const REFUSED_ROW: Meaning = Meaning { recovery: Recovery::RefuseRow, code: "sink.postgres.refused", advice: None };
 
 /// PostgreSQL, appendix A "Error Codes". Single codes come before the classes that they belong to.
@@ -75,15 +78,20 @@ fn meaning_of(state: &str) -> Meaning {
                  triggers and indexes of the table, or raise statement_timeout",
             ),
         },
-        "42501" => halt("sink.postgres.denied", "grant the role the right that the message names, and start again"),
-        "42P01" | "42703" | "3F000" => halt(
+        "42501" => halt(
+            "sink.postgres.denied",
+            "grant the role the right that the message names, and start again; row security must not hide rows of the mirror \
+             from it (alter role … bypassrls)",
+        ),
+        "42P01" | "42703" | "3F000" | "42883" => halt(
             "sink.postgres.object_missing",
-            "a schema, table or column was dropped or renamed while the pipeline ran: restore it and start again",
+            "a schema, table, column or function was dropped or renamed while the pipeline ran: restore it and start again",
         ),
         "3D000" => halt("sink.postgres.database_missing", "create the database or correct the URL"),
         "26000" | "42P05" => halt(
             "sink.postgres.pooler",
-            "a transaction pooler stands between: connect to the server itself, or use session pooling",
+            "what stands between changed the server's session within a transaction: use a pooler that gives one to each \
+             transaction, or connect to the server itself",
         ),
         // Program limits: an index row that is too large (54000) comes from a key that is too long.
         "54000" => REFUSED_ROW,
@@ -101,7 +109,9 @@ fn meaning_of(state: &str) -> Meaning {
 fn meaning_of_class(class: &str) -> Meaning {
     match class {
         "08" => Meaning {
-            advice: Some("if a pooler stands between, connect to the server itself"),
+            advice: Some(
+                "a pooler that stands between has to keep one session of the server for a whole transaction, and says more in its log",
+            ),
             ..reopen("sink.postgres.connection")
         },
         "22" | "23" => REFUSED_ROW,
@@ -127,19 +137,35 @@ impl SqlFault {
     /// SQLSTATE and primary message of a server's answer.
     fn coded(&self) -> Option<(&str, &str)> {
         match self {
-            Self::Driver(Error::Database(error)) => {
-                let error: &PgDatabaseError = error.try_downcast_ref()?;
-                let is_raised = error.routine() == Some(RAISE_ROUTINE);
-                Some((error.code(), if is_raised { RAISED } else { error.message() }))
-            }
             Self::Coded { state, message } => Some((state, message)),
-            Self::Driver(_) | Self::NoAnswer(_) | Self::Swallowed { .. } => None,
+            _ => self.answer().map(|answer| {
+                let is_raised = answer.routine() == Some(RAISE_ROUTINE);
+                (answer.code(), if is_raised { RAISED } else { answer.message() })
+            }),
+        }
+    }
+
+    /// Whether the server met it within a function. The server says where it was only then, and where it read JSON.
+    fn is_in_users_code(&self) -> bool {
+        self.answer().and_then(PgDatabaseError::r#where).is_some_and(|place| !place.starts_with("JSON"))
+    }
+
+    fn answer(&self) -> Option<&PgDatabaseError> {
+        match self {
+            Self::Driver(Error::Database(error)) => error.try_downcast_ref(),
+            _ => None,
         }
     }
 
     fn meaning(&self) -> Meaning {
         match (self.coded(), self) {
-            (Some((state, _)), _) => meaning_of(state),
+            (Some((state, _)), _) => {
+                let meaning = meaning_of(state);
+                if meaning.code == "sink.postgres.object_missing" && self.is_in_users_code() {
+                    return Meaning { advice: Some(USERS_CODE_ADVICE), ..meaning };
+                }
+                meaning
+            }
             (None, Self::Driver(Error::Configuration(_))) => {
                 halt("sink.postgres.url", "write it as postgres://user:password@host:port/database")
             }
@@ -150,6 +176,10 @@ impl SqlFault {
                 ..reopen("sink.postgres.connection")
             },
             (None, Self::Swallowed { .. }) => Meaning { code: "sink.postgres.swallowed", ..REFUSED_ROW },
+            (None, Self::NotSet(_)) => halt(
+                "sink.postgres.settings",
+                "what stands between Tailwater and the server must pass `set_config` on: connect to the server itself",
+            ),
             (None, Self::Driver(_) | Self::Coded { .. }) => reopen("sink.postgres.unknown"),
         }
     }
@@ -174,10 +204,23 @@ impl SqlFault {
         Rejected { code: REFUSED_ROW.code, message: format!("Postgres refused the row: {}", self.words()) }
     }
 
+    /// Whether the message is one that a user wrote, which may quote anything: not what the server itself says, with the
+    /// names of what it does not find.
+    fn is_raised_by_user(&self) -> bool {
+        const NAMES_ONLY: [&str; 5] = ["42501", "42P01", "42703", "42883", "3F000"];
+        let Some(answer) = self.answer() else { return false };
+        // What `raise` of PL/pgSQL is in the server; other languages are known by having a place.
+        answer.routine() == Some("exec_stmt_raise") || self.is_in_users_code() && !NAMES_ONLY.contains(&answer.code())
+    }
+
     /// What the error says, without values of rows.
     fn words(&self) -> String {
         match (self.coded(), self) {
-            (Some((state, message)), _) => format!("{} (SQLSTATE {state})", message_without_values(state, message)),
+            (Some((state, message)), _) => {
+                let shown =
+                    if self.is_raised_by_user() { RAISED.to_owned() } else { message_without_values(state, message) };
+                format!("{shown} (SQLSTATE {state})")
+            }
             (None, Self::Driver(Error::Io(error))) => error.to_string(),
             (None, Self::Driver(Error::Tls(error))) => format!("TLS: {error}"),
             (None, fault) => fault.to_string(),
@@ -225,6 +268,7 @@ fn is_certificate_fault(error: &std::io::Error) -> bool {
 
 /// Where PL/pgSQL's RAISE reports from, with whatever SQLSTATE and message its author wrote (PostgreSQL, `pl_exec.c`).
 const RAISE_ROUTINE: &str = "exec_stmt_raise";
+/// In place of a message that a user wrote.
 const RAISED: &str = "an exception raised by a trigger or function";
 
 /// The primary message of the server. Never its detail, hint or context, which quote rows. Messages about data quote

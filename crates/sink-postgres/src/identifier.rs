@@ -1,4 +1,4 @@
-//! The only place where names become part of SQL text. Everything else is a constant or a bind parameter.
+//! The only place where names and values become part of SQL text. Everything else is a constant or a bind parameter.
 
 use std::fmt;
 
@@ -48,7 +48,7 @@ impl fmt::Display for Identifier {
     }
 }
 
-/// Text as an SQL string, for `comment on`, which takes no bind parameters. U+0000 is left out: no literal can hold it.
+/// Text as an SQL string, where there are no bind parameters. U+0000 is left out: no literal can hold it.
 pub(crate) struct Literal<'a>(pub(crate) &'a str);
 
 impl fmt::Display for Literal<'_> {

@@ -57,17 +57,8 @@ pub(crate) struct MirrorTable {
 impl MirrorTable {
     /// Checks the names and writes the statements; contacts nobody.
     pub(crate) fn new(settings: &PostgresSettings, keys: &KeySchema) -> Result<Self, Trouble> {
-        let schema = identifier("schema", &settings.schema)?;
-        let table = identifier("table", &settings.table)?;
-        let reserved = ["tailwater", "information_schema"];
-        if reserved.contains(&settings.schema.as_str()) || settings.schema.starts_with("pg_") {
-            return Err(Trouble::new(
-                TroubleKind::Config,
-                "sink.postgres.schema_reserved",
-                format!("the schema {schema} cannot hold a mirror table: it belongs to Postgres or to Tailwater"),
-            )
-            .advise("name another schema, for example \"public\""));
-        }
+        let schema = schema_name(&settings.schema)?;
+        let table = table_name(&settings.table)?;
         let key_columns: Vec<KeyColumn> = keys
             .attributes()
             .map(|attribute| Ok(KeyColumn { name: key_identifier(&attribute.name)?, kind: attribute.kind }))
@@ -103,12 +94,10 @@ fn list(columns: &[KeyColumn], one: impl Fn(usize, &KeyColumn) -> String) -> Str
     columns.iter().enumerate().map(|(at, column)| one(at, column)).collect::<Vec<_>>().join(", ")
 }
 
-/// The arrays of the key: numbers travel as text, so that no digit is lost.
-fn key_arrays(columns: &[KeyColumn]) -> String {
-    list(columns, |at, column| {
-        let array = if column.kind == KeyKind::B { "bytea[]" } else { "text[]" };
-        format!("${}::{array}", at + 1)
-    })
+/// An array of the key: numbers travel as text, so that no digit is lost.
+fn key_array(at: usize, column: &KeyColumn) -> String {
+    let array = if column.kind == KeyKind::B { "bytea[]" } else { "text[]" };
+    format!("${}::{array}", at + 1)
 }
 
 fn key_aliases(columns: &[KeyColumn]) -> String {
@@ -117,14 +106,14 @@ fn key_aliases(columns: &[KeyColumn]) -> String {
 
 fn write_sql(place: &str, columns: &[KeyColumn], set_document: &str) -> String {
     let names = list(columns, |_, column| column.name.to_string());
-    let arrays = key_arrays(columns);
+    let arrays = list(columns, key_array);
     let aliases = key_aliases(columns);
     let values = list(columns, |at, column| format!("k{at}::{}", column.sql_type()));
     let [document, op, seq, event_id, created_at_ms, deleted] = [1, 2, 3, 4, 5, 6].map(|at| columns.len() + at);
     format!(
         "insert into {place} ({names}, document, _op, _seq, _event_id, _source_ts, _synced_at, _deleted) \
          select {values}, document::jsonb, op, seq::numeric(40,0), event_id, \
-         timestamptz 'epoch' + created_at_ms * interval '1 millisecond', now(), deleted \
+         timestamptz 'epoch' + created_at_ms::float8 * interval '1 millisecond', now(), deleted \
          from unnest({arrays}, ${document}::text[], ${op}::text[], ${seq}::text[], ${event_id}::text[], \
          ${created_at_ms}::int8[], ${deleted}::bool[]) \
          as change ({aliases}, document, op, seq, event_id, created_at_ms, deleted) \
@@ -135,18 +124,38 @@ fn write_sql(place: &str, columns: &[KeyColumn], set_document: &str) -> String {
 }
 
 fn remove_sql(place: &str, columns: &[KeyColumn]) -> String {
-    let arrays = key_arrays(columns);
+    let arrays = list(columns, |at, column| format!("pg_catalog.unnest({})", key_array(at, column)));
     let aliases = key_aliases(columns);
     let same: Vec<String> = columns
         .iter()
         .enumerate()
         .map(|(at, column)| format!("mirror.{} = gone.k{at}::{}", column.name, column.sql_type()))
         .collect();
-    format!("delete from {place} as mirror using unnest({arrays}) as gone ({aliases}) where {}", same.join(" and "))
+    format!("delete from {place} as mirror using rows from ({arrays}) as gone ({aliases}) where {}", same.join(" and "))
+}
+
+/// The schema as an identifier, unless it is one of the server's or of Tailwater's own.
+pub(crate) fn schema_name(name: &str) -> Result<Identifier, Trouble> {
+    let schema = identifier("schema", name)?;
+    if ["tailwater", "information_schema"].contains(&name) || name.starts_with("pg_") {
+        return Err(Trouble::new(
+            TroubleKind::Config,
+            "sink.postgres.schema_reserved",
+            "this schema cannot hold a mirror table: `pg_…`, `information_schema` and `tailwater` belong to Postgres or to \
+             Tailwater",
+        )
+        .advise("name another schema, for example \"public\""));
+    }
+    Ok(schema)
+}
+
+/// The table as an identifier.
+pub(crate) fn table_name(name: &str) -> Result<Identifier, Trouble> {
+    identifier("table", name)
 }
 
 fn identifier(what: &str, name: &str) -> Result<Identifier, Trouble> {
-    Identifier::parse(name).map_err(|fault| bad_name(&format!("the {what} name {name:?}"), fault))
+    Identifier::parse(name).map_err(|fault| bad_name(&format!("the {what}'s name"), fault))
 }
 
 fn bad_name(what: &str, fault: IdentifierFault) -> Trouble {

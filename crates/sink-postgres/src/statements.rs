@@ -1,4 +1,4 @@
-//! The statements that a lane sends, typed: one method is one SQL statement and one round trip. Which of them come in which
+//! The statements that a lane sends, typed: one method is one SQL statement. Which of them come in which
 //! order is not said here but where the protocol stands: opening, fencing, committing, claiming.
 
 use std::future::Future;
@@ -89,7 +89,7 @@ pub enum Unready {
 
 /// One connection. The future of a method may be dropped at any time; then the session is to be dropped, too.
 pub trait Statements: Send + Sync {
-    /// `begin`.
+    /// `begin`. It may go to the server together with the next statement.
     fn begin(&mut self) -> impl Future<Output = Answer<()>> + Send;
     /// `commit`. Never to be sent after an error: the server rolls back then and answers well.
     fn commit(&mut self) -> impl Future<Output = Answer<()>> + Send;

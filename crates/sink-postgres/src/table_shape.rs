@@ -28,7 +28,7 @@ impl From<sqlx::Error> for TableFault {
 
 const TABLE_SQL: &str = "
 select c.relkind::text as kind, c.relpersistence::text as persistence,
-    array_remove(array[
+    pg_catalog.array_remove(array[
         case when not has_table_privilege(c.oid, 'select') then 'select' end,
         case when not has_table_privilege(c.oid, 'insert') then 'insert' end,
         case when not has_table_privilege(c.oid, 'update') then 'update' end,
@@ -37,9 +37,14 @@ select c.relkind::text as kind, c.relpersistence::text as persistence,
         select from pg_index i
         where i.indrelid = c.oid and i.indisunique and i.indisvalid and i.indimmediate
             and i.indpred is null and i.indexprs is null
-            and (select array_agg(a.attname::text order by a.attname::text collate \"C\") from pg_attribute a
+            and (select pg_catalog.array_agg(a.attname::text order by a.attname::text collate \"C\") from pg_attribute a
                  where a.attrelid = c.oid and a.attnum = any ((i.indkey::int2[])[0:i.indnkeyatts - 1])) = $3::text[]
-    ) as unique_key
+    ) as unique_key,
+    array(
+        select pg_catalog.format('%I.%I', pn.nspname, p.relname)
+        from pg_catalog.pg_partition_tree(c.oid) part join pg_class p on p.oid = part.relid
+            join pg_namespace pn on pn.oid = p.relnamespace
+        where p.relpersistence <> 'p' and p.oid <> c.oid order by p.oid) as unlogged_partitions
 from pg_class c join pg_namespace n on n.oid = c.relnamespace
 where n.nspname = $1 and c.relname = $2";
 
@@ -158,6 +163,11 @@ fn relation_differences(row: &PgRow, table: &MirrorTable) -> Result<Vec<String>,
         differences.push(format!(
             "it is unlogged or temporary and would be empty after a crash: alter table {} set logged",
             table.place()
+        ));
+    }
+    for partition in row.try_get::<Vec<String>, _>("unlogged_partitions")? {
+        differences.push(format!(
+            "its partition {partition} is unlogged or temporary and would be empty after a crash: alter table {partition} set logged"
         ));
     }
     if !unique_key {

@@ -1,5 +1,6 @@
 //! Programs that a fresh machine may lack: installed when we may, else said in one line with the command that does.
 
+use std::path::Path;
 use std::process::Command;
 use std::sync::OnceLock;
 
@@ -40,6 +41,13 @@ pub fn need_java_compiler_and_maven() -> Result<()> {
 /// Makes sure that openssl's command is there: it makes the test server's certificate.
 pub fn need_openssl() -> Result<()> {
     need("openssl", &["openssl"], || command::is_on_path("openssl"))
+}
+
+/// Makes sure that PgBouncer is there: the pooler that the Postgres sink is tested behind. Debian puts it where only an
+/// administrator's search path leads.
+pub fn need_pgbouncer() -> Result<()> {
+    let is_there = || command::is_on_path("pgbouncer") || Path::new("/usr/sbin/pgbouncer").is_file();
+    need("PgBouncer", &["pgbouncer"], is_there)
 }
 
 /// Makes sure that kcat is there: the Kafka consumer, not ours, that the tests believe.

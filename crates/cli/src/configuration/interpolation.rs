@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::ops::Range;
 use std::path::Path;
 
 /// Longest content of a `${file:…}`: a secret or a URL, not a document.
@@ -20,6 +21,8 @@ pub struct Resolved {
     pub text: String,
     /// The value with [`PLACEHOLDER`] for everything that came from outside the file.
     pub shape: String,
+    /// Which bytes of the value came from outside the file, in order.
+    pub references: Vec<Range<usize>>,
 }
 
 /// Why a value cannot be resolved.
@@ -53,7 +56,9 @@ pub fn resolve(raw: &str, surroundings: &Surroundings<'_>) -> Result<Resolved, U
             let Some(end) = after.find('}') else {
                 return Err(unresolved("a reference that opens with ${ is never closed", "write $$ for a dollar sign"));
             };
+            let begin = resolved.text.len();
             resolved.text.push_str(&look_up(&after[..end], surroundings)?);
+            resolved.references.push(begin..resolved.text.len());
             resolved.shape.push_str(PLACEHOLDER);
             rest = &after[end + 1..];
         } else {

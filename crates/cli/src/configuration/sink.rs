@@ -1,5 +1,6 @@
 //! `[sink.X]`.
 
+mod database_url;
 mod kafka;
 mod local;
 mod postgres;

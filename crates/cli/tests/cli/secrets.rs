@@ -42,7 +42,7 @@ discovery_interval = @"30s"
 /// Every string setting of Postgres.
 const POSTGRES: &str = r#"
 [sink.postgres]
-url = @"postgres://writer@db.example.org/shop"
+url = @"postgres://db.example.org/shop?user=writer"
 schema = @"public"
 table = @"orders"
 delete = @"soft"
@@ -51,6 +51,19 @@ statement_timeout = @"30s"
 lock_timeout = @"10s"
 connect_timeout = @"10s"
 "#;
+
+/// The keys of Postgres that stand in place of a URL.
+const POSTGRES_KEYS: &str = r#"
+[sink.postgres]
+host = @"db.example.org"
+port = 5432
+user = @"writer"
+password = @"${env:EMPTY:-x}"
+database = @"shop"
+"#;
+
+/// Characters that mean something in a URL, in TOML, in SQL or in a terminal, and some that mean nothing.
+const SPECIAL: &str = "/#?@%:&=+;,!*'()[]{}<>|\\^`\"~$ \té日42";
 
 /// Every string setting of Kafka, with a user name and a password.
 const KAFKA: &str = r#"
@@ -108,8 +121,11 @@ const DAMAGES: [&str; 15] = [
 #[test]
 fn no_output_holds_a_secret_of_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("ca.pem"), "-----BEGIN CERTIFICATE-----").expect("writes");
     let mut files = Vec::new();
-    for (sink, more) in [("postgres", POSTGRES), ("kafka", KAFKA), ("token", KAFKA_TOKEN)] {
+    for (sink, more) in
+        [("postgres", POSTGRES), ("postgres-keys", POSTGRES_KEYS), ("kafka", KAFKA), ("token", KAFKA_TOKEN)]
+    {
         let whole = format!("{COMMON}{more}");
         let places = whole.matches('@').count();
         assert!(places > 25, "{places}");
@@ -160,6 +176,51 @@ fn no_output_holds_a_password_that_cannot_connect() {
         );
         assert!(matches!(found.code, Some(2 | 3)), "{:?} {}", found.code, found.text);
         assert!(!found.text.contains(password), "{}", found.text);
+    }
+}
+
+/// A pipeline into Postgres, with these lines in its table. Nothing listens on port 1.
+fn into_postgres(lines: &str) -> String {
+    format!(
+        "name = \"shop\"\n[source]\ntable = \"orders\"\n[source.aws]\nregion = \"x\"\n\
+         endpoint_url = \"http://127.0.0.1:1\"\n[sink.postgres]\n{lines}\nconnect_timeout = \"1s\"\n"
+    )
+}
+
+#[test]
+fn a_password_may_hold_any_character_and_is_never_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (name, lines) in [
+        ("url", "url = \"postgres://writer:${env:PG_SECRET}@127.0.0.1:1/shop\""),
+        ("login", "url = \"postgres://${env:PG_LOGIN}@127.0.0.1:1/shop\""),
+        ("query", "url = \"postgres://writer@127.0.0.1:1/shop?password=${env:PG_SECRET}\""),
+        (
+            "keys",
+            "host = \"127.0.0.1\"\nport = 1\nuser = \"writer\"\ndatabase = \"shop\"\npassword = \"${env:PG_SECRET}\"",
+        ),
+    ] {
+        std::fs::write(folder.path().join(format!("{name}.toml")), into_postgres(lines)).expect("writes");
+    }
+    std::fs::write(folder.path().join("whole.toml"), into_postgres("url = \"${env:PG_URL}\"")).expect("writes");
+    let canary = "CANARY9f3e7";
+    let alone =
+        SPECIAL.chars().flat_map(|special| [format!("{special}{canary}"), format!("7{special}{canary}{special}")]);
+    for secret in
+        alone.chain([format!("{SPECIAL}{canary}{SPECIAL}"), format!("a@b/{canary}@c"), format!("%41{canary}%zz")])
+    {
+        let (login, url) = (format!("writer:{secret}"), format!("postgres://writer:{secret}@127.0.0.1:1/shop"));
+        let variables = [("PG_SECRET", &*secret), ("PG_LOGIN", &*login), ("PG_URL", &*url), ("TAILWATER_LOG", "trace")];
+        for file in ["url", "login", "query", "keys"] {
+            let found = output_of(folder.path(), &["checkpoints", "show", &format!("{file}.toml")], &variables);
+            assert_eq!(found.code, Some(3), "{file} {secret}: {}", found.text);
+            assert!(found.text.contains("127.0.0.1:1/shop as writer"), "{file} {secret}: {}", found.text);
+            assert!(!found.text.contains(canary), "{file} {secret}: {}", found.text);
+        }
+        // Not percent-encoded: refused, or understood, and never shown.
+        let found = output_of(folder.path(), &["checkpoints", "show", "whole.toml"], &variables);
+        assert!(matches!(found.code, Some(2 | 3)), "{secret}: {}", found.text);
+        assert!(!found.text.contains(canary), "{secret}: {}", found.text);
+        assert!(found.code == Some(2) || found.text.contains("127.0.0.1:1/shop as writer"), "{secret}: {}", found.text);
     }
 }
 

@@ -19,8 +19,8 @@ use crate::in_real_time;
 /// Where the server is, unless `TAILWATER_TEST_POSTGRES` names another: a superuser's URL.
 const SERVER: &str = "postgres://tailwater:tailwater@127.0.0.1:25432/tailwater";
 
-/// A commit that is held back by so many seconds; zero holds nothing. And a rule of the user's. Names are qualified,
-/// since neither the sink nor a user named as its schema would find them.
+/// A commit that is held back by so many seconds; zero holds nothing. And a rule of the user's. Names are qualified, since a
+/// role named as a schema would look there first.
 const RULES: &str = "
 create table public.hold (seconds float8);
 insert into public.hold values (0);

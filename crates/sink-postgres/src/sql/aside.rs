@@ -26,8 +26,8 @@ where pipeline = $1 and stored_at > (select clock_timestamp() - interval '1 minu
 /// A gap that is found again, after a restart, is the same gap, and has grown.
 const GAPS_SQL: &str = "
 insert into tailwater.gaps (pipeline, stream_arn, shard, cause, after, since, until, detail, stopped)
-select distinct on (shard, cause, after, since_ms) $1, $2, shard, cause, after, timestamptz 'epoch' + since_ms * interval '1 millisecond',
-    timestamptz 'epoch' + until_ms * interval '1 millisecond', detail, stopped
+select distinct on (shard, cause, after, since_ms) $1, $2, shard, cause, after, timestamptz 'epoch' + since_ms::float8 * interval '1 millisecond',
+    timestamptz 'epoch' + until_ms::float8 * interval '1 millisecond', detail, stopped
 from unnest($3::text[], $4::text[], $5::text[], $6::int8[], $7::int8[], $8::text[], $9::bool[])
     as gap (shard, cause, after, since_ms, until_ms, detail, stopped)
 order by shard, cause, after, since_ms, until_ms desc

@@ -1,9 +1,11 @@
 //! Statements about lanes and their owners.
 
 use sqlx::Row;
+use sqlx::postgres::PgRow;
 
 use crate::brake::Brake;
 use crate::fence::Holder;
+use crate::inline::Inline;
 use crate::lane::LaneIdentity;
 use crate::session::{Session, SqlFault};
 use crate::statements::WriteAccess;
@@ -17,7 +19,8 @@ const HOLDER_SQL: &str = "select owner = $3::uuid from tailwater.lanes where pip
 
 const LANE_SQL: &str = "
 update tailwater.lanes set committed_at = now()
-where pipeline = $1 and lane = $2 and epoch = $3 and owner = $4::uuid";
+where pipeline = $1 and lane = $2 and epoch = $3 and owner = $4::uuid
+returning 1";
 
 const READ_ONLY_SQL: &str = "select pg_is_in_recovery(), current_setting('transaction_read_only')::bool";
 
@@ -39,7 +42,7 @@ select brake, to_char(braked_at at time zone 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"
 from tailwater.lanes where pipeline = $1 and brake >= $2 order by brake desc limit 1";
 
 pub(super) async fn write_access(session: &mut Session) -> Result<WriteAccess, SqlFault> {
-    let row = session.row(sqlx::query(READ_ONLY_SQL)).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let row = only(session.ask(READ_ONLY_SQL).await?)?;
     let (standby, read_only): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
     Ok(match (standby, read_only) {
         (true, _) => WriteAccess::Standby,
@@ -49,13 +52,12 @@ pub(super) async fn write_access(session: &mut Session) -> Result<WriteAccess, S
 }
 
 pub(super) async fn bump_epoch(session: &mut Session, lane: &LaneIdentity) -> Result<Option<i64>, SqlFault> {
-    let query = sqlx::query(BUMP_SQL).bind(&lane.pipeline.name).bind(lane.number).bind(&lane.owner);
-    Ok(session.row(query).await?.map(|row| row.try_get(0)).transpose()?)
+    let bump = of_owner(BUMP_SQL, lane);
+    Ok(session.ask(bump.sql()).await?.first().map(|row| row.try_get(0)).transpose()?)
 }
 
 pub(super) async fn holder(session: &mut Session, lane: &LaneIdentity) -> Result<Holder, SqlFault> {
-    let query = sqlx::query(HOLDER_SQL).bind(&lane.pipeline.name).bind(lane.number).bind(&lane.owner);
-    Ok(match session.row(query).await? {
+    Ok(match session.ask(of_owner(HOLDER_SQL, lane).sql()).await?.first() {
         None => Holder::Nobody,
         Some(row) if row.try_get(0)? => Holder::Us,
         Some(_) => Holder::Another,
@@ -63,22 +65,30 @@ pub(super) async fn holder(session: &mut Session, lane: &LaneIdentity) -> Result
 }
 
 pub(super) async fn hold_lane(session: &mut Session, lane: &LaneIdentity, epoch: i64) -> Result<u64, SqlFault> {
-    let query = sqlx::query(LANE_SQL).bind(&lane.pipeline.name).bind(lane.number).bind(epoch).bind(&lane.owner);
-    session.execute(query).await
+    let hold =
+        Inline::new(LANE_SQL).text(&lane.pipeline.name).number(lane.number.into()).number(epoch).text(&lane.owner);
+    Ok(session.ask(hold.sql()).await?.len() as u64)
 }
 
 pub(super) async fn lane_count(session: &mut Session, pipeline: &str) -> Result<i64, SqlFault> {
-    let query = sqlx::query("select count(*) from tailwater.lanes where pipeline = $1").bind(pipeline);
-    Ok(session.row(query).await?.ok_or(sqlx::Error::RowNotFound)?.try_get(0)?)
+    let count = Inline::new("select count(*) from tailwater.lanes where pipeline = $1").text(pipeline);
+    Ok(only(session.ask(count.sql()).await?)?.try_get(0)?)
 }
 
 pub(super) async fn new_owner(session: &mut Session) -> Result<String, SqlFault> {
-    let row = session.row(sqlx::query("select gen_random_uuid()::text")).await?;
-    Ok(row.ok_or(sqlx::Error::RowNotFound)?.try_get(0)?)
+    Ok(only(session.ask("select gen_random_uuid()::text").await?)?.try_get(0)?)
 }
 
 pub(super) async fn take_lanes(session: &mut Session, pipeline: &str, lanes: i32, owner: &str) -> Result<(), SqlFault> {
-    session.execute(sqlx::query(LANES_SQL).bind(pipeline).bind(lanes).bind(owner)).await.map(drop)
+    session.run(Inline::new(LANES_SQL).text(pipeline).number(lanes.into()).text(owner).sql()).await
+}
+
+fn of_owner(sql: &'static str, lane: &LaneIdentity) -> Inline {
+    Inline::new(sql).text(&lane.pipeline.name).number(lane.number.into()).text(&lane.owner)
+}
+
+fn only(rows: Vec<PgRow>) -> Result<PgRow, SqlFault> {
+    Ok(rows.into_iter().next().ok_or(sqlx::Error::RowNotFound)?)
 }
 
 pub(super) async fn store_brake(

@@ -22,6 +22,7 @@ use crate::prepare::Row;
 use crate::session::Session;
 use crate::settings::PostgresSettings;
 use crate::statements::{Answer, Move, NewShard, Server, Statements, StoredStream, Unready, WriteAccess};
+use crate::transaction::Mode;
 
 /// A PostgreSQL server, reached through sqlx. Knows the password, so it has no `Debug`.
 pub struct PostgresServer {
@@ -62,15 +63,16 @@ impl Server for PostgresServer {
 
 impl Statements for PostgresSession {
     async fn begin(&mut self) -> Answer<()> {
-        self.session.run("begin").await
+        self.session.begin(Mode::Write);
+        Ok(())
     }
 
     async fn commit(&mut self) -> Answer<()> {
-        self.session.run("commit").await
+        self.session.commit().await
     }
 
     async fn rollback(&mut self) -> Answer<()> {
-        self.session.run("rollback").await
+        self.session.rollback().await
     }
 
     async fn savepoint(&mut self) -> Answer<()> {

@@ -43,8 +43,8 @@ pub(super) async fn prepare(
 }
 
 async fn check_server(session: &mut Session, place: &str) -> Result<(), Unready> {
-    let query = sqlx::query("select current_setting('server_version_num')::int4, current_setting('server_encoding')");
-    let row = session.row(query).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let look = "select current_setting('server_version_num')::int4, current_setting('server_encoding')";
+    let row = session.ask(look).await?.into_iter().next().ok_or(sqlx::Error::RowNotFound)?;
     let (version, encoding): (i32, String) = (row.try_get(0)?, row.try_get(1)?);
     if version < SERVER_VERSION_MIN {
         let trouble = Trouble::new(

@@ -6,6 +6,7 @@ use tailwater_model::{Counts, Position, ServiceTime, ShardId, ShardProgress, Tro
 
 use super::moment::{moment, stored};
 use crate::fence::read_position;
+use crate::inline::Inline;
 use crate::lane::LaneIdentity;
 use crate::session::{Session, SqlFault};
 use crate::statements::{Answer, Move, NewShard};
@@ -21,16 +22,17 @@ const REGISTER_SQL: &str = "
 insert into tailwater.shards
     (pipeline, stream_arn, lane, shard, parent, position, read_until,
     read, written, filtered, dead_lettered, suppressed)
-select $1, $2, $3, shard, parent, position, timestamptz 'epoch' + read_until_ms * interval '1 millisecond',
+select $1, $2, $3, shard, parent, position, timestamptz 'epoch' + read_until_ms::float8 * interval '1 millisecond',
     read, written, filtered, dead_lettered, suppressed
 from unnest($4::text[], $5::text[], $6::text[], $7::int8[],
         $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[])
     as step (shard, parent, position, read_until_ms, read, written, filtered, dead_lettered, suppressed)
-on conflict do nothing";
+on conflict do nothing
+returning 1";
 
 const ADVANCE_SQL: &str = "
 update tailwater.shards as stored set position = step.ends, updated_at = now(),
-    read_until = coalesce(timestamptz 'epoch' + step.read_until_ms * interval '1 millisecond', stored.read_until),
+    read_until = coalesce(timestamptz 'epoch' + step.read_until_ms::float8 * interval '1 millisecond', stored.read_until),
     read = stored.read + step.read, written = stored.written + step.written,
     filtered = stored.filtered + step.filtered, dead_lettered = stored.dead_lettered + step.dead_lettered,
     suppressed = stored.suppressed + step.suppressed
@@ -38,10 +40,11 @@ from unnest($4::text[], $5::text[], $6::text[], $7::int8[],
         $8::int8[], $9::int8[], $10::int8[], $11::int8[], $12::int8[])
     as step (shard, begins, ends, read_until_ms, read, written, filtered, dead_lettered, suppressed)
 where stored.pipeline = $1 and stored.stream_arn = $2 and stored.lane = $3
-    and stored.shard = step.shard and stored.position = step.begins";
+    and stored.shard = step.shard and stored.position = step.begins
+returning 1";
 
 const FORGET_SQL: &str = "
-delete from tailwater.shards as stored using unnest($4::text[]) as step (shard)
+delete from tailwater.shards as stored using pg_catalog.unnest($4::text[]) as step (shard)
 where stored.pipeline = $1 and stored.stream_arn = $2 and stored.lane = $3
     and stored.shard = step.shard and stored.position = $5";
 
@@ -97,7 +100,7 @@ pub(super) async fn recount(session: &mut Session, lane: &LaneIdentity, refused:
     let query = sqlx::query(
         "update tailwater.shards as stored \
          set written = stored.written - refused.count, dead_lettered = stored.dead_lettered + refused.count \
-         from (select shard, count(*) from unnest($3::text[]) as one (shard) group by shard) as refused \
+         from (select shard, count(*) from pg_catalog.unnest($3::text[]) as one (shard) group by shard) as refused \
          where stored.pipeline = $1 and stored.stream_arn = $2 and stored.shard = refused.shard",
     )
     .bind(&lane.pipeline.name)
@@ -138,15 +141,18 @@ impl Steps {
 
     /// Gives how many shards fitted.
     async fn apply(self, session: &mut Session, lane: &LaneIdentity, sql: &'static str) -> Result<u64, SqlFault> {
-        let query = sqlx::query(sql)
-            .bind(&lane.pipeline.name)
-            .bind(&lane.pipeline.stream.stream_arn)
-            .bind(lane.number)
-            .bind(self.shards)
-            .bind(self.begins)
-            .bind(self.ends)
-            .bind(self.read_until_ms);
-        let query = self.counts.into_iter().fold(query, |query, column| query.bind(column));
-        session.execute(query).await
+        let statement = Inline::new(sql)
+            .text(&lane.pipeline.name)
+            .text(&lane.pipeline.stream.stream_arn)
+            .number(lane.number.into())
+            .texts(self.shards.iter().map(|shard| Some(shard.as_str())))
+            .texts(self.begins.iter().map(Option::as_deref))
+            .texts(self.ends.iter().map(|end| Some(end.as_str())))
+            .numbers(self.read_until_ms);
+        let statement = self
+            .counts
+            .into_iter()
+            .fold(statement, |statement, column| statement.numbers(column.into_iter().map(Some)));
+        Ok(session.ask(statement.sql()).await?.len() as u64)
     }
 }

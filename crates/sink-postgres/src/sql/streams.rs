@@ -29,7 +29,7 @@ insert into tailwater.streams (pipeline, stream_arn, table_name, table_id) value
 on conflict do nothing";
 
 const FIRST_LISTING_SQL: &str = "
-update tailwater.streams set stream_known = $4, known_since = timestamptz 'epoch' + $3::int8 * interval '1 millisecond'
+update tailwater.streams set stream_known = $4, known_since = timestamptz 'epoch' + $3::float8 * interval '1 millisecond'
 where pipeline = $1 and stream_arn = $2 and not stream_known";
 
 const FORGET_OTHERS_SQL: &str = "

@@ -118,6 +118,29 @@ async fn a_table_of_another_shape_is_refused_with_every_difference() {
 }
 
 #[tokio::test]
+async fn an_unlogged_partition_anywhere_in_the_tree_is_refused() {
+    in_database(|database| async move {
+        database
+            .run(
+                "create table orders (\"Id\" text primary key, document jsonb, _op text, _seq numeric(40,0), _event_id text, \
+                 _source_ts timestamptz, _synced_at timestamptz, _deleted boolean) partition by hash (\"Id\"); \
+                 create table even partition of orders for values with (modulus 2, remainder 0); \
+                 create table odd partition of orders for values with (modulus 2, remainder 1) partition by hash (\"Id\"); \
+                 create unlogged table \"Odd one\" partition of odd for values with (modulus 1, remainder 0)",
+            )
+            .await;
+        let trouble = refused(&database.settings(), 1, &id_key()).await;
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.postgres.table_shape"));
+        assert!(trouble.message.contains("alter table public.\"Odd one\" set logged"), "{}", trouble.message);
+        assert!(!trouble.message.contains("even"), "{}", trouble.message);
+        database.run("alter table \"Odd one\" set logged").await;
+        let mut lane = database.ready_lane(&database.settings(), &id_key()).await;
+        lane.commit(group([batch(Position::Start, after(1), vec![put(1, "a", 1)])])).await.expect("commits");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_table_of_the_same_shape_is_taken_as_it_is() {
     in_database(|database| async move {
         database

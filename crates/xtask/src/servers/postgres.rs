@@ -41,6 +41,7 @@ impl Server for Postgres {
 
     fn install(&self, _dir: &Path) -> Result<()> {
         prerequisites::need("PostgreSQL", &["postgresql"], || bin_dir().is_some())?;
+        prerequisites::need_pgbouncer()?;
         prerequisites::need_openssl()
     }
 

@@ -2,14 +2,14 @@
 
 use secrecy::SecretString;
 use tailwater_model::DeleteMode;
-use tailwater_sink_postgres::{PostgresSettings, TlsMode, TlsSettings};
+use tailwater_sink_postgres::{PostgresSettings, Setting, TlsMode, TlsSettings, faults};
 use url::Url;
 
 use crate::configuration::interpolation::PLACEHOLDER;
 use crate::configuration::limits::{CONNECT_TIMEOUT, LOCK_TIMEOUT, STATEMENT_TIMEOUT};
 use crate::configuration::report::Report;
-use crate::configuration::section::{Section, Text};
-use crate::configuration::sink::target_table::check_identifier;
+use crate::configuration::section::Section;
+use crate::configuration::sink::database_url::{UrlKeys, encoded};
 use crate::configuration::sink::{DELETE_MODES, Given, in_folder, target_table};
 use crate::configuration::spec::SinkSpec;
 
@@ -19,61 +19,92 @@ const TLS_MODES: [(&str, TlsMode); 3] = [
     ("insecure-disable", TlsMode::InsecureDisable),
 ];
 
+/// Stand in for what is faulty or absent, so that the rest is looked at all the same.
+const FINE_URL: &str = "postgres://user@localhost/database";
+const FINE_NAME: &str = "fine";
+
+/// What a password in the file is answered with.
+const BY_REFERENCE: &str = "give it by reference: ${env:PG_PASSWORD} or ${file:/run/secrets/pg_password}";
+
 /// Reads the table. Nothing when it is faulty.
 pub fn read(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>) -> Option<SinkSpec> {
-    let url = section.required_text("url", "give it by reference: url = \"${env:PG_URL}\"", report);
-    let url = url.filter(|url| check_url(url, report));
-    let schema = section.text("schema", report);
-    if let Some(schema) = &schema {
-        check_identifier(schema, report);
-        if schema.value.text.starts_with("pg_") || schema.value.text == "tailwater" {
-            let message = "PostgreSQL keeps schemas that begin with `pg_` to itself, and Tailwater keeps `tailwater`";
-            report.fault(&schema.place, "config.bad_value", message, Some("the default is \"public\"".into()));
-        }
-    }
+    let url = read_url(&mut section, report);
+    let schema = section.text("schema", report).map(|schema| schema.value.text);
     let table = target_table::read(&mut section, given, report);
     let delete = section.choice("delete", &DELETE_MODES, report).unwrap_or(DeleteMode::Soft);
+    let tls_place = section.place_of("tls");
     let mut tls = section.section("tls", report);
     let mode = tls.choice("mode", &TLS_MODES, report);
+    let ca_place = if tls.is_present() { tls.place_of("ca_file") } else { tls_place };
     let ca_file = tls.text("ca_file", report).map(|path| in_folder(&path, report));
     tls.finish(report);
-    let statement_timeout = section.duration("statement_timeout", STATEMENT_TIMEOUT, report);
-    let lock_timeout = section.duration("lock_timeout", LOCK_TIMEOUT, report);
-    let connect_timeout = section.duration("connect_timeout", CONNECT_TIMEOUT, report);
-    section.finish(report);
-    Some(SinkSpec::Postgres(PostgresSettings {
-        url: SecretString::from(url?.value.text),
-        schema: schema.map_or_else(|| "public".into(), |schema| schema.value.text),
-        table: table?,
+    let settings = PostgresSettings {
+        url: SecretString::from(url.clone().unwrap_or_else(|| FINE_URL.into())),
+        schema: schema.unwrap_or_else(|| "public".into()),
+        table: table.clone().unwrap_or_else(|| FINE_NAME.into()),
         delete,
         tls: TlsSettings { mode, ca_file },
-        statement_timeout,
-        lock_timeout,
-        connect_timeout,
+        statement_timeout: section.duration("statement_timeout", STATEMENT_TIMEOUT, report),
+        lock_timeout: section.duration("lock_timeout", LOCK_TIMEOUT, report),
+        connect_timeout: section.duration("connect_timeout", CONNECT_TIMEOUT, report),
         dead_letters_per_minute_max: given.dead_letters_per_minute_max,
-    }))
+    };
+    for (setting, trouble) in faults(&settings) {
+        let place = match setting {
+            Setting::Url => section.place_of(if section.is_absent("url") { "host" } else { "url" }),
+            Setting::Schema => section.place_of("schema"),
+            Setting::Table => section.place_of("table"),
+            Setting::CaFile => ca_place.clone(),
+        };
+        report.fault(&place, trouble.code, trouble.message, trouble.advice);
+    }
+    section.finish(report);
+    (url.is_some() && table.is_some()).then_some(SinkSpec::Postgres(settings))
 }
 
-/// Checks the URL without showing any of it, and warns of a password that stands in the file.
-fn check_url(url: &Text, report: &mut Report<'_>) -> bool {
-    let parsed = Url::parse(&url.value.text).ok().filter(|url| matches!(url.scheme(), "postgres" | "postgresql"));
-    if parsed.is_none() {
-        report.fault(
-            &url.place,
-            "config.bad_value",
-            "not a URL of the form postgres://USER:PASSWORD@HOST:PORT/DATABASE",
-            Some("write special characters of a password percent-encoded".into()),
-        );
+/// `url`, or the keys that say the same.
+fn read_url(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<String> {
+    let parts = ["host", "port", "user", "password", "database"];
+    let written: Vec<_> = parts.into_iter().filter(|key| !section.is_absent(key)).collect();
+    let keys = read_keys(section, !written.is_empty() && section.is_absent("url"), report);
+    if section.is_absent("url") && !written.is_empty() {
+        return keys.map(|keys| keys.url());
     }
+    for key in written {
+        let message = "`url` says where to connect to already";
+        report.fault(&section.place_of(key), "config.conflict", message, Some("keep one of the two".into()));
+    }
+    let url = section.required_text("url", "give it by reference: url = \"${env:PG_URL}\"", report)?;
     if has_literal_password(&url.value.shape) {
+        report.warn(&url.place, "config.literal_secret", "a password stands in the file", Some(BY_REFERENCE.into()));
+    }
+    Some(encoded(&url.value))
+}
+
+fn read_keys(section: &mut Section<'_>, are_needed: bool, report: &mut Report<'_>) -> Option<UrlKeys> {
+    let mut text = |key, what: &str| {
+        if are_needed { section.required_text(key, what, report) } else { section.text(key, report) }
+    };
+    let host = text("host", "say where the server is: host = \"db.example.org\"");
+    let user = text("user", "say who logs in: user = \"writer\"");
+    let database = text("database", "say which database: database = \"shop\"");
+    let port = section.optional_number("port", 1, u16::MAX.into(), report);
+    let password = section.text("password", report);
+    if let Some(password) = password.as_ref().filter(|password| password.value.has_literal()) {
         report.warn(
-            &url.place,
+            &password.place,
             "config.literal_secret",
             "a password stands in the file",
-            Some("give it by reference: ${env:PG_PASSWORD} or ${file:/run/secrets/pg_password}".into()),
+            Some(BY_REFERENCE.into()),
         );
     }
-    parsed.is_some()
+    Some(UrlKeys {
+        host: host?.value.text,
+        port,
+        user: user?.value.text,
+        password: password.map(|password| password.value.text),
+        database: database?.value.text,
+    })
 }
 
 fn has_literal_password(shape: &str) -> bool {

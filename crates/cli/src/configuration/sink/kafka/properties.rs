@@ -74,7 +74,7 @@ fn collect(
 }
 
 fn as_text(entry: &Entry<'_>, report: &mut Report<'_>) -> Option<Resolved> {
-    let plain = |text: String| Resolved { shape: text.clone(), text };
+    let plain = |text: String| Resolved { shape: text.clone(), text, ..Resolved::default() };
     match entry.value {
         DeValue::Boolean(value) => Some(plain(value.to_string())),
         DeValue::Integer(number) => {
