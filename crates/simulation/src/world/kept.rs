@@ -103,4 +103,6 @@ pub const KEPT: &[(u64, Profile)] = &[
     (207_880_085, Profile::Bounded),
     // Two started while the stream was replaced, and the second took the stream that it had chosen before its claim.
     (4_750_000_617, Profile::Kafka),
+    // A machine woke up after 15 hours, and of its first three dates, which all leapt, the third was another day's.
+    (4_720_001_007, Profile::Postgres),
 ];

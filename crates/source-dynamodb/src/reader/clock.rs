@@ -12,7 +12,7 @@ const DATE_UNIT: Duration = Duration::from_secs(1);
 /// How far a `Date` may be from what the ones before it let expect, and be believed at once. The service has many machines,
 /// whose clocks differ by less than that.
 const LEAP_MAX: Duration = Duration::from_secs(60);
-/// So many leaping dates in a row are believed: this machine's clock stood still, or was it that jumped.
+/// So many leaping dates in a row that agree are believed: this machine's clock stood still, or was it that jumped.
 const LEAPS_PROVE: u32 = 3;
 
 /// A `Date` that does not go on for so long stands still.
@@ -24,10 +24,19 @@ const TOLD_EVERY: Duration = Duration::from_secs(10 * 60);
 #[derive(Debug, Default)]
 pub(super) struct ServiceClock {
     told: Option<(ServiceTime, Instant)>,
-    leaps: u32,
+    /// The dates in a row that leap and agree.
+    leap: Option<Leap>,
     /// The newest date that was believed, and when it came first.
     newest: Option<(ServiceTime, Instant)>,
     told_at: Option<Instant>,
+}
+
+/// Dates that are far from what the ones before them let expect, and not from one another.
+#[derive(Clone, Copy, Debug)]
+struct Leap {
+    to: ServiceTime,
+    at: Instant,
+    dates: u32,
 }
 
 /// No other date bears this one out. What was answered is asked again, which consumes nothing: [`Self::TRIES_MAX`] times, and
@@ -55,17 +64,22 @@ impl ServiceClock {
             self.told = Some((told.asked, asked_at));
             return Err(InDoubt(told));
         };
-        let leap = told.asked.since(expected).max(expected.since(told.asked));
-        self.leaps = if leap > LEAP_MAX { self.leaps + 1 } else { 0 };
-        if self.leaps == 0 || self.leaps >= LEAPS_PROVE {
+        self.leap = if agree(told.asked, expected) { None } else { Some(self.leap_to(told.asked, asked_at)) };
+        if self.leap.is_none_or(|leap| leap.dates >= LEAPS_PROVE) {
             return Ok(self.believe(date, told, asked_at, answered_at));
         }
         let expected_answer = expected.plus(answered_at.saturating_duration_since(asked_at)).plus(DATE_UNIT);
         Err(InDoubt(When { asked: told.asked.min(expected), answered: told.answered.max(expected_answer) }))
     }
 
+    /// This date with those before it that leap to where it does: one that leaps elsewhere bears none of them out.
+    fn leap_to(&self, to: ServiceTime, at: Instant) -> Leap {
+        let before = self.leap.filter(|leap| agree(carried((leap.to, leap.at), at), to));
+        Leap { to, at, dates: before.map_or(1, |leap| leap.dates + 1) }
+    }
+
     fn believe(&mut self, date: ServiceTime, told: When, asked_at: Instant, answered_at: Instant) -> When {
-        let goes_back = |newest| self.leaps > 0 && date < newest;
+        let goes_back = |newest| self.leap.is_some() && date < newest;
         if self.newest.is_none_or(|(newest, _)| date > newest || goes_back(newest)) {
             self.newest = Some((date, answered_at));
         }
@@ -85,11 +99,18 @@ impl ServiceClock {
 
     /// The service's time at this moment of ours; nothing before the first answer.
     pub fn at(&self, moment: Instant) -> Option<ServiceTime> {
-        let (told, at) = self.told?;
-        let later = moment.saturating_duration_since(at);
-        let earlier = at.saturating_duration_since(moment);
-        Some(told.plus(later).minus(earlier))
+        Some(carried(self.told?, moment))
     }
+}
+
+/// What a clock that showed this at one moment shows at another.
+fn carried((told, at): (ServiceTime, Instant), moment: Instant) -> ServiceTime {
+    told.plus(moment.saturating_duration_since(at)).minus(at.saturating_duration_since(moment))
+}
+
+/// Whether two clocks of the service may show both at once.
+fn agree(one: ServiceTime, other: ServiceTime) -> bool {
+    one.since(other).max(other.since(one)) <= LEAP_MAX
 }
 
 #[cfg(test)]
@@ -168,6 +189,20 @@ mod tests {
             let _of_no_interest = clock.answered(START.plus(Duration::from_secs(second)).plus(leap), at, at);
             assert_eq!(clock.standstill(at), None);
         }
+    }
+
+    /// A machine wakes up, and one of the first dates that it hears is another day's.
+    #[tokio::test(start_paused = true)]
+    async fn dates_that_leap_to_different_moments_bear_one_another_out_in_nothing() {
+        let now = Instant::now();
+        let hours = |hours: u64| START.plus(Duration::from_secs(3_600 * hours));
+        let mut clock = ServiceClock::default();
+        assert!(clock.answered(START, now, now).is_err());
+        clock.answered(START, now, now).expect("borne out");
+        let (woken, wrong) = (hours(15), hours(39));
+        let dates = [woken, woken, wrong, woken, wrong, woken, woken, woken];
+        let moments = dates.map(|date| clock.answered(date, now, now).ok().map(|when| when.asked));
+        assert_eq!(moments, [None, None, None, None, None, None, None, Some(woken)]);
     }
 
     #[tokio::test(start_paused = true)]
