@@ -254,9 +254,9 @@ async fn what_says_nothing_of_a_row_is_never_isolated() {
 #[tokio::test]
 async fn a_group_that_always_takes_too_long_is_written_in_smaller_pieces() {
     in_database(|database| async move {
-        let settings = PostgresSettings { statement_timeout: Duration::from_millis(200), ..database.settings() };
+        let settings = PostgresSettings { statement_timeout: Duration::from_secs(1), ..database.settings() };
         let mut lane = database.ready_lane(&settings, &id_key()).await;
-        database.run(&trigger("insert", "perform pg_sleep(0.01)")).await;
+        database.run(&trigger("insert", "perform pg_sleep(0.05)")).await;
         let events = || (1..=100).map(|n| put(n, &format!("item {n}"), n)).collect();
         let slow = || group([batch(Position::Start, after(100), events())]);
         let (answer, failures) = commit_at_last(&mut lane, slow, 12).await;
