@@ -215,6 +215,13 @@ impl Failure {
             Self::Reopen(trouble) | Self::Halt(trouble) => trouble,
         }
     }
+
+    /// The same, for whoever decides anew what follows from it.
+    pub fn into_trouble(self) -> Trouble {
+        match self {
+            Self::Reopen(trouble) | Self::Halt(trouble) => trouble,
+        }
+    }
 }
 
 /// What went wrong, in words for the person who runs the pipeline. Never holds a secret or a value of an item.
@@ -235,6 +242,11 @@ pub struct Trouble {
 /// is told, and decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TroubleKind {
+    /// Another process took the pipeline over: this one stands by. Where it cannot, exit code 1.
+    Replaced,
+    /// The store forgot our claim, as after a fail-over to a standby that was behind: the pipeline is claimed again. Where it
+    /// cannot be, exit code 1.
+    ClaimLost,
     /// The stream was turned off, everything in it was carried, and there is no other one: exit code 5.
     StreamEnded,
     /// The user's file or command is wrong: exit code 2.

@@ -38,6 +38,12 @@ pub(crate) async fn connect(path: &Path, access: Access) -> Result<SqliteConnect
     Ok(options.connect().await?)
 }
 
+/// Whether there is no file yet and a directory for one: nothing to look at before it is made.
+pub(crate) fn may_be_made(path: &Path) -> bool {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    !path.exists() && parent.is_dir()
+}
+
 /// SQLite's write-ahead log: gone after the last connection was closed, there while one is open or after a crash.
 fn log_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

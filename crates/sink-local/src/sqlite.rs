@@ -7,16 +7,17 @@ use std::sync::Arc;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tailwater_model::{
-    Checkpoints, Committed, DeleteMode, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink,
+    Checkpoints, Claimed, Committed, DeleteMode, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink,
 };
 use tailwater_model::{Folded, Trouble, TroubleKind, fold_by_key};
 use tokio::sync::Mutex;
 
 use crate::accounting::set_refused_aside;
-use crate::database::{Access, Fault, begin, connect, not_open};
+use crate::database::{Access, Fault, begin, connect, may_be_made, not_open};
 use crate::file_identity::{FileIdentity, sync_parent_directory};
 use crate::mirror_table::MirrorTable;
-use crate::progress::{Epoch, LaneClaim, Stored, claim_lanes, migrate, open_lane, read_checkpoints, store_group};
+use crate::progress::{Epoch, LaneClaim, SqliteOwnership, Stored, claim_lanes, migrate};
+use crate::progress::{open_lane, read_checkpoints, store_group};
 
 /// Where to mirror to.
 #[derive(Clone, Debug)]
@@ -40,13 +41,16 @@ pub async fn claim_sqlite(
     settings: &SqliteSettings,
     identity: &PipelineIdentity,
     keys: &KeySchema,
-) -> Result<Vec<SqliteLane>, Trouble> {
+) -> Result<Claimed<SqliteLane, SqliteOwnership>, Trouble> {
     let table = MirrorTable::new(&settings.table, keys, settings.delete)?;
     let path = &settings.path;
     let claims = claim(path, identity, &table).await.map_err(|fault| fault.into_trouble(path))?;
     sync_parent_directory(path).map_err(|error| Fault::from(sqlx::Error::Io(error)).into_trouble(path))?;
     let table = Arc::new(table);
     let turn = Arc::new(Mutex::new(()));
+    // Every lane has the claim, and there is one at the least.
+    let first = claims.first().cloned().ok_or_else(|| Fault::from(sqlx::Error::RowNotFound).into_trouble(path))?;
+    let ownership = SqliteOwnership::new(path, first, turn.clone());
     let lane = |claim| SqliteLane {
         path: path.clone(),
         keys: keys.clone(),
@@ -56,18 +60,51 @@ pub async fn claim_sqlite(
         turn: turn.clone(),
         session: None,
     };
-    Ok(claims.into_iter().map(lane).collect())
+    Ok(Claimed { lanes: claims.into_iter().map(lane).collect(), ownership })
+}
+
+/// Whether the pipeline could be claimed. Takes nothing from anybody, and leaves everything as it is.
+///
+/// # Errors
+/// As [`claim_sqlite`].
+pub async fn check_sqlite(
+    settings: &SqliteSettings,
+    identity: &PipelineIdentity,
+    keys: &KeySchema,
+) -> Result<(), Trouble> {
+    let table = MirrorTable::new(&settings.table, keys, settings.delete)?;
+    let path = &settings.path;
+    if may_be_made(path) {
+        return Ok(());
+    }
+    let check = async {
+        let mut connection = connect(path, Access::Existing).await?;
+        let mut transaction = begin(&mut connection).await?;
+        take(&mut transaction, identity, &table).await?;
+        transaction.rollback().await?;
+        connection.close().await?;
+        Ok(())
+    };
+    check.await.map_err(|fault: Fault| fault.into_trouble(path))
 }
 
 async fn claim(path: &Path, identity: &PipelineIdentity, table: &MirrorTable) -> Result<Vec<LaneClaim>, Fault> {
     let mut connection = connect(path, Access::Create).await?;
     let mut transaction = begin(&mut connection).await?;
-    migrate(&mut transaction).await?;
-    table.create_or_check(&mut transaction, &identity.name).await?;
-    let claims = claim_lanes(&mut transaction, identity).await?;
+    let claims = take(&mut transaction, identity, table).await?;
     transaction.commit().await?;
     connection.close().await?;
     Ok(claims)
+}
+
+async fn take(
+    transaction: &mut SqliteConnection,
+    identity: &PipelineIdentity,
+    table: &MirrorTable,
+) -> Result<Vec<LaneClaim>, Fault> {
+    migrate(transaction).await?;
+    table.create_or_check(transaction, &identity.name).await?;
+    claim_lanes(transaction, identity).await
 }
 
 /// The stored progress of a pipeline, for people. Nothing when the file is missing or the pipeline was never run there.

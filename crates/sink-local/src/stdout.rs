@@ -6,9 +6,9 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
 use tailwater_model::{
-    Committed, Counts, Failure, FirstListing, Group, KeySchema, PipelineIdentity, Position, Progress, ServiceTime,
+    Claimed, Committed, Counts, Failure, FirstListing, Group, KeySchema, PipelineIdentity, Position, Progress, ServiceTime,
 };
-use tailwater_model::{ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind};
+use tailwater_model::{ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind, Unshared};
 
 use crate::accounting::set_refused_aside;
 use crate::blocking::BlockingResource;
@@ -16,9 +16,9 @@ use crate::database::not_open;
 use crate::json_lines::JsonLines;
 
 /// Makes the lanes. Nothing is claimed from anybody: progress is the process's own.
-pub fn claim_stdout(identity: &PipelineIdentity, keys: &KeySchema) -> Vec<StdoutLane> {
+pub fn claim_stdout(identity: &PipelineIdentity, keys: &KeySchema) -> Claimed<StdoutLane, Unshared> {
     let lane = |_| StdoutLane::new(Box::new(io::stdout()), identity, keys);
-    (0..identity.lanes).map(lane).collect()
+    Claimed { lanes: (0..identity.lanes).map(lane).collect(), ownership: Unshared }
 }
 
 /// One lane that writes to the standard output.

@@ -70,6 +70,8 @@ pub enum Holder {
     Us,
     /// Another owner: the pipeline was taken over.
     Another,
+    /// An owner from before us: the store forgot our claim.
+    Older,
     /// The lane's row is gone.
     Nobody,
 }
@@ -90,14 +92,25 @@ pub(crate) fn fenced(lane: &LaneIdentity, holder: Holder) -> Failure {
         )),
         Holder::Another => Failure::Halt(
             Trouble::new(
-                TroubleKind::Runtime,
+                TroubleKind::Replaced,
                 "sink.taken_over",
                 format!(
                     "another process took over pipeline \"{pipeline}\" on Postgres at {place}; this one wrote nothing \
-                     after that and stops"
+                     after that"
                 ),
             )
-            .advise("run each pipeline once, or give this one another name if it is meant to be another"),
+            .advise("give this pipeline another name if it is meant to be another"),
+        ),
+        Holder::Older => Failure::Halt(
+            Trouble::new(
+                TroubleKind::ClaimLost,
+                "sink.claim_lost",
+                format!(
+                    "Postgres at {place} has lost our claim of pipeline \"{pipeline}\" and knows an owner from before, as \
+                     after a fail-over to a standby that was behind"
+                ),
+            )
+            .advise("start again"),
         ),
         Holder::Nobody => Failure::Halt(
             Trouble::new(

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::bisect::write_isolating;
 use crate::brake::check_rate;
+use crate::claim::OwnClaim;
 use crate::failures::Failures;
 use crate::fence::{CommitFault, Holder, fence, fenced};
 use crate::open::open;
@@ -25,12 +26,14 @@ pub struct LaneIdentity {
     pub(crate) number: i32,
     /// Random mark of this process' claim.
     pub(crate) owner: String,
+    /// The claim's number.
+    pub(crate) claim: i64,
     place: Arc<str>,
 }
 
 impl LaneIdentity {
-    pub(crate) fn new(pipeline: Arc<PipelineIdentity>, number: i32, owner: String, place: &str) -> Self {
-        Self { pipeline, number, owner, place: place.into() }
+    pub(crate) fn new(pipeline: Arc<PipelineIdentity>, number: i32, owner: &OwnClaim, place: &str) -> Self {
+        Self { pipeline, number, owner: owner.owner.clone(), claim: owner.number, place: place.into() }
     }
 
     /// Whose lane it is.
@@ -46,6 +49,11 @@ impl LaneIdentity {
     /// Random mark of this process' claim.
     pub fn owner(&self) -> &str {
         &self.owner
+    }
+
+    /// The claim's number: each is greater than the one before.
+    pub fn claim(&self) -> i64 {
+        self.claim
     }
 
     /// Where the database is, for messages.

@@ -27,6 +27,7 @@ mod lane;
 mod migrate;
 mod mirror_table;
 mod open;
+mod ownership;
 mod prepare;
 mod session;
 mod settings;
@@ -39,12 +40,15 @@ mod write_rows;
 pub use brake::Brake;
 pub use check::{Setting, faults};
 pub use checkpoints::checkpoints;
-pub use claim::{claim, claim_on};
+pub use claim::{check_claim, claim, claim_on};
 pub use document::storable;
 pub use fence::Holder;
 pub use lane::{LaneIdentity, MirrorLane, PostgresLane};
+pub use ownership::{MirrorOwnership, PostgresOwnership};
 pub use prepare::{Row, Write};
 pub use session::SqlFault;
 pub use settings::{PostgresSettings, TlsMode, TlsSettings};
 pub use sql::{PostgresServer, PostgresSession};
-pub use statements::{Answer, Move, NewShard, Server, Statements, StoredStream, Unready, WriteAccess};
+pub use statements::{
+    Answer, Move, NewShard, Server, Statements, StoredOwner, StoredStream, Unready, WriteAccess,
+};

@@ -14,6 +14,7 @@ mod executing;
 mod faults;
 mod look;
 mod mirror_sql;
+mod owner_sql;
 mod progress_sql;
 mod row_versions;
 mod rows;

@@ -9,12 +9,13 @@ use tailwater_model::{
 };
 use tailwater_sink_postgres::{
     Answer, Brake, Holder, LaneIdentity, Move, NewShard, PostgresSettings, Row, Server, SqlFault, Statements,
-    StoredStream, Unready, Write, WriteAccess, storable,
+    StoredOwner, StoredStream, Unready, Write, WriteAccess, storable,
 };
 
 use super::backend::{Command, SessionTimes};
 use super::executing::Executing;
 use super::mirror_sql::{self, Document, RowToWrite};
+use super::owner_sql;
 use super::progress_sql::{self, GapToStore, LaneOfStream, ShardStep};
 use super::rows::{DeadLetterRow, GapRow, MirrorRow, StoredCounts};
 use super::server::ModelServer;
@@ -198,13 +199,8 @@ impl Statements for ModelStatements {
 
     async fn holder(&mut self, lane: &LaneIdentity) -> Answer<Holder> {
         let (pipeline, number, owner) = (lane.pipeline().name.clone(), lane.number(), lane.owner().to_owned());
-        let ours =
-            self.read(move |sql| async move { Ok(progress_sql::is_owner(&sql, &pipeline, number, &owner)) }).await?;
-        Ok(match ours {
-            None => Holder::Nobody,
-            Some(true) => Holder::Us,
-            Some(false) => Holder::Another,
-        })
+        let claim = lane.claim();
+        self.read(move |sql| async move { Ok(owner_sql::holder(&sql, &pipeline, number, &owner, claim)) }).await
     }
 
     async fn stored_shards(&mut self, lane: &LaneIdentity) -> Answer<Result<Vec<ShardProgress>, Trouble>> {
@@ -361,6 +357,26 @@ impl Statements for ModelStatements {
     async fn take_lanes(&mut self, pipeline: &str, lanes: i32, owner: &str) -> Answer<()> {
         let (pipeline, owner) = (pipeline.to_owned(), owner.to_owned());
         self.write(move |sql| async move { progress_sql::take_lanes(&sql, &pipeline, lanes, &owner).await }).await
+    }
+
+    async fn own(&mut self, pipeline: &str, owner: &str) -> Answer<i64> {
+        let (pipeline, owner) = (pipeline.to_owned(), owner.to_owned());
+        self.write(move |sql| async move { owner_sql::own(&sql, &pipeline, &owner).await }).await
+    }
+
+    async fn show_life(&mut self, lane: &LaneIdentity) -> Answer<bool> {
+        let (pipeline, owner) = (lane.pipeline().name.clone(), lane.owner().to_owned());
+        self.write(move |sql| async move { owner_sql::show_life(&sql, &pipeline, &owner).await }).await
+    }
+
+    async fn owner(&mut self, pipeline: &str) -> Answer<Option<StoredOwner>> {
+        let pipeline = pipeline.to_owned();
+        self.read(move |sql| async move { Ok(owner_sql::stored_owner(&sql, &pipeline)) }).await
+    }
+
+    async fn hand_over(&mut self, lane: &LaneIdentity) -> Answer<()> {
+        let (pipeline, owner) = (lane.pipeline().name.clone(), lane.owner().to_owned());
+        self.write(move |sql| async move { owner_sql::hand_over(&sql, &pipeline, &owner).await }).await
     }
 
     async fn store_brake(&mut self, lane: &LaneIdentity, epoch: i64, per_minute_max: u32) -> Answer<u64> {

@@ -3,6 +3,7 @@
 
 mod checkpoints;
 mod commit;
+mod ownership;
 mod steps;
 mod stream;
 
@@ -13,6 +14,8 @@ use tailwater_model::{Failure, PipelineIdentity, Position, Progress, Trouble, Tr
 
 pub(crate) use self::checkpoints::read_checkpoints;
 pub(crate) use self::commit::{Stored, store_group};
+use self::ownership::own;
+pub use self::ownership::SqliteOwnership;
 use self::stream::read_progress;
 use crate::database::Fault;
 
@@ -25,10 +28,11 @@ macro_rules! now {
 pub(crate) use now;
 
 /// The schema, one entry per version. Entries are only ever added.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     include_str!("../../migrations/0001_progress.sql"),
     include_str!("../../migrations/0002_read_until.sql"),
     include_str!("../../migrations/0003_first_listing.sql"),
+    include_str!("../../migrations/0004_owners.sql"),
 ];
 
 /// Brings the schema to this program's version.
@@ -94,6 +98,7 @@ pub(crate) async fn claim_lanes(
         .execute(&mut *connection)
         .await?;
     }
+    own(&mut *connection, &identity.name, &owner).await?;
     let stream = &identity.stream;
     sqlx::query(concat!(
         "insert into tailwater_streams (pipeline, stream_arn, table_name, table_id, claimed_at) values (?, ?, ?, ?, ",
@@ -143,7 +148,8 @@ pub(crate) struct Epoch(i64);
 fn taken_over(claim: &LaneClaim) -> Trouble {
     let name = &claim.pipeline.name;
     let message = format!("another process took over pipeline {name:?}; this one can write no more");
-    Trouble::new(TroubleKind::Runtime, "sink.taken_over", message).advise("run each pipeline once")
+    Trouble::new(TroubleKind::Replaced, "sink.taken_over", message)
+        .advise("give this pipeline another name if it is meant to be another")
 }
 
 fn parse_position(text: &str) -> Result<Position, Fault> {

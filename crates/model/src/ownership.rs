@@ -1,0 +1,67 @@
+//! Who owns a pipeline. The newest claim owns it; whoever was replaced stands by until the owner shows no more life.
+
+use std::future::Future;
+
+use crate::contract::Trouble;
+
+/// What a claim gives: the sessions of the lanes, by number, and what is said of their owner.
+#[derive(Debug)]
+pub struct Claimed<K, O> {
+    /// One per lane; index is lane.
+    pub lanes: Vec<K>,
+    /// The ownership that this claim has made.
+    pub ownership: O,
+}
+
+/// One claim of a pipeline beside its lanes. It gates nothing: what an owner writes is fenced by the epochs of its lanes, and
+/// this only tells others whether they are to wait. Every future may be dropped; what it did is unknown then.
+pub trait Ownership: Send {
+    /// Shows that this owner lives, and perhaps that others may have its lanes already.
+    ///
+    /// # Errors
+    /// Trouble of kind [`Replaced`](crate::TroubleKind::Replaced) when another process owns the pipeline, of kind
+    /// [`ClaimLost`](crate::TroubleKind::ClaimLost) when the store forgot our claim; any other when nothing could be shown.
+    fn show_life(&mut self) -> impl Future<Output = Result<(), Trouble>> + Send;
+
+    /// Who owns the pipeline now. Changes nothing and disturbs nobody.
+    ///
+    /// # Errors
+    /// When nobody can tell.
+    fn owner(&mut self) -> impl Future<Output = Result<Owner, Trouble>> + Send;
+
+    /// Hands over: whoever waits need not wait any longer. Does nothing when another process owns the pipeline.
+    ///
+    /// # Errors
+    /// When it could not be said.
+    fn release(&mut self) -> impl Future<Output = Result<(), Trouble>> + Send;
+}
+
+/// The owner of a pipeline, as somebody sees it who waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// The last one has handed over.
+    Nobody,
+    /// Somebody.
+    Somebody {
+        /// Changes whenever the owner shows life. Two of them are the same or not, and nothing else.
+        life: String,
+    },
+}
+
+/// Where a pipeline has no second owner: its progress is the process' own.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unshared;
+
+impl Ownership for Unshared {
+    async fn show_life(&mut self) -> Result<(), Trouble> {
+        Ok(())
+    }
+
+    async fn owner(&mut self) -> Result<Owner, Trouble> {
+        Ok(Owner::Nobody)
+    }
+
+    async fn release(&mut self) -> Result<(), Trouble> {
+        Ok(())
+    }
+}

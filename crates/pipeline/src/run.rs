@@ -1,0 +1,205 @@
+//! The life of a pipeline: it is claimed and its lanes run; when another process takes it over, this one stands by and claims
+//! it again when the other is gone; when its stream is over, it goes on with the one that follows.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tailwater_model::{Claimed, Ownership, Sink, Source, StreamIdentity, Transform, Trouble, TroubleKind};
+use tracing::{info, warn};
+
+use crate::lane::LaneSettings;
+use crate::ownership::{release, show_life, stand_by};
+use crate::status::PipelineStatus;
+use crate::stop::StopSignal;
+use crate::supervise::{Ended, run_pipeline};
+
+/// What the claim of an [`Assembly`] gives.
+pub type ClaimOf<A> = Claimed<<A as Assembly>::Sink, <A as Assembly>::Ownership>;
+
+/// How a pipeline is put together, as often as that is needed.
+pub trait Assembly: Send {
+    /// Reads a lane.
+    type Source: Source + 'static;
+    /// Writes a lane.
+    type Sink: Sink + 'static;
+    /// Tells who owns the pipeline.
+    type Ownership: Ownership;
+
+    /// Chooses the stream to begin with: the one that progress belongs to, or the newest.
+    fn choose(&mut self) -> impl Future<Output = Result<StreamIdentity, Trouble>> + Send;
+
+    /// Claims the lanes for the chosen stream. Whoever had them loses them by this.
+    fn claim(&mut self) -> impl Future<Output = Result<ClaimOf<Self>, Trouble>> + Send;
+
+    /// Puts a reader of the chosen stream to each lane.
+    fn read(&mut self, lanes: Vec<Self::Sink>) -> Vec<(Self::Source, Self::Sink)>;
+
+    /// What changes the events on the way, in order.
+    fn transforms(&self) -> Vec<Box<dyn Transform>>;
+
+    /// What comes after lanes that ended so; chooses the stream that follows, where one does.
+    fn follow(
+        &mut self,
+        outcome: Result<Ended, Trouble>,
+        stop: &StopSignal,
+    ) -> impl Future<Output = Following> + Send;
+
+    /// Waits before a claim that met this trouble is tried again, or gives the trouble back. Answers false when the process is
+    /// asked to stop.
+    fn bear(&mut self, trouble: Trouble, stop: &StopSignal) -> impl Future<Output = Result<bool, Trouble>> + Send;
+}
+
+/// What comes after the lanes of a stream have ended.
+#[derive(Debug)]
+pub enum Following {
+    /// Nothing: the pipeline ends so.
+    End(Result<Ended, Trouble>),
+    /// The stream that was chosen.
+    Stream,
+}
+
+/// How a pipeline is run.
+#[derive(Clone, Copy, Debug)]
+pub struct RunSettings {
+    /// Bounds of its lanes.
+    pub lane: LaneSettings,
+    /// An owner that shows no life for so long is taken for dead.
+    pub lease: Duration,
+    /// Whether a process that was replaced waits. A bounded run does not: whoever replaced it carries what it would have.
+    pub stands_by: bool,
+}
+
+/// Claims the pipeline and runs it until the stop signal is given, the source has nothing more to give, or a person is
+/// needed. However it ends, it hands over to whoever stands by, unless it was replaced.
+///
+/// # Errors
+/// The trouble of the first claim as it is; of later ones what [`Assembly::bear`] gives back; and that of the lanes.
+pub async fn run<A: Assembly>(
+    assembly: A,
+    settings: RunSettings,
+    stop: StopSignal,
+    status: Arc<PipelineStatus>,
+) -> Result<Ended, Trouble> {
+    let mut pipeline = Pipeline { assembly, settings, stop, status };
+    let stop = pipeline.stop.clone();
+    let mut claimed = tokio::select! { biased;
+        () = stop.stopped() => return Ok(Ended::Stopped),
+        claimed = pipeline.claim(Which::ToChoose) => claimed?,
+    };
+    loop {
+        let Claimed { lanes, mut ownership } = claimed;
+        let outcome = pipeline.carry(lanes, &mut ownership).await;
+        let next = match pipeline.follow(outcome, &mut ownership).await {
+            Following::Stream => pipeline.claim_again(Which::Chosen).await?,
+            Following::End(Err(trouble)) if pipeline.stands_by(&trouble) => {
+                info!(code = trouble.code, "{trouble}; standing by");
+                pipeline.stand_by(ownership).await?
+            }
+            Following::End(Err(trouble)) if trouble.kind == TroubleKind::ClaimLost => {
+                warn!(code = trouble.code, "{trouble}; claiming it again");
+                pipeline.claim_again(Which::ToChoose).await?
+            }
+            Following::End(outcome) => return pipeline.end(outcome, &mut ownership).await,
+        };
+        let Some(next) = next else { return Ok(Ended::Stopped) };
+        claimed = next;
+    }
+}
+
+/// Which stream a claim is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Which {
+    /// The one that is chosen.
+    Chosen,
+    /// The one whose turn it is.
+    ToChoose,
+}
+
+struct Pipeline<A> {
+    assembly: A,
+    settings: RunSettings,
+    stop: StopSignal,
+    status: Arc<PipelineStatus>,
+}
+
+impl<A: Assembly> Pipeline<A> {
+    async fn claim(&mut self, which: Which) -> Result<ClaimOf<A>, Trouble> {
+        if which == Which::Chosen {
+            return self.assembly.claim().await;
+        }
+        let before = self.assembly.choose().await?;
+        let claimed = self.assembly.claim().await?;
+        // Whoever had the lanes until now may have gone over to another stream since ours was chosen; now nobody does.
+        if self.assembly.choose().await? == before {
+            return Ok(claimed);
+        }
+        drop(claimed);
+        self.assembly.claim().await
+    }
+
+    /// Claims as long as the trouble in the way may pass. Nothing when the process is asked to stop.
+    async fn claim_again(&mut self, which: Which) -> Result<Option<ClaimOf<A>>, Trouble> {
+        let stop = self.stop.clone();
+        loop {
+            let claimed = tokio::select! { biased;
+                () = stop.stopped() => return Ok(None),
+                claimed = self.claim(which) => claimed,
+            };
+            match claimed {
+                Ok(claimed) => return Ok(Some(claimed)),
+                Err(trouble) => {
+                    if !self.assembly.bear(trouble, &stop).await? {
+                        return Ok(None);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits for the owner to go, and claims the pipeline then. Nothing when the process is asked to stop.
+    async fn stand_by(&mut self, mut ownership: A::Ownership) -> Result<Option<ClaimOf<A>>, Trouble> {
+        self.status.stands_by(true);
+        let is_free = stand_by(&mut ownership, self.settings.lease, &self.stop).await;
+        let claimed = if is_free { self.claim_again(Which::ToChoose).await } else { Ok(None) };
+        self.status.stands_by(false);
+        claimed
+    }
+
+    /// Whether a process with this trouble waits. One that is about to end only ends.
+    fn stands_by(&self, trouble: &Trouble) -> bool {
+        trouble.kind == TroubleKind::Replaced && (self.settings.stands_by || self.stop.is_stopping())
+    }
+
+    /// Hands over, however it ends. Who was replaced has nothing to hand over.
+    async fn end(&self, outcome: Result<Ended, Trouble>, ownership: &mut A::Ownership) -> Result<Ended, Trouble> {
+        if outcome.as_ref().err().is_none_or(|trouble| trouble.kind != TroubleKind::Replaced) {
+            release(ownership).await;
+        }
+        outcome
+    }
+
+    /// Runs the lanes, and shows life meanwhile. Who learns so that another process has the pipeline stops its lanes.
+    async fn carry(&mut self, lanes: Vec<A::Sink>, ownership: &mut A::Ownership) -> Result<Ended, Trouble> {
+        let (lanes, transforms) = (self.assembly.read(lanes), self.assembly.transforms());
+        let (stop, status) = (self.stop.child(), Arc::clone(&self.status));
+        let mut running = pin!(run_pipeline(lanes, transforms, self.settings.lane, stop.clone(), status));
+        let replaced = tokio::select! { biased;
+            outcome = &mut running => return outcome,
+            replaced = show_life(ownership, self.settings.lease) => replaced,
+        };
+        stop.stop();
+        match running.await {
+            Err(graver) if graver.kind > replaced.kind => Err(graver),
+            _ => Err(replaced),
+        }
+    }
+
+    /// Looks for what comes next. An owner shows life as long as that takes.
+    async fn follow(&mut self, outcome: Result<Ended, Trouble>, ownership: &mut A::Ownership) -> Following {
+        tokio::select! { biased;
+            following = self.assembly.follow(outcome, &self.stop) => following,
+            replaced = show_life(ownership, self.settings.lease) => Following::End(Err(replaced)),
+        }
+    }
+}
