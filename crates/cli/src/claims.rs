@@ -1,7 +1,7 @@
 //! The sinks as a pipeline takes them: what each of them is checked and claimed by.
 
 use tailwater_model::{Claimed, Ownership, PipelineIdentity, Sink, Trouble, Unshared};
-use tailwater_sink_kafka::{KafkaLane, KafkaSettings};
+use tailwater_sink_kafka::{KafkaLane, KafkaOwnership, KafkaSettings};
 use tailwater_sink_local::{
     FileLane, FileSettings, SqliteLane, SqliteOwnership, SqliteSettings, StdoutLane, check_file, check_sqlite,
     claim_file, claim_sqlite, claim_stdout,
@@ -34,19 +34,18 @@ pub trait Claims: Clone + Send + Sync + 'static {
 
 impl Claims for KafkaSettings {
     type Lane = KafkaLane;
-    type Ownership = Unshared;
+    type Ownership = KafkaOwnership;
 
-    async fn check(&self, _: &PipelineIdentity, _: &ChosenStream) -> Result<(), Trouble> {
-        Ok(())
+    async fn check(&self, identity: &PipelineIdentity, stream: &ChosenStream) -> Result<(), Trouble> {
+        Box::pin(tailwater_sink_kafka::check_claim(self, identity, &stream.keys, stream.view_type)).await
     }
 
     async fn claim(
         &self,
         identity: &PipelineIdentity,
         stream: &ChosenStream,
-    ) -> Result<Claimed<KafkaLane, Unshared>, Trouble> {
-        let lanes = Box::pin(tailwater_sink_kafka::claim(self, identity, &stream.keys, stream.view_type)).await?;
-        Ok(Claimed { lanes, ownership: Unshared })
+    ) -> Result<Claimed<KafkaLane, KafkaOwnership>, Trouble> {
+        Box::pin(tailwater_sink_kafka::claim(self, identity, &stream.keys, stream.view_type)).await
     }
 }
 

@@ -1,6 +1,7 @@
 //! The cluster that ships: librdkafka's clients. Everything here blocks inside the future that it gives, and none of these
 //! futures ever waits for another one, but looking at the topics.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -10,7 +11,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::time::Instant;
 
-use crate::client_config::{ProducerRole, producer_config, reader_config};
+use crate::client_config::{Isolation, ProducerRole, producer_config, reader_config};
 use crate::cluster::{Cluster, Read, Reader, StoredRecord};
 use crate::context::KafkaContext;
 use crate::fault::Fault;
@@ -21,7 +22,7 @@ use crate::topics::{TopicFacts, check_topics};
 /// Where reading begins. Not [`Offset::Beginning`]: librdkafka asks the broker for that, and half a second later when the
 /// partition's leader is not known yet, as it never is here. What lies before the first record that is left counts as out
 /// of range, and `auto.offset.reset` takes care of it.
-const FIRST: Offset = Offset::Offset(0);
+const FIRST: i64 = 0;
 /// How long one look for a record may take before the deadline is looked at.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 
@@ -45,8 +46,8 @@ impl Cluster for Brokers {
         LaneProducer::new(&producer_config(settings, role)?, KafkaContext::new(settings), &settings.brokers)
     }
 
-    fn reader(&self, lanes: Range<u32>) -> Result<PartitionReader, Fault> {
-        PartitionReader::new(&self.settings, lanes)
+    fn reader(&self, lanes: Range<u32>, isolation: Isolation) -> Result<PartitionReader, Fault> {
+        PartitionReader::new(&self.settings, lanes, isolation)
     }
 
     async fn check_topics(&self, lanes: u32) -> Result<TopicFacts, Fault> {
@@ -57,23 +58,31 @@ impl Cluster for Brokers {
 /// A consumer of some partitions.
 pub(crate) struct PartitionReader {
     consumer: BaseConsumer<KafkaContext>,
+    topic: String,
     brokers: String,
+    /// Where each partition is read on.
+    next: BTreeMap<i32, i64>,
 }
 
 impl PartitionReader {
-    fn new(settings: &KafkaSettings, lanes: Range<u32>) -> Result<Self, Fault> {
+    fn new(settings: &KafkaSettings, lanes: Range<u32>, isolation: Isolation) -> Result<Self, Fault> {
         let context = KafkaContext::new(settings);
         let failed = |error: &KafkaError| Fault::of("reading the progress", &settings.brokers, error, None);
         let consumer: BaseConsumer<KafkaContext> =
-            reader_config(settings)?.create_with_context(context).map_err(|error| failed(&error))?;
+            reader_config(settings, isolation)?.create_with_context(context).map_err(|error| failed(&error))?;
+        let next = lanes.map(i32::try_from).filter_map(Result::ok).map(|partition| (partition, FIRST)).collect();
+        let (topic, brokers) = (settings.progress_topic.clone(), settings.brokers.clone());
+        let reader = Self { consumer, topic, brokers, next };
+        reader.assign().map_err(|error| failed(&error))?;
+        Ok(reader)
+    }
+
+    fn assign(&self) -> Result<(), KafkaError> {
         let mut assigned = TopicPartitionList::new();
-        for partition in lanes.map(i32::try_from).filter_map(Result::ok) {
-            assigned
-                .add_partition_offset(&settings.progress_topic, partition, FIRST)
-                .map_err(|error| failed(&error))?;
+        for (partition, next) in &self.next {
+            assigned.add_partition_offset(&self.topic, *partition, Offset::Offset(*next))?;
         }
-        consumer.assign(&assigned).map_err(|error| failed(&error))?;
-        Ok(Self { consumer, brokers: settings.brokers.clone() })
+        self.consumer.assign(&assigned)
     }
 }
 
@@ -85,16 +94,23 @@ impl Reader for PartitionReader {
     ) -> Result<Read<T>, KafkaError> {
         match self.consumer.poll(POLL_TIMEOUT) {
             None => Ok(Read::Nothing),
-            Some(Ok(message)) => Ok(Read::Record(decode(StoredRecord {
-                partition: message.partition(),
-                offset: message.offset(),
-                at_ms: message.timestamp().to_millis().unwrap_or_default(),
-                key: message.key().unwrap_or_default(),
-                value: message.payload(),
-            }))),
+            Some(Ok(message)) => {
+                self.next.insert(message.partition(), message.offset() + 1);
+                Ok(Read::Record(decode(StoredRecord {
+                    partition: message.partition(),
+                    offset: message.offset(),
+                    at_ms: message.timestamp().to_millis().unwrap_or_default(),
+                    key: message.key().unwrap_or_default(),
+                    value: message.payload(),
+                })))
+            }
             Some(Err(KafkaError::PartitionEOF(partition))) => Ok(Read::End(partition)),
             Some(Err(error)) => Err(error),
         }
+    }
+
+    fn tell_ends_again(&mut self) -> Result<(), KafkaError> {
+        self.assign()
     }
 
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {

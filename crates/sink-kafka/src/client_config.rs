@@ -59,6 +59,20 @@ pub enum ProducerRole<'a> {
         /// The largest message that every topic takes.
         message_bytes_max: usize,
     },
+    /// Signs of life, of which one may come late or twice. Needs no right beside that of writing.
+    Signs {
+        /// The largest one.
+        message_bytes_max: usize,
+    },
+}
+
+/// Which records a reader is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Those that are committed, up to the first transaction that is still open.
+    Committed,
+    /// All, whatever becomes of their transactions.
+    Uncommitted,
 }
 
 fn transaction_timeout(settings: &KafkaSettings) -> Duration {
@@ -84,14 +98,16 @@ pub(crate) fn producer_config(settings: &KafkaSettings, role: &ProducerRole<'_>)
     let (client, message_bytes_max) = match role {
         ProducerRole::Transactional { id, message_bytes_max } => (*id, *message_bytes_max),
         ProducerRole::Idempotent { message_bytes_max } => ("producer", *message_bytes_max),
+        ProducerRole::Signs { message_bytes_max } => ("owner", *message_bytes_max),
     };
+    let is_idempotent = !matches!(role, ProducerRole::Signs { .. });
     let mut config = client_config(settings, client)?;
     let message_bytes_max = message_bytes_max.clamp(*MESSAGE_BYTES_RANGE.start(), *MESSAGE_BYTES_RANGE.end());
     let transaction_timeout = transaction_timeout(settings);
     let message_timeout = message_timeout(settings);
     let request_timeout = answer_within(settings);
     config
-        .set("enable.idempotence", "true")
+        .set("enable.idempotence", if is_idempotent { "true" } else { "false" })
         .set("acks", "all")
         .set("max.in.flight", IN_FLIGHT_MAX)
         // As Java's producers do, so that others who write the same keys meet ours.
@@ -111,17 +127,20 @@ pub(crate) fn producer_config(settings: &KafkaSettings, role: &ProducerRole<'_>)
     finish(config, settings)
 }
 
-/// The configuration of a consumer without a group: it is assigned by hand and reads committed messages only, each
-/// partition to its end.
+/// The configuration of a consumer without a group: it is assigned by hand and reads each partition to its end.
 ///
 /// # Errors
 /// As [`producer_config`].
-pub(crate) fn reader_config(settings: &KafkaSettings) -> Result<ClientConfig, Trouble> {
+pub(crate) fn reader_config(settings: &KafkaSettings, isolation: Isolation) -> Result<ClientConfig, Trouble> {
+    let level = match isolation {
+        Isolation::Committed => "read_committed",
+        Isolation::Uncommitted => "read_uncommitted",
+    };
     let mut config = client_config(settings, "reader")?;
     config
         // librdkafka wants a group's name before it lets partitions be assigned; nobody joins it.
         .set("group.id", "tailwater-reader")
-        .set("isolation.level", "read_committed")
+        .set("isolation.level", level)
         .set("enable.partition.eof", "true")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -256,7 +275,7 @@ mod tests {
                     let refused = config.create::<BaseProducer>().err();
                     assert!(refused.is_none(), "{transaction_timeout_s} s, {request_timeout_s} s: {refused:?}");
                 }
-                let config = reader_config(&settings).expect("a configuration");
+                let config = reader_config(&settings, Isolation::Committed).expect("a configuration");
                 let refused = config.create::<BaseConsumer>().err();
                 assert!(refused.is_none(), "{request_timeout_s} s: {refused:?}");
                 let config = admin_config(&settings).expect("a configuration");
@@ -305,7 +324,7 @@ mod tests {
             ("client.id", "canary\0", "NUL"),
         ] {
             let settings = with_property(name, value);
-            for refused in [producer(&settings), reader_config(&settings), admin_config(&settings)] {
+            for refused in [producer(&settings), reader_config(&settings, Isolation::Committed), admin_config(&settings)] {
                 let trouble = refused.err().unwrap_or_else(|| panic!("{name} was taken"));
                 assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.kafka.property"));
                 assert!(trouble.message.contains(name) && trouble.message.contains(says), "{trouble:?}");

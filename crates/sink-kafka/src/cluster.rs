@@ -13,7 +13,7 @@ use std::time::Duration;
 use rdkafka::error::KafkaError;
 use tokio::time::Instant;
 
-use crate::client_config::ProducerRole;
+use crate::client_config::{Isolation, ProducerRole};
 use crate::fault::Fault;
 use crate::message::Header;
 use crate::topics::TopicFacts;
@@ -38,7 +38,7 @@ pub trait Cluster: Send + Sync + 'static {
     ///
     /// # Errors
     /// When no client can be made of the settings.
-    fn reader(&self, lanes: Range<u32>) -> Result<Self::Reader, Fault>;
+    fn reader(&self, lanes: Range<u32>, isolation: Isolation) -> Result<Self::Reader, Fault>;
 
     /// Looks at the three topics, and makes those that are missing and may be made. The progress topic must have a
     /// partition per lane.
@@ -97,10 +97,10 @@ pub trait Producer: Send + Sync + 'static {
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault;
 }
 
-/// A reader of some partitions of the progress topic: committed records only, each partition in its order.
+/// A reader of some partitions of the progress topic, each in its order.
 pub trait Reader: Send {
-    /// The next record, or that a partition has no more for now. Records of transactions that were given up are left out,
-    /// and no record is shown that lies behind a transaction that is still open. Gives `decode` the record, at most
+    /// The next record, or that a partition has no more for now. Of committed records, those of transactions that were given
+    /// up are left out, and none is shown that lies behind a transaction that is still open. Gives `decode` the record, at most
     /// once a call, so that nobody keeps it. Waits no longer than until the deadline, and may answer [`Read::Nothing`]
     /// earlier.
     ///
@@ -111,6 +111,13 @@ pub trait Reader: Send {
         deadline: Instant,
         decode: impl FnOnce(StoredRecord<'_>) -> T + Send,
     ) -> impl Future<Output = Result<Read<T>, KafkaError>> + Send;
+
+    /// Has the broker asked once more whether there are records behind those that were read: where there are none,
+    /// [`Read::End`] is told again.
+    ///
+    /// # Errors
+    /// When the client takes no more.
+    fn tell_ends_again(&mut self) -> Result<(), KafkaError>;
 
     /// What an error of this reader means.
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault;

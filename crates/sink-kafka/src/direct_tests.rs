@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::settings::sample;
 use crate::{
-    Cluster, DirectLane, Fault, Outgoing, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts,
+    Cluster, DirectLane, Fault, Isolation, Outgoing, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts,
     checkpoints_on, claim_on,
 };
 
@@ -57,7 +57,7 @@ impl Brokers {
         let pipeline = PipelineIdentity { name: "orders".into(), lanes: 2, stream };
         let keys = KeySchema { partition: KeyAttribute { name: "Id".into(), kind: KeyKind::S }, sort: None };
         let chance = fastrand::Rng::with_seed(seed);
-        claim_on(self.clone(), &sample(), &pipeline, &keys, None, chance).await.expect("claims")
+        claim_on(self.clone(), &sample(), &pipeline, &keys, None, chance).await.expect("claims").lanes
     }
 }
 
@@ -70,7 +70,7 @@ impl Cluster for Brokers {
         Ok(Client { brokers: self.clone(), id: (*id).to_owned(), inner: Mutex::default() })
     }
 
-    fn reader(&self, lanes: Range<u32>) -> Result<Cursor, Fault> {
+    fn reader(&self, lanes: Range<u32>, _: Isolation) -> Result<Cursor, Fault> {
         let partitions = lanes.map(|lane| i32::try_from(lane).expect("few lanes")).collect();
         Ok(Cursor { brokers: self.clone(), partitions, next: 0, unsaid: Vec::new(), is_at_end: false })
     }
@@ -172,6 +172,10 @@ impl Reader for Cursor {
         let offset = i64::try_from(self.next).expect("few records");
         let stored = StoredRecord { partition, offset, at_ms: 0, key: &key, value: value.as_deref() };
         Ok(Read::Record(decode(stored)))
+    }
+
+    fn tell_ends_again(&mut self) -> Result<(), KafkaError> {
+        Ok(())
     }
 
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {

@@ -16,6 +16,7 @@ mod mock_tests;
 #[cfg(feature = "msk-iam")]
 mod msk_iam;
 mod oauth;
+mod ownership;
 mod producer;
 mod progress;
 mod refused_property;
@@ -25,12 +26,13 @@ mod settings;
 mod thread;
 mod topics;
 
-pub use claim::{checkpoints, checkpoints_on, claim, claim_on};
-pub use client_config::ProducerRole;
+pub use claim::{check_claim, checkpoints, checkpoints_on, claim, claim_on};
+pub use client_config::{Isolation, ProducerRole};
 pub use cluster::{Cluster, Outgoing, Producer, Read, Reader, SendFault, StoredRecord};
 pub use fault::Fault;
 pub use lane::{DirectLane, KafkaLane};
 pub use message::{Header, partition_of};
+pub use ownership::{DirectOwnership, KafkaOwnership};
 pub use refused_property::refused_property;
 pub use settings::{ChangeHeader, CreateTopics, Credentials, Deletes, DeliveryPromise, Format, KafkaSettings};
 pub use settings::{OnRepartition, SaslSettings, TlsSettings};

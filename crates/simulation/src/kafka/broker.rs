@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode;
+use tailwater_sink_kafka::Isolation;
 use tokio::time::Instant;
 
 use super::coordinator::{Decision, TransactionalId};
@@ -291,9 +292,15 @@ impl Broker {
     }
 
     /// `Fetch` of committed records.
-    pub(crate) fn fetch(&mut self, place: &Place, from: i64, records_max: usize) -> Answer<Fetched> {
+    pub(crate) fn fetch(
+        &mut self,
+        place: &Place,
+        from: i64,
+        records_max: usize,
+        isolation: Isolation,
+    ) -> Answer<Fetched> {
         let log = self.log(place).ok_or(RDKafkaErrorCode::UnknownTopicOrPartition)?;
-        Ok(log.fetch(from, records_max))
+        Ok(log.fetch(from, records_max, isolation))
     }
 
     /// Whether no broker knows the topics just now. It may begin with this look.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tailwater_model::{Trouble, TroubleKind};
-use tailwater_sink_kafka::{Cluster, Fault, KafkaSettings, ProducerRole, TopicFacts};
+use tailwater_sink_kafka::{Cluster, Fault, Isolation, KafkaSettings, ProducerRole, TopicFacts};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
@@ -200,10 +200,10 @@ impl Cluster for ModelCluster {
         Ok(ModelProducer::new(self.clone(), role))
     }
 
-    fn reader(&self, lanes: Range<u32>) -> Result<ModelReader, Fault> {
+    fn reader(&self, lanes: Range<u32>, isolation: Isolation) -> Result<ModelReader, Fault> {
         let partitions = lanes.map(i32::try_from).filter_map(Result::ok);
         let positions: BTreeMap<i32, i64> = partitions.map(|partition| (partition, 0)).collect();
-        Ok(ModelReader::new(self.clone(), Arc::clone(&self.client.progress_topic), positions))
+        Ok(ModelReader::new(self.clone(), Arc::clone(&self.client.progress_topic), positions, isolation))
     }
 
     async fn check_topics(&self, lanes: u32) -> Result<TopicFacts, Fault> {

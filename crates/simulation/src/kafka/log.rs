@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rdkafka::error::RDKafkaErrorCode;
+use tailwater_sink_kafka::Isolation;
 
 /// The broker's number of a producer.
 pub(crate) type ProducerId = i64;
@@ -84,7 +85,7 @@ pub(crate) struct Fetched {
     pub(crate) records: Vec<Stored>,
     /// Where to go on.
     pub(crate) next: i64,
-    /// Everything that is stable was given.
+    /// Everything that may be shown was given.
     pub(crate) is_end: bool,
 }
 
@@ -151,14 +152,14 @@ impl PartitionLog {
         self.open.values().copied().min().unwrap_or_else(|| self.end())
     }
 
-    /// Committed records from an offset on, so many at most.
-    pub(crate) fn fetch(&self, from: i64, records_max: usize) -> Fetched {
-        let stable = self.last_stable();
+    /// Records from an offset on, so many at most.
+    pub(crate) fn fetch(&self, from: i64, records_max: usize, isolation: Isolation) -> Fetched {
+        let shows_all = isolation == Isolation::Uncommitted;
+        let stable = if shows_all { self.end() } else { self.last_stable() };
         let mut fetched = Fetched { records: Vec::new(), next: from.max(0), is_end: false };
         while fetched.next < stable && fetched.records.len() < records_max {
-            if let Some((stored, _, Fate::Committed)) = self.at(fetched.next) {
-                fetched.records.push(stored);
-            }
+            let at = self.at(fetched.next).filter(|(_, _, fate)| shows_all || *fate == Fate::Committed);
+            fetched.records.extend(at.map(|(stored, _, _)| stored));
             fetched.next += 1;
         }
         fetched.is_end = fetched.next >= stable;

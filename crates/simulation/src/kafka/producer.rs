@@ -37,7 +37,8 @@ impl ModelProducer {
         let mut client = Client::default();
         let (id, message_bytes_max) = match role {
             ProducerRole::Transactional { id, message_bytes_max } => (Some((*id).to_owned()), *message_bytes_max),
-            ProducerRole::Idempotent { message_bytes_max } => {
+            // A sign that comes twice says the same.
+            ProducerRole::Idempotent { message_bytes_max } | ProducerRole::Signs { message_bytes_max } => {
                 client.granted = Some((cluster.broker().new_producer(), 0));
                 (None, *message_bytes_max)
             }

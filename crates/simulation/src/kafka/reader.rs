@@ -1,11 +1,11 @@
-//! A consumer of some partitions that shows committed records only.
+//! A consumer of some partitions.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use tailwater_sink_kafka::{Fault, Read, Reader, StoredRecord};
+use tailwater_sink_kafka::{Fault, Isolation, Read, Reader, StoredRecord};
 use tokio::time::{Instant, sleep_until};
 
 use super::broker::Place;
@@ -25,6 +25,7 @@ pub struct ModelReader {
     /// Partitions whose end was told, and where nothing was read since.
     at_end: BTreeSet<i32>,
     read: VecDeque<Step>,
+    isolation: Isolation,
 }
 
 /// What comes next to whoever reads.
@@ -34,19 +35,24 @@ enum Step {
 }
 
 impl ModelReader {
-    pub(crate) fn new(cluster: ModelCluster, topic: Arc<str>, positions: BTreeMap<i32, i64>) -> Self {
-        Self { cluster, topic, positions, at_end: BTreeSet::new(), read: VecDeque::new() }
+    pub(crate) fn new(
+        cluster: ModelCluster,
+        topic: Arc<str>,
+        positions: BTreeMap<i32, i64>,
+        isolation: Isolation,
+    ) -> Self {
+        Self { cluster, topic, positions, at_end: BTreeSet::new(), read: VecDeque::new(), isolation }
     }
 
     async fn fetch(&mut self, until: Instant) -> Result<(), KafkaError> {
-        let (topic, positions) = (Arc::clone(&self.topic), self.positions.clone());
+        let (topic, positions, isolation) = (Arc::clone(&self.topic), self.positions.clone(), self.isolation);
         let fetching = self.cluster.ask(Request::Fetch, until, move |broker| {
             if broker.topics_are_unknown() {
                 return Err(RDKafkaErrorCode::UnknownTopicOrPartition);
             }
             let of_each = positions.into_iter().map(|(partition, from)| {
                 let place = Place { topic: Arc::clone(&topic), partition };
-                Ok((partition, broker.fetch(&place, from, FETCH_RECORDS_MAX)?))
+                Ok((partition, broker.fetch(&place, from, FETCH_RECORDS_MAX, isolation)?))
             });
             of_each.collect::<Result<Vec<_>, _>>()
         });
@@ -97,6 +103,12 @@ impl Reader for ModelReader {
                 value: record.value.as_deref(),
             })),
         })
+    }
+
+    fn tell_ends_again(&mut self) -> Result<(), KafkaError> {
+        self.read.retain(|step| matches!(step, Step::Record(..)));
+        self.at_end.clear();
+        Ok(())
     }
 
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {

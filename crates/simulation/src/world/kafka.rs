@@ -9,12 +9,12 @@ use std::time::Duration;
 use fastrand::Rng;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tailwater_model::{KeyAttribute, KeyKind, KeySchema, PipelineIdentity, Position, Trouble, ViewType};
+use tailwater_model::{KeyAttribute, KeyKind, KeySchema, PipelineIdentity, Position, ViewType};
 use tailwater_sink_kafka::{
-    ChangeHeader, Deletes, DeliveryPromise, DirectLane, Format, KafkaSettings, OnRepartition, claim_on,
+    ChangeHeader, Deletes, DeliveryPromise, DirectLane, DirectOwnership, Format, KafkaSettings, OnRepartition, claim_on,
 };
 
-use super::ground::{Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
+use super::ground::{ClaimResult, Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
 use crate::kafka::{Faults, Landed, LandedRecord, ModelCluster, Record};
 
 const TOPIC: &str = "orders";
@@ -110,8 +110,9 @@ impl KafkaGround {
 
 impl Ground for KafkaGround {
     type Lane = DirectLane<ModelCluster>;
+    type Ownership = DirectOwnership<ModelCluster>;
 
-    async fn claim(&self, identity: &PipelineIdentity) -> Result<Vec<Self::Lane>, Trouble> {
+    async fn claim(&self, identity: &PipelineIdentity) -> ClaimResult<Self> {
         let keys = KeySchema { partition: KeyAttribute { name: "pk".into(), kind: KeyKind::S }, sort: None };
         let (cluster, view_type) = (self.cluster.clone(), Some(ViewType::NewAndOldImages));
         let chance = lock(&self.book).rng.fork();
@@ -205,6 +206,9 @@ struct Images<'a> {
 impl Book {
     /// Takes in what is there for good, and tells the witness of it.
     fn land(&mut self, landed: &Landed) {
+        if landed.records.iter().all(is_sign) {
+            return;
+        }
         let mut landing = Landing::default();
         let mut removed: Option<(i32, String)> = None;
         for record in &landed.records {
@@ -296,6 +300,13 @@ impl Book {
             other => lock(&self.witness).violated("an unknown record", format!("{other:?} in the progress topic")),
         }
     }
+}
+
+/// Says of an owner whether it lives, and is fenced by nobody.
+fn is_sign(record: &LandedRecord) -> bool {
+    let key: Vec<String> = serde_json::from_slice(&record.record.key).unwrap_or_default();
+    let kind = key.first().map(String::as_str);
+    &*record.place.topic == PROGRESS_TOPIC && matches!(kind, Some("life" | "handed_over"))
 }
 
 fn header(record: &Record, name: &str) -> Option<String> {

@@ -11,10 +11,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Headers;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tailwater_model::{Change, ChangeEvent, Group, PipelineIdentity, Sink, Trouble, ViewType};
-use tailwater_simulation::contract::{Ground, Held, Interruption, Manner, Stored, Write, shard_of};
+use tailwater_model::{Change, ChangeEvent, Group, PipelineIdentity, Sink, ViewType};
+use tailwater_simulation::contract::{ClaimResult, Ground, Held, Interruption, Manner, Stored, Write, shard_of};
 use tailwater_sink_kafka::{
-    ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaLane, KafkaSettings, OnRepartition, checkpoints,
+    ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaLane, KafkaOwnership, KafkaSettings, OnRepartition, checkpoints,
     claim,
 };
 use tokio::time::timeout;
@@ -83,12 +83,13 @@ impl KafkaGround {
 
 impl Ground for KafkaGround {
     type Lane = KafkaLane;
+    type Ownership = KafkaOwnership;
 
     fn manner(&self) -> Manner {
         Manner::Log
     }
 
-    async fn claim(&mut self, identity: &PipelineIdentity) -> Result<Vec<KafkaLane>, Trouble> {
+    async fn claim(&mut self, identity: &PipelineIdentity) -> ClaimResult<Self> {
         let identity = PipelineIdentity { name: self.name(&identity.name), ..identity.clone() };
         let view_type = Some(ViewType::NewAndOldImages);
         Box::pin(claim(&self.settings, &identity, &Write::key_schema(), view_type)).await

@@ -5,10 +5,10 @@ use std::ops::AsyncFnOnce;
 use std::time::Duration;
 
 use fastrand::Rng;
-use tailwater_model::{Change, ChangeEvent, Group, PipelineIdentity, Sink, Trouble, ViewType};
-use tailwater_simulation::contract::{Ground, Held, Interruption, Manner, Stored, Write, shard_of};
+use tailwater_model::{Change, ChangeEvent, Group, PipelineIdentity, Sink, ViewType};
+use tailwater_simulation::contract::{ClaimResult, Ground, Held, Interruption, Manner, Stored, Write, shard_of};
 use tailwater_simulation::kafka::{Faults, ModelCluster};
-use tailwater_sink_kafka::{DirectLane, KafkaSettings, checkpoints_on, claim_on};
+use tailwater_sink_kafka::{DirectLane, DirectOwnership, KafkaSettings, checkpoints_on, claim_on};
 use tokio::time::{sleep, timeout};
 
 use crate::in_paused_time;
@@ -55,17 +55,18 @@ fn kind() -> Faults {
 
 impl Ground for ModelGround {
     type Lane = DirectLane<ModelCluster>;
+    type Ownership = DirectOwnership<ModelCluster>;
 
     fn manner(&self) -> Manner {
         Manner::Log
     }
 
-    async fn claim(&mut self, identity: &PipelineIdentity) -> Result<Vec<Self::Lane>, Trouble> {
+    async fn claim(&mut self, identity: &PipelineIdentity) -> ClaimResult<Self> {
         let (keys, view_type) = (Write::key_schema(), Some(ViewType::NewAndOldImages));
-        let lanes =
+        let claimed =
             claim_on(self.cluster.clone(), &self.settings, identity, &keys, view_type, self.chance.fork()).await?;
         self.lanes = identity.lanes;
-        Ok(lanes)
+        Ok(claimed)
     }
 
     async fn held(&mut self) -> Held {

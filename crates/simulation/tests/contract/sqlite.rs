@@ -8,9 +8,9 @@ use std::task::{Context, Poll, Waker};
 
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, PipelineIdentity, Sink, Trouble};
-use tailwater_simulation::contract::{Ground, Held, Interruption, Manner, Stored, Write, shard_of};
-use tailwater_sink_local::{SqliteLane, SqliteSettings, claim_sqlite, sqlite_checkpoints};
+use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, PipelineIdentity, Sink};
+use tailwater_simulation::contract::{ClaimResult, Ground, Held, Interruption, Manner, Stored, Write, shard_of};
+use tailwater_sink_local::{SqliteLane, SqliteOwnership, SqliteSettings, claim_sqlite, sqlite_checkpoints};
 use tempfile::TempDir;
 
 use crate::in_real_time;
@@ -46,12 +46,13 @@ impl SqliteGround {
 
 impl Ground for SqliteGround {
     type Lane = SqliteLane;
+    type Ownership = SqliteOwnership;
 
     fn manner(&self) -> Manner {
         Manner::Mirror
     }
 
-    async fn claim(&mut self, identity: &PipelineIdentity) -> Result<Vec<SqliteLane>, Trouble> {
+    async fn claim(&mut self, identity: &PipelineIdentity) -> ClaimResult<Self> {
         claim_sqlite(&self.settings, identity, &Write::key_schema()).await
     }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use rdkafka::error::KafkaError;
 use tailwater_sink_kafka::{
     ChangeHeader, Cluster, Deletes, DeliveryPromise, DirectLane, Fault, Format, KafkaSettings, OnRepartition, Outgoing,
-    Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts, claim_on,
+    Isolation, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts, claim_on,
 };
 use tokio::time::Instant;
 
@@ -59,7 +59,7 @@ pub async fn lane(format: Format) -> DirectLane<NullCluster> {
     };
     let chance = fastrand::Rng::with_seed(1);
     let lanes = claim_on(NullCluster::default(), &settings, &orders::identity(), &orders::keys(), None, chance).await;
-    lanes.expect("claimed").pop().expect("one lane")
+    lanes.expect("claimed").lanes.pop().expect("one lane")
 }
 
 impl Cluster for NullCluster {
@@ -70,7 +70,7 @@ impl Cluster for NullCluster {
         Ok(NullProducer(Arc::clone(&self.0)))
     }
 
-    fn reader(&self, lanes: Range<u32>) -> Result<NullReader, Fault> {
+    fn reader(&self, lanes: Range<u32>, _: Isolation) -> Result<NullReader, Fault> {
         Ok(NullReader { topic: Arc::clone(&self.0), rest: None, partitions: lanes, offset: 0 })
     }
 
@@ -136,6 +136,10 @@ impl Reader for NullReader {
                 Ok(Read::Nothing)
             }
         }
+    }
+
+    fn tell_ends_again(&mut self) -> Result<(), KafkaError> {
+        Ok(())
     }
 
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::records::{Malformed, ProgressRecord, SessionMark};
 use super::state::LaneProgress;
+use crate::client_config::Isolation;
 use crate::cluster::{Cluster, Read, Reader, StoredRecord};
 use crate::fault::{Fault, Remedy, remedy};
 use crate::settings::KafkaSettings;
@@ -57,7 +58,7 @@ impl<R: Reader> ProgressReader<R> {
         lanes: Range<u32>,
     ) -> Result<Self, Fault> {
         Ok(Self {
-            reader: cluster.reader(lanes.clone())?,
+            reader: cluster.reader(lanes.clone(), Isolation::Committed)?,
             topic: settings.progress_topic.clone(),
             first_lane: lanes.start,
             unread: lanes.clone().map(i32::try_from).filter_map(Result::ok).collect(),

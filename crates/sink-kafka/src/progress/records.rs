@@ -7,6 +7,7 @@
 //! ["forgotten"]                            {"v":1,"read":12,"written":12,…}
 //! ["topic",NAME]                           {"v":1,"partitions":12}
 //! ["gap",ARN,SHARD,CAUSE,POSITION,SINCE]   {"v":1,"detail":"…","until_ms":17…}
+//! ["life",CLAIM,OWNER]                     nothing, and so is ["handed_over",CLAIM,OWNER]: see `ownership.rs`
 //! ```
 //!
 //! Moments are of DynamoDB's clock, in milliseconds since 1970. Members and parts that are not known are left out, as in

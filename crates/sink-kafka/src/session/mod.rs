@@ -161,11 +161,11 @@ impl<C: Cluster> LaneSession<C> {
 
     fn taken_over(&self) -> Fault {
         let message = format!(
-            "another process took over pipeline \"{}\" on Kafka at {}; this one wrote nothing after that and stops",
+            "another process took over pipeline \"{}\" on Kafka at {}; this one wrote nothing after that",
             self.shared.pipeline.name, self.shared.settings.brokers
         );
-        Trouble::new(TroubleKind::Runtime, "sink.taken_over", message)
-            .advise("run each pipeline once, or give this one another name if it is meant to be another")
+        Trouble::new(TroubleKind::Replaced, "sink.taken_over", message)
+            .advise("give this pipeline another name if it is meant to be another")
             .into()
     }
 }

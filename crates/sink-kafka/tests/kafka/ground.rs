@@ -63,7 +63,8 @@ impl Scene {
     }
 
     pub async fn try_claim(&self) -> Result<Vec<KafkaLane>, Trouble> {
-        claim(&self.settings, &self.identity, &keys(), Some(ViewType::NewAndOldImages)).await
+        let claimed = claim(&self.settings, &self.identity, &keys(), Some(ViewType::NewAndOldImages)).await;
+        claimed.map(|claimed| claimed.lanes)
     }
 
     pub async fn claim(&self) -> Vec<KafkaLane> {

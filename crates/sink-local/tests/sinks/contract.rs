@@ -113,14 +113,18 @@ async fn the_newest_claimer_goes_on_and_the_other_stops() {
     assert_eq!(told(first.open().await), ("halt", "sink.taken_over"));
     second.commit(group(vec![register()])).await.expect("fits");
 
-    // The file is locked instead: a process that lost its lane would notice only after it had appended.
+    // The file is locked besides, until the first lets it go.
     let (mut first, _) = file.opened().await;
-    let trouble = refused(file.claim().await);
-    assert_eq!((trouble.kind, trouble.code), (TroubleKind::Runtime, "sink.file.locked"));
-    assert!(trouble.message.contains("orders.jsonl"), "{trouble}");
-    first.commit(group(vec![register()])).await.expect("the first goes on");
+    first.commit(group(vec![register()])).await.expect("fits");
+    let mut claiming = Box::pin(file.opened());
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut claiming).await.is_err(), "it waits for the lock");
+    assert_eq!(told(first.commit(group(vec![advance(Position::Start, after(1), vec![insert(1, "a", "1")])])).await), ("halt", "sink.taken_over"));
+    assert_eq!(told(first.open().await), ("halt", "sink.taken_over"));
     drop(first);
-    assert_eq!(file.opened().await.1.shards.len(), 1);
+    let (mut second, progress) = claiming.await;
+    assert_eq!((progress.shards.len(), file.rows().await), (1, 0));
+    second.commit(group(vec![advance(Position::Start, after(1), vec![insert(1, "a", "1")])])).await.expect("goes on");
+    assert_eq!(file.rows().await, 1);
 }
 
 #[tokio::test]

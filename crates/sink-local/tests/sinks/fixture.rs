@@ -143,11 +143,11 @@ impl Place {
         let keys = keys();
         Ok(match self {
             Self::Sqlite(settings) => {
-                let lanes = claim_sqlite(settings, identity, &keys).await?;
+                let lanes = claim_sqlite(settings, identity, &keys).await?.lanes;
                 lanes.into_iter().map(|lane| Lane::Sqlite(Box::new(lane))).collect()
             }
             Self::File(settings) => {
-                let lanes = claim_file(settings, identity, &keys).await?;
+                let lanes = claim_file(settings, identity, &keys).await?.lanes;
                 lanes.into_iter().map(|lane| Lane::File(Box::new(lane))).collect()
             }
         })

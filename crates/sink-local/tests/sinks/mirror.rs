@@ -102,7 +102,7 @@ async fn a_binary_key_is_a_blob() {
         sort: None,
     };
     let claimed = tailwater_sink_local::claim_sqlite(&settings, &crate::fixture::identity(), &keys).await;
-    let mut lane = claimed.expect("claimed").remove(0);
+    let mut lane = claimed.expect("claimed").lanes.remove(0);
     lane.open().await.expect("opens");
     let key = item(r#"{"id":{"B":"AP8="}}"#);
     let binary = ChangeEvent { key: key.clone(), change: Change::Insert { new: Some(key) }, ..insert(1, "a", "1") };

@@ -6,7 +6,7 @@ use secrecy::SecretString;
 use tailwater_model::{DeadLetter, DeleteMode, FirstListing, Gap, PipelineIdentity, ShardId, ShardProgress, Trouble};
 use tailwater_sink_postgres::{
     Answer, Brake, Holder, LaneIdentity, MirrorLane, Move, NewShard, PostgresSettings, Row, Server, Statements,
-    StoredStream, TlsSettings, Unready, WriteAccess, claim_on,
+    StoredOwner, StoredStream, TlsSettings, Unready, WriteAccess, claim_on,
 };
 
 use crate::orders;
@@ -31,7 +31,7 @@ pub async fn lane() -> MirrorLane<NullServer> {
         dead_letters_per_minute_max: 1_000,
     };
     let lanes = claim_on(NullServer, &settings, &orders::identity(), &orders::keys()).await;
-    lanes.expect("claimed").pop().expect("one lane")
+    lanes.expect("claimed").lanes.pop().expect("one lane")
 }
 
 impl Server for NullServer {
@@ -138,6 +138,18 @@ impl Statements for NullSession {
         Ok("owner".into())
     }
     async fn take_lanes(&mut self, _: &str, _: i32, _: &str) -> Answer<()> {
+        Ok(())
+    }
+    async fn own(&mut self, _: &str, _: &str) -> Answer<i64> {
+        Ok(1)
+    }
+    async fn show_life(&mut self, _: &LaneIdentity) -> Answer<bool> {
+        Ok(true)
+    }
+    async fn owner(&mut self, _: &str) -> Answer<Option<StoredOwner>> {
+        Ok(None)
+    }
+    async fn hand_over(&mut self, _: &LaneIdentity) -> Answer<()> {
         Ok(())
     }
     async fn store_brake(&mut self, _: &LaneIdentity, _: i64, _: u32) -> Answer<u64> {

@@ -142,7 +142,8 @@ pub async fn another_stream_of_the_table_begins_anew_and_is_told(ground: &mut im
 pub async fn progress_of_another_pipeline_is_left_alone(ground: &mut impl Ground) {
     let mut lane = ready(ground).await;
     lane.commit(group([advance(&shard(), Position::Start, after(1), &[put(1, "a")])])).await.expect("commits");
-    if let Ok(mut others) = ground.claim(&pipeline("another", 1, "a")).await {
+    if let Ok(others) = ground.claim(&pipeline("another", 1, "a")).await {
+        let mut others = others.lanes;
         let progress = others[0].open().await.expect("opens");
         assert_eq!(progress, Progress::default());
         others[0].commit(group([register(&shard(), None)])).await.expect("its own shard");

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode as Code;
-use tailwater_sink_kafka::{Cluster, Producer};
+use tailwater_sink_kafka::{Cluster, Isolation, Producer};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -27,7 +27,7 @@ async fn a_commit_is_answered_before_it_is_stable() {
     producer.commit(deadline()).await.expect("answered");
     assert_eq!(committed(&cluster, TOPIC), Vec::<String>::new());
     assert_eq!(cluster.offsets(PROGRESS), [(0, 1)]);
-    let mut reader = cluster.reader(0..1).expect("a reader");
+    let mut reader = cluster.reader(0..1, Isolation::Committed).expect("a reader");
     assert_eq!(read_to_end(&mut reader).await, [], "its end is the last stable offset");
     sleep(takes).await;
     assert_eq!(committed(&cluster, TOPIC), ["a"]);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode as Code;
-use tailwater_sink_kafka::{Cluster, Outgoing, Producer, ProducerRole, SendFault, partition_of};
+use tailwater_sink_kafka::{Cluster, Isolation, Outgoing, Producer, ProducerRole, SendFault, partition_of};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -186,7 +186,7 @@ async fn compaction_leaves_holes() {
     }
     begin(&producer, "open").await;
     cluster.compact();
-    let mut reader = cluster.reader(0..1).expect("a reader");
+    let mut reader = cluster.reader(0..1, Isolation::Committed).expect("a reader");
     assert_eq!(read_to_end(&mut reader).await, [(4, "b".to_owned())]);
     assert_eq!(uncommitted(&cluster, PROGRESS), ["b", "open"], "what is not stable stays");
     assert_eq!(uncommitted(&cluster, TOPIC).len(), 4, "the other topic is not compacted");
