@@ -125,11 +125,7 @@ impl ConnectedPipeline {
     }
 
     fn identity(&self) -> PipelineIdentity {
-        PipelineIdentity {
-            name: self.spec.name.clone(),
-            lanes: self.spec.lanes,
-            stream: self.stream.identity.clone(),
-        }
+        PipelineIdentity { name: self.spec.name.clone(), lanes: self.spec.lanes, stream: self.stream.identity.clone() }
     }
 
     /// Whether nothing more is to be had of the stream: it was read to its end, or it is gone and a gap says what is lost.
@@ -193,8 +189,7 @@ impl<C: Claims> Assembly for Pipeline<C> {
         // The sink claimed one session per lane, so the two sides have the same number.
         let count = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
         let settings = source.reader_settings(self.until_tip);
-        let (readers, status) =
-            open_stream(source.dynamodb.clone(), source.stream.identity.clone(), count, settings);
+        let (readers, status) = open_stream(source.dynamodb.clone(), source.stream.identity.clone(), count, settings);
         self.view.reads(status);
         readers.into_iter().zip(lanes).collect()
     }

@@ -127,9 +127,9 @@ mod tests {
     /// Looks at these seconds, and what is seen; gives at which of them the silence was over.
     fn over(lease: u64, looks: &[(u64, &str)]) -> Option<u64> {
         let (mut silence, begin) = (Silence::new(Duration::from_secs(lease)), Instant::now());
-        looks.iter().find_map(|(at, life)| {
-            silence.is_over((*life).to_owned(), begin + Duration::from_secs(*at)).then_some(*at)
-        })
+        looks
+            .iter()
+            .find_map(|(at, life)| silence.is_over((*life).to_owned(), begin + Duration::from_secs(*at)).then_some(*at))
     }
 
     #[test]

@@ -39,11 +39,7 @@ pub trait Assembly: Send {
     fn transforms(&self) -> Vec<Box<dyn Transform>>;
 
     /// What comes after lanes that ended so; chooses the stream that follows, where one does.
-    fn follow(
-        &mut self,
-        outcome: Result<Ended, Trouble>,
-        stop: &StopSignal,
-    ) -> impl Future<Output = Following> + Send;
+    fn follow(&mut self, outcome: Result<Ended, Trouble>, stop: &StopSignal) -> impl Future<Output = Following> + Send;
 
     /// Waits before a claim that met this trouble is tried again, or gives the trouble back. Answers false when the process is
     /// asked to stop.

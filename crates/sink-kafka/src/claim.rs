@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tailwater_model::{
-    Checkpoints, Claimed, KeySchema, PipelineIdentity, PreviousStream, Progress, StreamIdentity, Trouble, TroubleKind, ViewType,
-    least_read_until,
+    Checkpoints, Claimed, KeySchema, PipelineIdentity, PreviousStream, Progress, StreamIdentity, Trouble, TroubleKind,
+    ViewType, least_read_until,
 };
 
 use crate::brokers::Brokers;

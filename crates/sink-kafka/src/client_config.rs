@@ -324,7 +324,9 @@ mod tests {
             ("client.id", "canary\0", "NUL"),
         ] {
             let settings = with_property(name, value);
-            for refused in [producer(&settings), reader_config(&settings, Isolation::Committed), admin_config(&settings)] {
+            for refused in
+                [producer(&settings), reader_config(&settings, Isolation::Committed), admin_config(&settings)]
+            {
                 let trouble = refused.err().unwrap_or_else(|| panic!("{name} was taken"));
                 assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.kafka.property"));
                 assert!(trouble.message.contains(name) && trouble.message.contains(says), "{trouble:?}");

@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::settings::sample;
 use crate::{
-    Cluster, DirectLane, Fault, Isolation, Outgoing, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts,
-    checkpoints_on, claim_on,
+    Cluster, DirectLane, Fault, Isolation, Outgoing, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord,
+    TopicFacts, checkpoints_on, claim_on,
 };
 
 /// A record of the progress topic.

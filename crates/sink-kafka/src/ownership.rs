@@ -16,9 +16,9 @@ use tokio::time::Instant;
 use crate::brokers::Brokers;
 use crate::client_config::{Isolation, ProducerRole};
 use crate::cluster::{Cluster, Outgoing, Producer, Read, Reader, SendFault, StoredRecord};
-use crate::fault::Fault;
 use crate::producer::LaneProducer;
 use crate::session::Shared;
+use crate::settings::KafkaSettings;
 use crate::thread::{Idle, Thread, wait_for};
 
 /// The lane in whose partition the signs are.
@@ -116,7 +116,7 @@ impl<C: Cluster> OwnerSession<C> {
         };
         // Texts have no way to fail.
         let key = serde_json::to_string(&[kind, &self.claim.to_string(), &self.owner]).unwrap_or_default();
-        match self.send(&producer, key.as_bytes()).await {
+        match send(&self.shared.settings, &producer, key.as_bytes()).await {
             Ok(()) => {
                 self.producer = Some(producer);
                 Ok(())
@@ -124,14 +124,6 @@ impl<C: Cluster> OwnerSession<C> {
             Err(SendFault::Kafka(error)) => Err(producer.fault(&doing, &error).trouble),
             Err(SendFault::Repartitioned) => Err(producer.fault(&doing, &unknown_partition()).trouble),
         }
-    }
-
-    async fn send(&self, producer: &C::Producer, key: &[u8]) -> Result<(), SendFault> {
-        let deadline = Instant::now() + ANSWER_WITHIN.min(self.shared.settings.request_timeout);
-        let topic = &self.shared.settings.progress_topic;
-        let sign = Outgoing { topic, partition: partition(), by_hand: true, key, value: None, headers: &[] };
-        producer.send(sign, deadline).await?;
-        producer.wait_delivered(deadline).await
     }
 
     async fn look(&mut self) -> Result<Owner, Trouble> {
@@ -158,6 +150,14 @@ impl<C: Cluster> OwnerSession<C> {
         let error = last.unwrap_or(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
         Err(watch.reader.fault(&doing, &error).trouble)
     }
+}
+
+async fn send(settings: &KafkaSettings, producer: &impl Producer, key: &[u8]) -> Result<(), SendFault> {
+    let deadline = Instant::now() + ANSWER_WITHIN.min(settings.request_timeout);
+    let topic = &settings.progress_topic;
+    let sign = Outgoing { topic, partition: partition(), by_hand: true, key, value: None, headers: &[] };
+    producer.send(sign, deadline).await?;
+    producer.wait_delivered(deadline).await
 }
 
 fn partition() -> i32 {

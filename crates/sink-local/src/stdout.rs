@@ -6,7 +6,8 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
 use tailwater_model::{
-    Claimed, Committed, Counts, Failure, FirstListing, Group, KeySchema, PipelineIdentity, Position, Progress, ServiceTime,
+    Claimed, Committed, Counts, Failure, FirstListing, Group, KeySchema, PipelineIdentity, Position, Progress,
+    ServiceTime,
 };
 use tailwater_model::{ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind, Unshared};
 

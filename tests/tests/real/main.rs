@@ -22,6 +22,7 @@ mod postgres_faults;
 mod restart;
 mod second_signal;
 mod servers;
+mod standby;
 mod stream_replaced;
 mod transforms;
 mod two_owners;

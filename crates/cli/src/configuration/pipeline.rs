@@ -59,7 +59,16 @@ fn read_document(document: &DeTable<'_>, file: &str, report: &mut Report<'_>) ->
     let lanes = read_lanes(&mut root, sink.as_ref(), report);
     let lease = root.duration("lease", LEASE, report);
     root.finish(report);
-    Some(PipelineSpec { file: file.to_owned(), name: name?, lanes, lease, source: source?, transforms, sink: sink?, limits })
+    Some(PipelineSpec {
+        file: file.to_owned(),
+        name: name?,
+        lanes,
+        lease,
+        source: source?,
+        transforms,
+        sink: sink?,
+        limits,
+    })
 }
 
 fn read_name(root: &mut Section<'_>, report: &mut Report<'_>) -> Option<String> {

@@ -13,7 +13,9 @@ mod servers;
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use tailwater_model::{ChangeEvent, Claimed, Counts, Group, Item, Ownership, PipelineIdentity, ServiceTime, Sink, Trouble};
+use tailwater_model::{
+    ChangeEvent, Claimed, Counts, Group, Item, Ownership, PipelineIdentity, ServiceTime, Sink, Trouble,
+};
 
 pub use script::{Write, advance, after, expected, forget, group, pipeline, put, register, remove, shard_of};
 

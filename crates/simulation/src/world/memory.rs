@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tailwater_model::{
-    Change, ChangeEvent, Claimed, Committed, Failure, FirstListing, Group, PipelineIdentity, Position, PreviousStream, Progress,
-    Rejected, ServiceTime, ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind, least_read_until,
+    Change, ChangeEvent, Claimed, Committed, Failure, FirstListing, Group, PipelineIdentity, Position, PreviousStream,
+    Progress, Rejected, ServiceTime, ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind, least_read_until,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};

@@ -14,8 +14,8 @@ use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tailwater_model::{Change, ChangeEvent, Group, PipelineIdentity, Sink, ViewType};
 use tailwater_simulation::contract::{ClaimResult, Ground, Held, Interruption, Manner, Stored, Write, shard_of};
 use tailwater_sink_kafka::{
-    ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaLane, KafkaOwnership, KafkaSettings, OnRepartition, checkpoints,
-    claim,
+    ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaLane, KafkaOwnership, KafkaSettings,
+    OnRepartition, checkpoints, claim,
 };
 use tokio::time::timeout;
 

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use tailwater_sink_kafka::{
-    ChangeHeader, Cluster, Deletes, DeliveryPromise, DirectLane, Fault, Format, KafkaSettings, OnRepartition, Outgoing,
-    Isolation, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts, claim_on,
+    ChangeHeader, Cluster, Deletes, DeliveryPromise, DirectLane, Fault, Format, Isolation, KafkaSettings,
+    OnRepartition, Outgoing, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts, claim_on,
 };
 use tokio::time::Instant;
 

@@ -44,9 +44,8 @@ impl DataFile {
 
     pub(super) fn locked_trouble(&self) -> Trouble {
         let message = format!("another process has locked {} and does not let it go", self.path.display());
-        Trouble::new(TroubleKind::Environment, "sink.file.locked", message).advise(
-            "end that process: it stands still, or is no Tailwater; or give this pipeline a file of its own",
-        )
+        Trouble::new(TroubleKind::Environment, "sink.file.locked", message)
+            .advise("end that process: it stands still, or is no Tailwater; or give this pipeline a file of its own")
     }
 
     /// Whether the file can be the one that the progress speaks of. Without a recorded length it must be empty: content

@@ -14,8 +14,8 @@ use tailwater_model::{Failure, PipelineIdentity, Position, Progress, Trouble, Tr
 
 pub(crate) use self::checkpoints::read_checkpoints;
 pub(crate) use self::commit::{Stored, store_group};
-use self::ownership::own;
 pub use self::ownership::SqliteOwnership;
+use self::ownership::own;
 use self::stream::read_progress;
 use crate::database::Fault;
 

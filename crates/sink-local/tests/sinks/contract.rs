@@ -118,7 +118,10 @@ async fn the_newest_claimer_goes_on_and_the_other_stops() {
     first.commit(group(vec![register()])).await.expect("fits");
     let mut claiming = Box::pin(file.opened());
     assert!(tokio::time::timeout(Duration::from_millis(300), &mut claiming).await.is_err(), "it waits for the lock");
-    assert_eq!(told(first.commit(group(vec![advance(Position::Start, after(1), vec![insert(1, "a", "1")])])).await), ("halt", "sink.taken_over"));
+    assert_eq!(
+        told(first.commit(group(vec![advance(Position::Start, after(1), vec![insert(1, "a", "1")])])).await),
+        ("halt", "sink.taken_over")
+    );
     assert_eq!(told(first.open().await), ("halt", "sink.taken_over"));
     drop(first);
     let (mut second, progress) = claiming.await;
