@@ -15,19 +15,20 @@ use crate::stop::StopSignal;
 const SIGNS_PER_LEASE: u32 = 3;
 /// How often somebody who stands by looks at the owner: a graceful stop is noticed within this.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// Longest wait for one look, and for handing over.
+/// Longest wait for one sign or look, and for handing over.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// A look may take so long where the sink is slow, however short the lease.
+const BLIND_MIN: Duration = Duration::from_secs(3);
 
 /// Shows life until the pipeline is not ours any more; gives that trouble. Whatever else goes wrong is told once and tried again:
 /// the lanes have troubles of their own.
 pub(crate) async fn show_life<O: Ownership>(ownership: &mut O, lease: Duration) -> Trouble {
-    let between = lease / SIGNS_PER_LEASE;
-    let mut signs = interval(between);
+    let mut signs = interval(lease / SIGNS_PER_LEASE);
     signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut told = None;
     loop {
         signs.tick().await;
-        match timeout(between, ownership.show_life()).await {
+        match timeout(ANSWER_WITHIN, ownership.show_life()).await {
             Ok(Ok(())) => told = None,
             Ok(Err(trouble)) if is_lost(&trouble) => return trouble,
             Ok(Err(trouble)) => tell_once(&mut told, trouble.code, &trouble.message, "showing life"),
@@ -107,7 +108,7 @@ impl Silence {
     /// be silent between two signs, because the sink was away or this process stood still, begins anew: the owner may not
     /// have been able to show life either.
     fn is_over(&mut self, life: String, now: Instant) -> bool {
-        let blind_max = self.lease / SIGNS_PER_LEASE;
+        let blind_max = (self.lease / SIGNS_PER_LEASE).max(BLIND_MIN);
         let was_blind = self.looked_at.is_some_and(|looked| now.saturating_duration_since(looked) > blind_max);
         self.looked_at = Some(now);
         match &self.last {

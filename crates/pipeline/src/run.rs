@@ -96,7 +96,13 @@ pub async fn run<A: Assembly>(
                 warn!(code = trouble.code, "{trouble}; claiming it again");
                 pipeline.claim_again(Which::ToChoose).await?
             }
-            Following::End(outcome) => return pipeline.end(outcome, &mut ownership).await,
+            Following::End(outcome) => {
+                // However it ends. Who was replaced has nothing to hand over.
+                if outcome.as_ref().err().is_none_or(|trouble| trouble.kind != TroubleKind::Replaced) {
+                    release(&mut ownership).await;
+                }
+                return outcome;
+            }
         };
         let Some(next) = next else { return Ok(Ended::Stopped) };
         claimed = next;
@@ -165,14 +171,6 @@ impl<A: Assembly> Pipeline<A> {
     /// Whether a process with this trouble waits. One that is about to end only ends.
     fn stands_by(&self, trouble: &Trouble) -> bool {
         trouble.kind == TroubleKind::Replaced && (self.settings.stands_by || self.stop.is_stopping())
-    }
-
-    /// Hands over, however it ends. Who was replaced has nothing to hand over.
-    async fn end(&self, outcome: Result<Ended, Trouble>, ownership: &mut A::Ownership) -> Result<Ended, Trouble> {
-        if outcome.as_ref().err().is_none_or(|trouble| trouble.kind != TroubleKind::Replaced) {
-            release(ownership).await;
-        }
-        outcome
     }
 
     /// Runs the lanes, and shows life meanwhile. Who learns so that another process has the pipeline stops its lanes.

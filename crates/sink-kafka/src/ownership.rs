@@ -23,8 +23,8 @@ use crate::thread::{Idle, Thread, wait_for};
 
 /// The lane in whose partition the signs are.
 const LANE: u32 = 0;
-/// The longest wait for one answer: a sign that is older is of no use.
-const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// The longest wait for one answer: less than the engine waits, so that no work is left behind.
+const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// The largest sign; librdkafka wants to know.
 const SIGN_BYTES_MAX: usize = 10_000;
 
@@ -115,7 +115,8 @@ impl<C: Cluster> OwnerSession<C> {
             }
         };
         // Texts have no way to fail.
-        let key = serde_json::to_string(&[kind, &self.claim.to_string(), &self.owner]).unwrap_or_default();
+        let key =
+            serde_json::to_string(&[kind, self.claim.to_string().as_str(), self.owner.as_str()]).unwrap_or_default();
         match send(&self.shared.settings, &producer, key.as_bytes()).await {
             Ok(()) => {
                 self.producer = Some(producer);

@@ -11,6 +11,9 @@ pub(crate) type ProducerId = i64;
 /// Grows with each take-over of a transactional id.
 pub(crate) type Epoch = i32;
 
+/// A fetch brings at least this part of what is left.
+const LEFT_PER_FETCH: usize = 4;
+
 /// A message as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Record {
@@ -152,10 +155,13 @@ impl PartitionLog {
         self.open.values().copied().min().unwrap_or_else(|| self.end())
     }
 
-    /// Records from an offset on, so many at most.
+    /// Records from an offset on, so many at most, or a part of what is left where that is more: in Kafka a fetch is bounded by
+    /// bytes, and small records come by the ten thousand.
     pub(crate) fn fetch(&self, from: i64, records_max: usize, isolation: Isolation) -> Fetched {
         let shows_all = isolation == Isolation::Uncommitted;
         let stable = if shows_all { self.end() } else { self.last_stable() };
+        let left = usize::try_from(stable - from.max(0)).unwrap_or_default();
+        let records_max = records_max.max(left / LEFT_PER_FETCH);
         let mut fetched = Fetched { records: Vec::new(), next: from.max(0), is_end: false };
         while fetched.next < stable && fetched.records.len() < records_max {
             let at = self.at(fetched.next).filter(|(_, _, fate)| shows_all || *fate == Fate::Committed);

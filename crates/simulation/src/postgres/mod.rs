@@ -23,6 +23,7 @@ mod session;
 mod sql_error;
 mod statements;
 mod stream_sql;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -39,4 +40,5 @@ pub use session::ModelSession;
 #[cfg(test)]
 pub(crate) use session::SessionFault;
 pub use sql_error::SqlError;
-pub use statements::{ModelStatements, ModelTable};
+pub use statements::ModelStatements;
+pub use table::ModelTable;

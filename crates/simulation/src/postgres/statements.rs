@@ -1,24 +1,22 @@
-//! The model behind the statements of the sink: a mirror table on it, as a lane reaches it.
+//! The model behind the statements of the sink.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tailwater_model::{
-    Counts, DeadLetter, FirstListing, Gap, Key, KeySchema, PipelineIdentity, Position, ServiceTime, ShardId,
-    ShardProgress, Trouble, TroubleKind,
+    Counts, DeadLetter, FirstListing, Gap, Key, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress,
+    Trouble, TroubleKind,
 };
 use tailwater_sink_postgres::{
-    Answer, Brake, Holder, LaneIdentity, Move, NewShard, PostgresSettings, Row, Server, SqlFault, Statements,
-    StoredOwner, StoredStream, Unready, Write, WriteAccess, storable,
+    Answer, Brake, Holder, LaneIdentity, Move, NewShard, Row, SqlFault, Statements, StoredOwner, StoredStream, Unready,
+    Write, WriteAccess, storable,
 };
 
-use super::backend::{Command, SessionTimes};
+use super::backend::Command;
 use super::executing::Executing;
 use super::mirror_sql::{self, Document, RowToWrite};
 use super::owner_sql;
 use super::progress_sql::{self, GapToStore, LaneOfStream, ShardStep};
 use super::rows::{DeadLetterRow, GapRow, MirrorRow, StoredCounts};
-use super::server::ModelServer;
 use super::session::{ModelSession, SessionFault};
 use super::sql_error::SqlError;
 use super::stream_sql;
@@ -29,51 +27,15 @@ const PART: &str = "part";
 const CLAIM_LOCK: i64 = 1;
 /// That of lanes with dead letters, for all pipelines: some wait that need not. Any other number does.
 const DEAD_LETTERS_LOCK: i64 = 2;
-/// How much later than the server's own time-out a client stops waiting, as the sink does.
-const ANSWER_GRACE: Duration = Duration::from_secs(10);
 
-/// A mirror table on a [`ModelServer`].
-#[derive(Clone, Debug)]
-pub struct ModelTable {
-    server: ModelServer,
-    table: Arc<str>,
-    times: SessionTimes,
-    connect_timeout: Duration,
-}
-
-/// A connection of the sink to it.
+/// A connection of the sink to a mirror table.
 #[derive(Debug)]
 pub struct ModelStatements {
-    session: ModelSession,
-    table: Arc<str>,
+    pub(super) session: ModelSession,
+    pub(super) table: Arc<str>,
 }
 
-impl ModelTable {
-    /// The table of these settings, for items with these keys.
-    pub fn new(server: &ModelServer, settings: &PostgresSettings, keys: &KeySchema) -> Self {
-        let table: Arc<str> = format!("\"{}\".\"{}\"", settings.schema, settings.table).into();
-        server.state().tables.insert(Arc::clone(&table), keys.clone());
-        let PostgresSettings { statement_timeout, lock_timeout, connect_timeout, .. } = *settings;
-        Self { server: server.clone(), table, times: SessionTimes { statement_timeout, lock_timeout }, connect_timeout }
-    }
-}
-
-impl Server for ModelTable {
-    type Session = ModelStatements;
-
-    fn place(&self) -> &str {
-        "the model"
-    }
-
-    async fn connect(&self, pipeline: &str, role: &str) -> Answer<ModelStatements> {
-        let application = format!("tailwater/{pipeline}/{role}");
-        let within = self.times.statement_timeout + ANSWER_GRACE;
-        let session = ModelSession::connect(&self.server, application, self.times, self.connect_timeout, within).await;
-        Ok(ModelStatements { session: session.map_err(fault)?, table: Arc::clone(&self.table) })
-    }
-}
-
-fn fault(found: SessionFault) -> SqlFault {
+pub(super) fn fault(found: SessionFault) -> SqlFault {
     match found {
         SessionFault::Sql(SqlError { state, message }) => SqlFault::Coded { state: state.to_owned(), message },
         SessionFault::Lost => SqlFault::connection_lost(),

@@ -206,7 +206,7 @@ struct Images<'a> {
 impl Book {
     /// Takes in what is there for good, and tells the witness of it.
     fn land(&mut self, landed: &Landed) {
-        if landed.records.iter().all(is_sign) {
+        if !landed.records.is_empty() && landed.records.iter().all(is_sign) {
             return;
         }
         let mut landing = Landing::default();

@@ -1,6 +1,7 @@
 //! The third ground: a log in memory, exactly once, written as plainly as the contract allows. It checks each step against
 //! the stored position (I2), fences by epoch and owner (P4), and knows the three fates of a commit whose answer is missing.
 
+mod fate;
 mod ownership;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -15,6 +16,7 @@ use tailwater_model::{
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
+use self::fate::Fate;
 pub use self::ownership::MemoryOwnership;
 use super::ground::{ClaimResult, Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
 
@@ -76,13 +78,6 @@ pub struct MemoryLane {
     owner: u64,
     epoch: u64,
     arn: String,
-}
-
-enum Fate {
-    Applied,
-    ReplyLost,
-    NotApplied,
-    AppliedLater(Duration),
 }
 
 impl MemoryGround {
@@ -240,28 +235,6 @@ impl MemoryLane {
 }
 
 impl State {
-    fn bites(&mut self, name: &'static str, probability: f64) -> bool {
-        if probability <= 0.0 || self.rng.f64() >= probability {
-            return false;
-        }
-        *self.hits.entry(name).or_default() += 1;
-        true
-    }
-
-    fn fate(&mut self) -> Fate {
-        let faults = self.faults.clone();
-        if self.bites("reply_lost", faults.reply_lost) {
-            return Fate::ReplyLost;
-        }
-        if self.bites("not_applied", faults.not_applied) {
-            return Fate::NotApplied;
-        }
-        if self.bites("applied_later", faults.applied_later) {
-            return Fate::AppliedLater(Duration::from_millis(self.rng.u64(10..20_000)));
-        }
-        Fate::Applied
-    }
-
     fn check_owner(&self, owner: u64) -> Result<(), Failure> {
         if self.owner == owner {
             return Ok(());
