@@ -16,7 +16,7 @@ use crate::status::{GapOfGroup, GroupTally, LaneState, PipelineStatus};
 use crate::stop::StopSignal;
 use crate::supervise::Ended;
 
-/// An idle lane asks its sink this often whether it is still its own: a process that was replaced ends soon, also when
+/// An idle lane asks its sink this often whether it is still its own: a process that was replaced stands by soon, also when
 /// there is nothing to write.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 

@@ -91,12 +91,13 @@ pub async fn check_file(settings: &FileSettings, identity: &PipelineIdentity) ->
         return Err(Trouble::new(TroubleKind::Config, "sink.file.lanes", message).advise("set `lanes = 1`"));
     }
     let recorded = recorded_length(&progress_path(&settings.path), identity).await?;
-    if recorded.is_none_or(|length| length == 0) && may_be_made(&settings.path) {
+    let must_exist = recorded.is_some_and(|length| length > 0);
+    if !must_exist && may_be_made(&settings.path) {
         return Ok(());
     }
     let mut data = BlockingResource::new(DataFile::unopened(&settings.path));
     let look = move |data: &mut DataFile| {
-        data.open(true)?;
+        data.open(must_exist)?;
         data.check(recorded)
     };
     data.run(look).await.map_err(lost)?
