@@ -143,6 +143,7 @@ impl ProgressLog {
                 ("reached the tip", source.and_then(|source| source.begun))
             }
             Err(trouble) if trouble.kind == TroubleKind::StreamEnded => ("the stream has ended", None),
+            Err(trouble) if trouble.kind == TroubleKind::Replaced => ("replaced by another process", None),
             Err(_) => ("failed", None),
         };
         let counts = snapshot.counts;

@@ -53,7 +53,7 @@ async fn a_claim_that_was_lost_is_told_from_a_take_over() {
         drop(claim(&settings, &identity(1), &id_key()).await.expect("claims"));
         database
             .run(
-                "create table public.before as
+                "create table public.earlier as
                  select owner, epoch, claim from tailwater.lanes join tailwater.owners using (pipeline, owner)",
             )
             .await;
@@ -63,8 +63,8 @@ async fn a_claim_that_was_lost_is_told_from_a_take_over() {
         claimed.ownership.show_life().await.expect("it is the owner");
         database
             .run(
-                "update tailwater.lanes set owner = before.owner, epoch = before.epoch from public.before;
-                 update tailwater.owners set owner = before.owner, claim = before.claim from public.before",
+                "update tailwater.lanes set owner = earlier.owner, epoch = earlier.epoch from public.earlier;
+                 update tailwater.owners set owner = earlier.owner, claim = earlier.claim from public.earlier",
             )
             .await;
         let lost = (TroubleKind::ClaimLost, "sink.claim_lost");

@@ -36,6 +36,14 @@ fn every_kind() -> Vec<ProgressRecord> {
     ]
 }
 
+/// Versions that know no signs of life read on where they meet one, and so does whoever reads progress.
+#[test]
+fn signs_of_life_say_nothing_of_progress() {
+    for key in [r#"["life","7","9f"]"#, r#"["handed_over","7","9f"]"#] {
+        assert_eq!(ProgressRecord::decode_gone(key.as_bytes()), None);
+    }
+}
+
 #[test]
 fn every_kind_comes_back() {
     for record in every_kind() {
