@@ -24,6 +24,8 @@ use crate::topics::{TopicFacts, check_topics};
 const FIRST: Offset = Offset::Offset(0);
 /// How long one look for a record may take before the deadline is looked at.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long one question for a partition's end may take before it is asked again: its leader may be another one by then.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The brokers that the settings name.
 pub(crate) struct Brokers {
@@ -57,6 +59,7 @@ impl Cluster for Brokers {
 /// A consumer of some partitions.
 pub(crate) struct PartitionReader {
     consumer: BaseConsumer<KafkaContext>,
+    topic: String,
     brokers: String,
 }
 
@@ -73,7 +76,17 @@ impl PartitionReader {
                 .map_err(|error| failed(&error))?;
         }
         consumer.assign(&assigned).map_err(|error| failed(&error))?;
-        Ok(Self { consumer, brokers: settings.brokers.clone() })
+        Ok(Self { consumer, topic: settings.progress_topic.clone(), brokers: settings.brokers.clone() })
+    }
+
+    /// Behind everything that was taken out of the client's queue, ends of transactions too.
+    fn position(&self, partition: i32) -> Result<i64, KafkaError> {
+        let positions = self.consumer.position()?;
+        match positions.find_partition(&self.topic, partition).map(|found| found.offset()) {
+            Some(Offset::Offset(offset)) => Ok(offset),
+            // Nothing was there yet.
+            _ => Ok(0),
+        }
     }
 }
 
@@ -92,9 +105,17 @@ impl Reader for PartitionReader {
                 key: message.key().unwrap_or_default(),
                 value: message.payload(),
             }))),
-            Some(Err(KafkaError::PartitionEOF(partition))) => Ok(Read::End(partition)),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                Ok(Read::End { partition, offset: self.position(partition)? })
+            }
             Some(Err(error)) => Err(error),
         }
+    }
+
+    async fn end(&mut self, partition: i32, deadline: Instant) -> Result<i64, KafkaError> {
+        let within = deadline.saturating_duration_since(Instant::now()).min(END_TIMEOUT);
+        let (first, end) = self.consumer.fetch_watermarks(&self.topic, partition, within)?;
+        Ok(if first == end { 0 } else { end })
     }
 
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {

@@ -23,10 +23,11 @@ mod secured;
 mod session;
 mod settings;
 mod thread;
+mod time;
 mod topics;
 
 pub use claim::{checkpoints, checkpoints_on, claim, claim_on};
-pub use client_config::ProducerRole;
+pub use client_config::{Batches, ProducerRole};
 pub use cluster::{Cluster, Outgoing, Producer, Read, Reader, SendFault, StoredRecord};
 pub use fault::Fault;
 pub use lane::{DirectLane, KafkaLane};
@@ -34,4 +35,4 @@ pub use message::{Header, partition_of};
 pub use refused_property::refused_property;
 pub use settings::{ChangeHeader, CreateTopics, Credentials, Deletes, DeliveryPromise, Format, KafkaSettings};
 pub use settings::{OnRepartition, SaslSettings, TlsSettings};
-pub use topics::{TopicFacts, topic_name_fault};
+pub use topics::{MessageLimits, TopicFacts, topic_name_fault};

@@ -36,7 +36,6 @@ mod table_shape;
 mod transaction;
 mod write_rows;
 
-pub use brake::Brake;
 pub use check::{Setting, faults};
 pub use checkpoints::checkpoints;
 pub use claim::{claim, claim_on};

@@ -4,12 +4,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tailwater_model::{
-    Counts, DeadLetter, FirstListing, Gap, Key, KeySchema, PipelineIdentity, Position, ServiceTime, ShardId,
+    Brake, Counts, DeadLetter, FirstListing, Gap, Key, KeySchema, PipelineIdentity, Position, ServiceTime, ShardId,
     ShardProgress, Trouble, TroubleKind,
 };
 use tailwater_sink_postgres::{
-    Answer, Brake, Holder, LaneIdentity, Move, NewShard, PostgresSettings, Row, Server, SqlFault, Statements,
-    StoredStream, Unready, Write, WriteAccess, storable,
+    Answer, Holder, LaneIdentity, Move, NewShard, PostgresSettings, Row, Server, SqlFault, Statements, StoredStream,
+    Unready, Write, WriteAccess, storable,
 };
 
 use super::backend::{Command, SessionTimes};

@@ -1,6 +1,6 @@
 //! Reads lanes' partitions of the progress topic from their beginning.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -16,9 +16,11 @@ use crate::settings::KafkaSettings;
 
 /// Where to stop reading.
 pub(crate) enum Until<'a> {
-    /// At the end of each partition, as far as transactions have ended.
+    /// At the end of each partition, as far as transactions have ended, as its leader tells it after the reading has begun.
     End,
-    /// At this session's own record: whatever was written before it has been read then.
+    /// At this barrier: whatever was written before it has been read then, whatever brokers show.
+    Barrier(&'a str),
+    /// At this session's own record, in the same way.
     Session(&'a SessionMark),
 }
 
@@ -28,8 +30,8 @@ pub(crate) struct ProgressReader<R> {
     topic: String,
     lanes: Vec<LaneProgress>,
     first_lane: u32,
-    /// The partitions whose end was not reached yet.
-    unread: BTreeSet<i32>,
+    /// Behind what was read of each partition.
+    positions: BTreeMap<i32, i64>,
 }
 
 /// Everything that is stored for a pipeline of so many lanes, one per lane.
@@ -60,7 +62,12 @@ impl<R: Reader> ProgressReader<R> {
             reader: cluster.reader(lanes.clone())?,
             topic: settings.progress_topic.clone(),
             first_lane: lanes.start,
-            unread: lanes.clone().map(i32::try_from).filter_map(Result::ok).collect(),
+            positions: lanes
+                .clone()
+                .map(i32::try_from)
+                .filter_map(Result::ok)
+                .map(|partition| (partition, 0))
+                .collect(),
             lanes: lanes.map(|_| LaneProgress::default()).collect(),
         })
     }
@@ -71,30 +78,60 @@ impl<R: Reader> ProgressReader<R> {
     /// When that takes longer than `within`, when the broker refuses, and when a record is not ours.
     pub(crate) async fn read(&mut self, until: &Until<'_>, within: Duration) -> Result<&[LaneProgress], Fault> {
         let deadline = Instant::now() + within;
+        let mut ends = BTreeMap::new();
         let mut last_error = None;
-        while !self.has_reached(until) {
+        while !self.has_reached(until, &ends) {
             if Instant::now() >= deadline {
                 let error = last_error.unwrap_or(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
                 return Err(self.reader.fault(&self.doing(), &error));
             }
-            match self.reader.next(deadline, decoded).await {
-                Ok(Read::Nothing) => {}
-                Ok(Read::Record(read)) => self.add(read)?,
-                Ok(Read::End(partition)) => {
-                    self.unread.remove(&partition);
+            let read = self.reader.next(deadline, decoded).await;
+            let shown_is_read = matches!(read, Ok(Read::Nothing | Read::End { .. }));
+            let mut failed = match read {
+                Ok(Read::Nothing) => None,
+                Ok(Read::Record(read)) => {
+                    self.add(read)?;
+                    None
                 }
-                // What heals by itself is waited for until the deadline.
-                Err(error) => match error.rdkafka_error_code().map(remedy) {
-                    Some(Remedy::Halt) => return Err(self.reader.fault(&self.doing(), &error)),
-                    _ => last_error = Some(error),
-                },
+                Ok(Read::End { partition, offset }) => {
+                    self.reached(partition, offset);
+                    None
+                }
+                Err(error) => Some(error),
+            };
+            if shown_is_read && matches!(until, Until::End) {
+                failed = self.ask_ends(&mut ends, deadline).await.err();
+            }
+            // What heals by itself is waited for until the deadline.
+            if let Some(error) = failed {
+                if error.rdkafka_error_code().map(remedy) == Some(Remedy::Halt) {
+                    return Err(self.reader.fault(&self.doing(), &error));
+                }
+                last_error = Some(error);
             }
         }
         Ok(&self.lanes)
     }
 
+    /// Asks where the partitions end, each until it has answered once.
+    async fn ask_ends(&mut self, ends: &mut BTreeMap<i32, i64>, deadline: Instant) -> Result<(), KafkaError> {
+        for partition in self.positions.keys() {
+            if !ends.contains_key(partition) {
+                ends.insert(*partition, self.reader.end(*partition, deadline).await?);
+            }
+        }
+        Ok(())
+    }
+
+    fn reached(&mut self, partition: i32, offset: i64) {
+        if let Some(position) = self.positions.get_mut(&partition) {
+            *position = offset.max(*position);
+        }
+    }
+
     fn add(&mut self, read: Decoded) -> Result<(), Trouble> {
         let Decoded { partition, offset, at_ms, record } = read;
+        self.reached(partition, offset.saturating_add(1));
         // Without a record it is a tombstone of somebody who tidied up.
         let Some(record) = record else { return Ok(()) };
         let record = record.map_err(|malformed| malformed.trouble(&self.topic, partition, offset))?;
@@ -106,9 +143,13 @@ impl<R: Reader> ProgressReader<R> {
         Ok(())
     }
 
-    fn has_reached(&self, until: &Until<'_>) -> bool {
+    fn has_reached(&self, until: &Until<'_>, ends: &BTreeMap<i32, i64>) -> bool {
         match until {
-            Until::End => self.unread.is_empty(),
+            Until::End => self
+                .positions
+                .iter()
+                .all(|(partition, position)| ends.get(partition).is_some_and(|end| position >= end)),
+            Until::Barrier(mark) => self.lanes.iter().all(|lane| lane.barrier.as_deref() == Some(*mark)),
             Until::Session(mark) => {
                 self.lanes.iter().all(|lane| lane.session.as_ref().is_some_and(|session| session.fact == **mark))
             }

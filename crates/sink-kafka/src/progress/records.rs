@@ -7,14 +7,21 @@
 //! ["forgotten"]                            {"v":1,"read":12,"written":12,…}
 //! ["topic",NAME]                           {"v":1,"partitions":12}
 //! ["gap",ARN,SHARD,CAUSE,POSITION,SINCE]   {"v":1,"detail":"…","until_ms":17…}
+//! ["dead_letters"]                         {"v":1,"by_second":[[1790000000,3],…]}
+//! ["brake"]                                {"v":1,"per_minute_max":100}
+//! ["barrier",MARK]                         (no value)
 //! ```
 //!
 //! Moments are of DynamoDB's clock, in milliseconds since 1970. Members and parts that are not known are left out, as in
 //! records from before they were there. A shard or a stream without a value is gone, and compaction removes what was said of
-//! it before.
+//! it before. The seconds of dead letters are of the brokers' clock. A brake without a value is lifted. A barrier says
+//! nothing: who has read the one that it wrote has read all that was written before. It never has a value, so that versions
+//! which do not know it pass it over.
 
 use serde::{Deserialize, Serialize};
 use tailwater_model::{Counts, Gap, Position, ServiceTime, ShardId, Trouble, TroubleKind};
+
+use super::dead_letters::RecentDeadLetters;
 
 /// The form of the values. Whoever reads a newer one stops, for it may mean what this program cannot know.
 const VERSION: u32 = 1;
@@ -38,6 +45,14 @@ pub(crate) enum ProgressRecord {
     Topic { name: String, partitions: i32 },
     /// A gap (I8).
     Gap(GapKey, StoredGap),
+    /// The lane's dead letters of the last minute.
+    DeadLetters(RecentDeadLetters),
+    /// The lane's dead letters would have been more than so many within a minute.
+    Brake { per_minute_max: u32 },
+    /// A person has lifted the brake.
+    BrakeGone,
+    /// Where somebody stood when it wrote this mark, which nobody else writes.
+    Barrier(String),
 }
 
 /// One opening of a lane. The newest claim owns the lane; the epoch tells its openings apart.
@@ -177,6 +192,11 @@ struct TopicValue {
     partitions: i32,
 }
 
+#[derive(Deserialize, Serialize)]
+struct BrakeValue {
+    per_minute_max: u32,
+}
+
 impl ProgressRecord {
     /// Key and value as they stand in the topic. What is gone has no value.
     pub(crate) fn encode(&self) -> (String, Option<String>) {
@@ -193,6 +213,12 @@ impl ProgressRecord {
                 (key(&["topic", name]), Some(value(&TopicValue { partitions: *partitions })))
             }
             Self::Gap(gap, stored) => (gap.encode(), Some(value(stored))),
+            Self::DeadLetters(recent) => (key(&["dead_letters"]), Some(value(recent))),
+            Self::Brake { per_minute_max } => {
+                (key(&["brake"]), Some(value(&BrakeValue { per_minute_max: *per_minute_max })))
+            }
+            Self::BrakeGone => (key(&["brake"]), None),
+            Self::Barrier(mark) => (key(&["barrier", mark]), None),
         }
     }
 
@@ -213,6 +239,11 @@ impl ProgressRecord {
                 Self::Topic { name: (*name).to_owned(), partitions }
             }
             ["gap", gap @ ..] => Self::Gap(GapKey::decode(gap)?, read(value)?),
+            ["dead_letters"] => Self::DeadLetters(read(value)?),
+            ["brake"] => {
+                let BrakeValue { per_minute_max } = read(value)?;
+                Self::Brake { per_minute_max }
+            }
             _ => return Err(Malformed),
         })
     }
@@ -227,6 +258,8 @@ impl ProgressRecord {
                 Some(Self::ShardGone { stream_arn: (*stream_arn).to_owned(), shard: ShardId::new(shard) })
             }
             ["stream", stream_arn] => Some(Self::StreamGone { stream_arn: (*stream_arn).to_owned() }),
+            ["brake"] => Some(Self::BrakeGone),
+            ["barrier", mark] => Some(Self::Barrier((*mark).to_owned())),
             _ => None,
         }
     }

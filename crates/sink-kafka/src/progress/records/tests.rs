@@ -33,6 +33,10 @@ fn every_kind() -> Vec<ProgressRecord> {
         ProgressRecord::Forgotten(counts),
         ProgressRecord::ShardGone { stream_arn: "arn:a".into(), shard: ShardId::new("shardId-2") },
         ProgressRecord::StreamGone { stream_arn: "arn:a".into() },
+        ProgressRecord::DeadLetters(RecentDeadLetters::default().with(3, 1_790_000_000_500)),
+        ProgressRecord::Brake { per_minute_max: 100 },
+        ProgressRecord::BrakeGone,
+        ProgressRecord::Barrier("9f-1".into()),
     ]
 }
 
@@ -75,6 +79,10 @@ fn keys_and_values_are_the_documented_ones() {
         (r#"["forgotten"]"#, Some(r#"{"v":1,"read":5,"written":2,"filtered":1,"dead_lettered":1,"suppressed":1}"#)),
         (r#"["shard","arn:a","shardId-2"]"#, None),
         (r#"["stream","arn:a"]"#, None),
+        (r#"["dead_letters"]"#, Some(r#"{"v":1,"by_second":[[1790000000,3]]}"#)),
+        (r#"["brake"]"#, Some(r#"{"v":1,"per_minute_max":100}"#)),
+        (r#"["brake"]"#, None),
+        (r#"["barrier","9f-1"]"#, None),
     ];
     assert_eq!(encoded, expected.map(|(key, value)| (key.to_owned(), value.map(str::to_owned))));
 }
