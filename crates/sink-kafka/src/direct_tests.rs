@@ -166,11 +166,11 @@ impl Reader for Cursor {
             return Ok(Read::Nothing);
         };
         self.is_at_end = false;
+        let offset = i64::try_from(self.next).expect("few records");
         self.next += 1;
         if !self.partitions.contains(&partition) {
             return Ok(Read::Nothing);
         }
-        let offset = i64::try_from(self.next).expect("few records");
         let stored = StoredRecord { partition, offset, at_ms: 0, key: &key, value: value.as_deref() };
         Ok(Read::Record(decode(stored)))
     }

@@ -19,6 +19,8 @@ mod oauth;
 mod producer;
 mod progress;
 mod refused_property;
+#[cfg(test)]
+mod refused_tests;
 mod secured;
 mod session;
 mod settings;

@@ -242,6 +242,11 @@ impl Producer for LaneProducer {
     /// Readers of the topics then need not wait for its time-out.
     async fn abort(&self) {
         self.producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
+        // What is purged is told as failed deliveries. librdkafka waits until they are served, and does not serve them itself.
+        let until = Instant::now() + ABORT_WITHIN;
+        while self.producer.context().deliveries().outstanding > 0 && Instant::now() < until {
+            self.serve_or_wait();
+        }
         if let Err(error) = self.producer.abort_transaction(Timeout::After(ABORT_WITHIN)) {
             tracing::debug!("a transaction could not be aborted: {error}");
         }

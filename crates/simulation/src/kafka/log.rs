@@ -151,9 +151,9 @@ impl PartitionLog {
         self.open.values().copied().min().unwrap_or_else(|| self.end())
     }
 
-    /// Committed records from an offset on, so many at most.
-    pub(crate) fn fetch(&self, from: i64, records_max: usize) -> Fetched {
-        let stable = self.last_stable();
+    /// Committed records from an offset on, so many at most, up to what is shown.
+    pub(crate) fn fetch(&self, from: i64, records_max: usize, shown: i64) -> Fetched {
+        let stable = self.last_stable().min(shown);
         let mut fetched = Fetched { records: Vec::new(), next: from.max(0), is_end: false };
         while fetched.next < stable && fetched.records.len() < records_max {
             if let Some((stored, _, Fate::Committed)) = self.at(fetched.next) {

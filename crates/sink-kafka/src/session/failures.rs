@@ -73,7 +73,7 @@ mod tests {
     fn each_code_is_counted_by_itself_until_a_commit() {
         let mut failures = Failures::none();
         for _ in 1..FAILURES_MAX {
-            [C::InvalidRecord, C::MessageSizeTooLarge, C::Unknown].map(|code| failures.add(code));
+            [C::InvalidRecord, C::MessageSizeTooLarge, C::Unknown].into_iter().for_each(|code| failures.add(code));
             assert_eq!(failures.batches(), Batches::Full);
         }
         failures.add(C::InvalidDifferentRecord);
