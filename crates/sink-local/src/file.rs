@@ -23,7 +23,7 @@ use crate::accounting::set_refused_aside;
 use crate::blocking::{BlockingResource, ResourceLost};
 use crate::database::{Access, Fault, begin, connect, not_open};
 use crate::json_lines::JsonLines;
-use crate::progress::{Epoch, LaneClaim, Stored, claim_lanes, migrate, open_lane, read_checkpoints, store_group};
+use crate::progress::{Epoch, LaneClaim, braked, claim_lanes, migrate, open_lane, read_checkpoints, store_group};
 
 /// Where to write to.
 #[derive(Clone, Debug)]
@@ -53,13 +53,14 @@ pub async fn claim_file(
     let expected = recorded_length(&progress_path).await?;
     let mut data = BlockingResource::new(DataFile::unopened(path));
     data.run(move |data| data.open(expected.is_some_and(|length| length > 0))).await.map_err(lost)??;
-    let claim = claim(&progress_path, identity, &mut data).await.map_err(|fault| fault.into_trouble(&progress_path))?;
+    let per_minute_max = settings.dead_letters_per_minute_max;
+    let claim = claim(&progress_path, identity, &mut data, per_minute_max).await.map_err(|fault| fault.into_trouble(&progress_path))?;
     data.run(|data| data.sync_directory()).await.map_err(lost)??;
     Ok(vec![FileLane {
         progress_path,
         table: identity.stream.table.clone(),
         keys: Arc::new(keys.clone()),
-        dead_letters_per_minute_max: settings.dead_letters_per_minute_max,
+        dead_letters_per_minute_max: per_minute_max,
         claim,
         data,
         session: None,
@@ -71,6 +72,7 @@ async fn claim(
     progress_path: &Path,
     identity: &PipelineIdentity,
     data: &mut BlockingResource<DataFile>,
+    per_minute_max: u32,
 ) -> Result<LaneClaim, Fault> {
     let mut connection = connect(progress_path, Access::Create).await?;
     let mut transaction = begin(&mut connection).await?;
@@ -84,7 +86,7 @@ async fn claim(
         let trouble = Trouble::new(TroubleKind::Config, "sink.file.other_pipeline", message);
         return Err(Fault::halt(trouble.advise("give each pipeline a file of its own")));
     }
-    let claim = claim_lanes(&mut transaction, identity).await?.into_iter().next();
+    let claim = claim_lanes(&mut transaction, identity, per_minute_max).await?.into_iter().next();
     let claim = claim.ok_or_else(|| Fault::from(sqlx::Error::RowNotFound))?;
     let recorded = stored_length(&mut transaction).await?;
     data.run(move |data| data.check(recorded))
@@ -177,10 +179,16 @@ impl Sink for FileLane {
             set_refused_aside(batch, |event| lines.push_change(event));
         }
         let lines = lines.into_text();
-        let stored = store(&mut session, &self.claim, &mut self.data, &group, lines).await;
-        let stored = stored.map_err(|fault| fault.into_failure(&self.progress_path))?;
+        let max = self.dead_letters_per_minute_max;
+        let committed = match store(&mut session, &self.claim, &mut self.data, &group, lines, max).await {
+            Ok(committed) => committed,
+            Err(fault) => {
+                let fault = braked(&mut session.connection, &self.claim, session.epoch, max, fault).await;
+                return Err(fault.into_failure(&self.progress_path));
+            }
+        };
         self.session = Some(session);
-        stored.check_rate(self.dead_letters_per_minute_max)
+        Ok(committed)
     }
 }
 
@@ -212,9 +220,10 @@ async fn store(
     data: &mut BlockingResource<DataFile>,
     group: &Group,
     lines: String,
-) -> Result<Stored, Fault> {
+    per_minute_max: u32,
+) -> Result<Committed, Fault> {
     let mut transaction = begin(&mut session.connection).await?;
-    let stored = store_group(&mut transaction, claim, session.epoch, group).await?;
+    let committed = store_group(&mut transaction, claim, session.epoch, group, per_minute_max).await?;
     let (from, to) = (session.length, session.length + lines.len() as u64);
     if from != to {
         data.run(move |data| data.append(from, &lines)).await.map_err(|lost_data| Fault::halt(lost(lost_data)))??;
@@ -222,7 +231,7 @@ async fn store(
     }
     transaction.commit().await?;
     session.length = to;
-    Ok(stored)
+    Ok(committed)
 }
 
 fn lost(_: ResourceLost) -> Trouble {
