@@ -30,7 +30,7 @@ const FETCH_WAIT_MAX_MS: &str = "50";
 /// The range that librdkafka takes for `message.max.bytes`.
 const MESSAGE_BYTES_RANGE: std::ops::RangeInclusive<usize> = 1_000..=1_000_000_000;
 /// The most that several messages of a batch may have together, also where the topics take more: librdkafka's default.
-const BATCH_BYTES_MAX: usize = 1_000_000;
+pub(crate) const BATCH_BYTES_MAX: usize = 1_000_000;
 /// Time to wait before connecting again, doubled up to the maximum: a broker that restarts is found soon.
 const RECONNECT_MS: &str = "100";
 /// The maximum of that.

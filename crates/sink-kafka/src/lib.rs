@@ -1,5 +1,7 @@
 //! Writes to Apache Kafka, exactly once: the records of a group and its steps in one transaction.
 
+#[cfg(test)]
+mod broker_tests;
 mod brokers;
 mod claim;
 mod client_config;
@@ -19,8 +21,6 @@ mod oauth;
 mod producer;
 mod progress;
 mod refused_property;
-#[cfg(test)]
-mod refused_tests;
 mod secured;
 mod session;
 mod settings;

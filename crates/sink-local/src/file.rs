@@ -54,7 +54,9 @@ pub async fn claim_file(
     let mut data = BlockingResource::new(DataFile::unopened(path));
     data.run(move |data| data.open(expected.is_some_and(|length| length > 0))).await.map_err(lost)??;
     let per_minute_max = settings.dead_letters_per_minute_max;
-    let claim = claim(&progress_path, identity, &mut data, per_minute_max).await.map_err(|fault| fault.into_trouble(&progress_path))?;
+    let claim = claim(&progress_path, identity, &mut data, per_minute_max)
+        .await
+        .map_err(|fault| fault.into_trouble(&progress_path))?;
     data.run(|data| data.sync_directory()).await.map_err(lost)??;
     Ok(vec![FileLane {
         progress_path,

@@ -55,7 +55,9 @@ impl RowFault {
                 return Rejected { code: "sink.sqlite.swallowed", message: message.into() };
             }
             (_, Some(RAISED)) => "a trigger refuses the row".to_owned(),
-            (Self::Error(error), Some(code)) if matches!(code & 0xff, 18..=20) => format!("SQLite refuses the row: {error}"),
+            (Self::Error(error), Some(code)) if matches!(code & 0xff, 18..=20) => {
+                format!("SQLite refuses the row: {error}")
+            }
             (_, code) => format!("SQLite refuses the row each time, code {}", code.unwrap_or_default()),
         };
         Rejected { code: "sink.sqlite.refused", message }
@@ -71,7 +73,10 @@ pub(crate) struct Failures {
 
 impl Failures {
     /// Why the row is refused, as far as it is known by now that it is. What is not known yet is counted.
-    pub(crate) fn refusal(&mut self, fault: &RowFault) -> Option<Rejected> {
+    ///
+    /// # Errors
+    /// Nobody knows that it is the row.
+    pub(crate) fn refusal(&mut self, fault: RowFault) -> Result<Rejected, sqlx::Error> {
         let is_refusal = match fault.blame() {
             Blame::Row => true,
             Blame::NoRow => false,
@@ -81,7 +86,10 @@ impl Failures {
                 *count > FAILURES_MAX
             }
         };
-        is_refusal.then(|| fault.rejected())
+        match fault {
+            RowFault::Error(error) if !is_refusal => Err(error),
+            fault => Ok(fault.rejected()),
+        }
     }
 
     /// A commit succeeded.
@@ -115,7 +123,8 @@ impl SetAside {
         if let (false, Some(batch)) = (is_marked, batch) {
             batch.refuse(&event, rejected);
         }
-        if let (Change::Remove { old: old @ Some(_), .. }, DeleteMode::Soft, false) = (&mut event.change, delete, is_marked)
+        if let (Change::Remove { old: old @ Some(_), .. }, DeleteMode::Soft, false) =
+            (&mut event.change, delete, is_marked)
         {
             *old = None;
             self.marked.insert(key.clone());

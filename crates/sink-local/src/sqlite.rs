@@ -123,7 +123,7 @@ impl Sink for SqliteLane {
         }
         let events = group.batches.iter_mut().flat_map(|batch| std::mem::take(&mut batch.events));
         let mut folded = fold_by_key(events, &self.keys);
-        let turn = self.turn.lock().await;
+        let turn = Arc::clone(&self.turn).lock_owned().await;
         let stored = self.store(&mut session, &mut group, &mut folded).await;
         drop(turn);
         let committed = stored.map_err(|fault| fault.into_failure(&self.path))?;
@@ -153,16 +153,12 @@ impl SqliteLane {
                     return Err(braked(&mut session.connection, &self.claim, session.epoch, max, fault).await);
                 }
             };
-            let Some(rejected) = self.failures.refusal(&fault) else {
-                return Err(match fault {
-                    RowFault::Error(error) => error.into(),
-                    RowFault::Swallowed => sqlx::Error::RowNotFound.into(),
-                });
-            };
+            let rejected = self.failures.refusal(fault)?;
             aside.refuse(group, folded, &key, self.table.delete_mode(), rejected);
-            // The old connection first: its transaction may hold the write lock.
+            // A trigger may have ended the transaction, which its connection does not know.
             let spoiled = std::mem::replace(&mut session.connection, connect(&self.path, Access::Existing).await?);
-            spoiled.close().await?;
+            // Whatever it says of that, it is closed then, and its locks are gone.
+            let _closed = spoiled.close().await;
         }
     }
 }
@@ -174,9 +170,15 @@ enum Unstored {
     Whole(Fault),
 }
 
-impl<F: Into<Fault>> From<F> for Unstored {
-    fn from(fault: F) -> Self {
-        Self::Whole(fault.into())
+impl From<Fault> for Unstored {
+    fn from(fault: Fault) -> Self {
+        Self::Whole(fault)
+    }
+}
+
+impl From<sqlx::Error> for Unstored {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Whole(error.into())
     }
 }
 

@@ -185,7 +185,7 @@ impl ModelCluster {
         let limits = MessageLimits {
             data_bytes_max: *data_bytes_max,
             dead_letter_bytes_max: *dead_letter_bytes_max,
-            progress_bytes_max: *progress_bytes_max,
+            ..MessageLimits::same(*progress_bytes_max)
         };
         Ok(TopicFacts { data_partitions: i32::try_from(*partitions).unwrap_or(i32::MAX), limits })
     }

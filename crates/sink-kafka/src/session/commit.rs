@@ -5,15 +5,13 @@ use rdkafka::error::RDKafkaErrorCode;
 use tailwater_model::{Committed, Failure, Group, Rejected, TooManyDeadLetters};
 use tokio::time::Instant;
 
+use super::failures::is_too_large;
 use super::work::{Left, Origin, Work};
 use super::{Claim, LaneSession, Opened, not_open};
-use crate::client_config::Batches;
+use crate::client_config::{BATCH_BYTES_MAX, Batches};
 use crate::cluster::{Cluster, Producer, SendFault};
 use crate::fault::{Fault, Remedy, may_blame_message};
 use crate::progress::{ProgressRecord, StepRefused};
-
-/// Dead letters are not cut into parts for a topic that takes less than this: the parts' headers alone may need it.
-const DEAD_LETTER_BYTES_MIN: usize = 4 * 1024;
 
 /// Why a group was not committed.
 enum CommitFault {
@@ -171,16 +169,12 @@ impl<C: Cluster> LaneSession<C> {
             return false;
         }
         let Some(sent) = work.sent(message) else { return false };
-        let is_too_large =
-            matches!(code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge);
         match sent.of {
             // Encoding refuses it from now on, and every other one that is as large.
-            Origin::Event(_) if is_too_large => self.failures.refused_data(sent.bytes),
+            Origin::Event(_) if is_too_large(code) => self.failures.refused_data(sent.bytes),
             Origin::Event(at) => work.refuse(at, Left::Tombstone, refused_by_server(code)),
             Origin::Tombstone(at) => work.refuse(at, Left::Nothing, refused_by_server(code)),
-            Origin::DeadLetter if is_too_large && sent.bytes / 2 >= DEAD_LETTER_BYTES_MIN => {
-                self.failures.refused_dead_letter(sent.bytes);
-            }
+            Origin::DeadLetter if is_too_large(code) => return self.failures.refused_dead_letter(sent.bytes),
             Origin::DeadLetter | Origin::Progress => return false,
         }
         tracing::debug!(lane = self.lane, ?code, of = ?sent.of, "the broker refused a message: trying without it");
@@ -200,7 +194,7 @@ impl<C: Cluster> LaneSession<C> {
             },
             CommitFault::Inside { fault, delivery } => {
                 if let Some(delivery) = delivery {
-                    self.failures.add(delivery.code);
+                    self.failures.add(delivery.code, opened.facts.limits.batch_bytes_max().min(BATCH_BYTES_MAX));
                 }
                 if fault.remedy != Remedy::Fenced {
                     opened.transactional.abort().await;

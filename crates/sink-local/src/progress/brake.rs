@@ -58,12 +58,16 @@ async fn store(
 ) -> Result<(), Fault> {
     let mut transaction = begin(connection).await?;
     fence(&mut transaction, claim, epoch).await?;
-    sqlx::query(concat!("update tailwater_lanes set brake = ?, braked_at = ", now!(), " where pipeline = ? and lane = ?"))
-        .bind(per_minute_max)
-        .bind(&claim.pipeline.name)
-        .bind(claim.lane)
-        .execute(&mut *transaction)
-        .await?;
+    sqlx::query(concat!(
+        "update tailwater_lanes set brake = ?, braked_at = ",
+        now!(),
+        " where pipeline = ? and lane = ?"
+    ))
+    .bind(per_minute_max)
+    .bind(&claim.pipeline.name)
+    .bind(claim.lane)
+    .execute(&mut *transaction)
+    .await?;
     Ok(transaction.commit().await?)
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 use tailwater_sink_kafka::{
-    Batches, Cluster, MessageLimits, Outgoing, Producer, ProducerRole, SendFault, partition_of,
+    Batches, Cluster, MessageLimits, Outgoing, Producer, ProducerRole, Reader, SendFault, partition_of,
 };
 use tokio::time::{Instant, sleep};
 

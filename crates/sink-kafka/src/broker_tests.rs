@@ -1,5 +1,5 @@
-//! Messages that a real broker refuses although nobody said that it would, as with a bearer token, by which the settings of
-//! topics cannot be read.
+//! What only a real broker shows of a lane: messages that it refuses although nobody said that it would, as with a bearer token,
+//! by which the settings of topics cannot be read; and where the progress ends.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -15,6 +15,7 @@ use tailwater_model::{
 };
 
 use crate::brokers::Brokers;
+use crate::cluster::{Outgoing, Producer};
 use crate::session::{Claim, LaneSession, Shared};
 use crate::settings::{CreateTopics, DeliveryPromise, KafkaSettings, sample};
 use crate::thread::wait_for;
@@ -170,6 +171,41 @@ async fn a_message_of_unknown_limits_is_set_aside_and_its_neighbours_are_not() {
         // What was learned stays: the next one is known at once.
         let next = wait_for(scene.session.commit(group(batch(5, &[event(6, "d", 900_000, false)]))));
         assert_eq!(next.expect("commits"), Committed { written: 0, dead_lettered: 1 });
+    }
+}
+
+/// Many small messages make a batch that is larger than such a topic takes, with none to blame.
+#[tokio::test]
+async fn batches_of_unknown_limits_shrink_and_nothing_is_set_aside() {
+    let mut scene = Scene::new("batches", DeliveryPromise::ExactlyOnce, &[("max.message.bytes", "20000")]).await;
+    let events: Vec<_> = (1..=100).map(|number| event(number, "a", 1000, false)).collect();
+    let committed = scene.commit_at_last(0, &events).expect("commits");
+    assert_eq!(committed, Committed { written: 100, dead_lettered: 0 });
+    let all: Vec<_> = (1..=100).map(|number| (number.to_string(), true)).collect();
+    assert_eq!(scene.seen(&scene.settings.topic), all);
+    assert_eq!(scene.seen(&scene.settings.dead_letter_topic), []);
+}
+
+/// The end of a transaction that was given up takes offsets that no reader is shown.
+#[tokio::test]
+async fn progress_is_read_to_its_end_behind_a_transaction_that_was_given_up() {
+    let scene = Scene::new("ends", DeliveryPromise::ExactlyOnce, &[]).await;
+    let deadline = tokio::time::Instant::now() + PATIENCE;
+    let producer = scene.session.producers().next().expect("it is open");
+    let topic = &scene.settings.progress_topic;
+    for _ in 0..2 {
+        let given_up = async {
+            producer.begin().await.expect("begins");
+            let key = br#"["barrier","x"]"#;
+            let message = Outgoing { topic, partition: 0, by_hand: true, key, value: None, headers: &[] };
+            producer.send(message, deadline).await.expect("taken");
+            producer.wait_delivered(deadline).await.expect("delivered");
+            producer.abort().await;
+        };
+        wait_for(given_up);
+        let lanes = wait_for(scene.session.read_lanes()).expect("it ends");
+        assert_eq!(lanes.len(), 1);
+        assert!(lanes[0].session.is_some() && lanes[0].barrier.as_deref() != Some("x"), "{lanes:?}");
     }
 }
 
