@@ -1,7 +1,9 @@
 //! The ground of Kafka: the sink that ships over the model of a cluster, exactly once, and what becomes durable read from
 //! the topics without the sink's code.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod removals;
+
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -14,6 +16,8 @@ use tailwater_model::{KeyAttribute, KeyKind, KeySchema, PipelineIdentity, Positi
 use tailwater_sink_kafka::{
     ChangeHeader, Deletes, DeliveryPromise, DirectLane, Format, KafkaSettings, OnRepartition, claim_on,
 };
+
+use removals::Removals;
 
 use super::ground::{Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
 use crate::kafka::{Faults, Landed, LandedRecord, ModelCluster, Record};
@@ -231,15 +235,6 @@ struct Images<'a> {
     new: Option<&'a RawValue>,
 }
 
-/// The removals of one landing.
-#[derive(Default)]
-struct Removals {
-    /// What must be followed by a tombstone now.
-    open: Option<(i32, String)>,
-    /// Event ids of tombstones that stand alone.
-    alone: BTreeSet<String>,
-}
-
 impl Book {
     /// Takes in what is there for good, and tells the witness of it.
     fn land(&mut self, landed: &Landed) {
@@ -272,19 +267,6 @@ impl Book {
         lock(&self.witness).landed(&landing);
     }
 
-    /// Exactly behind a removal's message stands its tombstone, where there is to be one. One that stands alone is of a removal
-    /// whose message was refused.
-    fn check_tombstone(&self, record: &LandedRecord, removals: &mut Removals) {
-        let of = header(&record.record, "__event_id").map(|event_id| (record.place.partition, event_id));
-        match (removals.open.take(), of) {
-            (removed, of) if record.record.value.is_some() || (removed.is_some() && removed != of) => {
-                lock(&self.witness).violated("P5 tombstone", format!("{of:?} comes after {removed:?}"));
-            }
-            (None, Some((_, event_id))) => drop(removals.alone.insert(event_id)),
-            _ => {}
-        }
-    }
-
     /// Gives what must be followed by a tombstone.
     fn change(&mut self, record: &LandedRecord, landing: &mut Landing) -> Option<(i32, String)> {
         let value = record.record.value.as_deref()?;
@@ -299,35 +281,6 @@ impl Book {
         landing.changes.push(LandedChange { key, event_id: event_id.clone(), image });
         let is_followed = !present && self.delete == Deletes::EventAndTombstone;
         is_followed.then_some((record.place.partition, event_id))
-    }
-
-    /// Each record once and whole, though it may come in parts; and of a removal that the sink refused, its tombstone.
-    fn dead_letters(&mut self, messages: &[&Arc<Record>], removals: &mut Removals, landing: &mut Landing) {
-        let mut rest = messages.iter();
-        while let Some(first) = rest.next() {
-            let parts: usize = header(first, "__cdc.parts").and_then(|parts| parts.parse().ok()).unwrap_or(1);
-            let all: Vec<_> = std::iter::once(first).chain(rest.by_ref().take(parts - 1)).collect();
-            let event_id = header(first, "__event_id").unwrap_or_default();
-            let is_in_order = all.iter().zip(1..).all(|(part, number): (_, usize)| {
-                header(part, "__event_id").as_ref() == Some(&event_id)
-                    && header(part, "__cdc.part").is_none_or(|told| told == number.to_string())
-            });
-            let joined: Vec<u8> = all.iter().flat_map(|part| part.value.clone().unwrap_or_default()).collect();
-            let record: serde_json::Value = serde_json::from_slice(&joined).unwrap_or_default();
-            let is_of_sink = header(first, "__cdc.error.code").is_some_and(|code| code.starts_with("sink.kafka."));
-            if all.len() != parts || !is_in_order || (is_of_sink && record["eventID"] != event_id.as_str()) {
-                lock(&self.witness)
-                    .violated("I5 dead letter", format!("{event_id} is not whole: {} of {parts}", all.len()));
-            }
-            let is_left = removals.alone.remove(&event_id);
-            let is_removal = record["change"] == "remove" || record["change"] == "ttl";
-            let is_to_be_left = self.delete == Deletes::EventAndTombstone && is_removal && is_of_sink;
-            if is_to_be_left && !is_left {
-                lock(&self.witness).violated("P1 tombstone", format!("removal {event_id} was refused and left none"));
-            }
-            self.durable.dead_letters.push(event_id.clone());
-            landing.dead_letters.push(event_id);
-        }
     }
 
     /// The forms of keys and values are documented in `sink-kafka/src/progress/records.rs`.
