@@ -119,14 +119,20 @@ impl SetAside {
     ) {
         let Some(mut event) = folded.latest.remove(key) else { return };
         let is_marked = self.marked.remove(key);
+        let is_to_be_marked =
+            !is_marked && delete == DeleteMode::Soft && matches!(event.change, Change::Remove { old: Some(_), .. });
         let batch = group.batches.iter_mut().find(|batch| batch.shard == event.source.shard);
+        // A record whose mark is refused, too, is a dead letter already.
         if let (false, Some(batch)) = (is_marked, batch) {
-            batch.refuse(&event, rejected);
+            let Rejected { code, message } = rejected;
+            let marked =
+                if is_to_be_marked { "the row is marked as deleted without the item's last state: " } else { "" };
+            batch.refuse(&event, Rejected { code, message: format!("{marked}{message}") });
         }
-        if let (Change::Remove { old: old @ Some(_), .. }, DeleteMode::Soft, false) =
-            (&mut event.change, delete, is_marked)
-        {
-            *old = None;
+        if is_to_be_marked {
+            if let Change::Remove { old, .. } = &mut event.change {
+                *old = None;
+            }
             self.marked.insert(key.clone());
             folded.latest.insert(key.clone(), event);
         } else if let Some(before) = folded.overtaken.get_mut(key).and_then(Vec::pop) {

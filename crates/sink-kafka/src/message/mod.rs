@@ -67,6 +67,7 @@ pub(crate) struct Encoder {
     /// The topic of the change events.
     topic: String,
     table: String,
+    stream_arn: String,
     keys: KeySchema,
     deletes: Deletes,
     headers: Vec<ChangeHeader>,
@@ -95,6 +96,7 @@ impl Encoder {
             pipeline: identity.name.clone(),
             topic: settings.topic.clone(),
             table: identity.stream.table.clone(),
+            stream_arn: identity.stream.stream_arn.clone(),
             keys: keys.clone(),
             deletes: settings.delete,
             headers: settings.headers.clone(),

@@ -204,6 +204,7 @@ fn a_dead_letter_says_where_and_why() {
             "__cdc.error.code=transform.name_collision",
             "__cdc.error.message=two attributes would have the name \"a\"",
             "__table=Orders",
+            "__stream=arn:aws:dynamodb:eu-west-1:123456789012:table/Orders/stream/2026-11-23T00:00:00.000",
             "__shard=shardId-1",
             "__seq=100",
             "__event_id=c4ca42",
