@@ -75,6 +75,12 @@ impl Deliveries {
         self.outstanding += 1;
         self.partitions.len() - 1
     }
+
+    /// The newest message was not taken: nobody will tell what became of it.
+    fn take_back(&mut self) {
+        self.partitions.pop();
+        self.outstanding = self.outstanding.saturating_sub(1);
+    }
 }
 
 impl ProducerContext for LaneContext {
@@ -208,7 +214,10 @@ impl Producer for LaneProducer {
                     record = returned;
                     self.serve_or_wait();
                 }
-                Err((error, _)) => return Err(self.why_not_taken(error)),
+                Err((error, _)) => {
+                    self.producer.context().deliveries().take_back();
+                    return Err(self.why_not_taken(error));
+                }
             }
         }
     }

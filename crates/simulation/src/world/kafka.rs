@@ -25,8 +25,9 @@ use crate::kafka::{Faults, Landed, LandedRecord, ModelCluster, Record};
 const TOPIC: &str = "orders";
 const DEAD_LETTER_TOPIC: &str = "orders-dead-letters";
 const PROGRESS_TOPIC: &str = "orders-progress";
-/// What the topics take in one message while items are to be refused: less than such an item has.
-const REFUSING_BYTES: usize = 2_000;
+/// What the topics take in one message while items are to be refused: less than such an item has, and more than the smallest
+/// part of a dead letter with its headers.
+const REFUSING_BYTES: usize = 2_200;
 /// What they take otherwise.
 const MESSAGE_BYTES_MAX: usize = 1_000_000;
 /// More than any world has.
