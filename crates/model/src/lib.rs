@@ -5,11 +5,11 @@
 
 mod accounting;
 mod batch;
+mod brake;
 mod conceal;
 mod contract;
 mod creation_time;
 mod cursor;
-mod dead_letter_rate;
 mod descent;
 mod event;
 mod event_json;
@@ -25,6 +25,7 @@ mod scan;
 mod service_time;
 
 pub use batch::{Batch, Counts, DeadLetter, Delivery, Finished, Gap, GapCause, Group, Step};
+pub use brake::{Brake, TooManyDeadLetters};
 pub use conceal::{conceal_event, conceal_letter};
 pub use contract::{Checkpoints, Committed, Failure, PipelineIdentity, Progress, Sink, Source, StreamIdentity};
 pub use contract::{
@@ -32,7 +33,6 @@ pub use contract::{
 };
 pub use creation_time::{CreationTime, rfc_3339};
 pub use cursor::{JsonCursor, Malformed};
-pub use dead_letter_rate::DeadLetterRate;
 pub use descent::NESTING_DEPTH_MAX;
 pub use event::{Change, ChangeEvent, Images, Rejected, RemoveCause, SourceInfo, ViewType};
 pub use event_json::{push_event_key, push_plain_change};

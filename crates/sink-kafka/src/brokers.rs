@@ -1,7 +1,6 @@
 //! The cluster that ships: librdkafka's clients. Everything here blocks inside the future that it gives, and none of these
 //! futures ever waits for another one, but looking at the topics.
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -22,9 +21,11 @@ use crate::topics::{TopicFacts, check_topics};
 /// Where reading begins. Not [`Offset::Beginning`]: librdkafka asks the broker for that, and half a second later when the
 /// partition's leader is not known yet, as it never is here. What lies before the first record that is left counts as out
 /// of range, and `auto.offset.reset` takes care of it.
-const FIRST: i64 = 0;
+const FIRST: Offset = Offset::Offset(0);
 /// How long one look for a record may take before the deadline is looked at.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long one question for a partition's end may take before it is asked again: its leader may be another one by then.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The brokers that the settings name.
 pub(crate) struct Brokers {
@@ -60,8 +61,6 @@ pub(crate) struct PartitionReader {
     consumer: BaseConsumer<KafkaContext>,
     topic: String,
     brokers: String,
-    /// Where each partition is read on.
-    next: BTreeMap<i32, i64>,
 }
 
 impl PartitionReader {
@@ -70,19 +69,24 @@ impl PartitionReader {
         let failed = |error: &KafkaError| Fault::of("reading the progress", &settings.brokers, error, None);
         let consumer: BaseConsumer<KafkaContext> =
             reader_config(settings, isolation)?.create_with_context(context).map_err(|error| failed(&error))?;
-        let next = lanes.map(i32::try_from).filter_map(Result::ok).map(|partition| (partition, FIRST)).collect();
-        let (topic, brokers) = (settings.progress_topic.clone(), settings.brokers.clone());
-        let reader = Self { consumer, topic, brokers, next };
-        reader.assign().map_err(|error| failed(&error))?;
-        Ok(reader)
+        let mut assigned = TopicPartitionList::new();
+        for partition in lanes.map(i32::try_from).filter_map(Result::ok) {
+            assigned
+                .add_partition_offset(&settings.progress_topic, partition, FIRST)
+                .map_err(|error| failed(&error))?;
+        }
+        consumer.assign(&assigned).map_err(|error| failed(&error))?;
+        Ok(Self { consumer, topic: settings.progress_topic.clone(), brokers: settings.brokers.clone() })
     }
 
-    fn assign(&self) -> Result<(), KafkaError> {
-        let mut assigned = TopicPartitionList::new();
-        for (partition, next) in &self.next {
-            assigned.add_partition_offset(&self.topic, *partition, Offset::Offset(*next))?;
+    /// Behind everything that was taken out of the client's queue, ends of transactions too.
+    fn position(&self, partition: i32) -> Result<i64, KafkaError> {
+        let positions = self.consumer.position()?;
+        match positions.find_partition(&self.topic, partition).map(|found| found.offset()) {
+            Some(Offset::Offset(offset)) => Ok(offset),
+            // Nothing was there yet.
+            _ => Ok(0),
         }
-        self.consumer.assign(&assigned)
     }
 }
 
@@ -94,23 +98,24 @@ impl Reader for PartitionReader {
     ) -> Result<Read<T>, KafkaError> {
         match self.consumer.poll(POLL_TIMEOUT) {
             None => Ok(Read::Nothing),
-            Some(Ok(message)) => {
-                self.next.insert(message.partition(), message.offset() + 1);
-                Ok(Read::Record(decode(StoredRecord {
-                    partition: message.partition(),
-                    offset: message.offset(),
-                    at_ms: message.timestamp().to_millis().unwrap_or_default(),
-                    key: message.key().unwrap_or_default(),
-                    value: message.payload(),
-                })))
+            Some(Ok(message)) => Ok(Read::Record(decode(StoredRecord {
+                partition: message.partition(),
+                offset: message.offset(),
+                at_ms: message.timestamp().to_millis().unwrap_or_default(),
+                key: message.key().unwrap_or_default(),
+                value: message.payload(),
+            }))),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                Ok(Read::End { partition, offset: self.position(partition)? })
             }
-            Some(Err(KafkaError::PartitionEOF(partition))) => Ok(Read::End(partition)),
             Some(Err(error)) => Err(error),
         }
     }
 
-    fn tell_ends_again(&mut self) -> Result<(), KafkaError> {
-        self.assign()
+    async fn end(&mut self, partition: i32, deadline: Instant) -> Result<i64, KafkaError> {
+        let within = deadline.saturating_duration_since(Instant::now()).min(END_TIMEOUT);
+        let (first, end) = self.consumer.fetch_watermarks(&self.topic, partition, within)?;
+        Ok(if first == end { 0 } else { end })
     }
 
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {

@@ -18,10 +18,11 @@ use crate::fault::{Fault, Remedy};
 use crate::home::Home;
 use crate::lane::{DirectLane, KafkaLane, Lane};
 use crate::ownership::{DirectOwnership, KafkaOwnership, OwnerSession};
-use crate::progress::{LaneProgress, StreamFacts, read_lanes};
+use crate::progress::{ClaimMark, LaneProgress, StreamFacts, read_lanes};
 use crate::session::{Claim, LaneSession, Shared};
 use crate::settings::KafkaSettings;
 use crate::thread::{LaneThread, wait_for};
+use crate::time::rfc_3339;
 use crate::topics::TopicFacts;
 
 /// How often a claim is made that others come into, before it is told.
@@ -37,8 +38,8 @@ const CLAIM_PAUSE_MS_MAX: u64 = 2000;
 /// exactly one goes on.
 ///
 /// # Errors
-/// Trouble of kind `Config` for another lane count (`sink.lane_count`) or topics that cannot hold what they are to; of
-/// kind `Environment` for everything that the cluster refuses.
+/// Trouble of kind `Config` for another lane count (`sink.lane_count`), topics that cannot hold what they are to, or a brake on
+/// dead letters that the settings do not lift (`sink.dead_letter_rate`); of kind `Environment` for everything that the cluster refuses.
 pub async fn claim(
     settings: &KafkaSettings,
     identity: &PipelineIdentity,
@@ -65,7 +66,9 @@ pub async fn check_claim(
     let shared = Arc::new(Shared::new(Brokers::new(settings), settings, identity, keys, view_type));
     shared.cluster.check_topics(identity.lanes).await.map_err(told)?;
     let mut first = LaneThread::house(format!("{}-check", identity.name), LaneSession::new(Arc::clone(&shared), 0))?;
-    check_lanes(&first.read_lanes().await.map_err(told)?, identity.lanes, &settings.progress_topic)
+    let stored = first.read_lanes().await.map_err(told)?;
+    check_lanes(&stored, identity.lanes, &settings.progress_topic)?;
+    shared.take_stock(&stored)
 }
 
 /// The same on a cluster that the caller answers for, a model of Kafka. No thread is started, and nothing is left to
@@ -100,10 +103,11 @@ async fn claim_lanes<H: Home>(
     let mut first = house(0)?;
     let stored = first.read_lanes().await.map_err(told)?;
     check_lanes(&stored, identity.lanes, &shared.settings.progress_topic)?;
+    shared.take_stock(&stored)?;
     let previous_stream = previous_stream(&stored, &identity.stream);
     let owner = owner_mark(&mut chance);
     let (number, progress) = take(&mut first, facts, &owner, &mut chance).await?;
-    let ownership = OwnerSession::new(Arc::clone(&shared), number, owner.clone());
+    let ownership = OwnerSession::new(Arc::clone(&shared), ClaimMark { number, owner: owner.clone() });
     let claim = Claim::Made { number, owner };
     let lane = |number, progress, home| {
         Lane::new(number, Arc::clone(&shared), Claim::clone(&claim), progress, home, previous_stream.clone())
@@ -205,7 +209,7 @@ async fn read_checkpoints<C: Cluster>(
     }
     let facts = |stream_arn: &str| stream_facts(&stored, stream_arn);
     let mut shards: Vec<_> =
-        (0..lanes).zip(&stored).flat_map(|(lane, stored)| stored.checkpoints(lane, facts, time)).collect();
+        (0..lanes).zip(&stored).flat_map(|(lane, stored)| stored.checkpoints(lane, facts, rfc_3339)).collect();
     shards.sort_by(|left, right| (&left.stream_arn, &left.shard).cmp(&(&right.stream_arn, &right.shard)));
     Ok(Some(Checkpoints {
         gaps: stored.iter().flat_map(LaneProgress::gaps).collect::<BTreeSet<_>>().len() as u64,
@@ -263,9 +267,4 @@ fn owner_mark(chance: &mut fastrand::Rng) -> String {
 /// By chance: two processes that wait for the same time would meet again.
 fn pause(chance: &mut fastrand::Rng) -> Duration {
     Duration::from_millis(chance.u64(..CLAIM_PAUSE_MS_MAX))
-}
-
-/// Milliseconds since 1970 as RFC 3339.
-fn time(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| format!("{time:.3}"))
 }

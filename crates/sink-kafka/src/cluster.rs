@@ -10,7 +10,7 @@ use std::future::Future;
 use std::ops::Range;
 use std::time::Duration;
 
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::time::Instant;
 
 use crate::client_config::{Isolation, ProducerRole};
@@ -72,8 +72,8 @@ pub trait Producer: Send + Sync + 'static {
     /// partition keep their order.
     ///
     /// # Errors
-    /// The message is not taken.
-    fn send(&self, message: Outgoing<'_>, deadline: Instant) -> impl Future<Output = Result<(), KafkaError>> + Send;
+    /// The message is not taken; or the delivery of one before has failed.
+    fn send(&self, message: Outgoing<'_>, deadline: Instant) -> impl Future<Output = Result<(), SendFault>> + Send;
 
     /// Waits until the broker has acknowledged everything that was sent.
     ///
@@ -112,12 +112,16 @@ pub trait Reader: Send {
         decode: impl FnOnce(StoredRecord<'_>) -> T + Send,
     ) -> impl Future<Output = Result<Read<T>, KafkaError>> + Send;
 
-    /// Has the broker asked once more whether there are records behind those that were read: where there are none,
-    /// [`Read::End`] is told again.
+    /// Where a partition ends for now (`ListOffsets`). Of committed records: everything before this offset has been committed or
+    /// given up. Of all records: everything before it is on all replicas in step. Told by the partition's leader, which does not
+    /// answer while it may not know it: after an election, replicas show less than there is for a moment, and whoever reads then
+    /// comes to an [`Read::End`] too early
+    /// (<https://cwiki.apache.org/confluence/display/KAFKA/KIP-207%3A+Offsets+returned+by+ListOffsetsResponse+should+be+monotonically+increasing+even+during+a+partition+leader+change>).
+    /// 0 where nothing is left.
     ///
     /// # Errors
-    /// When the client takes no more.
-    fn tell_ends_again(&mut self) -> Result<(), KafkaError>;
+    /// Those of the broker. One that may pass is no reason not to ask again.
+    fn end(&mut self, partition: i32, deadline: Instant) -> impl Future<Output = Result<i64, KafkaError>> + Send;
 
     /// What an error of this reader means.
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault;
@@ -130,9 +134,14 @@ pub enum Read<T> {
     Nothing,
     /// A record, as it was decoded.
     Record(T),
-    /// Everything in this partition was read, up to the first transaction that is still open. Told when it becomes so;
-    /// records that come afterwards are read as before.
-    End(i32),
+    /// Everything in this partition was read that the broker shows; of committed records, up to the first transaction that is
+    /// still open. Told when it becomes so; records that come afterwards are read as before.
+    End {
+        /// The partition.
+        partition: i32,
+        /// The next record has this offset, or a greater one.
+        offset: i64,
+    },
 }
 
 /// A record of the progress topic.
@@ -173,6 +182,14 @@ pub struct Outgoing<'a> {
 pub enum SendFault {
     /// Kafka says why.
     Kafka(KafkaError),
+    /// The first delivery that failed.
+    Undelivered {
+        /// What the broker or the client has against it.
+        code: RDKafkaErrorCode,
+        /// Which message it was of those that were sent since all were delivered last, from 0. Where messages go in
+        /// [full](crate::Batches::Full) batches, another one of its batch may be meant.
+        message: usize,
+    },
     /// The topic has another number of partitions than the group was dealt to.
     Repartitioned,
 }

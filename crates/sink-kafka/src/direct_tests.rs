@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::settings::sample;
 use crate::{
-    Cluster, DirectLane, Fault, Isolation, Outgoing, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord,
-    TopicFacts, checkpoints_on, claim_on,
+    Cluster, DirectLane, Fault, Isolation, MessageLimits, Outgoing, Producer, ProducerRole, Read, Reader, SendFault,
+    StoredRecord, TopicFacts, checkpoints_on, claim_on,
 };
 
 /// A record of the progress topic.
@@ -76,7 +76,7 @@ impl Cluster for Brokers {
     }
 
     async fn check_topics(&self, _lanes: u32) -> Result<TopicFacts, Fault> {
-        Ok(TopicFacts { data_partitions: 1, message_bytes_max: 1_000_000 })
+        Ok(TopicFacts { data_partitions: 1, limits: MessageLimits::same(1_000_000) })
     }
 }
 
@@ -108,7 +108,7 @@ impl Producer for Client {
         self.check()
     }
 
-    async fn send(&self, message: Outgoing<'_>, _deadline: Instant) -> Result<(), KafkaError> {
+    async fn send(&self, message: Outgoing<'_>, _deadline: Instant) -> Result<(), SendFault> {
         assert_eq!(message.topic, sample().progress_topic);
         let value = message.value.map(<[u8]>::to_vec);
         let kept = Kept { partition: message.partition, key: message.key.to_vec(), value };
@@ -159,23 +159,24 @@ impl Reader for Cursor {
                 self.unsaid = self.partitions.clone();
             }
             if let Some(partition) = self.unsaid.pop() {
-                return Ok(Read::End(partition));
+                let offset = i64::try_from(self.next).expect("few records");
+                return Ok(Read::End { partition, offset });
             }
             sleep_until(deadline).await;
             return Ok(Read::Nothing);
         };
         self.is_at_end = false;
+        let offset = i64::try_from(self.next).expect("few records");
         self.next += 1;
         if !self.partitions.contains(&partition) {
             return Ok(Read::Nothing);
         }
-        let offset = i64::try_from(self.next).expect("few records");
         let stored = StoredRecord { partition, offset, at_ms: 0, key: &key, value: value.as_deref() };
         Ok(Read::Record(decode(stored)))
     }
 
-    fn tell_ends_again(&mut self) -> Result<(), KafkaError> {
-        Ok(())
+    async fn end(&mut self, _partition: i32, _deadline: Instant) -> Result<i64, KafkaError> {
+        Ok(i64::try_from(self.brokers.state().committed.len()).expect("few records"))
     }
 
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {

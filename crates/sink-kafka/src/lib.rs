@@ -1,5 +1,7 @@
 //! Writes to Apache Kafka, exactly once: the records of a group and its steps in one transaction.
 
+#[cfg(test)]
+mod broker_tests;
 mod brokers;
 mod claim;
 mod client_config;
@@ -24,10 +26,11 @@ mod secured;
 mod session;
 mod settings;
 mod thread;
+mod time;
 mod topics;
 
 pub use claim::{check_claim, checkpoints, checkpoints_on, claim, claim_on};
-pub use client_config::{Isolation, ProducerRole};
+pub use client_config::{Batches, Isolation, ProducerRole};
 pub use cluster::{Cluster, Outgoing, Producer, Read, Reader, SendFault, StoredRecord};
 pub use fault::Fault;
 pub use lane::{DirectLane, KafkaLane};
@@ -36,4 +39,4 @@ pub use ownership::{DirectOwnership, KafkaOwnership};
 pub use refused_property::refused_property;
 pub use settings::{ChangeHeader, CreateTopics, Credentials, Deletes, DeliveryPromise, Format, KafkaSettings};
 pub use settings::{OnRepartition, SaslSettings, TlsSettings};
-pub use topics::{TopicFacts, topic_name_fault};
+pub use topics::{MessageLimits, TopicFacts, topic_name_fault};

@@ -1,9 +1,8 @@
 //! Who owns a pipeline: shown, looked at and handed over in the first lane's partition of the progress topic.
 //!
-//! A sign is a record without a value and outside of any transaction. Its key says what it is and of which claim:
-//! `["life",CLAIM,OWNER]` or `["handed_over",CLAIM,OWNER]`. A version that does not know it takes it for the tombstone of
-//! somebody who tidied up. It is not fenced, and need not be: it gates nothing. Whoever looks reads uncommitted records, so a
-//! transaction that was left open hides nothing, and takes every record of the partition for a sign of life.
+//! A sign is a record without a value and outside of any transaction (`progress/records.rs`). It is not fenced, and need not
+//! be: it gates nothing. Whoever looks reads uncommitted records, so a transaction that was left open hides nothing, and takes
+//! every record of the partition for a sign of life.
 
 use std::fmt;
 use std::sync::Arc;
@@ -15,11 +14,13 @@ use tokio::time::Instant;
 
 use crate::brokers::Brokers;
 use crate::client_config::{Isolation, ProducerRole};
-use crate::cluster::{Cluster, Outgoing, Producer, Read, Reader, SendFault, StoredRecord};
+use crate::cluster::{Cluster, Outgoing, Producer, Reader, SendFault};
 use crate::producer::LaneProducer;
+use crate::progress::{ClaimMark, Partitions, ProgressRecord};
 use crate::session::Shared;
 use crate::settings::KafkaSettings;
 use crate::thread::{Idle, Thread, wait_for};
+use crate::topics::MessageLimits;
 
 /// The lane in whose partition the signs are.
 const LANE: u32 = 0;
@@ -37,8 +38,7 @@ pub struct DirectOwnership<C: Cluster>(OwnerSession<C>);
 /// Shows and looks for one claim.
 pub(crate) struct OwnerSession<C: Cluster> {
     shared: Arc<Shared<C>>,
-    claim: u64,
-    owner: String,
+    claim: ClaimMark,
     /// Made when it is first needed, and anew after any fault.
     producer: Option<C::Producer>,
     watch: Option<Watch<C::Reader>>,
@@ -46,7 +46,7 @@ pub(crate) struct OwnerSession<C: Cluster> {
 
 /// A reader of the signs, and what it has seen.
 struct Watch<R> {
-    reader: R,
+    partition: Partitions<R>,
     seen: Seen,
 }
 
@@ -55,101 +55,103 @@ struct Watch<R> {
 struct Seen {
     /// Of the last record.
     offset: i64,
-    /// The newest claim that showed life, and the newest that handed over.
-    life: u64,
+    /// The newest claim that was made or showed life, and the newest that handed over.
+    claimed: u64,
     handed_over: Option<u64>,
 }
 
-/// What a record says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sign {
-    Life(u64),
-    HandedOver(u64),
-    /// Somebody has written.
-    Other,
-}
-
-impl Sign {
-    fn of(record: &StoredRecord<'_>) -> Self {
-        let parts = serde_json::from_slice::<[String; 3]>(record.key).ok().filter(|_| record.value.is_none());
-        let Some([kind, claim, _owner]) = parts else { return Self::Other };
-        match (kind.as_str(), claim.parse()) {
-            ("life", Ok(claim)) => Self::Life(claim),
-            ("handed_over", Ok(claim)) => Self::HandedOver(claim),
-            _ => Self::Other,
-        }
-    }
-}
-
 impl Seen {
-    fn add(&mut self, offset: i64, sign: Sign) {
+    /// A record of the partition, and what it says.
+    fn add(&mut self, offset: i64, record: Option<ProgressRecord>) {
         self.offset = offset;
-        match sign {
-            Sign::Life(claim) => self.life = self.life.max(claim),
-            Sign::HandedOver(claim) => self.handed_over = self.handed_over.max(Some(claim)),
-            Sign::Other => {}
+        match record {
+            Some(ProgressRecord::Session(session)) => self.claimed = self.claimed.max(session.claim),
+            Some(ProgressRecord::Life(claim)) => self.claimed = self.claimed.max(claim.number),
+            Some(ProgressRecord::HandedOver(claim)) => self.handed_over = self.handed_over.max(Some(claim.number)),
+            // Somebody has written.
+            _ => {}
         }
     }
 
     /// A claim that handed over owns nothing any more, unless a newer one has come.
     fn owner(self) -> Owner {
         match self.handed_over {
-            Some(claim) if claim >= self.life => Owner::Nobody,
+            Some(claim) if claim >= self.claimed => Owner::Nobody,
             _ => Owner::Somebody { life: self.offset.to_string() },
         }
     }
 }
 
+impl<R: Reader> Watch<R> {
+    /// Reads what is there by now. Where the partition ends only its leader knows: a reader may be shown less, and that would look as
+    /// if the owner were silent.
+    async fn read_on(&mut self, deadline: Instant) -> Result<(), KafkaError> {
+        let mut last = KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut);
+        self.partition.begin();
+        while !self.partition.are_read() {
+            if Instant::now() >= deadline {
+                return Err(last);
+            }
+            let next = self.partition.next(deadline, |record| (record.offset, ProgressRecord::of(record)));
+            let failed = match next.await {
+                Ok(Some((offset, record))) => {
+                    self.seen.add(offset, record.and_then(Result::ok));
+                    None
+                }
+                Ok(None) => self.partition.ask_ends(deadline).await.err(),
+                Err(error) => Some(error),
+            };
+            // What heals by itself is waited for until the deadline.
+            last = failed.unwrap_or(last);
+        }
+        Ok(())
+    }
+}
+
 impl<C: Cluster> OwnerSession<C> {
-    pub(crate) fn new(shared: Arc<Shared<C>>, claim: u64, owner: String) -> Self {
-        Self { shared, claim, owner, producer: None, watch: None }
+    pub(crate) fn new(shared: Arc<Shared<C>>, claim: ClaimMark) -> Self {
+        Self { shared, claim, producer: None, watch: None }
     }
 
-    async fn sign(&mut self, kind: &str) -> Result<(), Trouble> {
+    async fn sign(&mut self, sign: ProgressRecord) -> Result<(), Trouble> {
         let doing = format!("showing who owns pipeline \"{}\"", self.shared.pipeline.name);
         let producer = match self.producer.take() {
             Some(producer) => producer,
             None => {
-                let role = ProducerRole::Signs { message_bytes_max: SIGN_BYTES_MAX };
+                let role = ProducerRole::Signs { limits: MessageLimits::same(SIGN_BYTES_MAX) };
                 self.shared.cluster.producer(&role).map_err(|fault| fault.trouble)?
             }
         };
-        // Texts have no way to fail.
-        let key =
-            serde_json::to_string(&[kind, self.claim.to_string().as_str(), self.owner.as_str()]).unwrap_or_default();
-        match send(&self.shared.settings, &producer, key.as_bytes()).await {
+        let (key, _) = sign.encode();
+        let error = match send(&self.shared.settings, &producer, key.as_bytes()).await {
             Ok(()) => {
                 self.producer = Some(producer);
-                Ok(())
+                return Ok(());
             }
-            Err(SendFault::Kafka(error)) => Err(producer.fault(&doing, &error).trouble),
-            Err(SendFault::Repartitioned) => Err(producer.fault(&doing, &unknown_partition()).trouble),
-        }
+            Err(SendFault::Kafka(error)) => error,
+            Err(SendFault::Undelivered { code, .. }) => KafkaError::MessageProduction(code),
+            Err(SendFault::Repartitioned) => KafkaError::MessageProduction(RDKafkaErrorCode::UnknownPartition),
+        };
+        Err(producer.fault(&doing, &error).trouble)
     }
 
     async fn look(&mut self) -> Result<Owner, Trouble> {
-        let doing = format!("looking who owns pipeline \"{}\"", self.shared.pipeline.name);
         let deadline = Instant::now() + ANSWER_WITHIN.min(self.shared.settings.request_timeout);
         let watch = match &mut self.watch {
             Some(watch) => watch,
             none => {
                 let reader = self.shared.cluster.reader(LANE..LANE + 1, Isolation::Uncommitted);
-                none.insert(Watch { reader: reader.map_err(|fault| fault.trouble)?, seen: Seen::default() })
+                let partition = Partitions::new(reader.map_err(|fault| fault.trouble)?, LANE..LANE + 1);
+                none.insert(Watch { partition, seen: Seen::default() })
             }
         };
-        // Only a broker that says that there is no more has shown that nothing was written.
-        let mut last = watch.reader.tell_ends_again().err();
-        while Instant::now() < deadline {
-            match watch.reader.next(deadline, |record| (record.offset, Sign::of(&record))).await {
-                Ok(Read::Nothing) => {}
-                Ok(Read::Record((offset, sign))) => watch.seen.add(offset, sign),
-                Ok(Read::End(_)) => return Ok(watch.seen.owner()),
-                // What heals by itself is waited for until the deadline.
-                Err(error) => last = Some(error),
+        match watch.read_on(deadline).await {
+            Ok(()) => Ok(watch.seen.owner()),
+            Err(error) => {
+                let doing = format!("looking who owns pipeline \"{}\"", self.shared.pipeline.name);
+                Err(watch.partition.reader().fault(&doing, &error).trouble)
             }
         }
-        let error = last.unwrap_or(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
-        Err(watch.reader.fault(&doing, &error).trouble)
     }
 }
 
@@ -165,14 +167,10 @@ fn partition() -> i32 {
     i32::try_from(LANE).unwrap_or_default()
 }
 
-fn unknown_partition() -> KafkaError {
-    KafkaError::MessageProduction(RDKafkaErrorCode::UnknownPartition)
-}
-
 impl<C: Cluster> Ownership for OwnerSession<C> {
     /// Whether others have the lanes is not looked at: the lanes find that.
     async fn show_life(&mut self) -> Result<(), Trouble> {
-        self.sign("life").await
+        self.sign(ProgressRecord::Life(self.claim.clone())).await
     }
 
     async fn owner(&mut self) -> Result<Owner, Trouble> {
@@ -180,7 +178,7 @@ impl<C: Cluster> Ownership for OwnerSession<C> {
     }
 
     async fn release(&mut self) -> Result<(), Trouble> {
-        self.sign("handed_over").await
+        self.sign(ProgressRecord::HandedOver(self.claim.clone())).await
     }
 }
 
@@ -247,13 +245,12 @@ impl<C: Cluster> Ownership for DirectOwnership<C> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::progress::SessionMark;
 
-    fn seen(signs: &[(&str, bool)]) -> Owner {
+    fn seen(records: &[Option<ProgressRecord>]) -> Owner {
         let mut seen = Seen::default();
-        for (offset, (key, has_value)) in (0..).zip(signs) {
-            let value = has_value.then_some(b"{}".as_slice());
-            let record = StoredRecord { partition: 0, offset, at_ms: 0, key: key.as_bytes(), value };
-            seen.add(offset, Sign::of(&record));
+        for (offset, record) in (0..).zip(records) {
+            seen.add(offset, record.clone());
         }
         seen.owner()
     }
@@ -261,20 +258,26 @@ mod tests {
     #[test]
     fn every_record_is_a_sign_of_life_and_handing_over_counts_for_ones_own_claim() {
         let life = |offset: u32| Owner::Somebody { life: offset.to_string() };
-        let (first, second) = (r#"["life","1","a"]"#, r#"["life","2","b"]"#);
-        let (handed_over, late) = (r#"["handed_over","2","b"]"#, r#"["handed_over","1","a"]"#);
-        let other = r#"["session"]"#;
-        for (signs, owner) in [
-            (vec![(first, false)], life(0)),
-            (vec![(first, false), (other, true)], life(1)),
-            (vec![(first, false), (late, false)], Owner::Nobody),
-            (vec![(first, false), (second, false), (late, false)], life(2)),
-            (vec![(first, false), (late, false), (second, false)], life(2)),
-            (vec![(second, false), (handed_over, false), (first, false)], Owner::Nobody),
+        let of = |number: u64| ClaimMark { number, owner: format!("{number:x}") };
+        let lives = |number| Some(ProgressRecord::Life(of(number)));
+        let hands_over = |number| Some(ProgressRecord::HandedOver(of(number)));
+        let claims = |number| {
+            let ClaimMark { number: claim, owner } = of(number);
+            Some(ProgressRecord::Session(SessionMark { pipeline: "orders".into(), claim, owner, epoch: 1 }))
+        };
+        for (records, owner) in [
+            (vec![lives(1)], life(0)),
+            (vec![lives(1), claims(1)], life(1)),
+            (vec![lives(1), hands_over(1)], Owner::Nobody),
+            (vec![lives(1), lives(2), hands_over(1)], life(2)),
+            (vec![lives(1), hands_over(1), lives(2)], life(2)),
+            // Whoever claims owns it before it shows life.
+            (vec![lives(1), hands_over(1), claims(2)], life(2)),
+            (vec![claims(2), hands_over(2), lives(1)], Owner::Nobody),
             // It is none of ours.
-            (vec![(first, false), (late, true)], life(1)),
+            (vec![lives(1), None], life(1)),
         ] {
-            assert_eq!(seen(&signs), owner, "{signs:?}");
+            assert_eq!(seen(&records), owner, "{records:?}");
         }
     }
 }

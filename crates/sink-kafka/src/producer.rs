@@ -25,14 +25,19 @@ const LOOK_INTERVAL: Duration = Duration::from_micros(500);
 const FIRST_POLL: Duration = Duration::from_millis(20);
 /// How long one call of `init_transactions` may block before the wait is told and events are polled.
 const FENCING_STEP: Duration = Duration::from_secs(2);
+/// So soon after the transaction it is told which delivery has failed.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
 /// How long giving a transaction up may take; what is left then is given up by the next opening, or by the broker.
 const ABORT_WITHIN: Duration = Duration::from_secs(5);
 
 /// What came of the messages of a group. A producer with a failed delivery is thrown away, so this is never set back.
 #[derive(Debug, Default)]
 struct Deliveries {
+    /// Since all were delivered last: the partition that each message belongs to.
+    partitions: Vec<i32>,
     outstanding: usize,
-    failed: Option<RDKafkaErrorCode>,
+    /// The first that failed, and which of the messages it was.
+    failed: Option<(RDKafkaErrorCode, usize)>,
     /// A message whose key belongs to one partition was delivered to another one.
     strayed: bool,
 }
@@ -63,18 +68,33 @@ impl ClientContext for LaneContext {
     }
 }
 
+impl Deliveries {
+    /// A message is to be sent to this partition. Gives its number.
+    fn begin(&mut self, partition: i32) -> usize {
+        self.partitions.push(partition);
+        self.outstanding += 1;
+        self.partitions.len() - 1
+    }
+
+    /// The newest message was not taken: nobody will tell what became of it.
+    fn take_back(&mut self) {
+        self.partitions.pop();
+        self.outstanding = self.outstanding.saturating_sub(1);
+    }
+}
+
 impl ProducerContext for LaneContext {
-    /// The partition that the message belongs to.
+    /// Which message it is.
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, delivered: &DeliveryResult<'_>, partition: usize) {
+    fn delivery(&self, delivered: &DeliveryResult<'_>, number: usize) {
         let mut deliveries = self.deliveries();
         deliveries.outstanding = deliveries.outstanding.saturating_sub(1);
         match delivered {
-            Ok(message) => deliveries.strayed |= usize::try_from(message.partition()) != Ok(partition),
+            Ok(message) => deliveries.strayed |= deliveries.partitions.get(number) != Some(&message.partition()),
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                deliveries.failed.get_or_insert(code);
+                deliveries.failed.get_or_insert((code, number));
             }
         }
     }
@@ -112,6 +132,20 @@ impl LaneProducer {
             Err(KafkaError::Transaction(why)) if why.txn_requires_abort() => Some(KafkaError::Transaction(why)),
             Ok(()) | Err(_) => None,
         }
+    }
+
+    /// A transaction takes nothing more after a delivery that failed: then that is told, which is what was wrong.
+    fn why_not_taken(&self, error: KafkaError) -> SendFault {
+        if error == KafkaError::MessageProduction(RDKafkaErrorCode::State) {
+            let until = Instant::now() + TOLD_WITHIN;
+            while Instant::now() < until {
+                if let Some((code, message)) = self.producer.context().deliveries().failed {
+                    return SendFault::Undelivered { code, message };
+                }
+                self.serve_or_wait();
+            }
+        }
+        error.into()
     }
 
     /// Serves one event, which may tell many deliveries. Waits a little where it told none.
@@ -158,10 +192,10 @@ impl Producer for LaneProducer {
         self.producer.begin_transaction()
     }
 
-    async fn send(&self, message: Outgoing<'_>, deadline: Instant) -> Result<(), KafkaError> {
+    async fn send(&self, message: Outgoing<'_>, deadline: Instant) -> Result<(), SendFault> {
         let Outgoing { topic, partition, by_hand, key, value, headers } = message;
-        let opaque = usize::try_from(partition).unwrap_or_default();
-        let mut record = BaseRecord::with_opaque_to(topic, opaque).key(key);
+        let number = self.producer.context().deliveries().begin(partition);
+        let mut record = BaseRecord::with_opaque_to(topic, number).key(key);
         if !headers.is_empty() {
             record = record.headers(owned_headers(headers));
         }
@@ -171,7 +205,6 @@ impl Producer for LaneProducer {
         if let Some(value) = value {
             record = record.payload(value);
         }
-        self.producer.context().deliveries().outstanding += 1;
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -181,7 +214,10 @@ impl Producer for LaneProducer {
                     record = returned;
                     self.serve_or_wait();
                 }
-                Err((error, _)) => return Err(error),
+                Err((error, _)) => {
+                    self.producer.context().deliveries().take_back();
+                    return Err(self.why_not_taken(error));
+                }
             }
         }
     }
@@ -189,14 +225,15 @@ impl Producer for LaneProducer {
     async fn wait_delivered(&self, deadline: Instant) -> Result<(), SendFault> {
         loop {
             {
-                let deliveries = self.producer.context().deliveries();
-                if let Some(code) = deliveries.failed {
-                    return Err(KafkaError::MessageProduction(code).into());
+                let mut deliveries = self.producer.context().deliveries();
+                if let Some((code, message)) = deliveries.failed {
+                    return Err(SendFault::Undelivered { code, message });
                 }
                 if deliveries.strayed {
                     return Err(SendFault::Repartitioned);
                 }
                 if deliveries.outstanding == 0 {
+                    deliveries.partitions.clear();
                     return Ok(());
                 }
             }
@@ -214,6 +251,11 @@ impl Producer for LaneProducer {
     /// Readers of the topics then need not wait for its time-out.
     async fn abort(&self) {
         self.producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
+        // What is purged is told as failed deliveries. librdkafka waits until they are served, and does not serve them itself.
+        let until = Instant::now() + ABORT_WITHIN;
+        while self.producer.context().deliveries().outstanding > 0 && Instant::now() < until {
+            self.serve_or_wait();
+        }
         if let Err(error) = self.producer.abort_transaction(Timeout::After(ABORT_WITHIN)) {
             tracing::debug!("a transaction could not be aborted: {error}");
         }

@@ -27,7 +27,7 @@ use crate::accounting::set_refused_aside;
 use crate::blocking::{BlockingResource, ResourceLost};
 use crate::database::{Access, Fault, begin, connect, may_be_made, not_open};
 use crate::json_lines::JsonLines;
-use crate::progress::{Epoch, LaneClaim, SqliteOwnership, Stored, claim_lanes, migrate};
+use crate::progress::{Epoch, LaneClaim, SqliteOwnership, braked, claim_lanes, migrate};
 use crate::progress::{open_lane, read_checkpoints, store_group};
 
 /// An owner that was replaced lets the data file go within this: its idle lane looks every ten seconds.
@@ -56,13 +56,13 @@ pub async fn claim_file(
 ) -> Result<Claimed<FileLane, SqliteOwnership>, Trouble> {
     check_file(settings, identity).await?;
     let (path, progress_path) = (&settings.path, progress_path(&settings.path));
-    let claim = claim(&progress_path, identity).await.map_err(|fault| fault.into_trouble(&progress_path))?;
-    let recorded = recorded_length(&progress_path, identity).await?;
+    let claim = claim(settings, identity).await.map_err(|fault| fault.into_trouble(&progress_path))?;
+    let recorded = recorded_length(settings, identity).await?;
     let mut data = BlockingResource::new(DataFile::unopened(path));
     data.run(move |data| data.open(recorded.is_some_and(|length| length > 0))).await.map_err(lost)??;
     lock(&mut data).await?;
     // Nobody else writes any more: once again, and for good.
-    let recorded = recorded_length(&progress_path, identity).await?;
+    let recorded = recorded_length(settings, identity).await?;
     data.run(move |data| data.check(recorded)).await.map_err(lost)??;
     begin_length(&progress_path, &claim).await.map_err(|fault| fault.into_trouble(&progress_path))?;
     data.run(|data| data.sync_directory()).await.map_err(lost)??;
@@ -90,7 +90,7 @@ pub async fn check_file(settings: &FileSettings, identity: &PipelineIdentity) ->
         let message = format!("the file sink has one lane, and the pipeline's file says {}", identity.lanes);
         return Err(Trouble::new(TroubleKind::Config, "sink.file.lanes", message).advise("set `lanes = 1`"));
     }
-    let recorded = recorded_length(&progress_path(&settings.path), identity).await?;
+    let recorded = recorded_length(settings, identity).await?;
     let must_exist = recorded.is_some_and(|length| length > 0);
     if !must_exist && may_be_made(&settings.path) {
         return Ok(());
@@ -116,15 +116,24 @@ async fn lock(data: &mut BlockingResource<DataFile>) -> Result<(), Trouble> {
 }
 
 /// Takes the lane, in one transaction.
-async fn claim(progress_path: &Path, identity: &PipelineIdentity) -> Result<LaneClaim, Fault> {
-    let mut connection = connect(progress_path, Access::Create).await?;
+async fn claim(settings: &FileSettings, identity: &PipelineIdentity) -> Result<LaneClaim, Fault> {
+    let mut connection = connect(&progress_path(&settings.path), Access::Create).await?;
     let mut transaction = begin(&mut connection).await?;
-    migrate(&mut transaction).await?;
-    check_pipeline(&mut transaction, progress_path, identity).await?;
-    let claim = claim_lanes(&mut transaction, identity).await?.into_iter().next();
+    let claim = take(&mut transaction, settings, identity).await?;
     transaction.commit().await?;
     connection.close().await?;
-    claim.ok_or_else(|| Fault::from(sqlx::Error::RowNotFound))
+    Ok(claim)
+}
+
+async fn take(
+    transaction: &mut SqliteConnection,
+    settings: &FileSettings,
+    identity: &PipelineIdentity,
+) -> Result<LaneClaim, Fault> {
+    migrate(transaction).await?;
+    check_pipeline(transaction, &progress_path(&settings.path), identity).await?;
+    let claims = claim_lanes(transaction, identity, settings.dead_letters_per_minute_max).await?;
+    claims.into_iter().next().ok_or_else(|| Fault::from(sqlx::Error::RowNotFound))
 }
 
 async fn check_pipeline(
@@ -153,23 +162,23 @@ fn progress_path(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// The length that the progress stands for, if there is progress. Changes nothing.
-async fn recorded_length(progress_path: &Path, identity: &PipelineIdentity) -> Result<Option<u64>, Trouble> {
+/// The length that the progress stands for, if there is progress that these settings can claim. The claim is taken back, with
+/// everything else.
+async fn recorded_length(settings: &FileSettings, identity: &PipelineIdentity) -> Result<Option<u64>, Trouble> {
+    let progress_path = progress_path(&settings.path);
     if !progress_path.exists() {
         return Ok(None);
     }
     let read = async {
-        let mut connection = connect(progress_path, Access::Existing).await?;
+        let mut connection = connect(&progress_path, Access::Existing).await?;
         let mut transaction = begin(&mut connection).await?;
-        // For what is read here, and not for good.
-        migrate(&mut transaction).await?;
-        check_pipeline(&mut transaction, progress_path, identity).await?;
+        take(&mut transaction, settings, identity).await?;
         let length = stored_length(&mut transaction).await?;
         transaction.rollback().await?;
         connection.close().await?;
         Ok(length)
     };
-    read.await.map_err(|fault: Fault| fault.into_trouble(progress_path))
+    read.await.map_err(|fault: Fault| fault.into_trouble(&progress_path))
 }
 
 /// The progress of a file that nothing was written to yet stands for no bytes of it.
@@ -240,12 +249,16 @@ impl Sink for FileLane {
             set_refused_aside(batch, |event| lines.push_change(event));
         }
         let lines = lines.into_text();
+        let max = self.dead_letters_per_minute_max;
         let turn = self.turn.lock().await;
-        let stored = store(&mut session, &self.claim, &mut self.data, &group, lines).await;
+        let stored = match store(&mut session, &self.claim, &mut self.data, &group, lines, max).await {
+            Ok(committed) => Ok(committed),
+            Err(fault) => Err(braked(&mut session.connection, &self.claim, session.epoch, max, fault).await),
+        };
         drop(turn);
-        let stored = stored.map_err(|fault| fault.into_failure(&self.progress_path))?;
+        let committed = stored.map_err(|fault| fault.into_failure(&self.progress_path))?;
         self.session = Some(session);
-        stored.check_rate(self.dead_letters_per_minute_max)
+        Ok(committed)
     }
 }
 
@@ -277,9 +290,10 @@ async fn store(
     data: &mut BlockingResource<DataFile>,
     group: &Group,
     lines: String,
-) -> Result<Stored, Fault> {
+    per_minute_max: u32,
+) -> Result<Committed, Fault> {
     let mut transaction = begin(&mut session.connection).await?;
-    let stored = store_group(&mut transaction, claim, session.epoch, group).await?;
+    let committed = store_group(&mut transaction, claim, session.epoch, group, per_minute_max).await?;
     let (from, to) = (session.length, session.length + lines.len() as u64);
     if from != to {
         data.run(move |data| data.append(from, &lines)).await.map_err(|lost_data| Fault::halt(lost(lost_data)))??;
@@ -287,7 +301,7 @@ async fn store(
     }
     transaction.commit().await?;
     session.length = to;
-    Ok(stored)
+    Ok(committed)
 }
 
 fn lost(_: ResourceLost) -> Trouble {

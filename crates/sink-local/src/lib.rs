@@ -15,6 +15,7 @@ mod json_lines;
 mod mirror_table;
 mod progress;
 mod read_mirror;
+mod refused_rows;
 mod sqlite;
 mod stdout;
 

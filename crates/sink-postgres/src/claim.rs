@@ -7,6 +7,7 @@ use tailwater_model::{Claimed, KeySchema, PipelineIdentity, Trouble, TroubleKind
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::brake::WHERE_TO_LOOK;
 use crate::lane::{LaneIdentity, MirrorLane, PostgresLane, Shared};
 use crate::open::read_only_trouble;
 use crate::ownership::{MirrorOwnership, PostgresOwnership};
@@ -165,7 +166,7 @@ async fn take<S: Statements>(
     // Only now: no lane of an earlier owner can store a brake any more.
     let per_minute_max = settings.dead_letters_per_minute_max;
     if let Some(brake) = session.lift_brakes(&identity.name, per_minute_max).await? {
-        return Err(Unready::Told(brake.trouble(&identity.name, per_minute_max)));
+        return Err(Unready::Told(brake.trouble(&identity.name, per_minute_max, WHERE_TO_LOOK)));
     }
     let number = session.own(&identity.name, &owner).await?;
     session.add_stream(identity).await?;

@@ -1,9 +1,8 @@
 //! The first statements of every transaction: nothing is written unless the lane is still ours and every shard stands
 //! where the group begins.
 
-use tailwater_model::{Failure, Position, Trouble, TroubleKind};
+use tailwater_model::{Failure, Position, TooManyDeadLetters, Trouble, TroubleKind};
 
-use crate::brake::Exceeded;
 use crate::lane::LaneIdentity;
 use crate::prepare::{Begin, Work};
 use crate::session::SqlFault;
@@ -16,7 +15,7 @@ pub(crate) enum CommitFault {
     /// The stored owner, epoch or position is not the expected one: rolled back.
     Fenced,
     /// The store would take too many dead letters.
-    DeadLetters(Exceeded),
+    DeadLetters(TooManyDeadLetters),
 }
 
 impl From<SqlFault> for CommitFault {

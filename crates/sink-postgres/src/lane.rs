@@ -9,7 +9,7 @@ use tailwater_model::{
 use tokio::time::Instant;
 
 use crate::bisect::write_isolating;
-use crate::brake::check_rate;
+use crate::brake::{WHERE_TO_LOOK, check_rate};
 use crate::claim::OwnClaim;
 use crate::failures::Failures;
 use crate::fence::{CommitFault, Holder, fence, fenced};
@@ -231,7 +231,7 @@ impl<S: Server> MirrorLane<S> {
                     Err(fault) => Err(fault),
                 };
                 match stored {
-                    Ok(1) => Failure::Halt(exceeded.trouble(per_minute_max)),
+                    Ok(1) => Failure::Halt(exceeded.trouble(WHERE_TO_LOOK)),
                     Ok(_) => self.lost(opened).await,
                     // Without the brake this is no reason to halt: the group is read again, and is as much too much.
                     Err(fault) => fault.failure(&lane.doing("braking"), lane.place()),

@@ -37,7 +37,6 @@ mod table_shape;
 mod transaction;
 mod write_rows;
 
-pub use brake::Brake;
 pub use check::{Setting, faults};
 pub use checkpoints::checkpoints;
 pub use claim::{check_claim, claim, claim_on};

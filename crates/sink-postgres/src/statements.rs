@@ -4,10 +4,10 @@
 use std::future::Future;
 
 use tailwater_model::{
-    Counts, DeadLetter, FirstListing, Gap, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress, Trouble,
+    Brake, Counts, DeadLetter, FirstListing, Gap, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress,
+    Trouble,
 };
 
-use crate::brake::Brake;
 use crate::fence::Holder;
 use crate::lane::LaneIdentity;
 use crate::prepare::Row;

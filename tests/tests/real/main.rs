@@ -12,6 +12,7 @@ mod examples;
 mod followed;
 mod harness;
 mod kafka_carry;
+mod kafka_cluster;
 mod kafka_harness;
 mod kafka_kill;
 mod kafka_topics;

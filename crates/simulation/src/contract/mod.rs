@@ -126,6 +126,9 @@ pub enum Refusal {
 
 /// A ground whose server has a will of its own, and whose bounds can be changed.
 pub trait WilfulGround: Ground {
+    /// The ways in which this server can refuse.
+    fn refusals(&self) -> &'static [Refusal];
+
     /// The image of this write's item, made such that the server refuses it in this way.
     fn refused_image(&mut self, write: &Write, how: Refusal) -> impl Future<Output = Item>;
 

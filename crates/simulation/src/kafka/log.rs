@@ -155,20 +155,28 @@ impl PartitionLog {
         self.open.values().copied().min().unwrap_or_else(|| self.end())
     }
 
-    /// Records from an offset on, so many at most, or a part of what is left where that is more: in Kafka a fetch is bounded by
-    /// bytes, and small records come by the ten thousand.
-    pub(crate) fn fetch(&self, from: i64, records_max: usize, isolation: Isolation) -> Fetched {
+    /// Where the partition ends for such readers.
+    pub(crate) fn end_for(&self, isolation: Isolation) -> i64 {
+        match isolation {
+            Isolation::Committed => self.last_stable(),
+            Isolation::Uncommitted => self.end(),
+        }
+    }
+
+    /// Records from an offset on, up to what is shown: so many at most, or a part of what is left where that is more. In Kafka a
+    /// fetch is bounded by bytes, and small records come by the ten thousand.
+    pub(crate) fn fetch(&self, from: i64, records_max: usize, shown: i64, isolation: Isolation) -> Fetched {
         let shows_all = isolation == Isolation::Uncommitted;
-        let stable = if shows_all { self.end() } else { self.last_stable() };
-        let left = usize::try_from(stable - from.max(0)).unwrap_or_default();
+        let end = self.end_for(isolation).min(shown);
+        let left = usize::try_from(end - from.max(0)).unwrap_or_default();
         let records_max = records_max.max(left / LEFT_PER_FETCH);
         let mut fetched = Fetched { records: Vec::new(), next: from.max(0), is_end: false };
-        while fetched.next < stable && fetched.records.len() < records_max {
+        while fetched.next < end && fetched.records.len() < records_max {
             let at = self.at(fetched.next).filter(|(_, _, fate)| shows_all || *fate == Fate::Committed);
             fetched.records.extend(at.map(|(stored, _, _)| stored));
             fetched.next += 1;
         }
-        fetched.is_end = fetched.next >= stable;
+        fetched.is_end = fetched.next >= end;
         fetched
     }
 

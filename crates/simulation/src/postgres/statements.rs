@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use tailwater_model::{
-    Counts, DeadLetter, FirstListing, Gap, Key, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress,
+    Brake, Counts, DeadLetter, FirstListing, Gap, Key, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress,
     Trouble, TroubleKind,
 };
 use tailwater_sink_postgres::{
-    Answer, Brake, Holder, LaneIdentity, Move, NewShard, Row, SqlFault, Statements, StoredOwner, StoredStream, Unready,
-    Write, WriteAccess, storable,
+    Answer, Holder, LaneIdentity, Move, NewShard, Row, SqlFault, Statements, StoredOwner, StoredStream, Unready, Write,
+    WriteAccess, storable,
 };
 
 use super::backend::Command;

@@ -11,8 +11,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Headers;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tailwater_model::{Change, ChangeEvent, Group, PipelineIdentity, Sink, ViewType};
-use tailwater_simulation::contract::{ClaimResult, Ground, Held, Interruption, Manner, Stored, Write, shard_of};
+use tailwater_model::{Change, ChangeEvent, Group, Item, PipelineIdentity, Sink, ViewType};
+use tailwater_simulation::contract::{
+    ClaimResult, Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+};
 use tailwater_sink_kafka::{
     ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaLane, KafkaOwnership, KafkaSettings,
     OnRepartition, checkpoints, claim,
@@ -27,6 +29,7 @@ const READ_WITHIN: Duration = Duration::from_secs(20);
 pub const TOO_LARGE_BYTES: usize = 2_000_000;
 
 tailwater_simulation::contract_cases!(stand);
+tailwater_simulation::wilful_contract_cases!(stand);
 
 struct KafkaGround {
     /// In front of the names of pipelines, whose transactional ids the whole cluster shares.
@@ -78,6 +81,23 @@ fn stand(test: impl AsyncFnOnce(&mut KafkaGround)) {
 impl KafkaGround {
     fn name(&self, pipeline: &str) -> String {
         format!("{}-{pipeline}", self.prefix)
+    }
+}
+
+impl WilfulGround for KafkaGround {
+    fn refusals(&self) -> &'static [Refusal] {
+        &[Refusal::Known]
+    }
+
+    async fn refused_image(&mut self, write: &Write, _how: Refusal) -> Item {
+        write.image(&"x".repeat(TOO_LARGE_BYTES))
+    }
+
+    /// A log keeps everything.
+    fn keep_removed(&mut self) {}
+
+    fn allow_dead_letters(&mut self, per_minute_max: u32) {
+        self.settings.dead_letters_per_minute_max = per_minute_max;
     }
 }
 

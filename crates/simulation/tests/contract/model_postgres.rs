@@ -75,6 +75,10 @@ fn counts(stored: StoredCounts) -> Counts {
 }
 
 impl WilfulGround for ModelGround {
+    fn refusals(&self) -> &'static [Refusal] {
+        &[Refusal::Known, Refusal::Unknown, Refusal::Silent]
+    }
+
     async fn refused_image(&mut self, write: &Write, how: Refusal) -> Item {
         write.image(match how {
             Refusal::Known => "never",

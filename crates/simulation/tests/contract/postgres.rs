@@ -126,6 +126,10 @@ impl PostgresGround {
 }
 
 impl WilfulGround for PostgresGround {
+    fn refusals(&self) -> &'static [Refusal] {
+        &[Refusal::Known, Refusal::Unknown, Refusal::Silent]
+    }
+
     async fn refused_image(&mut self, write: &Write, how: Refusal) -> Item {
         write.image(refused_text(how))
     }

@@ -228,6 +228,13 @@ pub fn remove(number: u64, key: &str) -> ChangeEvent {
     event(number, key, Change::Remove { old: Some(item(&id(key))), cause: RemoveCause::Request })
 }
 
+/// Removes an item that had a text.
+pub fn remove_text(number: u64, key: &str, text: &str) -> ChangeEvent {
+    let written = put_text(number, key, text);
+    let old = written.change.new_image().cloned();
+    ChangeEvent { change: Change::Remove { old, cause: RemoveCause::Request }, ..written }
+}
+
 pub fn registration(shard: &str) -> Batch {
     let step = Step::Register { parent: None, position: Position::Start };
     Batch { shard: ShardId::new(shard), step, ..batch(Position::Start, Position::Start, Vec::new()) }

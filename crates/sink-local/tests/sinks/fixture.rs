@@ -115,6 +115,14 @@ impl Place {
         Self::File(FileSettings { path: directory.join("orders.jsonl"), dead_letters_per_minute_max: 2 })
     }
 
+    /// The same place with another number of dead letters that are allowed within a minute. It is 2 otherwise.
+    pub(crate) fn allowing(&self, dead_letters_per_minute_max: u32) -> Self {
+        match self {
+            Self::Sqlite(settings) => Self::Sqlite(SqliteSettings { dead_letters_per_minute_max, ..settings.clone() }),
+            Self::File(settings) => Self::File(FileSettings { dead_letters_per_minute_max, ..settings.clone() }),
+        }
+    }
+
     /// One of each kind.
     pub(crate) fn all(directory: &Path) -> [Self; 2] {
         [Self::sqlite(directory, DeleteMode::Soft), Self::file(directory)]

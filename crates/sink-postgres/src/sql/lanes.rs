@@ -2,8 +2,8 @@
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use tailwater_model::Brake;
 
-use crate::brake::Brake;
 use crate::fence::Holder;
 use crate::inline::Inline;
 use crate::lane::LaneIdentity;

@@ -11,10 +11,11 @@ mod streams;
 
 use std::sync::Arc;
 
-use tailwater_model::{DeadLetter, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress, Trouble};
+use tailwater_model::{
+    Brake, DeadLetter, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress, Trouble,
+};
 
 pub(crate) use self::moment::moment;
-use crate::brake::Brake;
 use crate::connect::{Address, address};
 use crate::fence::Holder;
 use crate::lane::LaneIdentity;
