@@ -33,6 +33,8 @@ struct Pipeline<C> {
     source: ConnectedPipeline,
     sink: C,
     until_tip: bool,
+    /// The last stream that was read to its end here: it is not begun again.
+    ended: Option<StreamIdentity>,
     view: PipelineView,
     patience: Patience,
     was_told: bool,
@@ -120,7 +122,7 @@ impl ConnectedPipeline {
         let settings = RunSettings { lane, lease: self.spec.lease, stands_by: !until_tip };
         let status = Arc::clone(&view.status);
         let patience = Patience::default();
-        let pipeline = Pipeline { source: self, sink, until_tip, view, patience, was_told: false };
+        let pipeline = Pipeline { source: self, sink, until_tip, ended: None, view, patience, was_told: false };
         Box::pin(run(pipeline, settings, stop, status)).await
     }
 
@@ -173,6 +175,9 @@ impl<C: Claims> Assembly for Pipeline<C> {
     async fn choose(&mut self) -> Result<StreamIdentity, Trouble> {
         let source = &mut self.source;
         (source.table, source.stream) = Box::pin(choose(&source.dynamodb, &source.spec)).await?;
+        if self.ended.as_ref() == Some(&source.stream.identity) {
+            source.stream = source.next().await?.ok_or_else(|| streams::turned_off(&source.spec))?;
+        }
         Ok(source.stream.identity.clone())
     }
 
@@ -219,7 +224,7 @@ impl<C: Claims> Assembly for Pipeline<C> {
             Ok(next) => {
                 let stream = &next.identity.stream_arn;
                 info!(pipeline = spec.name, stream, "going on with the stream that follows");
-                self.source.stream = next;
+                self.ended = Some(self.source.stream.identity.clone());
                 Following::Stream
             }
             Err(_) if self.until_tip || outcome.is_err() => Following::End(outcome),

@@ -16,6 +16,15 @@ pub struct Claimed<K, O> {
 /// One claim of a pipeline beside its lanes. It gates nothing: what an owner writes is fenced by the epochs of its lanes, and
 /// this only tells others whether they are to wait. Every future may be dropped; what it did is unknown then.
 pub trait Ownership: Send {
+    /// The mark of this claim's owner. No two owners have the same.
+    fn mark(&self) -> &str;
+
+    /// Which of so many turns (at least one) this owner has among those that wait for the pipeline at the same time: by its mark,
+    /// so that two of them hardly ever have the same.
+    fn turn(&self, turns: u32) -> u32 {
+        crc32fast::hash(self.mark().as_bytes()) % turns.max(1)
+    }
+
     /// Shows that this owner lives, and perhaps that others may have its lanes already.
     ///
     /// # Errors
@@ -53,6 +62,10 @@ pub enum Owner {
 pub struct Unshared;
 
 impl Ownership for Unshared {
+    fn mark(&self) -> &str {
+        ""
+    }
+
     async fn show_life(&mut self) -> Result<(), Trouble> {
         Ok(())
     }

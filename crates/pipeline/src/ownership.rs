@@ -15,6 +15,9 @@ use crate::stop::StopSignal;
 const SIGNS_PER_LEASE: u32 = 3;
 /// How often somebody who stands by looks at the owner: a graceful stop is noticed within this.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Where several stand by, each looks once more when its turn has come, up to this later than the first: whoever was before it has
+/// claimed the pipeline then. About what a claim takes, in milliseconds.
+const TURN_MS_MAX: u32 = 500;
 /// Longest wait for one sign or look, and for handing over.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A look may take so long where the sink is slow, however short the lease.
@@ -42,34 +45,42 @@ fn is_lost(trouble: &Trouble) -> bool {
     matches!(trouble.kind, TroubleKind::Replaced | TroubleKind::ClaimLost)
 }
 
-/// Waits until the pipeline is to be taken: its owner has handed over, or has shown no life for the lease. Answers false when
-/// the process is asked to stop.
+/// Waits until the pipeline is to be taken: its owner has handed over, or has shown no life for the lease, and none of the others
+/// that stand by was faster. Answers false when the process is asked to stop.
 pub(crate) async fn stand_by<O: Ownership>(ownership: &mut O, lease: Duration, stop: &StopSignal) -> bool {
+    let turn = Duration::from_millis(u64::from(ownership.turn(TURN_MS_MAX)));
     let mut silence = Silence::new(lease);
     let mut told = None;
+    // It was free when it was looked at last.
+    let mut is_free = false;
     loop {
         tokio::select! { biased;
             () = stop.stopped() => return false,
-            () = sleep(LOOK_INTERVAL) => {}
+            () = sleep(if is_free { turn } else { LOOK_INTERVAL }) => {}
         }
         let looked = tokio::select! { biased;
             () = stop.stopped() => return false,
             looked = timeout(ANSWER_WITHIN, ownership.owner()) => looked,
         };
-        match looked {
-            Ok(Ok(Owner::Nobody)) => {
-                info!("the owner has handed over: taking the pipeline");
-                return true;
-            }
+        let was_free = is_free;
+        is_free = match looked {
+            Ok(Ok(Owner::Nobody)) => true,
             Ok(Ok(Owner::Somebody { life })) => {
                 told = None;
-                if silence.is_over(life, Instant::now()) {
-                    info!(lease_seconds = lease.as_secs(), "the owner shows no life: taking the pipeline");
-                    return true;
-                }
+                silence.is_over(life, Instant::now())
             }
-            Ok(Err(trouble)) => tell_once(&mut told, trouble.code, &trouble.message, "looking at the owner"),
-            Err(_) => tell_once(&mut told, "sink.no_answer", "no answer", "looking at the owner"),
+            Ok(Err(trouble)) => {
+                tell_once(&mut told, trouble.code, &trouble.message, "looking at the owner");
+                false
+            }
+            Err(_) => {
+                tell_once(&mut told, "sink.no_answer", "no answer", "looking at the owner");
+                false
+            }
+        };
+        if is_free && was_free {
+            info!(lease_seconds = lease.as_secs(), "the owner has handed over, or shows no life: taking the pipeline");
+            return true;
         }
     }
 }

@@ -26,7 +26,8 @@ pub trait Assembly: Send {
     /// Tells who owns the pipeline.
     type Ownership: Ownership;
 
-    /// Chooses the stream to begin with: the one that progress belongs to, or the newest.
+    /// Chooses the stream whose turn it is: the one that progress belongs to, or the newest; and after one that
+    /// [`follow`](Self::follow) has left behind, the next.
     fn choose(&mut self) -> impl Future<Output = Result<StreamIdentity, Trouble>> + Send;
 
     /// Claims the lanes for the chosen stream. Whoever had them loses them by this.
@@ -38,7 +39,7 @@ pub trait Assembly: Send {
     /// What changes the events on the way, in order.
     fn transforms(&self) -> Vec<Box<dyn Transform>>;
 
-    /// What comes after lanes that ended so; chooses the stream that follows, where one does.
+    /// What comes after lanes that ended so. Where another stream follows, the one that ended is left behind for good.
     fn follow(&mut self, outcome: Result<Ended, Trouble>, stop: &StopSignal) -> impl Future<Output = Following> + Send;
 
     /// Waits before a claim that met this trouble is tried again, or gives the trouble back. Answers false when the process is
@@ -51,7 +52,7 @@ pub trait Assembly: Send {
 pub enum Following {
     /// Nothing: the pipeline ends so.
     End(Result<Ended, Trouble>),
-    /// The stream that was chosen.
+    /// Another stream, which is to be chosen.
     Stream,
 }
 
@@ -81,41 +82,48 @@ pub async fn run<A: Assembly>(
     let stop = pipeline.stop.clone();
     let mut claimed = tokio::select! { biased;
         () = stop.stopped() => return Ok(Ended::Stopped),
-        claimed = pipeline.claim(Which::ToChoose) => claimed?,
+        claimed = pipeline.claim() => claimed?,
     };
     loop {
         let Claimed { lanes, mut ownership } = claimed;
         let outcome = pipeline.carry(lanes, &mut ownership).await;
+        let mut is_ours = true;
         let next = match pipeline.follow(outcome, &mut ownership).await {
-            Following::Stream => pipeline.claim_again(Which::Chosen).await?,
+            Following::Stream => pipeline.claim_again().await,
             Following::End(Err(trouble)) if pipeline.stands_by(&trouble) => {
                 info!(code = trouble.code, "{trouble}; standing by");
-                pipeline.stand_by(ownership).await?
+                is_ours = false;
+                pipeline.stand_by(&mut ownership).await
             }
             Following::End(Err(trouble)) if trouble.kind == TroubleKind::ClaimLost => {
                 warn!(code = trouble.code, "{trouble}; claiming it again");
-                pipeline.claim_again(Which::ToChoose).await?
+                is_ours = false;
+                pipeline.claim_again().await
             }
             Following::End(outcome) => {
+                is_ours = outcome.as_ref().err().is_none_or(|trouble| trouble.kind != TroubleKind::Replaced);
+                Next::End(outcome)
+            }
+        };
+        match next {
+            Next::Claim(next) => claimed = next,
+            Next::End(outcome) => {
                 // However it ends. Who was replaced has nothing to hand over.
-                if outcome.as_ref().err().is_none_or(|trouble| trouble.kind != TroubleKind::Replaced) {
+                if is_ours {
                     release(&mut ownership).await;
                 }
                 return outcome;
             }
-        };
-        let Some(next) = next else { return Ok(Ended::Stopped) };
-        claimed = next;
+        }
     }
 }
 
-/// Which stream a claim is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Which {
-    /// The one that is chosen.
-    Chosen,
-    /// The one whose turn it is.
-    ToChoose,
+/// What comes after a claim.
+enum Next<C> {
+    /// Another one.
+    Claim(C),
+    /// Nothing: the pipeline ends so.
+    End(Result<Ended, Trouble>),
 }
 
 struct Pipeline<A> {
@@ -126,10 +134,7 @@ struct Pipeline<A> {
 }
 
 impl<A: Assembly> Pipeline<A> {
-    async fn claim(&mut self, which: Which) -> Result<ClaimOf<A>, Trouble> {
-        if which == Which::Chosen {
-            return self.assembly.claim().await;
-        }
+    async fn claim(&mut self) -> Result<ClaimOf<A>, Trouble> {
         let before = self.assembly.choose().await?;
         let claimed = self.assembly.claim().await?;
         // Whoever had the lanes until now may have gone over to another stream since ours was chosen; now nobody does.
@@ -140,32 +145,32 @@ impl<A: Assembly> Pipeline<A> {
         self.assembly.claim().await
     }
 
-    /// Claims as long as the trouble in the way may pass. Nothing when the process is asked to stop.
-    async fn claim_again(&mut self, which: Which) -> Result<Option<ClaimOf<A>>, Trouble> {
+    /// Claims as long as the trouble in the way may pass.
+    async fn claim_again(&mut self) -> Next<ClaimOf<A>> {
         let stop = self.stop.clone();
         loop {
             let claimed = tokio::select! { biased;
-                () = stop.stopped() => return Ok(None),
-                claimed = self.claim(which) => claimed,
+                () = stop.stopped() => return Next::End(Ok(Ended::Stopped)),
+                claimed = self.claim() => claimed,
             };
             match claimed {
-                Ok(claimed) => return Ok(Some(claimed)),
-                Err(trouble) => {
-                    if !self.assembly.bear(trouble, &stop).await? {
-                        return Ok(None);
-                    }
-                }
+                Ok(claimed) => return Next::Claim(claimed),
+                Err(trouble) => match self.assembly.bear(trouble, &stop).await {
+                    Ok(true) => {}
+                    Ok(false) => return Next::End(Ok(Ended::Stopped)),
+                    Err(trouble) => return Next::End(Err(trouble)),
+                },
             }
         }
     }
 
-    /// Waits for the owner to go, and claims the pipeline then. Nothing when the process is asked to stop.
-    async fn stand_by(&mut self, mut ownership: A::Ownership) -> Result<Option<ClaimOf<A>>, Trouble> {
+    /// Waits for the owner to go, and claims the pipeline then.
+    async fn stand_by(&mut self, ownership: &mut A::Ownership) -> Next<ClaimOf<A>> {
         self.status.stands_by(true);
-        let is_free = stand_by(&mut ownership, self.settings.lease, &self.stop).await;
-        let claimed = if is_free { self.claim_again(Which::ToChoose).await } else { Ok(None) };
+        let is_free = stand_by(ownership, self.settings.lease, &self.stop).await;
+        let next = if is_free { self.claim_again().await } else { Next::End(Ok(Ended::Stopped)) };
         self.status.stands_by(false);
-        claimed
+        next
     }
 
     /// Whether a process with this trouble waits. One that is about to end only ends.

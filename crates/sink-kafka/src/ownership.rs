@@ -30,7 +30,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 const SIGN_BYTES_MAX: usize = 10_000;
 
 /// The claim of a pipeline on Kafka, with clients of its own on a thread of its own.
-pub struct KafkaOwnership(Thread<OwnerSession<Brokers>>);
+pub struct KafkaOwnership {
+    mark: String,
+    thread: Thread<OwnerSession<Brokers>>,
+}
 
 /// The claim of a pipeline on a model of Kafka, without a thread.
 pub struct DirectOwnership<C: Cluster>(OwnerSession<C>);
@@ -168,6 +171,10 @@ fn partition() -> i32 {
 }
 
 impl<C: Cluster> Ownership for OwnerSession<C> {
+    fn mark(&self) -> &str {
+        &self.claim.owner
+    }
+
     /// Whether others have the lanes is not looked at: the lanes find that.
     async fn show_life(&mut self) -> Result<(), Trouble> {
         self.sign(ProgressRecord::Life(self.claim.clone())).await
@@ -191,7 +198,8 @@ impl Idle for OwnerSession<Brokers> {
 impl KafkaOwnership {
     pub(crate) fn start(session: OwnerSession<Brokers>) -> Result<Self, Trouble> {
         let name = format!("{}-owner", session.shared.pipeline.name);
-        Thread::start(name, session).map(Self)
+        let mark = session.claim.owner.clone();
+        Ok(Self { mark, thread: Thread::start(name, session)? })
     }
 }
 
@@ -203,16 +211,20 @@ impl fmt::Debug for KafkaOwnership {
 }
 
 impl Ownership for KafkaOwnership {
+    fn mark(&self) -> &str {
+        &self.mark
+    }
+
     async fn show_life(&mut self) -> Result<(), Trouble> {
-        self.0.run(|session| wait_for(session.show_life())).await?
+        self.thread.run(|session| wait_for(session.show_life())).await?
     }
 
     async fn owner(&mut self) -> Result<Owner, Trouble> {
-        self.0.run(|session| wait_for(session.owner())).await?
+        self.thread.run(|session| wait_for(session.owner())).await?
     }
 
     async fn release(&mut self) -> Result<(), Trouble> {
-        self.0.run(|session| wait_for(session.release())).await?
+        self.thread.run(|session| wait_for(session.release())).await?
     }
 }
 
@@ -229,6 +241,10 @@ impl<C: Cluster> fmt::Debug for DirectOwnership<C> {
 }
 
 impl<C: Cluster> Ownership for DirectOwnership<C> {
+    fn mark(&self) -> &str {
+        self.0.mark()
+    }
+
     async fn show_life(&mut self) -> Result<(), Trouble> {
         self.0.show_life().await
     }

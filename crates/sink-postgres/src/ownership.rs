@@ -73,6 +73,10 @@ impl<S: Server> MirrorOwnership<S> {
 }
 
 impl<S: Server> Ownership for MirrorOwnership<S> {
+    fn mark(&self) -> &str {
+        self.lane.owner()
+    }
+
     async fn show_life(&mut self) -> Result<(), Trouble> {
         match Box::pin(self.try_show_life()).await {
             Ok(Holder::Us) => Ok(()),

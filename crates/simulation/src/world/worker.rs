@@ -125,7 +125,8 @@ fn run<G: Ground>(
     let settings = RunSettings { lane: plan.lane, lease: plan.lease, stands_by: !plan.reader.until_tip };
     let (stop, seam) = (controls.stop.clone(), controls.seam.clone());
     let (reader, keeps) = (plan.reader.clone(), plan.keeps);
-    let process = Process { identity, ground, api, follows: None, heard: None, reader, keeps, witness, controls };
+    let (follows, heard, ended) = (None, None, None);
+    let process = Process { identity, ground, api, follows, heard, ended, reader, keeps, witness, controls };
     async move {
         seam.pass().await;
         let status = Arc::new(PipelineStatus::new());
@@ -149,6 +150,8 @@ struct Process<G> {
     follows: Option<PreviousStream>,
     /// What the readers of the present stream hear.
     heard: Option<Heard>,
+    /// The last stream that was read to its end here.
+    ended: Option<String>,
     reader: ReaderSettings,
     keeps: Option<&'static [&'static str]>,
     witness: SharedWitness,
@@ -170,7 +173,11 @@ impl<G: Ground> Assembly for Process<G> {
 
     async fn choose(&mut self) -> Result<StreamIdentity, Trouble> {
         self.controls.seam.pass().await;
-        let chosen = streams::first(&self.api, &self.identity.stream.table, &self.witness).await;
+        let (table, ended) = (&self.identity.stream.table, self.ended.as_deref());
+        let mut chosen = streams::first(&self.api, table, &self.witness).await;
+        if let Some(ended) = ended.filter(|ended| chosen.as_ref().is_some_and(|chosen| chosen.arn == *ended)) {
+            chosen = streams::next(&self.api, table, &self.witness, ended).await;
+        }
         if self.reads(chosen) {
             return Ok(self.identity.stream.clone());
         }
@@ -232,8 +239,11 @@ impl<G: Ground> Assembly for Process<G> {
             Err(trouble) if trouble.code == STREAM_GONE && self.reader.on_gap == OnGap::Continue => {}
             _ => return Following::End(outcome),
         }
-        let next = streams::next(&self.api, &self.identity.stream.table, &self.witness, arn).await;
-        if self.reads(next) { Following::Stream } else { Following::End(outcome) }
+        if streams::next(&self.api, &self.identity.stream.table, &self.witness, arn).await.is_none() {
+            return Following::End(outcome);
+        }
+        self.ended = Some(arn.clone());
+        Following::Stream
     }
 
     async fn bear(&mut self, trouble: Trouble, stop: &StopSignal) -> Result<bool, Trouble> {

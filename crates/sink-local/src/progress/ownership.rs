@@ -51,6 +51,10 @@ impl SqliteOwnership {
 }
 
 impl Ownership for SqliteOwnership {
+    fn mark(&self) -> &str {
+        &self.claim.owner
+    }
+
     async fn show_life(&mut self) -> Result<(), Trouble> {
         let shown = self.update("update tailwater_owners set life = life + 1 where pipeline = ? and owner = ?").await;
         if shown.map_err(|fault| fault.into_trouble(&self.path))? { Ok(()) } else { Err(taken_over(&self.claim)) }

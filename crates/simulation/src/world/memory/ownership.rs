@@ -9,15 +9,20 @@ use crate::world::ground::lock;
 pub struct MemoryOwnership {
     ground: MemoryGround,
     owner: u64,
+    mark: String,
 }
 
 impl MemoryOwnership {
     pub(super) fn new(ground: MemoryGround, owner: u64) -> Self {
-        Self { ground, owner }
+        Self { ground, owner, mark: owner.to_string() }
     }
 }
 
 impl Ownership for MemoryOwnership {
+    fn mark(&self) -> &str {
+        &self.mark
+    }
+
     async fn show_life(&mut self) -> Result<(), Trouble> {
         self.ground.reach("a sign of life").await.map_err(Failure::into_trouble)?;
         let mut state = lock(&self.ground.state);

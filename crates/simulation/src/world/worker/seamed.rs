@@ -14,6 +14,10 @@ pub(super) struct SeamedOwnership<O> {
 }
 
 impl<O: Ownership> Ownership for SeamedOwnership<O> {
+    fn mark(&self) -> &str {
+        self.ownership.mark()
+    }
+
     async fn show_life(&mut self) -> Result<(), Trouble> {
         self.seam.pass().await;
         self.ownership.show_life().await
