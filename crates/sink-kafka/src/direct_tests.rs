@@ -12,7 +12,7 @@ use tailwater_model::{
     Advance, Batch, Counts, Failure, Group, KeyAttribute, KeyKind, KeySchema, PipelineIdentity, Position, ShardId,
     Sink, Step, StreamIdentity,
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::settings::sample;
 use crate::{
@@ -35,6 +35,8 @@ struct State {
     committed: Vec<Kept>,
     /// Commits are done and never answered.
     is_mute: bool,
+    /// What it takes to read one record.
+    reading_takes: Duration,
 }
 
 /// A cluster that keeps what is sent to the progress topic. Clones are the same one.
@@ -166,6 +168,10 @@ impl Reader for Cursor {
             return Ok(Read::Nothing);
         };
         self.is_at_end = false;
+        let takes = self.brokers.state().reading_takes;
+        if !takes.is_zero() {
+            sleep(takes).await;
+        }
         let offset = i64::try_from(self.next).expect("few records");
         self.next += 1;
         if !self.partitions.contains(&partition) {
@@ -245,6 +251,23 @@ async fn the_newest_claim_wins_and_the_other_stops() {
         assert_eq!(trouble.code, "sink.taken_over");
         new.commit(Group::default()).await.expect("ours");
     }
+}
+
+/// A log that grew long, or brokers that are slow: as long as records come, reading goes on. Else such a pipeline could never be
+/// claimed again.
+#[tokio::test(start_paused = true)]
+async fn a_long_log_is_read_as_long_as_records_come() {
+    let brokers = Brokers::default();
+    brokers.claim(1).await;
+    let signs = (0..100).map(|claim| {
+        let key = format!(r#"["life","{claim}","a"]"#).into_bytes();
+        Kept { partition: 0, key, value: None }
+    });
+    brokers.state().committed.extend(signs);
+    brokers.state().reading_takes = Duration::from_secs(1);
+    let began = Instant::now();
+    brokers.claim(2).await;
+    assert!(began.elapsed() > sample().request_timeout * 2, "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

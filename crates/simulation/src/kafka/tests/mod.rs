@@ -3,6 +3,7 @@
 
 mod ends;
 mod messages;
+mod progress;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
