@@ -16,8 +16,8 @@ const SIGNS_PER_LEASE: u32 = 3;
 /// How often somebody who stands by looks at the owner: a graceful stop is noticed within this.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Where several stand by, each looks once more when its turn has come, up to this later than the first: whoever was before it has
-/// claimed the pipeline then. About what a claim takes, in milliseconds.
-const TURN_MS_MAX: u32 = 500;
+/// claimed the pipeline then, or is about to. In milliseconds, so few that a graceful stop is still noticed soon.
+const TURN_MS_MAX: u32 = 250;
 /// Longest wait for one sign or look, and for handing over.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A look may take so long where the sink is slow, however short the lease.

@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 const LEASE: Duration = Duration::from_secs(15);
 /// How often an owner is looked at, and the most that somebody waits for its turn. A claim takes no time here.
 const LOOK: Duration = Duration::from_millis(500);
-const TURN: Duration = Duration::from_millis(500);
+const TURN: Duration = Duration::from_millis(250);
 
 const LANE_SETTINGS: LaneSettings = LaneSettings {
     group_events_max: 10,
@@ -395,7 +395,7 @@ async fn two_standbys(is_without_marks: bool) -> Store {
     sleep(LEASE / 2 + LOOK / 2).await;
     assert!(processes.iter().all(|process| process.status().standing_by));
     assert_eq!(store.claims(), 3);
-    store.stored().claim_takes = Duration::from_millis(100);
+    store.stored().claim_takes = Duration::from_millis(50);
     store.stored().released = true;
     sleep(Duration::from_secs(600)).await;
     assert_eq!(processes.iter().filter(|process| process.status().standing_by).count(), 1);
