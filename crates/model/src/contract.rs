@@ -6,6 +6,7 @@ use std::future::Future;
 use thiserror::Error;
 
 use crate::batch::{Counts, Delivery, Group, Step};
+use crate::committed::Committed;
 use crate::event::{ChangeEvent, Rejected};
 use crate::position::{Position, ShardId};
 use crate::service_time::ServiceTime;
@@ -54,15 +55,6 @@ pub trait Sink: Send {
     /// Each step applies only where the stored position equals its `from`, under this session's epoch (I2). An empty
     /// group writes nothing and only checks that the lane still belongs to this session.
     fn commit(&mut self, group: Group) -> impl Future<Output = Result<Committed, Failure>> + Send;
-}
-
-/// What a commit did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Committed {
-    /// Records now in the sink, with those that were overtaken inside the group.
-    pub written: u64,
-    /// Records now in the dead letters.
-    pub dead_lettered: u64,
 }
 
 /// What is durable for one lane, and what the stream as a whole needs to know.

@@ -6,6 +6,7 @@
 mod accounting;
 mod batch;
 mod brake;
+mod committed;
 mod conceal;
 mod contract;
 mod creation_time;
@@ -26,8 +27,9 @@ mod service_time;
 
 pub use batch::{Batch, Counts, DeadLetter, Delivery, Finished, Gap, GapCause, Group, Step};
 pub use brake::{Brake, TooManyDeadLetters};
+pub use committed::{Committed, DeadLetterReason};
 pub use conceal::{conceal_event, conceal_letter};
-pub use contract::{Checkpoints, Committed, Failure, PipelineIdentity, Progress, Sink, Source, StreamIdentity};
+pub use contract::{Checkpoints, Failure, PipelineIdentity, Progress, Sink, Source, StreamIdentity};
 pub use contract::{
     FirstListing, PreviousStream, ShardCheckpoint, ShardProgress, Transform, Trouble, TroubleKind, least_read_until,
 };

@@ -4,6 +4,7 @@
 //! Deliberately absent: AWS, Kafka, SQL. It knows the traits of `model` and nothing behind them.
 
 mod collect;
+mod dead_letter_log;
 mod delay;
 mod lane;
 mod ownership;

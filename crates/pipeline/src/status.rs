@@ -137,7 +137,7 @@ impl PipelineStatus {
         }
     }
 
-    pub(crate) fn committed(&self, tally: &GroupTally, committed: Committed) {
+    pub(crate) fn committed(&self, tally: &GroupTally, committed: &Committed) {
         self.read.fetch_add(tally.counts.read, Relaxed);
         self.filtered.fetch_add(tally.counts.filtered, Relaxed);
         self.suppressed.fetch_add(tally.counts.suppressed, Relaxed);

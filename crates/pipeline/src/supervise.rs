@@ -44,6 +44,7 @@ pub async fn run_pipeline<S: Source + 'static, K: Sink + 'static>(
             stop: stop.clone(),
             status: Arc::clone(&status),
             unanswered: Vec::new(),
+            dead_letters: DeadLetterLog::default(),
         };
         let status = Arc::clone(&status);
         tasks.spawn(async move {

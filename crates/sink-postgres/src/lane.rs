@@ -146,9 +146,8 @@ impl<S: Server> MirrorLane<S> {
             return Err(self.failure(fault, &mut opened).await);
         }
         self.failures.end(rows, began.elapsed(), self.shared.statement_timeout);
-        let counts = work.counts();
         self.session = Some(opened);
-        Ok(Committed { written: counts.written, dead_lettered: counts.dead_lettered })
+        Ok(Committed::of(work.counts(), &work.dead_letters))
     }
 
     /// Whether the lane is still ours, without writing anything.

@@ -83,8 +83,7 @@ impl Work {
     }
 
     pub(super) fn committed(&self) -> Committed {
-        let total = self.group.counts();
-        Committed { written: total.written, dead_lettered: total.dead_lettered }
+        Committed::of_group(&self.group)
     }
 
     /// Encodes and sends event by event, so that a group is never held twice as a whole. What cannot be a message goes to the

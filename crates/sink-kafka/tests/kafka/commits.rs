@@ -1,6 +1,6 @@
 //! What a commit leaves behind.
 
-use tailwater_model::{Committed, DeadLetter, Failure, Sink};
+use tailwater_model::{DeadLetter, Failure, Sink};
 use tailwater_sink_kafka::{DeliveryPromise, OnRepartition};
 
 use crate::ground::{Scene, after, batch, group, ids, put, put_text, raise_partitions, read, remove, remove_text, run};
@@ -20,7 +20,7 @@ async fn events_and_progress_are_committed_together() {
     for scene in scenes() {
         let mut lane = scene.ready_lane().await;
         let committed = lane.commit(group([run(0, 300), run(300, 301)])).await.expect("commits");
-        assert_eq!(committed, Committed { written: 301, dead_lettered: 0 });
+        assert_eq!(committed.figures(), (301, 0));
         assert_eq!(scene.event_ids(), ids(301));
         let progress = lane.open().await.expect("opens again");
         assert_eq!(progress.shards[0].position, after(301));
@@ -75,7 +75,7 @@ async fn a_record_that_is_too_large_is_set_aside_whole() {
         let record =
             DeadLetter::of_event(&large, tailwater_model::Rejected { code: "", message: String::new() }).record;
         let committed = lane.commit(group([batch(Start, after(3), vec![put(1, "a"), large, put(3, "a")])])).await;
-        assert_eq!(committed.expect("commits"), Committed { written: 2, dead_lettered: 1 });
+        assert_eq!(committed.expect("commits").figures(), (2, 1));
         assert_eq!(scene.event_ids(), ["event-000001", "event-000003"]);
         let parts = read(&scene.settings.dead_letter_topic, "read_committed");
         assert!(parts.len() > 1, "{} parts", parts.len());
@@ -96,7 +96,7 @@ async fn a_removal_that_is_too_large_leaves_its_tombstone() {
         let mut lane = scene.ready_lane().await;
         let gone = remove_text(2, "a", &"x".repeat(50_000));
         let committed = lane.commit(group([batch(Start, after(3), vec![put(1, "a"), gone, put(3, "b")])])).await;
-        assert_eq!(committed.expect("commits"), Committed { written: 2, dead_lettered: 1 });
+        assert_eq!(committed.expect("commits").figures(), (2, 1));
         let seen = scene.committed();
         let of_a: Vec<_> = seen.iter().filter(|seen| seen.key.contains("\"a\"")).collect();
         let values: Vec<_> = of_a.iter().map(|seen| (&*seen.headers["__event_id"], seen.value.is_some())).collect();

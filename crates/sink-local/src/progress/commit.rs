@@ -32,8 +32,7 @@ pub(crate) async fn store_group(
     if let Some(listing) = group.first_listing {
         store_first_listing(connection, claim, listing).await?;
     }
-    let counts = group.counts();
-    Ok(Committed { written: counts.written, dead_lettered: counts.dead_lettered })
+    Ok(Committed::of_group(group))
 }
 
 /// Holds until the commit, because the transaction has the write lock (I2).
