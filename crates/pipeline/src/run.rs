@@ -136,39 +136,59 @@ struct Pipeline<A> {
 impl<A: Assembly> Pipeline<A> {
     async fn claim(&mut self) -> Result<ClaimOf<A>, Trouble> {
         let before = self.assembly.choose().await?;
-        let claimed = self.assembly.claim().await?;
+        let mut claimed = self.assembly.claim().await?;
         // Whoever had the lanes until now may have gone over to another stream since ours was chosen; now nobody does.
-        if self.assembly.choose().await? == before {
-            return Ok(claimed);
-        }
-        drop(claimed);
-        self.assembly.claim().await
-    }
-
-    /// Claims as long as the trouble in the way may pass.
-    async fn claim_again(&mut self) -> Next<ClaimOf<A>> {
-        let stop = self.stop.clone();
-        loop {
-            let claimed = tokio::select! { biased;
-                () = stop.stopped() => return Next::End(Ok(Ended::Stopped)),
-                claimed = self.claim() => claimed,
-            };
-            match claimed {
-                Ok(claimed) => return Next::Claim(claimed),
-                Err(trouble) => match self.assembly.bear(trouble, &stop).await {
-                    Ok(true) => {}
-                    Ok(false) => return Next::End(Ok(Ended::Stopped)),
-                    Err(trouble) => return Next::End(Err(trouble)),
-                },
+        match self.assembly.choose().await {
+            Ok(chosen) if chosen == before => Ok(claimed),
+            Ok(_) => {
+                drop(claimed);
+                self.assembly.claim().await
+            }
+            Err(trouble) => {
+                release(&mut claimed.ownership).await;
+                Err(trouble)
             }
         }
     }
 
-    /// Waits for the owner to go, and claims the pipeline then.
+    /// Claims once. Nothing where that failed for what may pass.
+    async fn try_claim(&mut self) -> Option<Next<ClaimOf<A>>> {
+        let stop = self.stop.clone();
+        let claimed = tokio::select! { biased;
+            () = stop.stopped() => return Some(Next::End(Ok(Ended::Stopped))),
+            claimed = self.claim() => claimed,
+        };
+        let trouble = match claimed {
+            Ok(claimed) => return Some(Next::Claim(claimed)),
+            Err(trouble) => trouble,
+        };
+        match self.assembly.bear(trouble, &stop).await {
+            Ok(true) => None,
+            Ok(false) => Some(Next::End(Ok(Ended::Stopped))),
+            Err(trouble) => Some(Next::End(Err(trouble))),
+        }
+    }
+
+    /// Claims as long as the trouble in the way may pass.
+    async fn claim_again(&mut self) -> Next<ClaimOf<A>> {
+        loop {
+            if let Some(next) = self.try_claim().await {
+                return next;
+            }
+        }
+    }
+
+    /// Waits for the owner to go, and claims the pipeline then. Whose claim fails looks again: another one may own it by then.
     async fn stand_by(&mut self, ownership: &mut A::Ownership) -> Next<ClaimOf<A>> {
         self.status.stands_by(true);
-        let is_free = stand_by(ownership, self.settings.lease, &self.stop).await;
-        let next = if is_free { self.claim_again().await } else { Next::End(Ok(Ended::Stopped)) };
+        let next = loop {
+            if !stand_by(ownership, self.settings.lease, &self.stop).await {
+                break Next::End(Ok(Ended::Stopped));
+            }
+            if let Some(next) = self.try_claim().await {
+                break next;
+            }
+        };
         self.status.stands_by(false);
         next
     }

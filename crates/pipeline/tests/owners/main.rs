@@ -155,6 +155,24 @@ async fn a_stop_between_two_streams_hands_over() {
     assert_eq!((store.is_released(), store.claims()), (true, 1));
 }
 
+/// One that stands by and could not claim in time finds another owner, and leaves it alone.
+#[tokio::test(start_paused = true)]
+async fn whoever_fails_to_claim_looks_again() {
+    let store = Store::default();
+    let first = store.process(true);
+    sleep(Duration::from_secs(1)).await;
+    store.claim();
+    sleep(Duration::from_secs(1)).await;
+    store.stored().refusals = 1;
+    // Its claim has failed, and is to be made again in some seconds.
+    sleep(LEASE * 3 / 2).await;
+    assert_eq!(store.stored().refusals, 0);
+    let second = store.process(true);
+    sleep(Duration::from_secs(600)).await;
+    assert_eq!(store.claims(), 3);
+    assert!(first.status().standing_by && !second.status().standing_by);
+}
+
 /// Two that stand by and look in the same instants; the owner hands over, and later dies.
 async fn two_standbys(is_without_marks: bool) -> Store {
     let store = Store::default();
