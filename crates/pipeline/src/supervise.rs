@@ -7,6 +7,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::warn;
 
+use crate::dead_letter_log::DeadLetterLog;
 use crate::lane::{Lane, LaneSettings};
 use crate::status::{LaneState, PipelineStatus};
 use crate::stop::StopSignal;
