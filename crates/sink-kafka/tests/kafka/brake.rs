@@ -1,9 +1,9 @@
 //! The brake on dead letters: the store counts them, looks before it takes any, and only a person lifts it.
 
 use tailwater_model::{Batch, Committed, Failure, Group, Position, ShardId, Sink, Trouble, TroubleKind};
-use tailwater_sink_kafka::{DeliveryPromise, KafkaLane, checkpoints};
+use tailwater_sink_kafka::{DeliveryPromise, KafkaLane, check_claim, checkpoints};
 
-use crate::ground::{Scene, after, batch, group, put, put_text, read, registration};
+use crate::ground::{Scene, after, batch, group, keys, put, put_text, read, registration};
 
 /// What the topics take.
 const BYTES_MAX: &str = "20000";
@@ -91,7 +91,11 @@ async fn a_start_does_not_lift_the_brake_and_a_greater_number_does() {
     for limit in [2, 0, 1, 2] {
         refused_claim(&scene, limit).await;
     }
+    let looked = check_claim(&allowing(&scene, 2).settings, &scene.identity, &keys(), None).await;
+    braked(Err(Failure::Halt(looked.expect_err("the brake holds"))));
     assert_eq!(read(&scene.settings.progress_topic, "read_committed").len(), progress, "nothing was taken");
+    let looked = check_claim(&allowing(&scene, 3).settings, &scene.identity, &keys(), None).await;
+    looked.expect("a greater number would lift it");
     let mut lane = opened(&scene, 3).await;
     assert_eq!(lane.commit(bad_group(1, 3)).await.expect("commits").dead_lettered, 3);
     drop(lane);

@@ -206,6 +206,7 @@ async fn too_many_dead_letters_are_not_stored_and_stop_the_pipeline() {
             let trouble = refused(place.allowing(allowed).claim().await);
             assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.dead_letter_rate"));
             assert!(trouble.advice.is_some(), "{trouble:?}");
+            assert_eq!(refused(place.allowing(allowed).check().await), trouble, "a look says the same");
         }
         let (mut lane, progress) = place.allowing(3).opened().await;
         assert_eq!(progress.shards[0].position, after(3));

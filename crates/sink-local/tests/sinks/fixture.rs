@@ -9,7 +9,8 @@ use tailwater_model::{
 };
 use tailwater_model::{Item, KeyAttribute, KeyKind, KeySchema, PipelineIdentity, Position, Progress, RemoveCause};
 use tailwater_model::{SequenceNumber, ShardId, Sink, SourceInfo, Step, StreamIdentity, Trouble};
-use tailwater_sink_local::{FileLane, FileSettings, SqliteLane, SqliteSettings, claim_file, claim_sqlite};
+use tailwater_sink_local::{FileLane, FileSettings, SqliteLane, SqliteSettings};
+use tailwater_sink_local::{check_file, check_sqlite, claim_file, claim_sqlite};
 use tailwater_sink_local::{file_checkpoints, sqlite_checkpoints};
 
 pub(crate) const SHARD: &str = "shardId-00000001";
@@ -159,6 +160,14 @@ impl Place {
                 lanes.into_iter().map(|lane| Lane::File(Box::new(lane))).collect()
             }
         })
+    }
+
+    /// Whether it could be claimed.
+    pub(crate) async fn check(&self) -> Result<(), Trouble> {
+        match self {
+            Self::Sqlite(settings) => check_sqlite(settings, &identity(), &keys()).await,
+            Self::File(settings) => check_file(settings, &identity()).await,
+        }
     }
 
     pub(crate) async fn claim(&self) -> Result<Lane, Trouble> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tailwater_model::{Owner, Ownership, Position, Sink, TroubleKind};
-use tailwater_sink_local::{check_file, check_sqlite, claim_file, claim_sqlite};
+use tailwater_sink_local::{claim_file, claim_sqlite};
 use tokio::time::timeout;
 
 use crate::fixture::{Place, advance, after, group, identity, insert, keys, register};
@@ -36,18 +36,13 @@ async fn an_idle_owner_of_a_file_gives_way_and_sees_the_new_one() {
 #[tokio::test]
 async fn looking_whether_a_claim_could_be_made_takes_nothing() {
     let directory = tempfile::tempdir().expect("a directory");
-    let (identity, keys) = (identity(), keys());
     for place in Place::all(directory.path()) {
-        let check = async || match &place {
-            Place::Sqlite(settings) => check_sqlite(settings, &identity, &keys).await,
-            Place::File(settings) => check_file(settings, &identity).await,
-        };
-        check().await.expect("it could be made");
+        place.check().await.expect("it could be made");
         assert!(!place.path().exists() && !place.database().exists(), "nothing was made");
         let (mut lane, _) = place.opened().await;
-        check().await.expect("it could be made");
+        place.check().await.expect("it could be made");
         lane.commit(group(vec![register()])).await.expect("still ours");
-        check().await.expect("it could be made");
+        place.check().await.expect("it could be made");
         let events = vec![insert(1, "a", "1")];
         lane.commit(group(vec![advance(Position::Start, after(1), events)])).await.expect("still ours");
     }
