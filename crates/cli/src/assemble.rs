@@ -33,8 +33,8 @@ struct Pipeline<C> {
     source: ConnectedPipeline,
     sink: C,
     until_tip: bool,
-    /// The last stream that was read to its end here: it is not begun again.
-    ended: Option<StreamIdentity>,
+    /// The ARN of the last stream that was read to its end here: it is not begun again.
+    ended: Option<String>,
     view: PipelineView,
     patience: Patience,
     was_told: bool,
@@ -175,7 +175,7 @@ impl<C: Claims> Assembly for Pipeline<C> {
     async fn choose(&mut self) -> Result<StreamIdentity, Trouble> {
         let source = &mut self.source;
         (source.table, source.stream) = Box::pin(choose(&source.dynamodb, &source.spec)).await?;
-        if self.ended.as_ref() == Some(&source.stream.identity) {
+        if self.ended.as_ref() == Some(&source.stream.identity.stream_arn) {
             source.stream = source.next().await?.ok_or_else(|| streams::turned_off(&source.spec))?;
         }
         Ok(source.stream.identity.clone())
@@ -224,7 +224,7 @@ impl<C: Claims> Assembly for Pipeline<C> {
             Ok(next) => {
                 let stream = &next.identity.stream_arn;
                 info!(pipeline = spec.name, stream, "going on with the stream that follows");
-                self.ended = Some(self.source.stream.identity.clone());
+                self.ended = Some(self.source.stream.identity.stream_arn.clone());
                 Following::Stream
             }
             Err(_) if self.until_tip || outcome.is_err() => Following::End(outcome),
