@@ -33,8 +33,8 @@ struct Pipeline<C> {
     source: ConnectedPipeline,
     sink: C,
     until_tip: bool,
-    /// The ARN of the last stream that was read to its end here: it is not begun again.
-    ended: Option<String>,
+    /// The last stream that was read to its end here: it is not begun again.
+    ended: Option<StreamIdentity>,
     view: PipelineView,
     patience: Patience,
     was_told: bool,
@@ -174,9 +174,15 @@ impl<C: Claims> Assembly for Pipeline<C> {
 
     async fn choose(&mut self) -> Result<StreamIdentity, Trouble> {
         let source = &mut self.source;
-        (source.table, source.stream) = Box::pin(choose(&source.dynamodb, &source.spec)).await?;
-        if self.ended.as_ref() == Some(&source.stream.identity.stream_arn) {
-            source.stream = source.next().await?.ok_or_else(|| streams::turned_off(&source.spec))?;
+        let (dynamodb, spec) = (&source.dynamodb, &source.spec);
+        if let Some(ended) = &self.ended
+            && Box::pin(streams::is_last_read(spec, ended)).await?
+        {
+            let next = Box::pin(streams::next(dynamodb, spec, ended)).await?;
+            source.stream = next.ok_or_else(|| streams::turned_off(spec))?;
+        } else {
+            // Also where others have gone further meanwhile.
+            (source.table, source.stream) = Box::pin(choose(dynamodb, spec)).await?;
         }
         Ok(source.stream.identity.clone())
     }
@@ -224,7 +230,7 @@ impl<C: Claims> Assembly for Pipeline<C> {
             Ok(next) => {
                 let stream = &next.identity.stream_arn;
                 info!(pipeline = spec.name, stream, "going on with the stream that follows");
-                self.ended = Some(self.source.stream.identity.stream_arn.clone());
+                self.ended = Some(self.source.stream.identity.clone());
                 Following::Stream
             }
             Err(_) if self.until_tip || outcome.is_err() => Following::End(outcome),

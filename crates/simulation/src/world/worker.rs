@@ -173,11 +173,14 @@ impl<G: Ground> Assembly for Process<G> {
 
     async fn choose(&mut self) -> Result<StreamIdentity, Trouble> {
         self.controls.seam.pass().await;
-        let (table, ended) = (&self.identity.stream.table, self.ended.as_deref());
-        let mut chosen = streams::first(&self.api, table, &self.witness).await;
-        if let Some(ended) = ended.filter(|ended| chosen.as_ref().is_some_and(|chosen| chosen.arn == *ended)) {
-            chosen = streams::next(&self.api, table, &self.witness, ended).await;
-        }
+        let (table, stored) = (&self.identity.stream.table, lock(&self.witness).stored_stream());
+        let chosen = match self.ended.as_deref() {
+            Some(ended) if stored.as_deref().is_none_or(|stored| stored == ended) => {
+                streams::next(&self.api, table, &self.witness, ended).await
+            }
+            // Also where others have gone further meanwhile.
+            _ => streams::first(&self.api, table, &self.witness).await,
+        };
         if self.reads(chosen) {
             return Ok(self.identity.stream.clone());
         }
