@@ -3,10 +3,12 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tailwater_model::{DeadLetter, DeleteMode, FirstListing, Gap, PipelineIdentity, ShardId, ShardProgress, Trouble};
+use tailwater_model::{
+    Brake, DeadLetter, DeleteMode, FirstListing, Gap, PipelineIdentity, ShardId, ShardProgress, Trouble,
+};
 use tailwater_sink_postgres::{
-    Answer, Brake, Holder, LaneIdentity, MirrorLane, Move, NewShard, PostgresSettings, Row, Server, Statements,
-    StoredOwner, StoredStream, TlsSettings, Unready, WriteAccess, claim_on,
+    Answer, Holder, LaneIdentity, MirrorLane, Move, NewShard, PostgresSettings, Row, Server, Statements, StoredOwner,
+    StoredStream, TlsSettings, Unready, WriteAccess, claim_on,
 };
 
 use crate::orders;
