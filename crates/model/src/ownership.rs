@@ -1,8 +1,12 @@
 //! Who owns a pipeline. The newest claim owns it; whoever was replaced stands by until the owner shows no more life.
 
 use std::future::Future;
+use std::time::Duration;
 
 use crate::contract::Trouble;
+
+/// How many different waits there are.
+const JITTER_STEPS: u32 = 250;
 
 /// What a claim gives: the sessions of the lanes, by number, and what is said of their owner.
 #[derive(Debug)]
@@ -19,10 +23,9 @@ pub trait Ownership: Send {
     /// The mark of this claim's owner. No two owners have the same.
     fn mark(&self) -> &str;
 
-    /// Which of so many turns (at least one) this owner has among those that wait for the pipeline at the same time: by its mark,
-    /// so that two of them hardly ever have the same.
-    fn turn(&self, turns: u32) -> u32 {
-        crc32fast::hash(self.mark().as_bytes()) % turns.max(1)
+    /// A wait of less than `max`, by the mark: owners that wait for the same pipeline hardly ever take it at the same moment.
+    fn jitter(&self, max: Duration) -> Duration {
+        max / JITTER_STEPS * (crc32fast::hash(self.mark().as_bytes()) % JITTER_STEPS)
     }
 
     /// Shows that this owner lives, and perhaps that others may have its lanes already.
@@ -76,5 +79,39 @@ impl Ownership for Unshared {
 
     async fn release(&mut self) -> Result<(), Trouble> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Marked(&'static str);
+
+    impl Ownership for Marked {
+        fn mark(&self) -> &str {
+            self.0
+        }
+
+        async fn show_life(&mut self) -> Result<(), Trouble> {
+            Ok(())
+        }
+
+        async fn owner(&mut self) -> Result<Owner, Trouble> {
+            Ok(Owner::Nobody)
+        }
+
+        async fn release(&mut self) -> Result<(), Trouble> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn owners_wait_for_different_times() {
+        let max = Duration::from_millis(250);
+        let waits = ["1", "2", "3"].map(|mark| Marked(mark).jitter(max));
+        assert!(waits.iter().all(|wait| *wait < max), "{waits:?}");
+        assert!(waits[0] != waits[1] && waits[1] != waits[2] && waits[0] != waits[2], "{waits:?}");
+        assert_eq!(Marked("1").jitter(max), waits[0]);
     }
 }

@@ -15,9 +15,9 @@ use crate::stop::StopSignal;
 const SIGNS_PER_LEASE: u32 = 3;
 /// How often somebody who stands by looks at the owner: a graceful stop is noticed within this.
 const LOOK_INTERVAL: Duration = Duration::from_millis(500);
-/// Where several stand by, each looks once more when its turn has come, up to this later than the first: whoever was before it has
-/// claimed the pipeline then, or is about to. In milliseconds, so few that a graceful stop is still noticed soon.
-const TURN_MS_MAX: u32 = 250;
+/// Where several stand by, each looks once more after a wait of its own, shorter than this: whoever waits longer finds that another
+/// one has claimed the pipeline. Short, so that a graceful stop is still noticed soon.
+const JITTER_MAX: Duration = Duration::from_millis(250);
 /// Longest wait for one sign or look, and for handing over.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 /// A look may take so long where the sink is slow, however short the lease.
@@ -48,7 +48,7 @@ fn is_lost(trouble: &Trouble) -> bool {
 /// Waits until the pipeline is to be taken: its owner has handed over, or has shown no life for the lease, and none of the others
 /// that stand by was faster. Answers false when the process is asked to stop.
 pub(crate) async fn stand_by<O: Ownership>(ownership: &mut O, lease: Duration, stop: &StopSignal) -> bool {
-    let turn = Duration::from_millis(u64::from(ownership.turn(TURN_MS_MAX)));
+    let jitter = ownership.jitter(JITTER_MAX);
     let mut silence = Silence::new(lease);
     let mut told = None;
     // It was free when it was looked at last.
@@ -56,7 +56,7 @@ pub(crate) async fn stand_by<O: Ownership>(ownership: &mut O, lease: Duration, s
     loop {
         tokio::select! { biased;
             () = stop.stopped() => return false,
-            () = sleep(if is_free { turn } else { LOOK_INTERVAL }) => {}
+            () = sleep(if is_free { jitter } else { LOOK_INTERVAL }) => {}
         }
         let looked = tokio::select! { biased;
             () = stop.stopped() => return false,

@@ -26,7 +26,7 @@ pub trait Assembly: Send {
     /// Tells who owns the pipeline.
     type Ownership: Ownership;
 
-    /// Chooses the stream whose turn it is: the one that progress belongs to, or the newest; and after one that
+    /// Chooses the stream that is to be read now: the one that progress belongs to, or the newest; and after one that
     /// [`follow`](Self::follow) has left behind, the next.
     fn choose(&mut self) -> impl Future<Output = Result<StreamIdentity, Trouble>> + Send;
 

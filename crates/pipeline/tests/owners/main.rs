@@ -8,7 +8,7 @@ use tailwater_model::TroubleKind;
 use tailwater_pipeline::Ended;
 use tokio::time::{Instant, sleep};
 
-use stage::{LEASE, LOOK, Store, TURN};
+use stage::{JITTER, LEASE, LOOK, Store};
 
 #[tokio::test(start_paused = true)]
 async fn two_copies_do_not_fight_and_the_newest_owns() {
@@ -35,7 +35,7 @@ async fn a_graceful_stop_hands_over_at_once() {
     sleep(Duration::from_secs(60)).await;
     let claims = store.stored().claims.clone();
     assert_eq!(claims.len(), 3);
-    assert!(claims[2] - asked <= LOOK + TURN, "{:?}", claims[2] - asked);
+    assert!(claims[2] - asked <= LOOK + JITTER, "{:?}", claims[2] - asked);
     assert!(!first.status().standing_by);
 }
 
@@ -53,7 +53,7 @@ async fn an_owner_that_died_is_silent_for_the_lease() {
     assert_eq!(claims.len(), 3);
     // Its last sign may be a third of the lease old.
     let waited = claims[2] - died;
-    assert!((LEASE * 2 / 3..=LEASE + LOOK + TURN).contains(&waited), "{waited:?}");
+    assert!((LEASE * 2 / 3..=LEASE + LOOK + JITTER).contains(&waited), "{waited:?}");
     assert!(!first.status().standing_by);
 }
 
@@ -123,9 +123,9 @@ async fn an_owner_lives_while_it_goes_over_to_another_stream() {
     assert!(first.status().standing_by && !second.status().standing_by);
 }
 
-/// What goes over to another stream may find that others have gone further meanwhile: it goes on where they are.
+/// Whoever goes over to another stream may find that others have gone further meanwhile: it goes on where they are.
 #[tokio::test(start_paused = true)]
-async fn whoever_goes_over_to_another_stream_looks_again_whose_turn_it_is() {
+async fn whoever_goes_over_to_another_stream_chooses_anew() {
     let store = Store::default();
     store.stored().believes_signs = true;
     store.stored().ends = Some((1, Duration::from_secs(300)));

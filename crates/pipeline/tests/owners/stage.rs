@@ -15,10 +15,10 @@ use tokio::time::{Instant, sleep};
 
 /// How long an owner may be silent.
 pub const LEASE: Duration = Duration::from_secs(15);
-/// How often an owner is looked at, and the most that somebody waits for its turn. A claim takes no time here.
+/// How often an owner is looked at, and the longest wait before the last look. A claim takes no time here.
 pub const LOOK: Duration = Duration::from_millis(500);
 /// See [`LOOK`].
-pub const TURN: Duration = Duration::from_millis(250);
+pub const JITTER: Duration = Duration::from_millis(250);
 
 const LANE_SETTINGS: LaneSettings = LaneSettings {
     group_events_max: 10,
