@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::configuration::report::Report;
+use crate::configuration::report::{Place, Report};
 use crate::configuration::scalars::Bounds;
 use crate::configuration::section::Section;
 use crate::configuration::spec::LimitsSpec;
@@ -91,4 +91,18 @@ pub fn read(mut section: Section<'_>, group: GroupBounds, report: &mut Report<'_
     }
     section.finish(report);
     limits
+}
+
+/// All lanes share the memory. Where their groups alone may fill it, one slow lane can hold up the others.
+pub fn warn_of_a_full_memory(limits: &LimitsSpec, lanes: u32, place: &Place, report: &mut Report<'_>) {
+    // As above, for each of them.
+    let groups = limits.group_bytes_max.saturating_mul(2).saturating_mul(lanes as usize);
+    if lanes > 1 && groups > limits.memory_bytes_max {
+        report.warn(
+            place,
+            "config.full_memory",
+            format!("{lanes} lanes with two groups each may fill `memory_bytes_max`: a lane whose sink is slow can hold up the others"),
+            Some(format!("raise `memory_bytes_max` to {} MiB or lower `group_bytes_max`", groups.div_ceil(MIB))),
+        );
+    }
 }

@@ -58,6 +58,9 @@ fn read_document(document: &DeTable<'_>, file: &str, report: &mut Report<'_>) ->
     let sink = sink::read(sink, &given, report);
     let lanes = read_lanes(&mut root, sink.as_ref(), report);
     let lease = root.duration("lease", LEASE, report);
+    if !report.has_faults() {
+        limits::warn_of_a_full_memory(&limits, lanes, &root.place_of("lanes"), report);
+    }
     root.finish(report);
     Some(PipelineSpec {
         file: file.to_owned(),

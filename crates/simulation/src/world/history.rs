@@ -301,6 +301,17 @@ impl History {
         self.shards.iter().filter(|(_, shard)| shard.stream >= of_stream).find(waiting).map(|(id, _)| id.clone())
     }
 
+    /// A shard is still there, and what came from it has gone already: until it goes, too, nothing shows what followed it.
+    pub fn outlives_its_children(&self) -> bool {
+        let mut is_shown: BTreeMap<&String, bool> = BTreeMap::new();
+        for (id, shard) in &self.shards {
+            if let Some(parent) = shard.parent.as_ref().filter(|parent| !self.shard_is_trimmed(parent)) {
+                *is_shown.entry(parent).or_default() |= !self.shard_is_trimmed(id);
+            }
+        }
+        is_shown.values().any(|is_shown| !is_shown)
+    }
+
     /// Shards that are still there.
     pub fn shards_listed(&self) -> usize {
         self.shards.values().filter(|shard| !shard.trimmed).count()

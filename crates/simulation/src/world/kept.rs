@@ -105,4 +105,8 @@ pub const KEPT: &[(u64, Profile)] = &[
     (4_750_000_617, Profile::Kafka),
     // A machine woke up after 15 hours, and of its first three dates, which all leapt, the third was another day's.
     (4_720_001_007, Profile::Postgres),
+    // The service had removed what followed a shard, and still listed the shard: the judge of bounded runs did not wait for it.
+    (4_810_000_072, Profile::Bounded),
+    // The judge of stored moments did not wait for the commits of a slow sink that were ready before the proof came.
+    (4_812_001_199, Profile::Gaps),
 ];

@@ -105,6 +105,9 @@ impl ShardGraph {
     /// A dated answer came.
     pub(super) fn note_time(&mut self, answered: ServiceTime) {
         self.now = self.now.max(answered);
+        if std::mem::take(&mut self.is_restored_unchecked) {
+            self.forget_the_future(answered);
+        }
         if !std::mem::take(&mut self.is_loss_undated) {
             return;
         }

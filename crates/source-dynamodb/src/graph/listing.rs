@@ -281,7 +281,7 @@ impl ShardGraph {
 
     fn count_absences(&mut self, number: u64, at: ServiceTime, listed: &BTreeSet<ShardId>) {
         let missing = self.missing_parents.iter_mut().filter(|(id, _)| !listed.contains(*id));
-        missing.for_each(|(_, absence)| absence.count(at));
+        missing.for_each(|(_, parent)| parent.absence.count(at));
         for (id, shard) in &mut self.shards {
             if !listed.contains(id) && shard.seen_at_listing < number {
                 shard.absence.count(at);

@@ -1,10 +1,12 @@
-//! A shard that is not found when it is asked for.
+//! Shards that are not found when they are asked for.
 
 use std::time::Duration;
 
 use tailwater_model::ServiceTime;
 
-/// A shard that is stored is gone when it was not found for so long: what goes wrong for a moment gives the same answer to
+use super::listing::Absence;
+
+/// A shard that is stored, or that comes before one that a pipeline meets on its way, is gone when it was not found for so long: what goes wrong for a moment gives the same answer to
 /// everybody who asks.
 const PROVES_AFTER: Duration = Duration::from_secs(30);
 /// A pause after which it begins anew: longer than the longest between two listings, after each of which is asked.
@@ -26,4 +28,13 @@ impl Missing {
     pub fn is_to_be_asked(self, now: ServiceTime) -> bool {
         self.0.is_none_or(|(first, _)| now.since(first) >= PROVES_AFTER)
     }
+}
+
+/// A parent of unregistered shards that is not in the graph.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct MissingParent {
+    /// Complete listings without it.
+    pub absence: Absence,
+    /// Answers that did not find it.
+    pub missing: Missing,
 }

@@ -10,6 +10,7 @@
 
 mod first_listing;
 mod forgotten;
+mod future;
 mod gaps;
 mod latest;
 mod listing;
@@ -34,6 +35,7 @@ use forgotten::Forgotten;
 use gaps::StreamGap;
 pub(crate) use gaps::{GraphStep, TrimmedMeans};
 use listing::{Absence, Listings};
+use missing::MissingParent;
 pub(crate) use pages::{PageFacts, PageMeans};
 pub use read_until::ReadFront;
 use shard::{Origin, Shard, Stage};
@@ -66,6 +68,8 @@ pub(crate) struct ShardGraph {
     begun: Option<ServiceTime>,
     /// The newest moment that the service told.
     now: ServiceTime,
+    /// Stored moments came that no answer was held against.
+    is_restored_unchecked: bool,
     /// A position was said to be trimmed, by an answer without a date, and none with one came since.
     is_loss_undated: bool,
     /// When the stream was turned on, as the service says.
@@ -76,7 +80,7 @@ pub(crate) struct ShardGraph {
     is_gone: bool,
     listings: Listings,
     /// Parents of unregistered shards that are not in the graph, with the answers that said that they exist.
-    missing_parents: BTreeMap<ShardId, Absence>,
+    missing_parents: BTreeMap<ShardId, MissingParent>,
     /// Something happened since shards in doubt were asked for: looking for them takes a look at every shard.
     doubts_due: bool,
     /// Shards that a lineage stands at, by how far in time they are durable.
@@ -131,6 +135,7 @@ impl ShardGraph {
             latest_wanted: BTreeSet::new(),
             begun: None,
             now: ServiceTime::EPOCH,
+            is_restored_unchecked: false,
             is_loss_undated: false,
             created_at: None,
             disabled_at: None,
@@ -187,6 +192,7 @@ impl ShardGraph {
             }
         }
         self.restore_stream_gaps(lane, previous);
+        self.is_restored_unchecked = true;
         self.doubts_due = true;
         self.choose_first_listing();
         if is_first {

@@ -115,10 +115,11 @@ impl ShardGraph {
         let is_over = |shard: &Shard| shard.is_drained() && shard.absence.is_noticed();
         suspects.retain(|id| shards.get(id).is_some_and(|shard| shard.is_suspect() || is_over(shard)));
         let is_listed_through = self.listings.complete > 0 && self.knows_first_listing();
-        let missing = self.missing_parents.keys().filter(|parent| {
+        let missing = self.missing_parents.iter().filter(|(id, parent)| {
             // What another lane has stored is not known yet.
             let lanes_open = |id: &ShardId| self.lanes[self.lane_number(id)].opened;
-            is_listed_through && lanes_open(parent) && self.children.get(*parent).into_iter().flatten().all(lanes_open)
+            let is_open = lanes_open(id) && self.children.get(*id).into_iter().flatten().all(lanes_open);
+            is_listed_through && is_open && parent.missing.is_to_be_asked(self.now)
         });
         let over = self.suspects.iter().filter(|id| {
             self.shards.get(*id).is_some_and(|shard| {
@@ -135,7 +136,7 @@ impl ShardGraph {
                 Stage::Exhausted(_) | Stage::Stopped(_) | Stage::Drained(..) => false,
             })
         });
-        missing.chain(absent).chain(over.take(DRAINED_ASKED_MAX)).cloned().collect()
+        missing.map(|(id, _)| id).chain(absent).chain(over.take(DRAINED_ASKED_MAX)).cloned().collect()
     }
 
     /// This shard was not found when it was to be read.
@@ -161,7 +162,7 @@ impl ShardGraph {
             }
             return;
         }
-        if self.missing_parents.get(id).is_some_and(|absence| absence.is_suspicious()) {
+        if self.missing_parents.get(id).is_some_and(|parent| parent.absence.is_suspicious()) {
             // No listing shows it. Nothing is known of what came before it, and nothing can be.
             tracing::warn!(shard = %id, "a shard exists that no listing shows; it is read from its beginning");
             self.insert(id.clone(), None, when.asked);
@@ -177,7 +178,13 @@ impl ShardGraph {
 
     /// The service has no iterator for this shard, asked several times.
     pub fn does_not_exist(&mut self, id: &ShardId, when: When) {
-        if self.missing_parents.remove(id).is_some() {
+        let is_known = self.is_known();
+        if let Some(parent) = self.missing_parents.get_mut(id) {
+            // A pipeline that begins does not wait: each lineage of a stream of more than a day begins behind such a shard.
+            if is_known && !parent.missing.told(when.asked) {
+                return;
+            }
+            self.missing_parents.remove(id);
             let children: Vec<ShardId> = self.children.get(id).into_iter().flatten().cloned().collect();
             for child in children {
                 if self

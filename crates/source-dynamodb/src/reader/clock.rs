@@ -26,6 +26,8 @@ pub(super) struct ServiceClock {
     told: Option<(ServiceTime, Instant)>,
     /// The dates in a row that leap and agree.
     leap: Option<Leap>,
+    /// Dates that leapt are believed, and nobody has told it yet.
+    leapt: Option<Leapt>,
     /// The newest date that was believed, and when it came first.
     newest: Option<(ServiceTime, Instant)>,
     told_at: Option<Instant>,
@@ -37,6 +39,15 @@ struct Leap {
     to: ServiceTime,
     at: Instant,
     dates: u32,
+}
+
+/// The service's clock went on somewhere else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Leapt {
+    /// What the dates before let expect.
+    pub from: ServiceTime,
+    /// What the dates since then tell.
+    pub to: ServiceTime,
 }
 
 /// No other date bears this one out. What was answered is asked again, which consumes nothing: [`Self::TRIES_MAX`] times, and
@@ -83,8 +94,16 @@ impl ServiceClock {
         if self.newest.is_none_or(|(newest, _)| date > newest || goes_back(newest)) {
             self.newest = Some((date, answered_at));
         }
+        if self.leap.take().is_some() {
+            self.leapt = self.at(asked_at).map(|from| Leapt { from, to: told.asked });
+        }
         self.told = Some((told.asked, asked_at));
         told
+    }
+
+    /// A leap that is believed, to be told once.
+    pub fn take_leapt(&mut self) -> Option<Leapt> {
+        self.leapt.take()
     }
 
     /// For how long the dates have stood still, to be said now and then: nothing that goes by time can be known.
@@ -214,5 +233,8 @@ mod tests {
         let moments = [(); 3].map(|()| clock.answered(later, now, now).ok().map(|when| when.asked));
         assert_eq!(moments, [None, None, Some(later)]);
         assert_eq!(clock.at(now), Some(later));
+        assert_eq!(clock.take_leapt(), Some(Leapt { from: START, to: later }));
+        clock.answered(later, now, now).expect("as before");
+        assert_eq!(clock.take_leapt(), None, "it is told once");
     }
 }

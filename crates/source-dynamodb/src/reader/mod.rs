@@ -35,7 +35,7 @@ use crate::graph::ShardGraph;
 use crate::settings::ReaderSettings;
 use budget::Budget;
 use changes::Changes;
-use clock::ServiceClock;
+use clock::{Leapt, ServiceClock};
 use discovery::DiscoveryTask;
 use fetch::Issued;
 pub use lane::LaneReader;
@@ -88,8 +88,12 @@ impl Shared {
             }
             Err(doubt) => doubt.taken_after(in_doubt),
         };
-        let still = clock.standstill(answered_at);
+        let (still, leapt) = (clock.standstill(answered_at), clock.take_leapt());
         drop(clock);
+        if let Some(Leapt { from, to }) = leapt {
+            warn!(%from, %to, "the dates of the service's answers leap: this machine stood still, or a clock was set. What was \
+                not read for most of a day by them is a gap");
+        }
         if let Some(still) = still {
             let trouble = clock_stands_still(&self.stream_arn, still);
             if self.settings.until_tip && !self.tip.load(Ordering::SeqCst) {

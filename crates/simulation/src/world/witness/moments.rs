@@ -13,6 +13,8 @@ const MINUTE_MS: i64 = 60_000;
 const PAUSE_MAX_MS: i64 = 15 * MINUTE_MS;
 /// Within this time of commits what was read of a shard is stored. An idle one is stored every ten minutes.
 const STORED_WITHIN_MS: i64 = 90 * MINUTE_MS;
+/// What is known goes with a commit that begins then, behind one under way and one that is ready; none of them takes longer.
+const CARRIED_WITHIN_MS: i64 = 5 * MINUTE_MS;
 /// How much more may be known than what is stored.
 const KNOWN_MORE_MS: i64 = 30 * MINUTE_MS;
 
@@ -66,6 +68,6 @@ impl Witness {
             |until_ms| self.network.known_until(shard, until_ms, &[(began_ms, until_ms)], *position != Position::Start);
         // With the step may be stored whatever was known at its moment, and nothing newer.
         let stored_at_most = known(stored_ms + JUST_NOW_MS).unwrap_or(stored_ms);
-        known(now_ms).is_some_and(|now| now - stored_at_most > KNOWN_MORE_MS)
+        known(now_ms - CARRIED_WITHIN_MS).is_some_and(|now| now - stored_at_most > KNOWN_MORE_MS)
     }
 }

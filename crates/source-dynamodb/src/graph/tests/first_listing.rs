@@ -165,7 +165,7 @@ fn a_gap_is_stored_with_the_lost_shard_where_there_is_no_other() {
     for on_gap in [OnGap::Stop, OnGap::Continue] {
         let mut world = Fixture::new(StartAt::TrimHorizon, on_gap, false, progress.clone());
         world.list_now(false, &["Y<gone", "Z<gone"]);
-        world.ask(&[]);
+        world.ask_for_long(&[]);
         world.steps();
         assert_eq!(world.causes(), [GapCause::UnknownParent; 2], "{on_gap:?}");
         assert_eq!(world.gaps[0].stop, on_gap == OnGap::Stop);

@@ -107,6 +107,16 @@ impl Fixture {
         doubtful
     }
 
+    /// The same twice, as far apart as it takes to believe that something is gone.
+    pub fn ask_for_long(&mut self, existing: &[&str]) -> Vec<ShardId> {
+        let doubtful = self.ask(existing);
+        self.now = self.now.plus(Duration::from_secs(30));
+        self.graph.note_time(self.now);
+        self.graph.doubts_due = true;
+        self.ask(existing);
+        doubtful
+    }
+
     /// Nothing is found of this shard for as long as it takes.
     pub fn is_missing(&mut self, shard: &str) -> Vec<ShardId> {
         self.graph.suspect(&id(shard), self.now);

@@ -92,7 +92,7 @@ fn latest_is_no_excuse_for_a_parent_that_closed_after_the_start() {
         assert!(world.is_known());
         world.list_after(Duration::from_secs(3600), &["A", "C<B"]);
         world.list(&["A", "C<B"]);
-        assert_eq!(world.ask(&[]), [id("B")]);
+        assert_eq!(world.ask_for_long(&[]), [id("B")]);
         world.read("C", Some(1), false);
         if restarts {
             world = world.restart();
@@ -113,7 +113,7 @@ fn latest_is_no_excuse_for_a_parent_that_is_listed_days_later() {
     world.read("A", Some(3), false);
     world.now = world.now.plus(Duration::from_secs(12 * 3600));
     world.list(&["A", "C<B"]);
-    world.ask(&[]);
+    world.ask_for_long(&[]);
     let passed = world.causes().len();
     world.list(&["A", "B.", "C<B"]);
     assert_eq!(world.causes()[passed..], [GapCause::ShardGone]);

@@ -8,6 +8,7 @@ use crate::api::ShardListing;
 use crate::graph::ShardGraph;
 
 const HOUR: Duration = Duration::from_secs(3600);
+const HALF_A_MINUTE: Duration = Duration::from_secs(30);
 
 fn list(graph: &mut ShardGraph, shards: &[&str], created_at: Option<ServiceTime>, now: ServiceTime) {
     let when = When { asked: now, answered: now };
@@ -62,6 +63,8 @@ fn a_lost_shard_whose_lane_is_away_for_a_day_has_a_second_gap() {
         let known = Progress { shards: vec![row("A", None, Position::Start, START)], ..world.progress.clone() };
         let number = world.graph.take_doubtful();
         assert_eq!(number, [id("gone")]);
+        let asked_before = world.now.minus(HALF_A_MINUTE);
+        world.graph.does_not_exist(&id("gone"), When { asked: asked_before, answered: asked_before });
         world.graph.does_not_exist(&id("gone"), world.when());
         let found: Vec<_> = world.graph.take_steps(0, 9).into_iter().filter_map(|step| step.gap).collect();
         assert_eq!(found.iter().map(|gap| gap.cause).collect::<Vec<_>>(), [GapCause::UnknownParent]);

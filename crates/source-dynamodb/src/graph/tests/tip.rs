@@ -42,6 +42,22 @@ fn many_empty_pages_are_the_tip() {
     assert!(world.graph.at_tip());
 }
 
+#[test]
+fn a_stored_moment_of_the_future_is_no_tip() {
+    let mut world = bounded();
+    list(&mut world, &["A"]);
+    world.read("A", Some(1), false);
+    let now = world.now;
+    world.now = now.plus(Duration::from_secs(24 * 3600));
+    world.read_empty("A", EMPTY_PAGES_PROVE);
+    let mut again = world.restart();
+    again.now = now.plus(Duration::from_secs(60));
+    list(&mut again, &["A"]);
+    assert!(!again.graph.at_tip());
+    again.read("A", Some(2), false);
+    assert!(again.graph.at_tip());
+}
+
 /// Seed 700000709: of a shard that is asked again after hours the pages from before count for nothing newer than they are.
 #[test]
 fn as_many_empty_pages_say_how_an_idle_shard_stands_whatever_was_before() {
