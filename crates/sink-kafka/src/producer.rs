@@ -36,7 +36,7 @@ struct Deliveries {
     /// Since all were delivered last: the partition that each message belongs to.
     partitions: Vec<i32>,
     outstanding: usize,
-    /// The first that failed, and which of the messages it was.
+    /// The first that failed for a reason of its own, and which of the messages it was; or one that was thrown out with it.
     failed: Option<(RDKafkaErrorCode, usize)>,
     /// A message whose key belongs to one partition was delivered to another one.
     strayed: bool,
@@ -94,7 +94,10 @@ impl ProducerContext for LaneContext {
             Ok(message) => deliveries.strayed |= deliveries.partitions.get(number) != Some(&message.partition()),
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                deliveries.failed.get_or_insert((code, number));
+                let is_told = deliveries.failed.is_some_and(|(told, _)| !is_thrown_out(told) || is_thrown_out(code));
+                if !is_told {
+                    deliveries.failed = Some((code, number));
+                }
             }
         }
     }
@@ -105,6 +108,11 @@ impl LaneContext {
     fn deliveries(&self) -> std::sync::MutexGuard<'_, Deliveries> {
         self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Its transaction cannot go on, because of another message: these may be told before that one.
+fn is_thrown_out(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
 }
 
 /// A producer of one lane.
@@ -137,15 +145,23 @@ impl LaneProducer {
     /// A transaction takes nothing more after a delivery that failed: then that is told, which is what was wrong.
     fn why_not_taken(&self, error: KafkaError) -> SendFault {
         if error == KafkaError::MessageProduction(RDKafkaErrorCode::State) {
-            let until = Instant::now() + TOLD_WITHIN;
-            while Instant::now() < until {
-                if let Some((code, message)) = self.producer.context().deliveries().failed {
-                    return SendFault::Undelivered { code, message };
-                }
-                self.serve_or_wait();
+            if let Some((code, message)) = self.why_failed() {
+                return SendFault::Undelivered { code, message };
             }
         }
         error.into()
+    }
+
+    /// The delivery that failed, as soon as one is told that says why.
+    fn why_failed(&self) -> Option<(RDKafkaErrorCode, usize)> {
+        let until = Instant::now() + TOLD_WITHIN;
+        loop {
+            let failed = self.producer.context().deliveries().failed;
+            if failed.is_some_and(|(code, _)| !is_thrown_out(code)) || Instant::now() >= until {
+                return failed;
+            }
+            self.serve_or_wait();
+        }
     }
 
     /// Serves one event, which may tell many deliveries. Waits a little where it told none.
@@ -214,6 +230,11 @@ impl Producer for LaneProducer {
                     record = returned;
                     self.serve_or_wait();
                 }
+                // The client itself holds a message to the limit that it was given: that is as if the broker had refused it.
+                Err((KafkaError::MessageProduction(code), _)) if code == RDKafkaErrorCode::MessageSizeTooLarge => {
+                    self.producer.context().deliveries().take_back();
+                    return Err(SendFault::Undelivered { code, message: number });
+                }
                 Err((error, _)) => {
                     self.producer.context().deliveries().take_back();
                     return Err(self.why_not_taken(error));
@@ -224,11 +245,12 @@ impl Producer for LaneProducer {
 
     async fn wait_delivered(&self, deadline: Instant) -> Result<(), SendFault> {
         loop {
+            let has_failed = self.producer.context().deliveries().failed.is_some();
+            if let Some((code, message)) = has_failed.then(|| self.why_failed()).flatten() {
+                return Err(SendFault::Undelivered { code, message });
+            }
             {
                 let mut deliveries = self.producer.context().deliveries();
-                if let Some((code, message)) = deliveries.failed {
-                    return Err(SendFault::Undelivered { code, message });
-                }
                 if deliveries.strayed {
                     return Err(SendFault::Repartitioned);
                 }

@@ -11,7 +11,8 @@ use super::{Claim, LaneSession, Opened, not_open};
 use crate::client_config::{BATCH_BYTES_MAX, Batches};
 use crate::cluster::{Cluster, Producer, SendFault};
 use crate::fault::{Fault, Remedy, may_blame_message};
-use crate::progress::{ProgressRecord, StepRefused};
+use crate::progress::{ProgressRecord, SessionMark, StepRefused};
+use crate::topics::TopicFacts;
 
 /// Why a group was not committed.
 enum CommitFault {
@@ -84,6 +85,10 @@ impl<C: Cluster> LaneSession<C> {
     async fn open_again(&mut self, opened: Opened<C::Producer>) -> Result<Opened<C::Producer>, Failure> {
         let (facts, mark) = (opened.facts, opened.mark.clone());
         drop(opened);
+        self.open_as(facts, mark).await
+    }
+
+    async fn open_as(&mut self, facts: TopicFacts, mark: SessionMark) -> Result<Opened<C::Producer>, Failure> {
         let claim = Claim::Made { number: mark.claim, owner: mark.owner };
         // Boxed: it is rare, and would make every commit's future larger.
         Box::pin(self.open(facts, &claim)).await.map_err(Fault::into_failure)?;
@@ -187,11 +192,7 @@ impl<C: Cluster> LaneSession<C> {
                 opened.transactional.abort().await;
                 return failure;
             }
-            CommitFault::TooManyDeadLetters(exceeded) => match self.brake(opened).await {
-                Ok(()) => return Failure::Halt(exceeded.trouble(&self.shared.where_to_look())),
-                // Without the brake this is no reason to halt: the group is read again, and is as much too much.
-                Err(fault) => self.send_fault(&opened.transactional, fault),
-            },
+            CommitFault::TooManyDeadLetters(exceeded) => return self.brake(opened, &exceeded).await,
             CommitFault::Inside { fault, delivery } => {
                 if let Some(delivery) = delivery {
                     self.failures.add(delivery.code, opened.facts.limits.batch_bytes_max().min(BATCH_BYTES_MAX));
@@ -217,14 +218,19 @@ impl<C: Cluster> LaneSession<C> {
         }
     }
 
-    /// Gives the open transaction up, and stores the brake in one of its own.
-    async fn brake(&self, opened: &Opened<C::Producer>) -> Result<(), SendFault> {
-        let producer = &opened.transactional;
-        // A delivery that is cut off would spoil the producer.
-        producer.wait_delivered(Instant::now() + self.shared.settings.transaction_timeout).await?;
-        producer.abort().await;
+    /// Gives the open transaction up, of which more may be refused, and stores the brake in one of a new producer.
+    async fn brake(&mut self, opened: &Opened<C::Producer>, exceeded: &TooManyDeadLetters) -> Failure {
+        opened.transactional.abort().await;
+        let opened = match self.open_as(opened.facts, opened.mark.clone()).await {
+            Ok(opened) => opened,
+            Err(failure) => return failure,
+        };
         let per_minute_max = self.shared.settings.dead_letters_per_minute_max;
-        self.store(producer, &[ProgressRecord::Brake { per_minute_max }]).await
+        match self.store(&opened.transactional, &[ProgressRecord::Brake { per_minute_max }]).await {
+            Ok(()) => Failure::Halt(exceeded.trouble(&self.shared.where_to_look())),
+            // Without the brake this is no reason to halt: the group is read again, and is as much too much.
+            Err(fault) => self.send_fault(&opened.transactional, fault).into_failure(),
+        }
     }
 }
 
