@@ -34,12 +34,7 @@ impl Committed {
         for DeadLetter { shard, code, error, .. } in letters {
             match reasons.iter_mut().find(|reason| reason.shard == *shard && reason.code == *code) {
                 Some(reason) => reason.letters += 1,
-                None => reasons.push(DeadLetterReason {
-                    shard: shard.clone(),
-                    code: *code,
-                    error: error.clone(),
-                    letters: 1,
-                }),
+                None => reasons.push(DeadLetterReason { shard: shard.clone(), code, error: error.clone(), letters: 1 }),
             }
         }
         Self { written: counts.written, dead_lettered: counts.dead_lettered, reasons }

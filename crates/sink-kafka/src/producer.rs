@@ -144,10 +144,10 @@ impl LaneProducer {
 
     /// A transaction takes nothing more after a delivery that failed: then that is told, which is what was wrong.
     fn why_not_taken(&self, error: KafkaError) -> SendFault {
-        if error == KafkaError::MessageProduction(RDKafkaErrorCode::State) {
-            if let Some((code, message)) = self.why_failed() {
-                return SendFault::Undelivered { code, message };
-            }
+        if error == KafkaError::MessageProduction(RDKafkaErrorCode::State)
+            && let Some((code, message)) = self.why_failed()
+        {
+            return SendFault::Undelivered { code, message };
         }
         error.into()
     }

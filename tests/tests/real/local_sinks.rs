@@ -141,10 +141,8 @@ async fn a_process_with_sqlite_and_a_file_is_replaced_as_a_whole() -> Result<()>
     }
     let start = || Tailwater::start(scene.dir(), &["run", "tests.toml", "file.toml"], &scene.environment);
     let mut owner = start()?;
-    let mut written = 0;
-    for number in 0..6 {
-        scene.table.put(nasty_item(&number.to_string())).await?;
-        written += 1;
+    for written in 1..=6 {
+        scene.table.put(nasty_item(&written.to_string())).await?;
         wait_until("both carry", CARRIED_WITHIN, || async {
             let same = compare_with_source(&scene, &path).await;
             let lines = fileout::lines(&scene.dir().join("orders.jsonl")).map_or(0, |lines| lines.len());

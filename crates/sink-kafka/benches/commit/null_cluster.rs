@@ -23,6 +23,8 @@ const PARTITIONS: i32 = 12;
 /// The progress topic as compaction leaves it: the last value of each key.
 type Compacted = Arc<Mutex<BTreeMap<Vec<u8>, Option<Vec<u8>>>>>;
 
+type KeyAndValue = (Vec<u8>, Option<Vec<u8>>);
+
 /// The cluster.
 #[derive(Clone, Default)]
 pub struct NullCluster(Compacted);
@@ -33,7 +35,7 @@ pub struct NullProducer(Compacted);
 /// Reads what was in the progress topic when it was asked first.
 pub struct NullReader {
     topic: Compacted,
-    rest: Option<VecDeque<(Vec<u8>, Option<Vec<u8>>)>>,
+    rest: Option<VecDeque<KeyAndValue>>,
     partitions: Range<u32>,
     offset: i64,
 }

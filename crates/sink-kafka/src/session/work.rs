@@ -1,6 +1,7 @@
 //! A group on its way to Kafka: which messages it becomes, and which of its events became none.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use tailwater_model::{Batch, Committed, Group, Rejected};
 use tokio::time::Instant;
@@ -155,7 +156,7 @@ impl<C, P: Producer> Sending<'_, C, P> {
         let bytes_max = facts.limits.data_bytes_max;
         for (event, index) in events.iter().zip(0..) {
             let at = EventAt { batch: number, event: index };
-            if !refused.contains_key(&at) {
+            if let Entry::Vacant(vacant) = refused.entry(at) {
                 match shared.encoder.encode(event, bytes_max, room) {
                     Ok(messages) => {
                         for (message, of) in messages.zip([Origin::Event(at), Origin::Tombstone(at)]) {
@@ -166,7 +167,7 @@ impl<C, P: Producer> Sending<'_, C, P> {
                     }
                     Err(rejected) => batch.refuse(event, rejected),
                 }
-                refused.insert(at, Left::Tombstone);
+                vacant.insert(Left::Tombstone);
             }
             let is_left = refused.get(&at) == Some(&Left::Tombstone);
             if is_left && let Some(message) = shared.encoder.tombstone(event, bytes_max, room) {
