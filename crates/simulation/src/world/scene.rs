@@ -74,6 +74,8 @@ pub(super) struct Scene<G> {
     lanes_down: LanesDown,
     /// Runs that ended by themselves.
     ends: u64,
+    /// What the user's rules refuse. They are no fault, and stay.
+    refused_text: Option<String>,
     away_until: Option<Instant>,
     calls: (Instant, u64),
 }
@@ -108,6 +110,7 @@ impl<G: Ground> Scene<G> {
             panic: PanicCountdown::new(plan.panic_at_commit),
             lanes_down: LanesDown::default(),
             ends: 0,
+            refused_text: None,
             away_until: None,
             calls: (Instant::now(), 0),
             plan,
@@ -171,6 +174,7 @@ impl<G: Ground> Scene<G> {
         *lock(&self.service).manners_mut() = manners;
         self.network.set_faults(network);
         self.ground.set_faults(&sink);
+        self.refused_text = sink.refused_text;
     }
 
     fn hit(&mut self, name: &str) {

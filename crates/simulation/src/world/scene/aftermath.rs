@@ -39,7 +39,8 @@ impl<G: Ground> Scene<G> {
         }
         let latency = Duration::from_millis(1)..Duration::from_millis(80);
         self.network.set_faults(NetworkFaults { latency, ..NetworkFaults::default() });
-        self.ground.set_faults(&SinkFaults::default());
+        let refused_text = self.refused_text.clone();
+        self.ground.set_faults(&SinkFaults { refused_text, ..SinkFaults::default() });
         self.workers.iter().flatten().for_each(|worker| worker.seam.freeze(false));
         self.supervise().await;
     }
