@@ -118,9 +118,12 @@ impl<C: Cluster> LaneSession<C> {
     /// Takes durable records into what is known of the lane.
     fn add(&self, opened: &mut Opened<C::Producer>, records: Vec<ProgressRecord>) {
         let at_ms = opened.at_ms();
+        let is_counted = records.iter().any(|record| matches!(record, ProgressRecord::DeadLetters(_)));
         records.into_iter().for_each(|record| opened.progress.add(record, at_ms));
+        if is_counted {
+            self.shared.dead_letters().read(self.lane, opened.progress.dead_letters.clone());
+        }
         self.shared.note_stream(opened.progress.stream_facts(&self.shared.pipeline.stream.stream_arn));
-        self.shared.dead_letters().read(self.lane, opened.progress.dead_letters.clone());
     }
 
     /// One transaction.
@@ -129,7 +132,7 @@ impl<C: Cluster> LaneSession<C> {
         let (shared, stream) = (&self.shared, &self.shared.pipeline.stream);
         // I2: held to what is stored before anything is sent; nobody else can have changed it since.
         opened.progress.records_of(&work.group, stream).map_err(refused)?;
-        work.begin();
+        work.begin(opened.batches);
         let deadline = Instant::now() + shared.settings.transaction_timeout;
         let Opened { transactional, facts, batches, .. } = &*opened;
         let inside = |fault: SendFault| self.inside(transactional, fault);
@@ -142,7 +145,7 @@ impl<C: Cluster> LaneSession<C> {
                 sent.map_err(|fault| self.inside(plain, fault))?;
                 // I1: what the progress will stand for is acknowledged first.
                 plain.wait_delivered(deadline).await.map_err(|fault| self.inside(plain, fault))?;
-                work.begin();
+                work.begin(*batches);
             }
         }
         let counted = self.count_dead_letters(opened, &work.group).map_err(CommitFault::TooManyDeadLetters)?;
@@ -150,7 +153,6 @@ impl<C: Cluster> LaneSession<C> {
         let mut records = opened.progress.records_of(&work.group, stream).map_err(refused)?;
         records.extend(self.without_earlier_streams(opened, &work.group));
         records.extend(counted);
-        work.note_progress(&records);
         self.send_records(transactional, &records, deadline).await.map_err(inside)?;
         transactional.wait_delivered(deadline).await.map_err(inside)?;
         let ended = transactional.commit(self.end_deadline(deadline)).await;
@@ -180,7 +182,7 @@ impl<C: Cluster> LaneSession<C> {
             Origin::Event(at) => work.refuse(at, Left::Tombstone, refused_by_server(code)),
             Origin::Tombstone(at) => work.refuse(at, Left::Nothing, refused_by_server(code)),
             Origin::DeadLetter if is_too_large(code) => return self.failures.refused_dead_letter(sent.bytes),
-            Origin::DeadLetter | Origin::Progress => return false,
+            Origin::DeadLetter => return false,
         }
         tracing::debug!(lane = self.lane, ?code, of = ?sent.of, "the broker refused a message: trying without it");
         true

@@ -10,7 +10,6 @@ use super::Shared;
 use crate::client_config::Batches;
 use crate::cluster::{Outgoing, Producer, SendFault};
 use crate::message::{Message, Room, partition_of};
-use crate::progress::ProgressRecord;
 use crate::topics::TopicFacts;
 
 /// The partition of the dead letters: they are few, and there every topic has one.
@@ -21,8 +20,15 @@ pub(super) struct Work {
     pub(super) group: Group,
     /// What is left of events that are refused; their records are among the dead letters.
     refused: BTreeMap<EventAt, Left>,
-    /// Where each message comes from that was sent in this attempt, in their order.
-    sent: Vec<SentMessage>,
+    sent: Sent,
+}
+
+/// Where each message of an attempt comes from, in their order; those behind them are progress. Taken note of where messages
+/// go one at a time: only there one of them can be found.
+#[derive(Default)]
+struct Sent {
+    messages: Vec<SentMessage>,
+    is_noted: bool,
 }
 
 /// An event's place: of its batch in the group, and in the batch.
@@ -54,22 +60,30 @@ pub(super) enum Origin {
     Event(EventAt),
     Tombstone(EventAt),
     DeadLetter,
-    Progress,
+}
+
+impl Sent {
+    fn note(&mut self, of: Origin, bytes: usize) {
+        if self.is_noted {
+            self.messages.push(SentMessage { of, bytes });
+        }
+    }
 }
 
 impl Work {
     pub(super) fn new(group: Group) -> Self {
-        Self { group, refused: BTreeMap::new(), sent: Vec::new() }
+        Self { group, refused: BTreeMap::new(), sent: Sent::default() }
     }
 
     /// Begins another attempt: nothing of the one before was kept.
-    pub(super) fn begin(&mut self) {
-        self.sent.clear();
+    pub(super) fn begin(&mut self, batches: Batches) {
+        self.sent.messages.clear();
+        self.sent.is_noted = batches == Batches::OfOne;
     }
 
-    /// What was sent as this message.
+    /// What was sent as this message, unless it was progress.
     pub(super) fn sent(&self, message: usize) -> Option<SentMessage> {
-        self.sent.get(message).copied()
+        self.sent.messages.get(message).copied()
     }
 
     /// Sets an event aside that the server refuses, or the tombstone that was left of it.
@@ -120,17 +134,12 @@ impl Work {
     ) -> Result<(), SendFault> {
         for letter in self.group.batches.iter().flat_map(|batch| &batch.dead_letters) {
             for message in shared.encoder.dead_letter(letter, facts.limits.dead_letter_bytes_max) {
-                self.sent.push(SentMessage { of: Origin::DeadLetter, bytes: message.bytes() });
+                self.sent.note(Origin::DeadLetter, message.bytes());
                 let topic = &shared.settings.dead_letter_topic;
                 producer.send(outgoing(&message, topic, DEAD_LETTER_PARTITION, true), deadline).await?;
             }
         }
         Ok(())
-    }
-
-    /// Takes note of records of progress that are sent behind all else.
-    pub(super) fn note_progress(&mut self, records: &[ProgressRecord]) {
-        self.sent.extend(records.iter().map(|_| SentMessage { of: Origin::Progress, bytes: 0 }));
     }
 }
 
@@ -141,7 +150,7 @@ struct Sending<'a, C, P> {
     facts: &'a TopicFacts,
     deadline: Instant,
     refused: &'a mut BTreeMap<EventAt, Left>,
-    sent: &'a mut Vec<SentMessage>,
+    sent: &'a mut Sent,
     room: &'a mut Room,
 }
 
@@ -160,7 +169,7 @@ impl<C, P: Producer> Sending<'_, C, P> {
                 match shared.encoder.encode(event, bytes_max, room) {
                     Ok(messages) => {
                         for (message, of) in messages.zip([Origin::Event(at), Origin::Tombstone(at)]) {
-                            sent.push(SentMessage { of, bytes: message.bytes() });
+                            sent.note(of, message.bytes());
                             send_data(shared, *producer, facts, &message, *deadline).await?;
                         }
                         continue;
@@ -171,7 +180,7 @@ impl<C, P: Producer> Sending<'_, C, P> {
             }
             let is_left = refused.get(&at) == Some(&Left::Tombstone);
             if is_left && let Some(message) = shared.encoder.tombstone(event, bytes_max, room) {
-                sent.push(SentMessage { of: Origin::Tombstone(at), bytes: message.bytes() });
+                sent.note(Origin::Tombstone(at), message.bytes());
                 send_data(shared, *producer, facts, &message, *deadline).await?;
             }
         }
