@@ -18,8 +18,11 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(500);
 /// Where several stand by, each looks once more after a wait of its own, shorter than this: whoever waits longer finds that another
 /// one has claimed the pipeline. Short, so that a graceful stop is still noticed soon.
 const JITTER_MAX: Duration = Duration::from_millis(250);
-/// Longest wait for one sign or look, and for handing over.
+/// Longest wait for one sign or look.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for handing over: a stop that has used up its grace period may wait for nothing any more, and a sink that does
+/// not answer is why.
+const HANDED_OVER_WITHIN: Duration = Duration::from_secs(2);
 /// A look may take so long where the sink is slow, however short the lease.
 const BLIND_MIN: Duration = Duration::from_secs(3);
 
@@ -87,7 +90,7 @@ pub(crate) async fn stand_by<O: Ownership>(ownership: &mut O, lease: Duration, s
 
 /// Hands over, as far as that is possible soon. Where it is not, whoever stands by waits for the lease.
 pub(crate) async fn release<O: Ownership>(ownership: &mut O) {
-    let why = match timeout(ANSWER_WITHIN, ownership.release()).await {
+    let why = match timeout(HANDED_OVER_WITHIN, ownership.release()).await {
         Ok(Ok(())) => return,
         Ok(Err(trouble)) => trouble.message,
         Err(_) => "no answer".to_owned(),
