@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 pub const KILLS: (&str, u64) = ("TAILWATER_CHAOS_KILLS", 15);
 /// Kills of the broker in each test.
 pub const BROKER_KILLS: (&str, u64) = ("TAILWATER_CHAOS_BROKER_KILLS", 3);
+/// Kills of leaders, coordinators and `tailwater` in a cluster of three.
+pub const CLUSTER_KILLS: (&str, u64) = ("TAILWATER_CHAOS_CLUSTER_KILLS", 20);
 /// What all chance in these tests starts from: other seeds write other items and kill at other moments.
 pub const SEED: (&str, u64) = ("TAILWATER_CHAOS_SEED", 5);
 

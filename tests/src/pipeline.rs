@@ -17,6 +17,8 @@ pub struct Pipeline {
     pub name: String,
     /// How many lanes it has.
     pub lanes: u32,
+    /// How long an owner may show no life.
+    pub lease: &'static str,
     /// The DynamoDB table.
     pub table: String,
     /// Where DynamoDB is; the whole of `[source.aws]` with the region, or nothing at all when it is empty.
@@ -39,6 +41,7 @@ impl Pipeline {
         Self {
             name: "tests".to_owned(),
             lanes: 2,
+            lease: "15s",
             table: table.to_owned(),
             endpoint: endpoints::dynamodb_url(),
             on_gap: "stop",
@@ -51,7 +54,7 @@ impl Pipeline {
 
     /// The file's text.
     pub fn text(&self) -> String {
-        let Self { name, lanes, table, endpoint, on_gap, visible_within, sink, limits, more } = self;
+        let Self { name, lanes, lease, table, endpoint, on_gap, visible_within, sink, limits, more } = self;
         let aws = match endpoint.as_str() {
             "" => String::new(),
             url => format!("[source.aws]\nendpoint_url = \"{url}\"\nregion = \"us-east-1\""),
@@ -59,6 +62,7 @@ impl Pipeline {
         format!(
             r#"name = "{name}"
 lanes = {lanes}
+lease = "{lease}"
 
 [source]
 table = "{table}"

@@ -12,10 +12,15 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
 
 use crate::binary;
+use crate::patience::{Look, wait_until};
 use crate::postgres::CANARY;
 
 /// Lines of output that a failure message shows.
 const SHOWN_LINES_MAX: usize = 40;
+/// What a process says that another one has replaced.
+pub const STANDS_BY: &str = "; standing by";
+/// One that stands by has nothing in hand.
+const STANDBY_STOPS_WITHIN: Duration = Duration::from_secs(10);
 /// How long the kernel may take to end a killed process on a busy machine.
 const KILLED_WITHIN: Duration = Duration::from_secs(10);
 /// Texts that only a crash prints.
@@ -119,6 +124,23 @@ impl Tailwater {
             None => Ok(()),
             Some(status) => bail!("tailwater ended: {status}\n{}", self.said()),
         }
+    }
+
+    /// Waits until it has said this so many times.
+    pub async fn says(&self, text: &str, times: usize, within: Duration) -> Result<()> {
+        let heard = || async {
+            let heard = self.stderr_so_far().matches(text).count();
+            Ok(Look::when(heard >= times, format!("it said so {heard} times of {times}")))
+        };
+        wait_until(&format!("tailwater says {text:?}"), within, heard).await.with_context(|| self.said())
+    }
+
+    /// Waits until it stands by, and stops it: it must end well, and have said why it stood by.
+    pub async fn stands_by_until_stopped(self, within: Duration) -> Result<()> {
+        self.says(STANDS_BY, 1, within).await?;
+        self.signal(Signal::TERM)?;
+        self.ends(STANDBY_STOPS_WITHIN).await?.must_exit_with(0)?.must_say(&["took over"])?;
+        Ok(())
     }
 
     /// What it wrote to standard error so far.

@@ -1,42 +1,24 @@
-//! From a spec to an assembled pipeline: connects to both sides, checks that they fit, and claims the lanes. Nothing is
-//! read yet, and nothing is written but the claim.
+//! From a spec to a running pipeline: connects to the source, checks that both sides fit, and puts the parts together as
+//! often as the pipeline is claimed.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tailwater_model::{Finished, KeySchema, PipelineIdentity, Sink, Transform, Trouble, TroubleKind};
-use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pipeline};
-use tailwater_sink_kafka::KafkaLane;
-use tailwater_sink_local::{FileLane, SqliteLane, StdoutLane, claim_file, claim_sqlite, claim_stdout};
-use tailwater_sink_postgres::{PostgresLane, claim};
+use tailwater_model::{
+    Claimed, Finished, KeySchema, PipelineIdentity, StreamIdentity, Transform, Trouble, TroubleKind,
+};
+use tailwater_pipeline::{Assembly, Ended, Following, LaneSettings, PipelineStatus, RunSettings, StopSignal, run};
 use tailwater_source_dynamodb::{
-    DynamoDb, OnGap, ReaderSettings, STREAM_GONE, SourceStatus, StatusReader, Table, connect, open_stream,
+    DynamoDb, LaneReader, OnGap, ReaderSettings, STREAM_GONE, SourceStatus, StatusReader, Table, connect, open_stream,
 };
 use tracing::info;
 
+use crate::claims::{Claims, Stdout};
 use crate::configuration::{LimitsSpec, PipelineSpec, SinkSpec, TransformSpec};
 use crate::streams::{self, ChosenStream, Patience};
 
 /// Waits before a lane is opened again after trouble, first and longest.
 const REOPEN_DELAYS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-
-/// A pipeline that is connected on both sides and owns its lanes.
-pub struct AssembledPipeline {
-    /// Its name.
-    pub name: String,
-    source: ConnectedPipeline,
-    until_tip: bool,
-    sink: ClaimedSink,
-}
-
-/// The sessions of a sink, one per lane.
-enum ClaimedSink {
-    Kafka(Vec<KafkaLane>),
-    Postgres(Vec<PostgresLane>),
-    Sqlite(Vec<SqliteLane>),
-    File(Vec<FileLane>),
-    Stdout(Vec<StdoutLane>),
-}
 
 /// A pipeline whose source was reached and fits its file. Nothing was changed anywhere.
 pub struct ConnectedPipeline {
@@ -44,6 +26,18 @@ pub struct ConnectedPipeline {
     dynamodb: DynamoDb,
     table: Table,
     stream: ChosenStream,
+}
+
+/// A pipeline and its sink, which is claimed as often as that is needed.
+struct Pipeline<C> {
+    source: ConnectedPipeline,
+    sink: C,
+    until_tip: bool,
+    /// The last stream that was read to its end here: it is not begun again.
+    ended: Option<StreamIdentity>,
+    view: PipelineView,
+    patience: Patience,
+    was_told: bool,
 }
 
 /// What tells of a running pipeline, whichever stream it reads.
@@ -69,13 +63,19 @@ impl PipelineView {
 /// Connects to the source and checks that the table and its stream are what the file needs.
 pub async fn connect_source(spec: PipelineSpec) -> Result<ConnectedPipeline, Trouble> {
     let dynamodb = Box::pin(connect(&spec.source.aws)).await?;
-    let table = match Box::pin(dynamodb.describe_table(&spec.source.table)).await {
-        Ok(table) => table,
-        Err(trouble) => return Err(Box::pin(streams::without_table(&dynamodb, &spec, trouble)).await),
-    };
-    let stream = Box::pin(streams::first(&dynamodb, &table, &spec)).await?;
+    let (table, stream) = Box::pin(choose(&dynamodb, &spec)).await?;
     check_renames(&spec.transforms, &table.key_schema)?;
     Ok(ConnectedPipeline { spec, dynamodb, table, stream })
+}
+
+/// The table as it is now, and the stream of it to begin with.
+async fn choose(dynamodb: &DynamoDb, spec: &PipelineSpec) -> Result<(Table, ChosenStream), Trouble> {
+    let table = match Box::pin(dynamodb.describe_table(&spec.source.table)).await {
+        Ok(table) => table,
+        Err(trouble) => return Err(Box::pin(streams::without_table(dynamodb, spec, trouble)).await),
+    };
+    let stream = Box::pin(streams::first(dynamodb, &table, spec)).await?;
+    Ok((table, stream))
 }
 
 impl ConnectedPipeline {
@@ -84,18 +84,50 @@ impl ConnectedPipeline {
         &self.spec.name
     }
 
-    /// Claims the lanes. A pipeline of the same name that runs elsewhere loses them by this.
-    pub async fn claim(mut self, until_tip: bool) -> Result<AssembledPipeline, Trouble> {
-        let mut sink = Box::pin(claim_lanes(&self.spec, &self.stream)).await?;
-        // Whoever had the lanes until now may have gone over to another stream since ours was chosen; now nobody does.
-        let chosen = Box::pin(streams::first(&self.dynamodb, &self.table, &self.spec)).await?;
-        let is_another = chosen.identity != self.stream.identity;
-        self.stream = chosen;
-        if is_another {
-            sink = Box::pin(claim_lanes(&self.spec, &self.stream)).await?;
+    /// Whether its sink could be claimed. Takes nothing from anybody.
+    pub async fn check_sink(&self) -> Result<(), Trouble> {
+        let (identity, stream) = (self.identity(), &self.stream);
+        match &self.spec.sink {
+            SinkSpec::Kafka(settings) => settings.check(&identity, stream).await,
+            SinkSpec::Postgres(settings) => settings.check(&identity, stream).await,
+            SinkSpec::Sqlite(settings) => settings.check(&identity, stream).await,
+            SinkSpec::File(settings) => settings.check(&identity, stream).await,
+            SinkSpec::Stdout => Stdout.check(&identity, stream).await,
         }
-        streams::tell_first(&self.spec, &self.table, &self.stream.identity);
-        Ok(AssembledPipeline { name: self.spec.name.clone(), source: self, until_tip, sink })
+    }
+
+    /// Claims the lanes and carries changes until the stop signal is given, the source is finished, or a person is needed. A
+    /// pipeline of the same name that runs elsewhere loses its lanes by this, and stands by.
+    ///
+    /// A stream that was read to its end, or went with a gap on record, is followed by the next one of its table. After one
+    /// that was read to its tip none is looked for: if there is one by now, it is younger than the run.
+    pub async fn run(self, until_tip: bool, stop: StopSignal, view: PipelineView) -> Result<Ended, Trouble> {
+        match self.spec.sink.clone() {
+            SinkSpec::Kafka(settings) => self.run_into(*settings, until_tip, stop, view).await,
+            SinkSpec::Postgres(settings) => self.run_into(settings, until_tip, stop, view).await,
+            SinkSpec::Sqlite(settings) => self.run_into(settings, until_tip, stop, view).await,
+            SinkSpec::File(settings) => self.run_into(settings, until_tip, stop, view).await,
+            SinkSpec::Stdout => self.run_into(Stdout, until_tip, stop, view).await,
+        }
+    }
+
+    async fn run_into<C: Claims>(
+        self,
+        sink: C,
+        until_tip: bool,
+        stop: StopSignal,
+        view: PipelineView,
+    ) -> Result<Ended, Trouble> {
+        let lane = lane_settings(&self.spec.limits);
+        let settings = RunSettings { lane, lease: self.spec.lease, stands_by: !until_tip };
+        let status = Arc::clone(&view.status);
+        let patience = Patience::default();
+        let pipeline = Pipeline { source: self, sink, until_tip, ended: None, view, patience, was_told: false };
+        Box::pin(run(pipeline, settings, stop, status)).await
+    }
+
+    fn identity(&self) -> PipelineIdentity {
+        PipelineIdentity { name: self.spec.name.clone(), lanes: self.spec.lanes, stream: self.stream.identity.clone() }
     }
 
     /// Whether nothing more is to be had of the stream: it was read to its end, or it is gone and a gap says what is lost.
@@ -106,49 +138,15 @@ impl ConnectedPipeline {
         }
     }
 
-    /// The stream that follows one that is over, with the sink claimed for it; nothing when there is none.
-    async fn next(&self) -> Result<Option<(ChosenStream, ClaimedSink)>, Trouble> {
+    /// The stream that follows one that is over; nothing when there is none.
+    async fn next(&self) -> Result<Option<ChosenStream>, Trouble> {
         let next = Box::pin(streams::next(&self.dynamodb, &self.spec, &self.stream.identity)).await?;
-        let Some(next) = next else { return Ok(None) };
-        if next.keys != self.stream.keys {
-            return Err(streams::table_replaced(&self.spec, &self.stream.keys, &next.keys));
+        match next {
+            Some(next) if next.keys != self.stream.keys => {
+                Err(streams::table_replaced(&self.spec, &self.stream.keys, &next.keys))
+            }
+            next => Ok(next),
         }
-        let sink = Box::pin(claim_lanes(&self.spec, &next)).await?;
-        Ok(Some((next, sink)))
-    }
-
-    async fn carry(
-        &self,
-        sink: ClaimedSink,
-        until_tip: bool,
-        stop: &StopSignal,
-        view: &PipelineView,
-    ) -> Result<Ended, Trouble> {
-        let reader = self.reader_settings(until_tip);
-        match sink {
-            ClaimedSink::Kafka(lanes) => self.carry_into(lanes, reader, stop, view).await,
-            ClaimedSink::Postgres(lanes) => self.carry_into(lanes, reader, stop, view).await,
-            ClaimedSink::Sqlite(lanes) => self.carry_into(lanes, reader, stop, view).await,
-            ClaimedSink::File(lanes) => self.carry_into(lanes, reader, stop, view).await,
-            ClaimedSink::Stdout(lanes) => self.carry_into(lanes, reader, stop, view).await,
-        }
-    }
-
-    async fn carry_into<K: Sink + 'static>(
-        &self,
-        sinks: Vec<K>,
-        reader: ReaderSettings,
-        stop: &StopSignal,
-        view: &PipelineView,
-    ) -> Result<Ended, Trouble> {
-        // The sink claimed one session per lane, so the two sides have the same number.
-        let lanes = u32::try_from(sinks.len()).unwrap_or(u32::MAX);
-        let (readers, source) = open_stream(self.dynamodb.clone(), self.stream.identity.clone(), lanes, reader);
-        view.reads(source);
-        let lanes = readers.into_iter().zip(sinks).collect();
-        let transforms = self.spec.transforms.iter().cloned().map(boxed).collect();
-        let settings = lane_settings(&self.spec.limits);
-        Box::pin(run_pipeline(lanes, transforms, settings, stop.clone(), Arc::clone(&view.status))).await
     }
 
     fn reader_settings(&self, until_tip: bool) -> ReaderSettings {
@@ -169,55 +167,80 @@ impl ConnectedPipeline {
     }
 }
 
-impl AssembledPipeline {
-    /// Carries changes until the stop signal is given, the source is finished, or a person is needed. A stream that was read
-    /// to its end, or went with a gap on record, is followed by the next one of its table. After one that was read to its tip
-    /// none is looked for: if there is one by now, it is younger than the run.
-    pub async fn run(self, stop: StopSignal, view: PipelineView) -> Result<Ended, Trouble> {
-        let Self { name, mut source, until_tip, mut sink } = self;
-        loop {
-            let outcome = source.carry(sink, until_tip, &stop, &view).await;
-            if !source.is_over(&outcome) {
-                return outcome;
+impl<C: Claims> Assembly for Pipeline<C> {
+    type Source = LaneReader<DynamoDb>;
+    type Sink = C::Lane;
+    type Ownership = C::Ownership;
+
+    async fn choose(&mut self) -> Result<StreamIdentity, Trouble> {
+        let source = &mut self.source;
+        let (dynamodb, spec) = (&source.dynamodb, &source.spec);
+        if let Some(ended) = &self.ended
+            && Box::pin(streams::is_last_read(spec, ended)).await?
+        {
+            let next = Box::pin(streams::next(dynamodb, spec, ended)).await?;
+            source.stream = next.ok_or_else(|| streams::turned_off(spec))?;
+        } else {
+            // Also where others have gone further meanwhile.
+            (source.table, source.stream) = Box::pin(choose(dynamodb, spec)).await?;
+        }
+        Ok(source.stream.identity.clone())
+    }
+
+    async fn claim(&mut self) -> Result<Claimed<C::Lane, C::Ownership>, Trouble> {
+        self.sink.claim(&self.source.identity(), &self.source.stream).await
+    }
+
+    fn read(&mut self, lanes: Vec<C::Lane>) -> Vec<(LaneReader<DynamoDb>, C::Lane)> {
+        let source = &self.source;
+        if !std::mem::replace(&mut self.was_told, true) {
+            streams::tell_first(&source.spec, &source.table, &source.stream.identity);
+        }
+        self.patience = Patience::default();
+        // The sink claimed one session per lane, so the two sides have the same number.
+        let count = u32::try_from(lanes.len()).unwrap_or(u32::MAX);
+        let settings = source.reader_settings(self.until_tip);
+        let (readers, status) = open_stream(source.dynamodb.clone(), source.stream.identity.clone(), count, settings);
+        self.view.reads(status);
+        readers.into_iter().zip(lanes).collect()
+    }
+
+    fn transforms(&self) -> Vec<Box<dyn Transform>> {
+        self.source.spec.transforms.iter().cloned().map(boxed).collect()
+    }
+
+    async fn follow(&mut self, outcome: Result<Ended, Trouble>, stop: &StopSignal) -> Following {
+        if !self.source.is_over(&outcome) {
+            return Following::End(outcome);
+        }
+        let spec = &self.source.spec;
+        let mut patience = Patience::default();
+        let found = loop {
+            match self.source.next().await {
+                Ok(found) => break found.ok_or_else(|| streams::turned_off(spec)),
+                Err(trouble) => match patience.bear(trouble, &spec.name, stop).await {
+                    Ok(true) => {}
+                    Ok(false) => return Following::End(Ok(Ended::Stopped)),
+                    Err(trouble) if trouble.code == streams::NOT_FOUND => break Err(streams::deleted(spec)),
+                    Err(trouble) => return Following::End(Err(trouble)),
+                },
             }
-            let mut patience = Patience::default();
-            let found = loop {
-                match source.next().await {
-                    Ok(found) => break found.ok_or_else(|| streams::turned_off(&source.spec)),
-                    Err(trouble) => match patience.bear(trouble, &source.spec.name, &stop).await {
-                        Ok(true) => {}
-                        Ok(false) => return Ok(Ended::Stopped),
-                        Err(trouble) if trouble.code == streams::NOT_FOUND => {
-                            break Err(streams::deleted(&source.spec));
-                        }
-                        Err(trouble) => return Err(trouble),
-                    },
-                }
-            };
-            let (next, claimed) = match found {
-                Ok(found) => found,
-                Err(_) if until_tip || outcome.is_err() => return outcome,
-                Err(none) => return Err(none),
-            };
-            info!(pipeline = name, stream = next.identity.stream_arn, "going on with the stream that follows");
-            (source.stream, sink) = (next, claimed);
+        };
+        match found {
+            Ok(next) => {
+                let stream = &next.identity.stream_arn;
+                info!(pipeline = spec.name, stream, "going on with the stream that follows");
+                self.ended = Some(self.source.stream.identity.clone());
+                Following::Stream
+            }
+            Err(_) if self.until_tip || outcome.is_err() => Following::End(outcome),
+            Err(none) => Following::End(Err(none)),
         }
     }
-}
 
-async fn claim_lanes(spec: &PipelineSpec, stream: &ChosenStream) -> Result<ClaimedSink, Trouble> {
-    let ChosenStream { identity, view_type, keys, .. } = stream;
-    let identity = PipelineIdentity { name: spec.name.clone(), lanes: spec.lanes, stream: identity.clone() };
-    Ok(match &spec.sink {
-        SinkSpec::Kafka(settings) => {
-            let lanes = Box::pin(tailwater_sink_kafka::claim(settings, &identity, keys, *view_type)).await?;
-            ClaimedSink::Kafka(lanes)
-        }
-        SinkSpec::Postgres(settings) => ClaimedSink::Postgres(Box::pin(claim(settings, &identity, keys)).await?),
-        SinkSpec::Sqlite(settings) => ClaimedSink::Sqlite(Box::pin(claim_sqlite(settings, &identity, keys)).await?),
-        SinkSpec::File(settings) => ClaimedSink::File(Box::pin(claim_file(settings, &identity, keys)).await?),
-        SinkSpec::Stdout => ClaimedSink::Stdout(claim_stdout(&identity, keys)),
-    })
+    async fn bear(&mut self, trouble: Trouble, stop: &StopSignal) -> Result<bool, Trouble> {
+        self.patience.bear(trouble, &self.source.spec.name, stop).await
+    }
 }
 
 /// The key is the identity of an item in every sink: under another name nobody would find it.

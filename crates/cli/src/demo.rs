@@ -183,7 +183,7 @@ async fn assemble(endpoint_url: &str, mirror: &Path) -> Result<Assembled, Troubl
         delete: DeleteMode::Hard,
         dead_letters_per_minute_max: 100,
     };
-    let sinks = claim_sqlite(&sink, &identity, &table.key_schema).await?;
+    let sinks = claim_sqlite(&sink, &identity, &table.key_schema).await?.lanes;
     let (sources, _) = open_stream(dynamodb, identity.stream, identity.lanes, reader_settings());
     Ok(Assembled { lanes: sources.into_iter().zip(sinks).collect(), keys: table.key_schema })
 }

@@ -7,6 +7,7 @@ mod arguments;
 mod assemble;
 mod aws_arguments;
 mod checkpoints;
+mod claims;
 mod clock;
 mod configuration;
 mod demo;

@@ -147,7 +147,7 @@ fn exit_code(failure: &CommandFailure) -> u8 {
 
 fn kind_code(kind: TroubleKind) -> u8 {
     match kind {
-        TroubleKind::Runtime => 1,
+        TroubleKind::Runtime | TroubleKind::Replaced | TroubleKind::ClaimLost => 1,
         TroubleKind::Config => 2,
         TroubleKind::Environment => 3,
         TroubleKind::DataAtRisk => 4,
@@ -158,6 +158,8 @@ fn kind_code(kind: TroubleKind) -> u8 {
 fn kind_name(kind: TroubleKind) -> &'static str {
     match kind {
         TroubleKind::Runtime => "runtime",
+        TroubleKind::Replaced => "replaced",
+        TroubleKind::ClaimLost => "claim_lost",
         TroubleKind::Config => "config",
         TroubleKind::Environment => "environment",
         TroubleKind::DataAtRisk => "data_at_risk",

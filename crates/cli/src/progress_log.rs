@@ -85,7 +85,8 @@ impl ProgressLog {
     /// Writes what happened since the last line.
     pub fn line(&mut self) {
         let snapshot = self.view.status.snapshot();
-        let source = self.view.source();
+        // Of a stream that another process reads now nothing is known.
+        let source = self.view.source().filter(|_| !snapshot.standing_by);
         let seconds = self.looked_at.elapsed().as_secs_f64().max(0.001);
         let carried = snapshot.counts.read.saturating_sub(self.read_before);
         self.read_before = snapshot.counts.read;
@@ -118,7 +119,7 @@ impl ProgressLog {
             dead_lettered = snapshot.counts.dead_lettered,
             gaps = snapshot.gaps,
             "{}",
-            word(&lanes)
+            if snapshot.standing_by { "standing by" } else { word(&lanes) }
         );
     }
 
@@ -142,6 +143,7 @@ impl ProgressLog {
                 ("reached the tip", source.and_then(|source| source.begun))
             }
             Err(trouble) if trouble.kind == TroubleKind::StreamEnded => ("the stream has ended", None),
+            Err(trouble) if trouble.kind == TroubleKind::Replaced => ("replaced by another process", None),
             Err(_) => ("failed", None),
         };
         let counts = snapshot.counts;
@@ -158,6 +160,7 @@ impl ProgressLog {
             commits = snapshot.commits,
             reopenings = snapshot.reopenings,
             gaps = snapshot.gaps,
+            replaced = snapshot.replaced,
             "ended"
         );
         if snapshot.gaps > 0 {
@@ -200,6 +203,8 @@ mod tests {
             commits: 0,
             reopenings: 0,
             gaps: 0,
+            replaced: 0,
+            standing_by: false,
             newest_created_at_ms: None,
             lanes: vec![LaneState::Carrying; 4],
         };

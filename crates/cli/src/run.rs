@@ -1,4 +1,4 @@
-//! `tailwater run`: checks all files, assembles all pipelines, and runs them until they end or are asked to stop.
+//! `tailwater run`: checks all files, connects all pipelines, and runs them until they end or are asked to stop.
 
 use tailwater_model::{Trouble, TroubleKind};
 use tailwater_pipeline::{Ended, StopSignal};
@@ -7,7 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tracing::{info, warn};
 
 use crate::arguments::{RunArguments, Until};
-use crate::assemble::{AssembledPipeline, PipelineView, connect_source};
+use crate::assemble::{ConnectedPipeline, PipelineView, connect_source};
 use crate::configuration::{self, PipelineSpec};
 use crate::output::CommandFailure;
 use crate::progress_log::{PROGRESS_INTERVAL, ProgressLog};
@@ -28,20 +28,20 @@ pub async fn run(arguments: RunArguments) -> Result<(), CommandFailure> {
     }
     let mut requests = StopRequests::listen()?;
     let until_tip = arguments.until == Some(Until::Tip);
-    let assembled = tokio::select! { biased;
+    let connected = tokio::select! { biased;
         _ = requests.next() => {
             info!("asked to stop before anything was read");
             return Ok(());
         }
-        assembled = Box::pin(assemble_all(loaded.specs, until_tip)) => assembled.map_err(CommandFailure::Troubles)?,
+        connected = Box::pin(connect_all(loaded.specs)) => connected.map_err(CommandFailure::Troubles)?,
     };
-    let troubles = Box::pin(carry_all(assembled, until_tip, &mut requests)).await?;
+    let troubles = Box::pin(carry_all(connected, until_tip, &mut requests)).await?;
     if troubles.is_empty() { Ok(()) } else { Err(CommandFailure::Troubles(troubles)) }
 }
 
-/// Connects to every source before the first lane is claimed, and claims nothing more after a claim that fails: a start
-/// that cannot succeed should take as little as possible from a process that runs already.
-async fn assemble_all(specs: Vec<PipelineSpec>, until_tip: bool) -> Result<Vec<AssembledPipeline>, Troubles> {
+/// Connects to every source, and looks at every sink, before the first lane is claimed: a start that cannot succeed takes
+/// nothing from a process that runs already. Where there is one pipeline, its claim looks itself, and takes all or nothing.
+async fn connect_all(specs: Vec<PipelineSpec>) -> Result<Vec<ConnectedPipeline>, Troubles> {
     let (mut connected, mut troubles) = (Vec::new(), Vec::new());
     for spec in specs {
         let name = spec.name.clone();
@@ -50,21 +50,19 @@ async fn assemble_all(specs: Vec<PipelineSpec>, until_tip: bool) -> Result<Vec<A
             Err(trouble) => troubles.push((Some(name), trouble)),
         }
     }
-    if !troubles.is_empty() {
-        return Err(troubles);
+    if troubles.is_empty() && connected.len() > 1 {
+        for pipeline in &connected {
+            if let Err(trouble) = Box::pin(pipeline.check_sink()).await {
+                troubles.push((Some(pipeline.name().to_owned()), trouble));
+            }
+        }
     }
-    let mut assembled = Vec::new();
-    for pipeline in connected {
-        let name = pipeline.name().to_owned();
-        let claimed = Box::pin(pipeline.claim(until_tip)).await;
-        assembled.push(claimed.map_err(|trouble| vec![(Some(name), trouble)])?);
-    }
-    Ok(assembled)
+    if troubles.is_empty() { Ok(connected) } else { Err(troubles) }
 }
 
 /// Runs until all pipelines have ended, and gives the troubles of those that failed, or ran to the tip and met gaps.
 async fn carry_all(
-    pipelines: Vec<AssembledPipeline>,
+    pipelines: Vec<ConnectedPipeline>,
     bounded: bool,
     requests: &mut StopRequests,
 ) -> Result<Troubles, CommandFailure> {
@@ -73,10 +71,10 @@ async fn carry_all(
     let mut tasks = JoinSet::new();
     for (index, pipeline) in pipelines.into_iter().enumerate() {
         let view = PipelineView::default();
-        info!(pipeline = pipeline.name, "starting");
-        logs.push(ProgressLog::new(pipeline.name.clone(), view.clone()));
+        info!(pipeline = pipeline.name(), "starting");
+        logs.push(ProgressLog::new(pipeline.name().to_owned(), view.clone()));
         let stop = stop.clone();
-        tasks.spawn(async move { (index, Box::pin(pipeline.run(stop, view)).await) });
+        tasks.spawn(async move { (index, Box::pin(pipeline.run(bounded, stop, view)).await) });
     }
     let mut running: Vec<bool> = logs.iter().map(|_| true).collect();
     let mut troubles = Vec::new();

@@ -153,6 +153,11 @@ async fn stored(spec: &PipelineSpec, arn: &str) -> Result<Option<PreviousStream>
     Ok(checkpoints.and_then(|checkpoints| last_read(&checkpoints, arn, &spec.source.table)))
 }
 
+/// Whether nobody has gone further than to the end of this stream, which was read: no progress belongs to another one.
+pub async fn is_last_read(spec: &PipelineSpec, ended: &StreamIdentity) -> Result<bool, Trouble> {
+    Ok(stored(spec, "").await?.is_none_or(|stored| stored.stream_arn == ended.stream_arn))
+}
+
 fn last_read(checkpoints: &Checkpoints, arn: &str, table: &str) -> Option<PreviousStream> {
     // The file may have named another table for a while. Emulators may call streams as they like.
     let of_table = |arn: &str| !arn.contains(":table/") || arn.contains(&format!(":table/{table}/stream/"));

@@ -123,7 +123,7 @@ async fn print_stream<A: StreamApi>(
     let stop = StopSignal::new();
     let lanes = sources
         .into_iter()
-        .zip(claim_stdout(&identity, &table.key_schema))
+        .zip(claim_stdout(&identity, &table.key_schema).lanes)
         .map(|(source, memory)| (source, PrintingSink::new(memory, form.clone(), arguments.number, stop.clone())));
     let status = Arc::new(PipelineStatus::new());
     let pipeline = Box::pin(run_pipeline(lanes.collect(), Vec::new(), lane_settings(), stop.clone(), status));

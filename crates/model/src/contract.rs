@@ -6,6 +6,7 @@ use std::future::Future;
 use thiserror::Error;
 
 use crate::batch::{Counts, Delivery, Group, Step};
+use crate::committed::Committed;
 use crate::event::{ChangeEvent, Rejected};
 use crate::position::{Position, ShardId};
 use crate::service_time::ServiceTime;
@@ -54,15 +55,6 @@ pub trait Sink: Send {
     /// Each step applies only where the stored position equals its `from`, under this session's epoch (I2). An empty
     /// group writes nothing and only checks that the lane still belongs to this session.
     fn commit(&mut self, group: Group) -> impl Future<Output = Result<Committed, Failure>> + Send;
-}
-
-/// What a commit did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Committed {
-    /// Records now in the sink, with those that were overtaken inside the group.
-    pub written: u64,
-    /// Records now in the dead letters.
-    pub dead_lettered: u64,
 }
 
 /// What is durable for one lane, and what the stream as a whole needs to know.
@@ -215,6 +207,13 @@ impl Failure {
             Self::Reopen(trouble) | Self::Halt(trouble) => trouble,
         }
     }
+
+    /// The same, for whoever decides anew what follows from it.
+    pub fn into_trouble(self) -> Trouble {
+        match self {
+            Self::Reopen(trouble) | Self::Halt(trouble) => trouble,
+        }
+    }
 }
 
 /// What went wrong, in words for the person who runs the pipeline. Never holds a secret or a value of an item.
@@ -235,6 +234,11 @@ pub struct Trouble {
 /// is told, and decides the exit code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum TroubleKind {
+    /// Another process took the pipeline over: this one stands by. Where it cannot, exit code 1.
+    Replaced,
+    /// The store forgot our claim, as after a fail-over to a standby that was behind: the pipeline is claimed again. Where it
+    /// cannot be, exit code 1.
+    ClaimLost,
     /// The stream was turned off, everything in it was carried, and there is no other one: exit code 5.
     StreamEnded,
     /// The user's file or command is wrong: exit code 2.

@@ -11,12 +11,13 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tracing::{info, warn};
 
 use crate::collect::{Collecting, GroupLimits, Transforms};
+use crate::dead_letter_log::DeadLetterLog;
 use crate::delay::ReopenDelay;
 use crate::status::{GapOfGroup, GroupTally, LaneState, PipelineStatus};
 use crate::stop::StopSignal;
 use crate::supervise::Ended;
 
-/// An idle lane asks its sink this often whether it is still its own: a process that was replaced ends soon, also when
+/// An idle lane asks its sink this often whether it is still its own: a process that was replaced stands by soon, also when
 /// there is nothing to write.
 const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 
@@ -50,6 +51,7 @@ pub(crate) struct Lane<S, K> {
     pub(crate) status: Arc<PipelineStatus>,
     /// Shards that ended with a gap in a commit that nobody answered.
     pub(crate) unanswered: Vec<GapOfGroup>,
+    pub(crate) dead_letters: DeadLetterLog,
 }
 
 impl<S: Source, K: Sink> Lane<S, K> {
@@ -181,7 +183,10 @@ impl<S: Source, K: Sink> Lane<S, K> {
         };
         self.source.committed(&steps, first_listing);
         if !is_check {
-            self.status.committed(&tally, committed);
+            self.status.committed(&tally, &committed);
+        }
+        if !committed.reasons.is_empty() {
+            self.dead_letters.tell(self.number, &committed.reasons);
         }
         // I8: the gap is durable now; going on is the user's decision.
         match tally.stop_gap() {

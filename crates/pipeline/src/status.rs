@@ -1,6 +1,6 @@
 //! What a pipeline is doing, for logs, the demo's view and the summary at the end.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
 
 use tailwater_model::{Batch, Committed, Counts, Gap, Group, ShardId, Trouble};
@@ -17,6 +17,8 @@ pub struct PipelineStatus {
     commits: AtomicU64,
     reopenings: AtomicU64,
     gaps: AtomicU64,
+    replaced: AtomicU64,
+    standing_by: AtomicBool,
     newest_created_at_ms: AtomicI64,
     // A plain mutex: nothing awaits while it is held.
     lanes: Mutex<Vec<LaneState>>,
@@ -46,6 +48,10 @@ pub struct StatusSnapshot {
     pub reopenings: u64,
     /// Gaps recorded.
     pub gaps: u64,
+    /// Times that another process took the pipeline over.
+    pub replaced: u64,
+    /// Another process owns the pipeline, and this one waits for it to go.
+    pub standing_by: bool,
     /// Creation time of the newest committed event in milliseconds since 1970; nothing before the first.
     pub newest_created_at_ms: Option<i64>,
     /// The lanes by number.
@@ -124,12 +130,14 @@ impl PipelineStatus {
             commits: self.commits.load(Relaxed),
             reopenings: self.reopenings.load(Relaxed),
             gaps: self.gaps.load(Relaxed),
+            replaced: self.replaced.load(Relaxed),
+            standing_by: self.standing_by.load(Relaxed),
             newest_created_at_ms: (newest > 0).then_some(newest),
             lanes: self.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }
 
-    pub(crate) fn committed(&self, tally: &GroupTally, committed: Committed) {
+    pub(crate) fn committed(&self, tally: &GroupTally, committed: &Committed) {
         self.read.fetch_add(tally.counts.read, Relaxed);
         self.filtered.fetch_add(tally.counts.filtered, Relaxed);
         self.suppressed.fetch_add(tally.counts.suppressed, Relaxed);
@@ -143,6 +151,12 @@ impl PipelineStatus {
     /// A gap turned out to be on record although its commit was not answered.
     pub(crate) fn gap_recorded(&self) {
         self.gaps.fetch_add(1, Relaxed);
+    }
+
+    /// Whether another process owns the pipeline from now on.
+    pub(crate) fn stands_by(&self, standing_by: bool) {
+        self.replaced.fetch_add(u64::from(standing_by), Relaxed);
+        self.standing_by.store(standing_by, Relaxed);
     }
 
     pub(crate) fn set_lane(&self, lane: usize, state: LaneState) {

@@ -7,6 +7,7 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::warn;
 
+use crate::dead_letter_log::DeadLetterLog;
 use crate::lane::{Lane, LaneSettings};
 use crate::status::{LaneState, PipelineStatus};
 use crate::stop::StopSignal;
@@ -44,6 +45,7 @@ pub async fn run_pipeline<S: Source + 'static, K: Sink + 'static>(
             stop: stop.clone(),
             status: Arc::clone(&status),
             unanswered: Vec::new(),
+            dead_letters: DeadLetterLog::default(),
         };
         let status = Arc::clone(&status);
         tasks.spawn(async move {

@@ -10,7 +10,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tokio::time::Instant;
 
-use crate::client_config::{ProducerRole, producer_config, reader_config};
+use crate::client_config::{Isolation, ProducerRole, producer_config, reader_config};
 use crate::cluster::{Cluster, Read, Reader, StoredRecord};
 use crate::context::KafkaContext;
 use crate::fault::Fault;
@@ -24,6 +24,8 @@ use crate::topics::{TopicFacts, check_topics};
 const FIRST: Offset = Offset::Offset(0);
 /// How long one look for a record may take before the deadline is looked at.
 const POLL_TIMEOUT: Duration = Duration::from_millis(100);
+/// How long one question for a partition's end may take before it is asked again: its leader may be another one by then.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The brokers that the settings name.
 pub(crate) struct Brokers {
@@ -45,8 +47,8 @@ impl Cluster for Brokers {
         LaneProducer::new(&producer_config(settings, role)?, KafkaContext::new(settings), &settings.brokers)
     }
 
-    fn reader(&self, lanes: Range<u32>) -> Result<PartitionReader, Fault> {
-        PartitionReader::new(&self.settings, lanes)
+    fn reader(&self, lanes: Range<u32>, isolation: Isolation) -> Result<PartitionReader, Fault> {
+        PartitionReader::new(&self.settings, lanes, isolation)
     }
 
     async fn check_topics(&self, lanes: u32) -> Result<TopicFacts, Fault> {
@@ -57,15 +59,16 @@ impl Cluster for Brokers {
 /// A consumer of some partitions.
 pub(crate) struct PartitionReader {
     consumer: BaseConsumer<KafkaContext>,
+    topic: String,
     brokers: String,
 }
 
 impl PartitionReader {
-    fn new(settings: &KafkaSettings, lanes: Range<u32>) -> Result<Self, Fault> {
+    fn new(settings: &KafkaSettings, lanes: Range<u32>, isolation: Isolation) -> Result<Self, Fault> {
         let context = KafkaContext::new(settings);
         let failed = |error: &KafkaError| Fault::of("reading the progress", &settings.brokers, error, None);
         let consumer: BaseConsumer<KafkaContext> =
-            reader_config(settings)?.create_with_context(context).map_err(|error| failed(&error))?;
+            reader_config(settings, isolation)?.create_with_context(context).map_err(|error| failed(&error))?;
         let mut assigned = TopicPartitionList::new();
         for partition in lanes.map(i32::try_from).filter_map(Result::ok) {
             assigned
@@ -73,7 +76,17 @@ impl PartitionReader {
                 .map_err(|error| failed(&error))?;
         }
         consumer.assign(&assigned).map_err(|error| failed(&error))?;
-        Ok(Self { consumer, brokers: settings.brokers.clone() })
+        Ok(Self { consumer, topic: settings.progress_topic.clone(), brokers: settings.brokers.clone() })
+    }
+
+    /// Behind everything that was taken out of the client's queue, ends of transactions too.
+    fn position(&self, partition: i32) -> Result<i64, KafkaError> {
+        let positions = self.consumer.position()?;
+        match positions.find_partition(&self.topic, partition).map(|found| found.offset()) {
+            Some(Offset::Offset(offset)) => Ok(offset),
+            // Nothing was there yet.
+            _ => Ok(0),
+        }
     }
 }
 
@@ -92,9 +105,17 @@ impl Reader for PartitionReader {
                 key: message.key().unwrap_or_default(),
                 value: message.payload(),
             }))),
-            Some(Err(KafkaError::PartitionEOF(partition))) => Ok(Read::End(partition)),
+            Some(Err(KafkaError::PartitionEOF(partition))) => {
+                Ok(Read::End { partition, offset: self.position(partition)? })
+            }
             Some(Err(error)) => Err(error),
         }
+    }
+
+    async fn end(&mut self, partition: i32, deadline: Instant) -> Result<i64, KafkaError> {
+        let within = deadline.saturating_duration_since(Instant::now()).min(END_TIMEOUT);
+        let (first, end) = self.consumer.fetch_watermarks(&self.topic, partition, within)?;
+        Ok(if first == end { 0 } else { end })
     }
 
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {

@@ -6,21 +6,23 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use tailwater_model::{
-    Checkpoints, KeySchema, PipelineIdentity, PreviousStream, Progress, StreamIdentity, Trouble, TroubleKind, ViewType,
-    least_read_until,
+    Checkpoints, Claimed, KeySchema, PipelineIdentity, PreviousStream, Progress, StreamIdentity, Trouble, TroubleKind,
+    ViewType, least_read_until,
 };
 
 use crate::brokers::Brokers;
-use crate::client_config::reader_config;
+use crate::client_config::{Isolation, reader_config};
 use crate::cluster::Cluster;
 use crate::context::KafkaContext;
 use crate::fault::{Fault, Remedy};
 use crate::home::Home;
 use crate::lane::{DirectLane, KafkaLane, Lane};
-use crate::progress::{LaneProgress, StreamFacts, read_lanes};
+use crate::ownership::{DirectOwnership, KafkaOwnership, OwnerSession};
+use crate::progress::{ClaimMark, LaneProgress, StreamFacts, read_lanes};
 use crate::session::{Claim, LaneSession, Shared};
 use crate::settings::KafkaSettings;
-use crate::thread::wait_for;
+use crate::thread::{LaneThread, wait_for};
+use crate::time::rfc_3339;
 use crate::topics::TopicFacts;
 
 /// How often a claim is made that others come into, before it is told.
@@ -36,17 +38,37 @@ const CLAIM_PAUSE_MS_MAX: u64 = 2000;
 /// exactly one goes on.
 ///
 /// # Errors
-/// Trouble of kind `Config` for another lane count (`sink.lane_count`) or topics that cannot hold what they are to; of
-/// kind `Environment` for everything that the cluster refuses.
+/// Trouble of kind `Config` for another lane count (`sink.lane_count`), topics that cannot hold what they are to, or a brake on
+/// dead letters that the settings do not lift (`sink.dead_letter_rate`); of kind `Environment` for everything that the cluster refuses.
 pub async fn claim(
     settings: &KafkaSettings,
     identity: &PipelineIdentity,
     keys: &KeySchema,
     view_type: Option<ViewType>,
-) -> Result<Vec<KafkaLane>, Trouble> {
+) -> Result<Claimed<KafkaLane, KafkaOwnership>, Trouble> {
     let shared = Shared::new(Brokers::new(settings), settings, identity, keys, view_type);
-    let lanes = Box::pin(claim_lanes(Arc::new(shared), ambient_chance())).await?;
-    Ok(lanes.into_iter().map(KafkaLane::new).collect())
+    let Claimed { lanes, ownership } = Box::pin(claim_lanes(Arc::new(shared), ambient_chance())).await?;
+    let ownership = KafkaOwnership::start(ownership)?;
+    Ok(Claimed { lanes: lanes.into_iter().map(KafkaLane::new).collect(), ownership })
+}
+
+/// Whether the pipeline could be claimed, as far as that can be seen. Makes the topics that may be made, and takes nothing from
+/// anybody.
+///
+/// # Errors
+/// As [`claim`].
+pub async fn check_claim(
+    settings: &KafkaSettings,
+    identity: &PipelineIdentity,
+    keys: &KeySchema,
+    view_type: Option<ViewType>,
+) -> Result<(), Trouble> {
+    let shared = Arc::new(Shared::new(Brokers::new(settings), settings, identity, keys, view_type));
+    shared.cluster.check_topics(identity.lanes).await.map_err(told)?;
+    let mut first = LaneThread::house(format!("{}-check", identity.name), LaneSession::new(Arc::clone(&shared), 0))?;
+    let stored = first.read_lanes().await.map_err(told)?;
+    check_lanes(&stored, identity.lanes, &settings.progress_topic)?;
+    shared.take_stock(&stored)
 }
 
 /// The same on a cluster that the caller answers for, a model of Kafka. No thread is started, and nothing is left to
@@ -62,16 +84,16 @@ pub async fn claim_on<C: Cluster>(
     keys: &KeySchema,
     view_type: Option<ViewType>,
     chance: fastrand::Rng,
-) -> Result<Vec<DirectLane<C>>, Trouble> {
+) -> Result<Claimed<DirectLane<C>, DirectOwnership<C>>, Trouble> {
     let shared = Shared::new(cluster, settings, identity, keys, view_type);
-    let lanes = Box::pin(claim_lanes(Arc::new(shared), chance)).await?;
-    Ok(lanes.into_iter().map(DirectLane::new).collect())
+    let Claimed { lanes, ownership } = Box::pin(claim_lanes(Arc::new(shared), chance)).await?;
+    Ok(Claimed { lanes: lanes.into_iter().map(DirectLane::new).collect(), ownership: DirectOwnership::new(ownership) })
 }
 
 async fn claim_lanes<H: Home>(
     shared: Arc<Shared<H::Cluster>>,
     mut chance: fastrand::Rng,
-) -> Result<Vec<Lane<H>>, Trouble> {
+) -> Result<Claimed<Lane<H>, OwnerSession<H::Cluster>>, Trouble> {
     let identity = &shared.pipeline;
     let facts = shared.cluster.check_topics(identity.lanes).await.map_err(told)?;
     let house = |number| {
@@ -81,8 +103,12 @@ async fn claim_lanes<H: Home>(
     let mut first = house(0)?;
     let stored = first.read_lanes().await.map_err(told)?;
     check_lanes(&stored, identity.lanes, &shared.settings.progress_topic)?;
+    shared.take_stock(&stored)?;
     let previous_stream = previous_stream(&stored, &identity.stream);
-    let (claim, progress) = take(&mut first, facts, &mut chance).await?;
+    let owner = owner_mark(&mut chance);
+    let (number, progress) = take(&mut first, facts, &owner, &mut chance).await?;
+    let ownership = OwnerSession::new(Arc::clone(&shared), ClaimMark { number, owner: owner.clone() });
+    let claim = Claim::Made { number, owner };
     let lane = |number, progress, home| {
         Lane::new(number, Arc::clone(&shared), Claim::clone(&claim), progress, home, previous_stream.clone())
     };
@@ -90,7 +116,7 @@ async fn claim_lanes<H: Home>(
     for number in 1..identity.lanes {
         lanes.push(lane(number, None, house(number)?));
     }
-    Ok(lanes)
+    Ok(Claimed { lanes, ownership })
 }
 
 /// I1: whoever raised the number of partitions has dealt the shards anew, and their progress lies where nobody looks for it.
@@ -120,7 +146,7 @@ fn stream_facts(stored: &[LaneProgress], stream_arn: &str) -> StreamFacts {
     stored.iter().find_map(|lane| lane.stream_facts(stream_arn)).unwrap_or_default()
 }
 
-/// Opens the first lane by a new claim.
+/// Opens the first lane by a new claim, and gives its number.
 ///
 /// Between the fence and the record of the claim another producer may come: a second start at the same time, or the owner
 /// so far, which the fence made open again and which finds no newer claim yet. Then the claim is made anew, or the newest
@@ -128,14 +154,14 @@ fn stream_facts(stored: &[LaneProgress], stream_arn: &str) -> StreamFacts {
 async fn take(
     first: &mut impl Home,
     facts: TopicFacts,
+    owner: &str,
     chance: &mut fastrand::Rng,
-) -> Result<(Claim, Progress), Trouble> {
-    let owner = owner_mark(chance);
-    let claim = Claim::New { owner: owner.clone() };
+) -> Result<(u64, Progress), Trouble> {
+    let claim = Claim::New { owner: owner.to_owned() };
     let mut attempts = 1;
     loop {
         match first.open(facts, &claim).await {
-            Ok((number, progress)) => return Ok((Claim::Made { number, owner }, progress)),
+            Ok(opened) => return Ok(opened),
             Err(fault) if fault.remedy == Remedy::Fenced && attempts < CLAIM_ATTEMPTS_MAX => {
                 tracing::info!(attempts, "another process began while this one took the pipeline over: trying again");
                 attempts += 1;
@@ -183,7 +209,7 @@ async fn read_checkpoints<C: Cluster>(
     }
     let facts = |stream_arn: &str| stream_facts(&stored, stream_arn);
     let mut shards: Vec<_> =
-        (0..lanes).zip(&stored).flat_map(|(lane, stored)| stored.checkpoints(lane, facts, time)).collect();
+        (0..lanes).zip(&stored).flat_map(|(lane, stored)| stored.checkpoints(lane, facts, rfc_3339)).collect();
     shards.sort_by(|left, right| (&left.stream_arn, &left.shard).cmp(&(&right.stream_arn, &right.shard)));
     Ok(Some(Checkpoints {
         gaps: stored.iter().flat_map(LaneProgress::gaps).collect::<BTreeSet<_>>().len() as u64,
@@ -204,7 +230,7 @@ async fn progress_partitions(settings: &KafkaSettings) -> Result<u32, Trouble> {
     blocking(move || {
         let doing = "looking for the progress topic";
         let failed = |error: &_, problem| Fault::of(doing, &settings.brokers, error, problem);
-        let consumer: BaseConsumer<KafkaContext> = reader_config(&settings)?
+        let consumer: BaseConsumer<KafkaContext> = reader_config(&settings, Isolation::Committed)?
             .create_with_context(KafkaContext::new(&settings))
             .map_err(|error| failed(&error, None))?;
         // An event may have to be served before the first answer: that of a bearer token.
@@ -241,9 +267,4 @@ fn owner_mark(chance: &mut fastrand::Rng) -> String {
 /// By chance: two processes that wait for the same time would meet again.
 fn pause(chance: &mut fastrand::Rng) -> Duration {
     Duration::from_millis(chance.u64(..CLAIM_PAUSE_MS_MAX))
-}
-
-/// Milliseconds since 1970 as RFC 3339.
-fn time(ms: i64) -> String {
-    jiff::Timestamp::from_millisecond(ms).map_or_else(|_| ms.to_string(), |time| format!("{time:.3}"))
 }

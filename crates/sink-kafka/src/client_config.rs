@@ -12,6 +12,7 @@ use tailwater_model::{Trouble, TroubleKind};
 use crate::refused_property::refused_property;
 use crate::secured::set_security;
 use crate::settings::KafkaSettings;
+use crate::topics::MessageLimits;
 
 /// Requests that may be under way at once to one broker; more than five and retries could reorder, and librdkafka
 /// refuses them to an idempotent producer.
@@ -28,6 +29,8 @@ const READ_AHEAD_KIB_MAX: &str = "8192";
 const FETCH_WAIT_MAX_MS: &str = "50";
 /// The range that librdkafka takes for `message.max.bytes`.
 const MESSAGE_BYTES_RANGE: std::ops::RangeInclusive<usize> = 1_000..=1_000_000_000;
+/// The most that several messages of a batch may have together, also where the topics take more: librdkafka's default.
+pub(crate) const BATCH_BYTES_MAX: usize = 1_000_000;
 /// Time to wait before connecting again, doubled up to the maximum: a broker that restarts is found soon.
 const RECONNECT_MS: &str = "100";
 /// The maximum of that.
@@ -51,14 +54,39 @@ pub enum ProducerRole<'a> {
     Transactional {
         /// The `transactional.id`: who comes later with the same one fences everybody before.
         id: &'a str,
-        /// The largest message that every topic takes.
-        message_bytes_max: usize,
+        /// What the topics take.
+        limits: MessageLimits,
+        /// What goes together.
+        batches: Batches,
     },
     /// Every message once and in order for as long as the producer lives.
     Idempotent {
-        /// The largest message that every topic takes.
-        message_bytes_max: usize,
+        /// What the topics take.
+        limits: MessageLimits,
     },
+    /// Signs of life, of which one may come late or twice. Needs no right beside that of writing.
+    Signs {
+        /// Of the largest one.
+        limits: MessageLimits,
+    },
+}
+
+/// Which records a reader is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// Those that are committed, up to the first transaction that is still open.
+    Committed,
+    /// All, whatever becomes of their transactions.
+    Uncommitted,
+}
+
+/// How messages of a partition go to the broker, which takes or refuses each batch as a whole.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Batches {
+    /// As many at a time as there are.
+    Full,
+    /// One at a time: what the broker says of a batch it says of its only message.
+    OfOne,
 }
 
 fn transaction_timeout(settings: &KafkaSettings) -> Duration {
@@ -81,17 +109,19 @@ pub(crate) fn answer_within(settings: &KafkaSettings) -> Duration {
 /// Trouble of kind `Config` for a property that librdkafka does not know or take and for unsafe or unusable keys of the
 /// pipeline file; of kind `Environment` for files that cannot be read.
 pub(crate) fn producer_config(settings: &KafkaSettings, role: &ProducerRole<'_>) -> Result<ClientConfig, Trouble> {
-    let (client, message_bytes_max) = match role {
-        ProducerRole::Transactional { id, message_bytes_max } => (*id, *message_bytes_max),
-        ProducerRole::Idempotent { message_bytes_max } => ("producer", *message_bytes_max),
+    let (client, limits, batches) = match role {
+        ProducerRole::Transactional { id, limits, batches } => (*id, limits, *batches),
+        ProducerRole::Idempotent { limits } => ("producer", limits, Batches::Full),
+        ProducerRole::Signs { limits } => ("owner", limits, Batches::Full),
     };
+    let is_idempotent = !matches!(role, ProducerRole::Signs { .. });
     let mut config = client_config(settings, client)?;
-    let message_bytes_max = message_bytes_max.clamp(*MESSAGE_BYTES_RANGE.start(), *MESSAGE_BYTES_RANGE.end());
+    let message_bytes_max = limits.message_bytes_max().clamp(*MESSAGE_BYTES_RANGE.start(), *MESSAGE_BYTES_RANGE.end());
     let transaction_timeout = transaction_timeout(settings);
     let message_timeout = message_timeout(settings);
     let request_timeout = answer_within(settings);
     config
-        .set("enable.idempotence", "true")
+        .set("enable.idempotence", if is_idempotent { "true" } else { "false" })
         .set("acks", "all")
         .set("max.in.flight", IN_FLIGHT_MAX)
         // As Java's producers do, so that others who write the same keys meet ours.
@@ -108,20 +138,34 @@ pub(crate) fn producer_config(settings: &KafkaSettings, role: &ProducerRole<'_>)
     if let ProducerRole::Transactional { id, .. } = role {
         config.set("transactional.id", *id).set("transaction.timeout.ms", milliseconds(transaction_timeout));
     }
-    finish(config, settings)
+    let batch_bytes_max = limits.batch_bytes_max().clamp(1, BATCH_BYTES_MAX);
+    config.set("batch.size", batch_bytes_max.to_string());
+    let mut config = finish(config, settings)?;
+    // A user may want smaller batches, never larger ones than every topic takes.
+    if config.get("batch.size").and_then(|bytes| bytes.parse().ok()).is_none_or(|bytes: usize| bytes > batch_bytes_max)
+    {
+        config.set("batch.size", batch_bytes_max.to_string());
+    }
+    if batches == Batches::OfOne {
+        config.set("batch.num.messages", "1");
+    }
+    Ok(config)
 }
 
-/// The configuration of a consumer without a group: it is assigned by hand and reads committed messages only, each
-/// partition to its end.
+/// The configuration of a consumer without a group: it is assigned by hand and reads each partition to its end.
 ///
 /// # Errors
 /// As [`producer_config`].
-pub(crate) fn reader_config(settings: &KafkaSettings) -> Result<ClientConfig, Trouble> {
+pub(crate) fn reader_config(settings: &KafkaSettings, isolation: Isolation) -> Result<ClientConfig, Trouble> {
+    let level = match isolation {
+        Isolation::Committed => "read_committed",
+        Isolation::Uncommitted => "read_uncommitted",
+    };
     let mut config = client_config(settings, "reader")?;
     config
         // librdkafka wants a group's name before it lets partitions be assigned; nobody joins it.
         .set("group.id", "tailwater-reader")
-        .set("isolation.level", "read_committed")
+        .set("isolation.level", level)
         .set("enable.partition.eof", "true")
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")
@@ -229,10 +273,12 @@ mod tests {
     use super::*;
     use crate::settings::sample;
 
-    const ROLES: [ProducerRole<'static>; 2] = [
-        ProducerRole::Transactional { id: "orders-0", message_bytes_max: 1_048_588 },
-        ProducerRole::Idempotent { message_bytes_max: 1_048_588 },
+    const ROLES: [ProducerRole<'static>; 3] = [
+        ProducerRole::Transactional { id: "orders-0", limits: LIMITS, batches: Batches::Full },
+        ProducerRole::Idempotent { limits: LIMITS },
+        ProducerRole::Signs { limits: LIMITS },
     ];
+    const LIMITS: MessageLimits = MessageLimits::same(1_048_588);
 
     fn with_property(name: &str, value: &str) -> KafkaSettings {
         KafkaSettings { librdkafka: [(name.to_owned(), value.into())].into(), ..sample() }
@@ -256,7 +302,7 @@ mod tests {
                     let refused = config.create::<BaseProducer>().err();
                     assert!(refused.is_none(), "{transaction_timeout_s} s, {request_timeout_s} s: {refused:?}");
                 }
-                let config = reader_config(&settings).expect("a configuration");
+                let config = reader_config(&settings, Isolation::Committed).expect("a configuration");
                 let refused = config.create::<BaseConsumer>().err();
                 assert!(refused.is_none(), "{request_timeout_s} s: {refused:?}");
                 let config = admin_config(&settings).expect("a configuration");
@@ -271,13 +317,29 @@ mod tests {
         for (asked, taken) in
             [(1, "1000"), (1_048_588, "1048588"), (100_000_000, "100000000"), (usize::MAX, "1000000000")]
         {
-            let config = producer_config(&sample(), &ProducerRole::Idempotent { message_bytes_max: asked });
+            let limits = MessageLimits { progress_bytes_max: asked, ..MessageLimits::same(1) };
+            let config = producer_config(&sample(), &ProducerRole::Idempotent { limits });
             let config = config.expect("a configuration");
             assert_eq!(config.get("message.max.bytes"), Some(taken));
             let kib: usize =
                 config.get("queue.buffering.max.kbytes").and_then(|kib| kib.parse().ok()).expect("a number");
             assert!(kib >= QUEUE_KIB_MAX && kib * 1024 >= taken.parse::<usize>().expect("a number"), "{asked}");
         }
+    }
+
+    #[test]
+    fn no_batch_is_larger_than_any_topic_takes() {
+        let batch_size = |config: ClientConfig| config.get("batch.size").map(str::to_owned);
+        let limits = MessageLimits { dead_letter_bytes_max: 20_000, ..LIMITS };
+        for (given, expected) in [(None, "20000"), (Some("5000"), "5000"), (Some("30000"), "20000")] {
+            let settings = given.map_or_else(sample, |bytes| with_property("batch.size", bytes));
+            let config = producer_config(&settings, &ProducerRole::Idempotent { limits }).expect("a configuration");
+            assert_eq!(batch_size(config).as_deref(), Some(expected), "{given:?}");
+        }
+        assert_eq!(batch_size(producer(&sample()).expect("a configuration")).as_deref(), Some("1000000"));
+        let alone = ProducerRole::Transactional { id: "orders-0", limits, batches: Batches::OfOne };
+        let config = producer_config(&with_property("batch.num.messages", "77"), &alone).expect("a configuration");
+        assert_eq!(config.get("batch.num.messages"), Some("1"));
     }
 
     #[test]
@@ -305,7 +367,9 @@ mod tests {
             ("client.id", "canary\0", "NUL"),
         ] {
             let settings = with_property(name, value);
-            for refused in [producer(&settings), reader_config(&settings), admin_config(&settings)] {
+            for refused in
+                [producer(&settings), reader_config(&settings, Isolation::Committed), admin_config(&settings)]
+            {
                 let trouble = refused.err().unwrap_or_else(|| panic!("{name} was taken"));
                 assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.kafka.property"));
                 assert!(trouble.message.contains(name) && trouble.message.contains(says), "{trouble:?}");

@@ -10,10 +10,10 @@ use std::future::Future;
 use std::ops::Range;
 use std::time::Duration;
 
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tokio::time::Instant;
 
-use crate::client_config::ProducerRole;
+use crate::client_config::{Isolation, ProducerRole};
 use crate::fault::Fault;
 use crate::message::Header;
 use crate::topics::TopicFacts;
@@ -38,7 +38,7 @@ pub trait Cluster: Send + Sync + 'static {
     ///
     /// # Errors
     /// When no client can be made of the settings.
-    fn reader(&self, lanes: Range<u32>) -> Result<Self::Reader, Fault>;
+    fn reader(&self, lanes: Range<u32>, isolation: Isolation) -> Result<Self::Reader, Fault>;
 
     /// Looks at the three topics, and makes those that are missing and may be made. The progress topic must have a
     /// partition per lane.
@@ -72,8 +72,8 @@ pub trait Producer: Send + Sync + 'static {
     /// partition keep their order.
     ///
     /// # Errors
-    /// The message is not taken.
-    fn send(&self, message: Outgoing<'_>, deadline: Instant) -> impl Future<Output = Result<(), KafkaError>> + Send;
+    /// The message is not taken; or the delivery of one before has failed.
+    fn send(&self, message: Outgoing<'_>, deadline: Instant) -> impl Future<Output = Result<(), SendFault>> + Send;
 
     /// Waits until the broker has acknowledged everything that was sent.
     ///
@@ -97,10 +97,10 @@ pub trait Producer: Send + Sync + 'static {
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault;
 }
 
-/// A reader of some partitions of the progress topic: committed records only, each partition in its order.
+/// A reader of some partitions of the progress topic, each in its order.
 pub trait Reader: Send {
-    /// The next record, or that a partition has no more for now. Records of transactions that were given up are left out,
-    /// and no record is shown that lies behind a transaction that is still open. Gives `decode` the record, at most
+    /// The next record, or that a partition has no more for now. Of committed records, those of transactions that were given
+    /// up are left out, and none is shown that lies behind a transaction that is still open. Gives `decode` the record, at most
     /// once a call, so that nobody keeps it. Waits no longer than until the deadline, and may answer [`Read::Nothing`]
     /// earlier.
     ///
@@ -111,6 +111,17 @@ pub trait Reader: Send {
         deadline: Instant,
         decode: impl FnOnce(StoredRecord<'_>) -> T + Send,
     ) -> impl Future<Output = Result<Read<T>, KafkaError>> + Send;
+
+    /// Where a partition ends for now (`ListOffsets`). Of committed records: everything before this offset has been committed or
+    /// given up. Of all records: everything before it is on all replicas in step. Told by the partition's leader, which does not
+    /// answer while it may not know it: after an election, replicas show less than there is for a moment, and whoever reads then
+    /// comes to an [`Read::End`] too early
+    /// (<https://cwiki.apache.org/confluence/display/KAFKA/KIP-207%3A+Offsets+returned+by+ListOffsetsResponse+should+be+monotonically+increasing+even+during+a+partition+leader+change>).
+    /// 0 where nothing is left.
+    ///
+    /// # Errors
+    /// Those of the broker. One that may pass is no reason not to ask again.
+    fn end(&mut self, partition: i32, deadline: Instant) -> impl Future<Output = Result<i64, KafkaError>> + Send;
 
     /// What an error of this reader means.
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault;
@@ -123,9 +134,14 @@ pub enum Read<T> {
     Nothing,
     /// A record, as it was decoded.
     Record(T),
-    /// Everything in this partition was read, up to the first transaction that is still open. Told when it becomes so;
-    /// records that come afterwards are read as before.
-    End(i32),
+    /// Everything in this partition was read that the broker shows; of committed records, up to the first transaction that is
+    /// still open. Told when it becomes so; records that come afterwards are read as before.
+    End {
+        /// The partition.
+        partition: i32,
+        /// The next record has this offset, or a greater one.
+        offset: i64,
+    },
 }
 
 /// A record of the progress topic.
@@ -166,6 +182,14 @@ pub struct Outgoing<'a> {
 pub enum SendFault {
     /// Kafka says why.
     Kafka(KafkaError),
+    /// The first delivery that failed.
+    Undelivered {
+        /// What the broker or the client has against it.
+        code: RDKafkaErrorCode,
+        /// Which message it was of those that were sent since all were delivered last, from 0. Where messages go in
+        /// [full](crate::Batches::Full) batches, another one of its batch may be meant.
+        message: usize,
+    },
     /// The topic has another number of partitions than the group was dealt to.
     Repartitioned,
 }

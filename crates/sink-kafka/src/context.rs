@@ -207,7 +207,7 @@ mod tests {
             librdkafka: [
                 ("ssl.keystore.password".to_owned(), "canary-store".into()),
                 ("linger.ms".to_owned(), "5".into()),
-                ("client.rack".to_owned(), "".into()),
+                ("client.dns.lookup".to_owned(), "".into()),
             ]
             .into(),
             ..sample()

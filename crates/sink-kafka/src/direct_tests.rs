@@ -12,12 +12,12 @@ use tailwater_model::{
     Advance, Batch, Counts, Failure, Group, KeyAttribute, KeyKind, KeySchema, PipelineIdentity, Position, ShardId,
     Sink, Step, StreamIdentity,
 };
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::settings::sample;
 use crate::{
-    Cluster, DirectLane, Fault, Outgoing, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts,
-    checkpoints_on, claim_on,
+    Cluster, DirectLane, Fault, Isolation, MessageLimits, Outgoing, Producer, ProducerRole, Read, Reader, SendFault,
+    StoredRecord, TopicFacts, checkpoints_on, claim_on,
 };
 
 /// A record of the progress topic.
@@ -35,6 +35,8 @@ struct State {
     committed: Vec<Kept>,
     /// Commits are done and never answered.
     is_mute: bool,
+    /// What it takes to read one record.
+    reading_takes: Duration,
 }
 
 /// A cluster that keeps what is sent to the progress topic. Clones are the same one.
@@ -57,7 +59,7 @@ impl Brokers {
         let pipeline = PipelineIdentity { name: "orders".into(), lanes: 2, stream };
         let keys = KeySchema { partition: KeyAttribute { name: "Id".into(), kind: KeyKind::S }, sort: None };
         let chance = fastrand::Rng::with_seed(seed);
-        claim_on(self.clone(), &sample(), &pipeline, &keys, None, chance).await.expect("claims")
+        claim_on(self.clone(), &sample(), &pipeline, &keys, None, chance).await.expect("claims").lanes
     }
 }
 
@@ -70,13 +72,13 @@ impl Cluster for Brokers {
         Ok(Client { brokers: self.clone(), id: (*id).to_owned(), inner: Mutex::default() })
     }
 
-    fn reader(&self, lanes: Range<u32>) -> Result<Cursor, Fault> {
+    fn reader(&self, lanes: Range<u32>, _: Isolation) -> Result<Cursor, Fault> {
         let partitions = lanes.map(|lane| i32::try_from(lane).expect("few lanes")).collect();
         Ok(Cursor { brokers: self.clone(), partitions, next: 0, unsaid: Vec::new(), is_at_end: false })
     }
 
     async fn check_topics(&self, _lanes: u32) -> Result<TopicFacts, Fault> {
-        Ok(TopicFacts { data_partitions: 1, message_bytes_max: 1_000_000 })
+        Ok(TopicFacts { data_partitions: 1, limits: MessageLimits::same(1_000_000) })
     }
 }
 
@@ -108,7 +110,7 @@ impl Producer for Client {
         self.check()
     }
 
-    async fn send(&self, message: Outgoing<'_>, _deadline: Instant) -> Result<(), KafkaError> {
+    async fn send(&self, message: Outgoing<'_>, _deadline: Instant) -> Result<(), SendFault> {
         assert_eq!(message.topic, sample().progress_topic);
         let value = message.value.map(<[u8]>::to_vec);
         let kept = Kept { partition: message.partition, key: message.key.to_vec(), value };
@@ -159,19 +161,28 @@ impl Reader for Cursor {
                 self.unsaid = self.partitions.clone();
             }
             if let Some(partition) = self.unsaid.pop() {
-                return Ok(Read::End(partition));
+                let offset = i64::try_from(self.next).expect("few records");
+                return Ok(Read::End { partition, offset });
             }
             sleep_until(deadline).await;
             return Ok(Read::Nothing);
         };
         self.is_at_end = false;
+        let takes = self.brokers.state().reading_takes;
+        if !takes.is_zero() {
+            sleep(takes).await;
+        }
+        let offset = i64::try_from(self.next).expect("few records");
         self.next += 1;
         if !self.partitions.contains(&partition) {
             return Ok(Read::Nothing);
         }
-        let offset = i64::try_from(self.next).expect("few records");
         let stored = StoredRecord { partition, offset, at_ms: 0, key: &key, value: value.as_deref() };
         Ok(Read::Record(decode(stored)))
+    }
+
+    async fn end(&mut self, _partition: i32, _deadline: Instant) -> Result<i64, KafkaError> {
+        Ok(i64::try_from(self.brokers.state().committed.len()).expect("few records"))
     }
 
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {
@@ -240,6 +251,23 @@ async fn the_newest_claim_wins_and_the_other_stops() {
         assert_eq!(trouble.code, "sink.taken_over");
         new.commit(Group::default()).await.expect("ours");
     }
+}
+
+/// A log that grew long, or brokers that are slow: as long as records come, reading goes on. Else such a pipeline could never be
+/// claimed again.
+#[tokio::test(start_paused = true)]
+async fn a_long_log_is_read_as_long_as_records_come() {
+    let brokers = Brokers::default();
+    brokers.claim(1).await;
+    let signs = (0..100).map(|claim| {
+        let key = format!(r#"["life","{claim}","a"]"#).into_bytes();
+        Kept { partition: 0, key, value: None }
+    });
+    brokers.state().committed.extend(signs);
+    brokers.state().reading_takes = Duration::from_secs(1);
+    let began = Instant::now();
+    brokers.claim(2).await;
+    assert!(began.elapsed() > sample().request_timeout * 2, "{:?}", began.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

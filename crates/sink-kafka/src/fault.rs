@@ -6,6 +6,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::types::RDKafkaConfRes;
 use tailwater_model::{Failure, Trouble, TroubleKind};
 
+pub(crate) use cause::may_blame_message;
 use cause::{Cause, cause_of};
 
 /// What to do about an error.
@@ -66,6 +67,11 @@ impl Fault {
     /// Trouble of our own finding that opening again heals.
     pub(crate) fn reopen(trouble: Trouble) -> Self {
         Self { remedy: Remedy::Reopen, trouble }
+    }
+
+    /// The fault for a delivery that failed. Where a message may be at fault, opening again shows whether it is.
+    pub(crate) fn of_delivery(code: RDKafkaErrorCode, fault: Self) -> Self {
+        if may_blame_message(code) { Self { remedy: Remedy::Reopen, ..fault } } else { fault }
     }
 
     /// What crosses the trait. A fenced lane opens again: there it finds out who owns it now.

@@ -1,5 +1,7 @@
 //! Writes to Apache Kafka, exactly once: the records of a group and its steps in one transaction.
 
+#[cfg(test)]
+mod broker_tests;
 mod brokers;
 mod claim;
 mod client_config;
@@ -16,6 +18,7 @@ mod mock_tests;
 #[cfg(feature = "msk-iam")]
 mod msk_iam;
 mod oauth;
+mod ownership;
 mod producer;
 mod progress;
 mod refused_property;
@@ -23,15 +26,17 @@ mod secured;
 mod session;
 mod settings;
 mod thread;
+mod time;
 mod topics;
 
-pub use claim::{checkpoints, checkpoints_on, claim, claim_on};
-pub use client_config::ProducerRole;
+pub use claim::{check_claim, checkpoints, checkpoints_on, claim, claim_on};
+pub use client_config::{Batches, Isolation, ProducerRole};
 pub use cluster::{Cluster, Outgoing, Producer, Read, Reader, SendFault, StoredRecord};
 pub use fault::Fault;
 pub use lane::{DirectLane, KafkaLane};
 pub use message::{Header, partition_of};
+pub use ownership::{DirectOwnership, KafkaOwnership};
 pub use refused_property::refused_property;
 pub use settings::{ChangeHeader, CreateTopics, Credentials, Deletes, DeliveryPromise, Format, KafkaSettings};
 pub use settings::{OnRepartition, SaslSettings, TlsSettings};
-pub use topics::{TopicFacts, topic_name_fault};
+pub use topics::{MessageLimits, TopicFacts, topic_name_fault};

@@ -20,13 +20,13 @@ use crate::fault::Fault;
 use crate::session::{Claim, LaneSession, Shared};
 use crate::settings::{DeliveryPromise, KafkaSettings, sample};
 use crate::thread::wait_for;
-use crate::topics::TopicFacts;
+use crate::topics::{MessageLimits, TopicFacts};
 
 /// More than librdkafka tries again within a case: an error that does not pass.
 const LASTING: usize = 500;
 
 /// What a look at the topics of a [`Scene`] would bring; the mock cluster does not tell limits.
-const FACTS: TopicFacts = TopicFacts { data_partitions: 2, message_bytes_max: 1_000_000 };
+const FACTS: TopicFacts = TopicFacts { data_partitions: 2, limits: MessageLimits::same(1_000_000) };
 
 /// A lane on a cluster of its own.
 struct Scene {

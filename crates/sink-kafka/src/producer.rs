@@ -25,14 +25,19 @@ const LOOK_INTERVAL: Duration = Duration::from_micros(500);
 const FIRST_POLL: Duration = Duration::from_millis(20);
 /// How long one call of `init_transactions` may block before the wait is told and events are polled.
 const FENCING_STEP: Duration = Duration::from_secs(2);
+/// So soon after the transaction it is told which delivery has failed.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
 /// How long giving a transaction up may take; what is left then is given up by the next opening, or by the broker.
 const ABORT_WITHIN: Duration = Duration::from_secs(5);
 
 /// What came of the messages of a group. A producer with a failed delivery is thrown away, so this is never set back.
 #[derive(Debug, Default)]
 struct Deliveries {
+    /// Since all were delivered last: the partition that each message belongs to.
+    partitions: Vec<i32>,
     outstanding: usize,
-    failed: Option<RDKafkaErrorCode>,
+    /// The first that failed for a reason of its own, and which of the messages it was; or one that was thrown out with it.
+    failed: Option<(RDKafkaErrorCode, usize)>,
     /// A message whose key belongs to one partition was delivered to another one.
     strayed: bool,
 }
@@ -63,18 +68,36 @@ impl ClientContext for LaneContext {
     }
 }
 
+impl Deliveries {
+    /// A message is to be sent to this partition. Gives its number.
+    fn begin(&mut self, partition: i32) -> usize {
+        self.partitions.push(partition);
+        self.outstanding += 1;
+        self.partitions.len() - 1
+    }
+
+    /// The newest message was not taken: nobody will tell what became of it.
+    fn take_back(&mut self) {
+        self.partitions.pop();
+        self.outstanding = self.outstanding.saturating_sub(1);
+    }
+}
+
 impl ProducerContext for LaneContext {
-    /// The partition that the message belongs to.
+    /// Which message it is.
     type DeliveryOpaque = usize;
 
-    fn delivery(&self, delivered: &DeliveryResult<'_>, partition: usize) {
+    fn delivery(&self, delivered: &DeliveryResult<'_>, number: usize) {
         let mut deliveries = self.deliveries();
         deliveries.outstanding = deliveries.outstanding.saturating_sub(1);
         match delivered {
-            Ok(message) => deliveries.strayed |= usize::try_from(message.partition()) != Ok(partition),
+            Ok(message) => deliveries.strayed |= deliveries.partitions.get(number) != Some(&message.partition()),
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
-                deliveries.failed.get_or_insert(code);
+                let is_told = deliveries.failed.is_some_and(|(told, _)| !is_thrown_out(told) || is_thrown_out(code));
+                if !is_told {
+                    deliveries.failed = Some((code, number));
+                }
             }
         }
     }
@@ -85,6 +108,11 @@ impl LaneContext {
     fn deliveries(&self) -> std::sync::MutexGuard<'_, Deliveries> {
         self.deliveries.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Its transaction cannot go on, because of another message: these may be told before that one.
+fn is_thrown_out(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight)
 }
 
 /// A producer of one lane.
@@ -111,6 +139,28 @@ impl LaneProducer {
         match self.producer.begin_transaction() {
             Err(KafkaError::Transaction(why)) if why.txn_requires_abort() => Some(KafkaError::Transaction(why)),
             Ok(()) | Err(_) => None,
+        }
+    }
+
+    /// A transaction takes nothing more after a delivery that failed: then that is told, which is what was wrong.
+    fn why_not_taken(&self, error: KafkaError) -> SendFault {
+        if error == KafkaError::MessageProduction(RDKafkaErrorCode::State)
+            && let Some((code, message)) = self.why_failed()
+        {
+            return SendFault::Undelivered { code, message };
+        }
+        error.into()
+    }
+
+    /// The delivery that failed, as soon as one is told that says why.
+    fn why_failed(&self) -> Option<(RDKafkaErrorCode, usize)> {
+        let until = Instant::now() + TOLD_WITHIN;
+        loop {
+            let failed = self.producer.context().deliveries().failed;
+            if failed.is_some_and(|(code, _)| !is_thrown_out(code)) || Instant::now() >= until {
+                return failed;
+            }
+            self.serve_or_wait();
         }
     }
 
@@ -158,10 +208,10 @@ impl Producer for LaneProducer {
         self.producer.begin_transaction()
     }
 
-    async fn send(&self, message: Outgoing<'_>, deadline: Instant) -> Result<(), KafkaError> {
+    async fn send(&self, message: Outgoing<'_>, deadline: Instant) -> Result<(), SendFault> {
         let Outgoing { topic, partition, by_hand, key, value, headers } = message;
-        let opaque = usize::try_from(partition).unwrap_or_default();
-        let mut record = BaseRecord::with_opaque_to(topic, opaque).key(key);
+        let number = self.producer.context().deliveries().begin(partition);
+        let mut record = BaseRecord::with_opaque_to(topic, number).key(key);
         if !headers.is_empty() {
             record = record.headers(owned_headers(headers));
         }
@@ -171,7 +221,6 @@ impl Producer for LaneProducer {
         if let Some(value) = value {
             record = record.payload(value);
         }
-        self.producer.context().deliveries().outstanding += 1;
         loop {
             match self.producer.send(record) {
                 Ok(()) => return Ok(()),
@@ -181,22 +230,32 @@ impl Producer for LaneProducer {
                     record = returned;
                     self.serve_or_wait();
                 }
-                Err((error, _)) => return Err(error),
+                // The client itself holds a message to the limit that it was given: that is as if the broker had refused it.
+                Err((KafkaError::MessageProduction(code), _)) if code == RDKafkaErrorCode::MessageSizeTooLarge => {
+                    self.producer.context().deliveries().take_back();
+                    return Err(SendFault::Undelivered { code, message: number });
+                }
+                Err((error, _)) => {
+                    self.producer.context().deliveries().take_back();
+                    return Err(self.why_not_taken(error));
+                }
             }
         }
     }
 
     async fn wait_delivered(&self, deadline: Instant) -> Result<(), SendFault> {
         loop {
+            let has_failed = self.producer.context().deliveries().failed.is_some();
+            if let Some((code, message)) = has_failed.then(|| self.why_failed()).flatten() {
+                return Err(SendFault::Undelivered { code, message });
+            }
             {
-                let deliveries = self.producer.context().deliveries();
-                if let Some(code) = deliveries.failed {
-                    return Err(KafkaError::MessageProduction(code).into());
-                }
+                let mut deliveries = self.producer.context().deliveries();
                 if deliveries.strayed {
                     return Err(SendFault::Repartitioned);
                 }
                 if deliveries.outstanding == 0 {
+                    deliveries.partitions.clear();
                     return Ok(());
                 }
             }
@@ -214,6 +273,11 @@ impl Producer for LaneProducer {
     /// Readers of the topics then need not wait for its time-out.
     async fn abort(&self) {
         self.producer.purge(rdkafka::producer::PurgeConfig::default().queue().inflight());
+        // What is purged is told as failed deliveries. librdkafka waits until they are served, and does not serve them itself.
+        let until = Instant::now() + ABORT_WITHIN;
+        while self.producer.context().deliveries().outstanding > 0 && Instant::now() < until {
+            self.serve_or_wait();
+        }
         if let Err(error) = self.producer.abort_transaction(Timeout::After(ABORT_WITHIN)) {
             tracing::debug!("a transaction could not be aborted: {error}");
         }

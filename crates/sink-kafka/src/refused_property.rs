@@ -13,6 +13,8 @@ const REPORTS: &str = "Tailwater counts every delivery report";
 const QUEUE: &str = "Tailwater bounds its memory with it";
 const SIZE: &str = "Tailwater takes it from max.message.bytes of the topics";
 const READING: &str = "Tailwater sets it: progress is read committed, from its beginning to its end, without a group";
+const LEADER: &str =
+    "progress is read from each partition's leader: another replica may not have yet what was committed";
 const CREATION: &str = "topics are made as create_topics of [sink.kafka] says, never by the broker's default";
 const TOPICS: &str = "a topic that is hidden from the client cannot be written to";
 const BROKERS: &str = "the key brokers of [sink.kafka] sets it";
@@ -46,6 +48,7 @@ const REFUSED: &[(&str, &str)] = &[
     ("auto.offset.reset", READING),
     ("bootstrap.servers", BROKERS),
     ("broker.version.fallback", VERSIONS),
+    ("client.rack", LEADER),
     ("default_topic_conf", PROGRAM),
     ("delivery.report.only.error", REPORTS),
     ("delivery.timeout.ms", ALL_TRIES),
@@ -156,6 +159,7 @@ mod tests {
             assert!(reasons[0].is_some() && reasons[0] == reasons[1], "{names:?}: {reasons:?}");
         }
         for name in [
+            "client.rack",
             "dr_msg_cb",
             "enable.idempotence",
             "group.id",
@@ -174,7 +178,6 @@ mod tests {
         for name in [
             "batch.size",
             "client.id",
-            "client.rack",
             "compression.type",
             "debug",
             "linger.ms",

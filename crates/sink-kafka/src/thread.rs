@@ -5,7 +5,6 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::task::{Context, Poll, Wake, Waker};
-use std::thread::Thread;
 use std::time::Duration;
 
 use tailwater_model::{Committed, Failure, Group, Progress, Trouble, TroubleKind};
@@ -22,31 +21,34 @@ use crate::topics::TopicFacts;
 /// How often an idle lane serves its producers' events.
 const IDLE_POLL_INTERVAL: Duration = Duration::from_millis(250);
 
-type Session = LaneSession<Brokers>;
-type Work = Box<dyn FnOnce(&mut Session) + Send>;
+type Work<S> = Box<dyn FnOnce(&mut S) + Send>;
 
-/// Runs work on a lane's session, one piece after the other. Work whose waiting future was dropped still ends, and what
+/// A session that a thread may serve.
+pub(crate) trait Idle: Send + 'static {
+    /// Serves the events of its clients while there is no work.
+    fn idle(&self);
+}
+
+/// Runs work on a session, one piece after the other. Work whose waiting future was dropped still ends, and what
 /// comes next waits for that: so nothing of a cancelled commit can be written after a reopening has begun.
-pub(crate) struct LaneThread {
-    work: SyncSender<Work>,
+pub(crate) struct Thread<S> {
+    work: SyncSender<Work<S>>,
+}
+
+/// The thread of a lane.
+pub(crate) type LaneThread = Thread<LaneSession<Brokers>>;
+
+impl Idle for LaneSession<Brokers> {
+    fn idle(&self) {
+        self.producers().for_each(LaneProducer::poll);
+    }
 }
 
 impl Home for LaneThread {
     type Cluster = Brokers;
 
-    /// Starts the thread; it ends when this is dropped and the work in hand is done.
-    fn house(name: String, session: Session) -> Result<Self, Trouble> {
-        // One piece of work may wait while another one, whose future was dropped, ends.
-        let (work, inbox) = sync_channel(1);
-        std::thread::Builder::new().name(name).spawn(move || serve(session, &inbox)).map_err(|error| {
-            Trouble::new(
-                TroubleKind::Environment,
-                "sink.kafka.thread",
-                format!("a lane's thread cannot be started: {error}"),
-            )
-            .advise("raise the limit of threads, or set fewer lanes")
-        })?;
-        Ok(Self { work })
+    fn house(name: String, session: LaneSession<Brokers>) -> Result<Self, Trouble> {
+        Self::start(name, session)
     }
 
     async fn read_lanes(&mut self) -> Result<Vec<LaneProgress>, Fault> {
@@ -63,13 +65,29 @@ impl Home for LaneThread {
     }
 }
 
-impl LaneThread {
-    async fn run<R: Send + 'static>(
+impl<S: Idle> Thread<S> {
+    /// Starts the thread; it ends when this is dropped and the work in hand is done.
+    pub(crate) fn start(name: String, session: S) -> Result<Self, Trouble> {
+        // One piece of work may wait while another one, whose future was dropped, ends.
+        let (work, inbox) = sync_channel(1);
+        std::thread::Builder::new().name(name).spawn(move || serve(session, &inbox)).map_err(|error| {
+            Trouble::new(
+                TroubleKind::Environment,
+                "sink.kafka.thread",
+                format!("a lane's thread cannot be started: {error}"),
+            )
+            .advise("raise the limit of threads, or set fewer lanes")
+        })?;
+        Ok(Self { work })
+    }
+
+    /// Runs a piece of work.
+    pub(crate) async fn run<R: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut Session) -> R + Send + 'static,
+        work: impl FnOnce(&mut S) -> R + Send + 'static,
     ) -> Result<R, Trouble> {
         let (answer, answered) = oneshot::channel();
-        let work = Box::new(move |session: &mut Session| {
+        let work = Box::new(move |session: &mut S| {
             // Nobody listens any more when the waiting future was dropped.
             let _unheard = answer.send(work(session));
         });
@@ -78,11 +96,11 @@ impl LaneThread {
     }
 }
 
-fn serve(mut session: Session, inbox: &Receiver<Work>) {
+fn serve<S: Idle>(mut session: S, inbox: &Receiver<Work<S>>) {
     loop {
         match inbox.recv_timeout(IDLE_POLL_INTERVAL) {
             Ok(work) => work(&mut session),
-            Err(RecvTimeoutError::Timeout) => session.producers().for_each(LaneProducer::poll),
+            Err(RecvTimeoutError::Timeout) => session.idle(),
             Err(RecvTimeoutError::Disconnected) => return,
         }
     }
@@ -106,7 +124,7 @@ pub(crate) fn wait_for<F: Future>(future: F) -> F::Output {
 }
 
 /// Wakes a thread.
-struct Unpark(Thread);
+struct Unpark(std::thread::Thread);
 
 impl Wake for Unpark {
     fn wake(self: Arc<Self>) {

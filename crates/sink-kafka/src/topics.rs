@@ -1,6 +1,7 @@
 //! The three topics: whether they are there and can hold what they are to, and making those that may be made.
 
 mod admin;
+mod limits;
 mod metadata;
 mod plan;
 mod rules;
@@ -11,6 +12,7 @@ use tokio::runtime::Handle;
 use crate::fault::{Fault, Remedy};
 use crate::settings::KafkaSettings;
 use admin::Admin;
+pub use limits::MessageLimits;
 use metadata::{Looked, MetadataClient, TopicShape};
 use plan::{Purpose, TopicPlan};
 
@@ -22,8 +24,8 @@ const NAME_LENGTH_MAX: usize = 249;
 pub struct TopicFacts {
     /// Partitions of the topic of change events.
     pub data_partitions: i32,
-    /// The largest record batch that all three topics take, in bytes.
-    pub message_bytes_max: usize,
+    /// How large messages may be.
+    pub limits: MessageLimits,
 }
 
 /// Why this cannot be the name of a topic; nothing when it can (Apache Kafka, `Topic.validate`).
@@ -82,7 +84,7 @@ impl Check<'_> {
         let admin = Admin::new(self.settings, self.handle)?;
         let shapes = self.look_or_make(&client, admin.as_ref(), &plans)?;
         let mut data_partitions = 0;
-        let mut limits = Vec::new();
+        let mut limits = MessageLimits::same(limits::MESSAGE_BYTES_MAX_DEFAULT);
         for (plan, shape) in plans.iter().zip(shapes) {
             let config = match &admin {
                 Some(admin) => admin.config_of(plan)?,
@@ -94,14 +96,18 @@ impl Check<'_> {
             if let Some(config) = &config {
                 rules::check_config(self.settings, plan, shape, config)?;
             }
+            let bytes_max = rules::message_bytes_max(plan.purpose, config.as_ref());
             match plan.purpose {
-                Purpose::Data => data_partitions = shape.partitions,
-                Purpose::Progress => rules::check_lane_count(self.settings, lanes, shape.partitions)?,
-                Purpose::DeadLetters => {}
+                Purpose::Data => (data_partitions, limits.data_bytes_max) = (shape.partitions, bytes_max),
+                Purpose::DeadLetters => limits.dead_letter_bytes_max = bytes_max,
+                Purpose::Progress => {
+                    rules::check_lane_count(self.settings, lanes, shape.partitions)?;
+                    rules::check_progress_limit(self.settings, plan, bytes_max)?;
+                    limits.progress_bytes_max = bytes_max;
+                }
             }
-            limits.push((plan.purpose, rules::message_bytes_max(plan.purpose, config.as_ref())));
         }
-        Ok(TopicFacts { data_partitions, message_bytes_max: rules::smallest(&limits) })
+        Ok(TopicFacts { data_partitions, limits })
     }
 
     fn checked_lanes(&self) -> Result<i32, Trouble> {

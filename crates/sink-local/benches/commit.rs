@@ -41,7 +41,7 @@ fn file(bencher: Bencher<'_, '_>) {
     let settings =
         FileSettings { path: place.path().join("orders.jsonl"), dead_letters_per_minute_max: DEAD_LETTERS_MAX };
     let lanes = runtime.block_on(claim_file(&settings, &orders::identity(), &orders::keys()));
-    commits(bencher, &runtime, EVENTS, lanes.expect("claimed").pop().expect("one lane"));
+    commits(bencher, &runtime, EVENTS, lanes.expect("claimed").lanes.pop().expect("one lane"));
 }
 
 /// With so many items in the group: the rest of its events is folded away.
@@ -55,5 +55,5 @@ fn sqlite(bencher: Bencher<'_, '_>, items: usize) {
         dead_letters_per_minute_max: DEAD_LETTERS_MAX,
     };
     let lanes = runtime.block_on(claim_sqlite(&settings, &orders::identity(), &orders::keys()));
-    commits(bencher, &runtime, items, lanes.expect("claimed").pop().expect("one lane"));
+    commits(bencher, &runtime, items, lanes.expect("claimed").lanes.pop().expect("one lane"));
 }

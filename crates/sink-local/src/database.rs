@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
-use tailwater_model::{Failure, Trouble, TroubleKind};
+use tailwater_model::{Failure, TooManyDeadLetters, Trouble, TroubleKind};
 
 /// Longest wait for the write lock of another connection.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -38,6 +38,12 @@ pub(crate) async fn connect(path: &Path, access: Access) -> Result<SqliteConnect
     Ok(options.connect().await?)
 }
 
+/// Whether there is no file yet and a directory for one: nothing to look at before it is made.
+pub(crate) fn may_be_made(path: &Path) -> bool {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    !path.exists() && parent.is_dir()
+}
+
 /// SQLite's write-ahead log: gone after the last connection was closed, there while one is open or after a crash.
 fn log_path(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
@@ -58,6 +64,8 @@ pub(crate) enum Fault {
     Database(sqlx::Error),
     /// We said so.
     Failure(Failure),
+    /// The store would take too many dead letters.
+    TooManyDeadLetters(TooManyDeadLetters),
 }
 
 impl From<sqlx::Error> for Fault {
@@ -82,6 +90,7 @@ impl Fault {
     pub(crate) fn into_failure(self, path: &Path) -> Failure {
         match self {
             Self::Failure(failure) => failure,
+            Self::TooManyDeadLetters(exceeded) => Failure::Halt(exceeded.trouble("the dead letters")),
             Self::Database(error) => {
                 let trouble = database_trouble(&error, path);
                 if trouble.kind == TroubleKind::DataAtRisk { Failure::Halt(trouble) } else { Failure::Reopen(trouble) }

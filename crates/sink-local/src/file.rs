@@ -5,25 +5,35 @@
 //! the lines that the progress stands for. A reader that follows the file may see lines a moment before they are
 //! durable.
 //!
-//! Fencing by epoch is not enough here: a process that lost its lane would notice only after it had appended. So the
-//! data file is locked for the life of the process, and a second process is refused at start.
+//! Fencing by epoch is not enough here: lines of a commit that nobody waits for any more may still be appended. So the data
+//! file is locked as long as its lane is there. Whoever claims the pipeline writes that into the progress first; the owner so
+//! far finds it with its next commit or sign of life and lets the file go.
 
 mod data_file;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
-use tailwater_model::{Checkpoints, Committed, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink};
+use tailwater_model::{Checkpoints, Claimed, Committed, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink};
 use tailwater_model::{Trouble, TroubleKind};
+use tokio::sync::Mutex;
+use tokio::time::{Instant, sleep};
 
 use self::data_file::DataFile;
 use crate::accounting::set_refused_aside;
 use crate::blocking::{BlockingResource, ResourceLost};
-use crate::database::{Access, Fault, begin, connect, not_open};
+use crate::database::{Access, Fault, begin, connect, may_be_made, not_open};
 use crate::json_lines::JsonLines;
-use crate::progress::{Epoch, LaneClaim, Stored, claim_lanes, migrate, open_lane, read_checkpoints, store_group};
+use crate::progress::{Epoch, LaneClaim, SqliteOwnership, braked, claim_lanes, migrate};
+use crate::progress::{open_lane, read_checkpoints, store_group};
+
+/// An owner that was replaced lets the data file go within this: its idle lane looks every ten seconds.
+const GIVES_WAY_WITHIN: Duration = Duration::from_secs(30);
+/// Time between two tries for the lock.
+const LOCK_INTERVAL: Duration = Duration::from_millis(50);
 
 /// Where to write to.
 #[derive(Clone, Debug)]
@@ -35,68 +45,110 @@ pub struct FileSettings {
     pub dead_letters_per_minute_max: u32,
 }
 
-/// Locks the data file and claims the pipeline's only lane.
+/// Claims the pipeline's only lane, and locks the data file as soon as the owner so far lets it go.
 ///
-/// Refused with trouble: more than one lane, a file that another process has locked, a file with content that this
-/// pipeline did not write, and a file that is missing or shorter than the progress says.
+/// Refused with trouble, before anything is taken: more than one lane, a file with content that this pipeline did not write,
+/// and a file that is missing or shorter than the progress says. A file that another process has locked is waited for.
 pub async fn claim_file(
     settings: &FileSettings,
     identity: &PipelineIdentity,
     keys: &KeySchema,
-) -> Result<Vec<FileLane>, Trouble> {
-    if identity.lanes != 1 {
-        let message = format!("the file sink has one lane, and the pipeline's file says {}", identity.lanes);
-        return Err(Trouble::new(TroubleKind::Config, "sink.file.lanes", message).advise("set `lanes = 1`"));
-    }
-    let path = &settings.path;
-    let progress_path = progress_path(path);
-    let expected = recorded_length(&progress_path).await?;
+) -> Result<Claimed<FileLane, SqliteOwnership>, Trouble> {
+    check_file(settings, identity).await?;
+    let (path, progress_path) = (&settings.path, progress_path(&settings.path));
+    let claim = claim(settings, identity).await.map_err(|fault| fault.into_trouble(&progress_path))?;
+    let recorded = recorded_length(settings, identity).await?;
     let mut data = BlockingResource::new(DataFile::unopened(path));
-    data.run(move |data| data.open(expected.is_some_and(|length| length > 0))).await.map_err(lost)??;
-    let claim = claim(&progress_path, identity, &mut data).await.map_err(|fault| fault.into_trouble(&progress_path))?;
+    data.run(move |data| data.open(recorded.is_some_and(|length| length > 0))).await.map_err(lost)??;
+    lock(&mut data).await?;
+    // Nobody else writes any more: once again, and for good.
+    let recorded = recorded_length(settings, identity).await?;
+    data.run(move |data| data.check(recorded)).await.map_err(lost)??;
+    begin_length(&progress_path, &claim).await.map_err(|fault| fault.into_trouble(&progress_path))?;
     data.run(|data| data.sync_directory()).await.map_err(lost)??;
-    Ok(vec![FileLane {
+    let turn = Arc::new(Mutex::new(()));
+    let ownership = SqliteOwnership::new(&progress_path, claim.clone(), turn.clone());
+    let lane = FileLane {
         progress_path,
         table: identity.stream.table.clone(),
         keys: Arc::new(keys.clone()),
         dead_letters_per_minute_max: settings.dead_letters_per_minute_max,
         claim,
         data,
+        turn,
         session: None,
-    }])
+    };
+    Ok(Claimed { lanes: vec![lane], ownership })
 }
 
-/// Takes the lane and checks the file against the recorded length, in one transaction: a refusal changes nothing.
-async fn claim(
-    progress_path: &Path,
-    identity: &PipelineIdentity,
-    data: &mut BlockingResource<DataFile>,
-) -> Result<LaneClaim, Fault> {
-    let mut connection = connect(progress_path, Access::Create).await?;
+/// Whether the pipeline could be claimed. Takes nothing from anybody, and leaves everything as it is.
+///
+/// # Errors
+/// As [`claim_file`], but for a lock that somebody has.
+pub async fn check_file(settings: &FileSettings, identity: &PipelineIdentity) -> Result<(), Trouble> {
+    if identity.lanes != 1 {
+        let message = format!("the file sink has one lane, and the pipeline's file says {}", identity.lanes);
+        return Err(Trouble::new(TroubleKind::Config, "sink.file.lanes", message).advise("set `lanes = 1`"));
+    }
+    let recorded = recorded_length(settings, identity).await?;
+    let must_exist = recorded.is_some_and(|length| length > 0);
+    if !must_exist && may_be_made(&settings.path) {
+        return Ok(());
+    }
+    let mut data = BlockingResource::new(DataFile::unopened(&settings.path));
+    let look = move |data: &mut DataFile| {
+        data.open(must_exist)?;
+        data.check(recorded)
+    };
+    data.run(look).await.map_err(lost)?
+}
+
+/// Waits until the owner so far lets the data file go.
+async fn lock(data: &mut BlockingResource<DataFile>) -> Result<(), Trouble> {
+    let deadline = Instant::now() + GIVES_WAY_WITHIN;
+    while !data.run(|data| data.try_lock()).await.map_err(lost)?? {
+        if Instant::now() >= deadline {
+            return data.run(|data| Err(data.locked_trouble())).await.map_err(lost)?;
+        }
+        sleep(LOCK_INTERVAL).await;
+    }
+    Ok(())
+}
+
+/// Takes the lane, in one transaction.
+async fn claim(settings: &FileSettings, identity: &PipelineIdentity) -> Result<LaneClaim, Fault> {
+    let mut connection = connect(&progress_path(&settings.path), Access::Create).await?;
     let mut transaction = begin(&mut connection).await?;
-    migrate(&mut transaction).await?;
-    let other: Option<(String,)> = sqlx::query_as("select pipeline from tailwater_lanes where pipeline <> ?")
-        .bind(&identity.name)
-        .fetch_optional(&mut *transaction)
-        .await?;
-    if let Some((other,)) = other {
-        let message = format!("{} belongs to pipeline {other:?}", progress_path.display());
-        let trouble = Trouble::new(TroubleKind::Config, "sink.file.other_pipeline", message);
-        return Err(Fault::halt(trouble.advise("give each pipeline a file of its own")));
-    }
-    let claim = claim_lanes(&mut transaction, identity).await?.into_iter().next();
-    let claim = claim.ok_or_else(|| Fault::from(sqlx::Error::RowNotFound))?;
-    let recorded = stored_length(&mut transaction).await?;
-    data.run(move |data| data.check(recorded))
-        .await
-        .map_err(|lost_data| Fault::halt(lost(lost_data)))?
-        .map_err(Fault::halt)?;
-    if recorded.is_none() {
-        store_length(&mut transaction, &claim, 0).await?;
-    }
+    let claim = take(&mut transaction, settings, identity).await?;
     transaction.commit().await?;
     connection.close().await?;
     Ok(claim)
+}
+
+async fn take(
+    transaction: &mut SqliteConnection,
+    settings: &FileSettings,
+    identity: &PipelineIdentity,
+) -> Result<LaneClaim, Fault> {
+    migrate(transaction).await?;
+    check_pipeline(transaction, &progress_path(&settings.path), identity).await?;
+    let claims = claim_lanes(transaction, identity, settings.dead_letters_per_minute_max).await?;
+    claims.into_iter().next().ok_or_else(|| Fault::from(sqlx::Error::RowNotFound))
+}
+
+async fn check_pipeline(
+    connection: &mut SqliteConnection,
+    progress_path: &Path,
+    identity: &PipelineIdentity,
+) -> Result<(), Fault> {
+    let other: Option<(String,)> = sqlx::query_as("select pipeline from tailwater_lanes where pipeline <> ?")
+        .bind(&identity.name)
+        .fetch_optional(connection)
+        .await?;
+    let Some((other,)) = other else { return Ok(()) };
+    let message = format!("{} belongs to pipeline {other:?}", progress_path.display());
+    let trouble = Trouble::new(TroubleKind::Config, "sink.file.other_pipeline", message);
+    Err(Fault::halt(trouble.advise("give each pipeline a file of its own")))
 }
 
 /// The stored progress of a pipeline, for people. Nothing when there is none beside the data file at `path`.
@@ -110,18 +162,35 @@ fn progress_path(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// The length in a progress database that may not be there yet, so that a missing data file is not simply made anew.
-async fn recorded_length(progress_path: &Path) -> Result<Option<u64>, Trouble> {
+/// The length that the progress stands for, if there is progress that these settings can claim. The claim is taken back, with
+/// everything else.
+async fn recorded_length(settings: &FileSettings, identity: &PipelineIdentity) -> Result<Option<u64>, Trouble> {
+    let progress_path = progress_path(&settings.path);
     if !progress_path.exists() {
         return Ok(None);
     }
     let read = async {
-        let mut connection = connect(progress_path, Access::Existing).await?;
+        let mut connection = connect(&progress_path, Access::Existing).await?;
         let mut transaction = begin(&mut connection).await?;
-        migrate(&mut transaction).await?;
-        stored_length(&mut transaction).await
+        take(&mut transaction, settings, identity).await?;
+        let length = stored_length(&mut transaction).await?;
+        transaction.rollback().await?;
+        connection.close().await?;
+        Ok(length)
     };
-    read.await.map_err(|fault: Fault| fault.into_trouble(progress_path))
+    read.await.map_err(|fault: Fault| fault.into_trouble(&progress_path))
+}
+
+/// The progress of a file that nothing was written to yet stands for no bytes of it.
+async fn begin_length(progress_path: &Path, claim: &LaneClaim) -> Result<(), Fault> {
+    let mut connection = connect(progress_path, Access::Existing).await?;
+    let mut transaction = begin(&mut connection).await?;
+    if stored_length(&mut transaction).await?.is_none() {
+        store_length(&mut transaction, claim, 0).await?;
+    }
+    transaction.commit().await?;
+    connection.close().await?;
+    Ok(())
 }
 
 async fn stored_length(connection: &mut SqliteConnection) -> Result<Option<u64>, Fault> {
@@ -148,6 +217,8 @@ pub struct FileLane {
     dead_letters_per_minute_max: u32,
     claim: LaneClaim,
     data: BlockingResource<DataFile>,
+    /// The lane and whoever shows its owner's life write in turn, as the lanes of the `sqlite` sink do.
+    turn: Arc<Mutex<()>>,
     /// Taken out by a commit and put back only when it succeeded: after an error or a dropped future the lane has none
     /// and must be opened (I7).
     session: Option<Session>,
@@ -164,6 +235,7 @@ impl Sink for FileLane {
     async fn open(&mut self) -> Result<Progress, Failure> {
         // The connection of a failed commit first: it may hold the write lock.
         self.session = None;
+        let _turn = self.turn.lock().await;
         let opened = open_session(&self.progress_path, &self.claim, &mut self.data).await;
         let (session, progress) = opened.map_err(|fault| fault.into_failure(&self.progress_path))?;
         self.session = Some(session);
@@ -177,10 +249,16 @@ impl Sink for FileLane {
             set_refused_aside(batch, |event| lines.push_change(event));
         }
         let lines = lines.into_text();
-        let stored = store(&mut session, &self.claim, &mut self.data, &group, lines).await;
-        let stored = stored.map_err(|fault| fault.into_failure(&self.progress_path))?;
+        let max = self.dead_letters_per_minute_max;
+        let turn = self.turn.lock().await;
+        let stored = match store(&mut session, &self.claim, &mut self.data, &group, lines, max).await {
+            Ok(committed) => Ok(committed),
+            Err(fault) => Err(braked(&mut session.connection, &self.claim, session.epoch, max, fault).await),
+        };
+        drop(turn);
+        let committed = stored.map_err(|fault| fault.into_failure(&self.progress_path))?;
         self.session = Some(session);
-        stored.check_rate(self.dead_letters_per_minute_max)
+        Ok(committed)
     }
 }
 
@@ -212,9 +290,10 @@ async fn store(
     data: &mut BlockingResource<DataFile>,
     group: &Group,
     lines: String,
-) -> Result<Stored, Fault> {
+    per_minute_max: u32,
+) -> Result<Committed, Fault> {
     let mut transaction = begin(&mut session.connection).await?;
-    let stored = store_group(&mut transaction, claim, session.epoch, group).await?;
+    let committed = store_group(&mut transaction, claim, session.epoch, group, per_minute_max).await?;
     let (from, to) = (session.length, session.length + lines.len() as u64);
     if from != to {
         data.run(move |data| data.append(from, &lines)).await.map_err(|lost_data| Fault::halt(lost(lost_data)))??;
@@ -222,7 +301,7 @@ async fn store(
     }
     transaction.commit().await?;
     session.length = to;
-    Ok(stored)
+    Ok(committed)
 }
 
 fn lost(_: ResourceLost) -> Trouble {

@@ -15,10 +15,12 @@ mod json_lines;
 mod mirror_table;
 mod progress;
 mod read_mirror;
+mod refused_rows;
 mod sqlite;
 mod stdout;
 
-pub use file::{FileLane, FileSettings, claim_file, file_checkpoints};
+pub use file::{FileLane, FileSettings, check_file, claim_file, file_checkpoints};
+pub use progress::SqliteOwnership;
 pub use read_mirror::read_mirror;
-pub use sqlite::{SqliteLane, SqliteSettings, claim_sqlite, sqlite_checkpoints};
+pub use sqlite::{SqliteLane, SqliteSettings, check_sqlite, claim_sqlite, sqlite_checkpoints};
 pub use stdout::{StdoutLane, claim_stdout};

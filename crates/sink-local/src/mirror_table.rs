@@ -15,6 +15,7 @@ use tailwater_model::{TroubleKind, push_plain_item, push_plain_key, rfc_3339};
 use crate::database::Fault;
 use crate::identifier::quote_identifier;
 use crate::progress::now;
+use crate::refused_rows::RowFault;
 
 /// A column as `pragma table_xinfo` tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -166,7 +167,8 @@ impl MirrorTable {
         connection: &mut SqliteConnection,
         key: &Key,
         event: &ChangeEvent,
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<(), RowFault> {
+        let may_be_absent = matches!((&event.change, self.delete), (Change::Remove { .. }, DeleteMode::Hard));
         let query = match (&event.change, self.delete) {
             (Change::Remove { .. }, DeleteMode::Hard) => bind_key(sqlx::query(AssertSqlSafe(self.remove.clone())), key),
             (Change::Remove { old: Some(image), .. }, DeleteMode::Soft) => {
@@ -183,7 +185,13 @@ impl MirrorTable {
                 self.bind_row(&self.upsert, key, event, document, false)
             }
         };
-        query.execute(connection).await.map(drop)
+        let done = query.execute(connection).await.map_err(RowFault::Error)?;
+        // Written means kept.
+        if done.rows_affected() == 0 && !may_be_absent { Err(RowFault::Swallowed) } else { Ok(()) }
+    }
+
+    pub(crate) fn delete_mode(&self) -> DeleteMode {
+        self.delete
     }
 
     fn bind_row<'q>(

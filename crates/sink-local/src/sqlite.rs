@@ -7,16 +7,18 @@ use std::sync::Arc;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tailwater_model::{
-    Checkpoints, Committed, DeleteMode, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink,
+    Checkpoints, Claimed, Committed, DeleteMode, Failure, Group, Key, KeySchema, PipelineIdentity, Progress, Sink,
 };
 use tailwater_model::{Folded, Trouble, TroubleKind, fold_by_key};
 use tokio::sync::Mutex;
 
 use crate::accounting::set_refused_aside;
-use crate::database::{Access, Fault, begin, connect, not_open};
+use crate::database::{Access, Fault, begin, connect, may_be_made, not_open};
 use crate::file_identity::{FileIdentity, sync_parent_directory};
 use crate::mirror_table::MirrorTable;
-use crate::progress::{Epoch, LaneClaim, Stored, claim_lanes, migrate, open_lane, read_checkpoints, store_group};
+use crate::progress::{Epoch, LaneClaim, SqliteOwnership, braked, claim_lanes, migrate};
+use crate::progress::{open_lane, read_checkpoints, store_group};
+use crate::refused_rows::{Failures, RowFault, SetAside};
 
 /// Where to mirror to.
 #[derive(Clone, Debug)]
@@ -40,13 +42,16 @@ pub async fn claim_sqlite(
     settings: &SqliteSettings,
     identity: &PipelineIdentity,
     keys: &KeySchema,
-) -> Result<Vec<SqliteLane>, Trouble> {
+) -> Result<Claimed<SqliteLane, SqliteOwnership>, Trouble> {
     let table = MirrorTable::new(&settings.table, keys, settings.delete)?;
     let path = &settings.path;
-    let claims = claim(path, identity, &table).await.map_err(|fault| fault.into_trouble(path))?;
+    let claims = claim(settings, identity, &table).await.map_err(|fault| fault.into_trouble(path))?;
     sync_parent_directory(path).map_err(|error| Fault::from(sqlx::Error::Io(error)).into_trouble(path))?;
     let table = Arc::new(table);
     let turn = Arc::new(Mutex::new(()));
+    // Every lane has the claim, and there is one at the least.
+    let first = claims.first().cloned().ok_or_else(|| Fault::from(sqlx::Error::RowNotFound).into_trouble(path))?;
+    let ownership = SqliteOwnership::new(path, first, turn.clone());
     let lane = |claim| SqliteLane {
         path: path.clone(),
         keys: keys.clone(),
@@ -54,20 +59,59 @@ pub async fn claim_sqlite(
         claim,
         table: table.clone(),
         turn: turn.clone(),
+        failures: Failures::default(),
         session: None,
     };
-    Ok(claims.into_iter().map(lane).collect())
+    Ok(Claimed { lanes: claims.into_iter().map(lane).collect(), ownership })
 }
 
-async fn claim(path: &Path, identity: &PipelineIdentity, table: &MirrorTable) -> Result<Vec<LaneClaim>, Fault> {
-    let mut connection = connect(path, Access::Create).await?;
+/// Whether the pipeline could be claimed. Takes nothing from anybody, and leaves everything as it is.
+///
+/// # Errors
+/// As [`claim_sqlite`].
+pub async fn check_sqlite(
+    settings: &SqliteSettings,
+    identity: &PipelineIdentity,
+    keys: &KeySchema,
+) -> Result<(), Trouble> {
+    let table = MirrorTable::new(&settings.table, keys, settings.delete)?;
+    let path = &settings.path;
+    if may_be_made(path) {
+        return Ok(());
+    }
+    let check = async {
+        let mut connection = connect(path, Access::Existing).await?;
+        let mut transaction = begin(&mut connection).await?;
+        take(&mut transaction, settings, identity, &table).await?;
+        transaction.rollback().await?;
+        connection.close().await?;
+        Ok(())
+    };
+    check.await.map_err(|fault: Fault| fault.into_trouble(path))
+}
+
+async fn claim(
+    settings: &SqliteSettings,
+    identity: &PipelineIdentity,
+    table: &MirrorTable,
+) -> Result<Vec<LaneClaim>, Fault> {
+    let mut connection = connect(&settings.path, Access::Create).await?;
     let mut transaction = begin(&mut connection).await?;
-    migrate(&mut transaction).await?;
-    table.create_or_check(&mut transaction, &identity.name).await?;
-    let claims = claim_lanes(&mut transaction, identity).await?;
+    let claims = take(&mut transaction, settings, identity, table).await?;
     transaction.commit().await?;
     connection.close().await?;
     Ok(claims)
+}
+
+async fn take(
+    transaction: &mut SqliteConnection,
+    settings: &SqliteSettings,
+    identity: &PipelineIdentity,
+    table: &MirrorTable,
+) -> Result<Vec<LaneClaim>, Fault> {
+    migrate(transaction).await?;
+    table.create_or_check(transaction, &identity.name).await?;
+    claim_lanes(transaction, identity, settings.dead_letters_per_minute_max).await
 }
 
 /// The stored progress of a pipeline, for people. Nothing when the file is missing or the pipeline was never run there.
@@ -86,6 +130,7 @@ pub struct SqliteLane {
     /// not. It also keeps our connections from writing and checkpointing at the same moment, which could corrupt a
     /// database in WAL mode before SQLite 3.51.3 (<https://www.sqlite.org/wal.html>, "The WAL-Reset Bug").
     turn: Arc<Mutex<()>>,
+    failures: Failures,
     /// Taken out by a commit and put back only when it succeeded: after an error or a dropped future the lane has none
     /// and must be opened (I7).
     session: Option<Session>,
@@ -115,16 +160,63 @@ impl Sink for SqliteLane {
             set_refused_aside(batch, |event| self.table.accept(event));
         }
         let events = group.batches.iter_mut().flat_map(|batch| std::mem::take(&mut batch.events));
-        let folded = fold_by_key(events, &self.keys);
-        let turn = self.turn.lock().await;
-        let stored = store(&mut session, &self.claim, &self.table, &group, &folded).await;
+        let mut folded = fold_by_key(events, &self.keys);
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let stored = self.store(&mut session, &mut group, &mut folded).await;
         drop(turn);
-        let stored = stored.map_err(|fault| fault.into_failure(&self.path))?;
+        let committed = stored.map_err(|fault| fault.into_failure(&self.path))?;
+        self.failures.end();
         if FileIdentity::of_path(&self.path).ok() != Some(session.file) {
             return Err(database_gone(&self.path));
         }
         self.session = Some(session);
-        stored.check_rate(self.dead_letters_per_minute_max)
+        Ok(committed)
+    }
+}
+
+impl SqliteLane {
+    /// Stores the group, and once more without each row that is refused: a trigger may have ended the transaction with it.
+    async fn store(
+        &mut self,
+        session: &mut Session,
+        group: &mut Group,
+        folded: &mut Folded,
+    ) -> Result<Committed, Fault> {
+        let (max, mut aside) = (self.dead_letters_per_minute_max, SetAside::default());
+        loop {
+            let (key, fault) = match store(session, &self.claim, &self.table, group, folded, max).await {
+                Ok(committed) => return Ok(committed),
+                Err(Unstored::Row(key, fault)) => (key, fault),
+                Err(Unstored::Whole(fault)) => {
+                    return Err(braked(&mut session.connection, &self.claim, session.epoch, max, fault).await);
+                }
+            };
+            let rejected = self.failures.refusal(fault)?;
+            aside.refuse(group, folded, &key, self.table.delete_mode(), rejected);
+            // A trigger may have ended the transaction, which its connection does not know.
+            let spoiled = std::mem::replace(&mut session.connection, connect(&self.path, Access::Existing).await?);
+            // Whatever it says of that, it is closed then, and its locks are gone.
+            let _closed = spoiled.close().await;
+        }
+    }
+}
+
+/// Why a group was not stored.
+enum Unstored {
+    /// This row was not kept.
+    Row(Key, RowFault),
+    Whole(Fault),
+}
+
+impl From<Fault> for Unstored {
+    fn from(fault: Fault) -> Self {
+        Self::Whole(fault)
+    }
+}
+
+impl From<sqlx::Error> for Unstored {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Whole(error.into())
     }
 }
 
@@ -149,14 +241,16 @@ async fn store(
     table: &MirrorTable,
     group: &Group,
     folded: &Folded,
-) -> Result<Stored, Fault> {
+    per_minute_max: u32,
+) -> Result<Committed, Unstored> {
     let mut transaction = begin(&mut session.connection).await?;
-    let stored = store_group(&mut transaction, claim, session.epoch, group).await?;
+    let committed = store_group(&mut transaction, claim, session.epoch, group, per_minute_max).await?;
     for (key, event) in &folded.latest {
-        table.apply(&mut transaction, key, event).await?;
+        let applied = table.apply(&mut transaction, key, event).await;
+        applied.map_err(|fault| Unstored::Row(key.clone(), fault))?;
     }
     transaction.commit().await?;
-    Ok(stored)
+    Ok(committed)
 }
 
 /// I8: SQLite goes on writing to a file that was moved or deleted, where nobody will find the rows.

@@ -6,9 +6,9 @@ use std::io::{self, ErrorKind, Write};
 use std::sync::Arc;
 
 use tailwater_model::{
-    Committed, Counts, Failure, FirstListing, Group, KeySchema, PipelineIdentity, Position, Progress, ServiceTime,
+    Claimed, Committed, Failure, FirstListing, Group, KeySchema, PipelineIdentity, Position, Progress, ServiceTime,
 };
-use tailwater_model::{ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind};
+use tailwater_model::{ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind, Unshared};
 
 use crate::accounting::set_refused_aside;
 use crate::blocking::BlockingResource;
@@ -16,9 +16,9 @@ use crate::database::not_open;
 use crate::json_lines::JsonLines;
 
 /// Makes the lanes. Nothing is claimed from anybody: progress is the process's own.
-pub fn claim_stdout(identity: &PipelineIdentity, keys: &KeySchema) -> Vec<StdoutLane> {
+pub fn claim_stdout(identity: &PipelineIdentity, keys: &KeySchema) -> Claimed<StdoutLane, Unshared> {
     let lane = |_| StdoutLane::new(Box::new(io::stdout()), identity, keys);
-    (0..identity.lanes).map(lane).collect()
+    Claimed { lanes: (0..identity.lanes).map(lane).collect(), ownership: Unshared }
 }
 
 /// One lane that writes to the standard output.
@@ -55,14 +55,14 @@ impl StdoutLane {
     }
 
     /// The lines of a group in the order of its batches.
-    fn encode(&self, group: &mut Group) -> (String, Counts) {
+    fn encode(&self, group: &mut Group) -> String {
         let mut lines = JsonLines::of(group, &self.table, &self.keys);
         for batch in &mut group.batches {
             set_refused_aside(batch, |event| lines.push_change(event));
             batch.dead_letters.iter().for_each(|letter| lines.push_dead_letter(letter));
             batch.gap.iter().for_each(|gap| lines.push_gap(gap));
         }
-        (lines.into_text(), group.counts())
+        lines.into_text()
     }
 
     fn remember(&mut self, moved: Moved, first_listing: Option<FirstListing>) {
@@ -96,7 +96,7 @@ impl Sink for StdoutLane {
             return Err(not_open());
         }
         let moved = moved(&self.shards, &group)?;
-        let (lines, counts) = self.encode(&mut group);
+        let lines = self.encode(&mut group);
         if !lines.is_empty() {
             let written = self.writer.run(move |writer| {
                 writer.write_all(lines.as_bytes())?;
@@ -107,7 +107,7 @@ impl Sink for StdoutLane {
         // I1: the steps count as stored only now.
         self.remember(moved, group.first_listing);
         self.open = true;
-        Ok(Committed { written: counts.written, dead_lettered: counts.dead_lettered })
+        Ok(Committed::of_group(&group))
     }
 }
 
@@ -155,7 +155,7 @@ mod tests {
     use std::sync::Mutex;
 
     use super::*;
-    use tailwater_model::{Advance, Batch, Change, ChangeEvent, Gap, GapCause, Item, KeyAttribute, KeyKind};
+    use tailwater_model::{Advance, Batch, Change, ChangeEvent, Counts, Gap, GapCause, Item, KeyAttribute, KeyKind};
     use tailwater_model::{SequenceNumber, SourceInfo, StreamIdentity};
 
     /// Takes what is written, or answers with an error.
@@ -226,9 +226,9 @@ mod tests {
         let (mut lane, page) = lane();
         assert_eq!(lane.open().await.expect("opens"), Progress::default());
         let committed = lane.commit(group(register(), r#"{"id":{"N":"1.0"}}"#)).await.expect("fits");
-        assert_eq!(committed, Committed { written: 1, dead_lettered: 0 });
+        assert_eq!(committed.figures(), (1, 0));
         let committed = lane.commit(group(drained(), r#"{"id":{"S":"x"}}"#)).await.expect("fits");
-        assert_eq!(committed, Committed { written: 0, dead_lettered: 1 });
+        assert_eq!(committed.figures(), (0, 1));
         let gap = r#"{"gap":"away","after":"start","since":"1970-01-01T00:00:00.000Z","until":"1970-01-01T00:00:01.000Z","detail":"\"away\""}"#;
         let lines = [
             r#"{"change":"modify","table":"T","key":{"id":1},"event_id":"e","sequence_number":"7","shard":"s","created_at":"1970-01-01T00:00:00.000Z"}"#,

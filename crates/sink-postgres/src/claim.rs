@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use tailwater_model::{KeySchema, PipelineIdentity, Trouble, TroubleKind};
+use tailwater_model::{Claimed, KeySchema, PipelineIdentity, Trouble, TroubleKind};
 use tokio::time::Instant;
 use tracing::warn;
 
+use crate::brake::WHERE_TO_LOOK;
 use crate::lane::{LaneIdentity, MirrorLane, PostgresLane, Shared};
 use crate::open::read_only_trouble;
+use crate::ownership::{MirrorOwnership, PostgresOwnership};
 use crate::session::SqlFault;
 use crate::settings::PostgresSettings;
 use crate::sql::PostgresServer;
@@ -28,7 +30,7 @@ pub async fn claim(
     settings: &PostgresSettings,
     identity: &PipelineIdentity,
     keys: &KeySchema,
-) -> Result<Vec<PostgresLane>, Trouble> {
+) -> Result<Claimed<PostgresLane, PostgresOwnership>, Trouble> {
     claim_on(PostgresServer::new(settings, keys)?, settings, identity, keys).await
 }
 
@@ -41,9 +43,9 @@ pub async fn claim_on<S: Server>(
     settings: &PostgresSettings,
     identity: &PipelineIdentity,
     keys: &KeySchema,
-) -> Result<Vec<MirrorLane<S>>, Trouble> {
+) -> Result<Claimed<MirrorLane<S>, MirrorOwnership<S>>, Trouble> {
     let lanes = lane_count(identity)?;
-    let owner = take_when_free(&server, settings, identity, lanes).await?;
+    let owner = take_when_free(&server, settings, identity, Take::ForGood).await?;
     let place = server.place().to_owned();
     let shared = Arc::new(Shared {
         server,
@@ -53,29 +55,58 @@ pub async fn claim_on<S: Server>(
         dead_letters_per_minute_max: settings.dead_letters_per_minute_max,
     });
     let pipeline = Arc::new(identity.clone());
-    let lane = |number| {
-        let identity = LaneIdentity::new(Arc::clone(&pipeline), number, owner.clone(), &place);
-        MirrorLane::new(identity, Arc::clone(&shared))
-    };
-    Ok((0..lanes).map(lane).collect())
+    let identity = |number| LaneIdentity::new(Arc::clone(&pipeline), number, &owner, &place);
+    let ownership = MirrorOwnership::new(identity(0), Arc::clone(&shared));
+    let lanes = (0..lanes).map(|number| MirrorLane::new(identity(number), Arc::clone(&shared))).collect();
+    Ok(Claimed { lanes, ownership })
 }
 
-/// Tries again while the rows are locked. An owner that was frozen or cut off inside its transaction keeps its locks until
+/// Whether the pipeline could be claimed. Takes nothing from anybody, and leaves everything as it is.
+///
+/// # Errors
+/// As for [`claim`].
+pub async fn check_claim(
+    settings: &PostgresSettings,
+    identity: &PipelineIdentity,
+    keys: &KeySchema,
+) -> Result<(), Trouble> {
+    let server = PostgresServer::new(settings, keys)?;
+    take_when_free(&server, settings, identity, Take::AndGiveBack).await.map(drop)
+}
+
+/// Whether a claim is to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Take {
+    ForGood,
+    /// To see whether it could be made.
+    AndGiveBack,
+}
+
+/// A claim that was made.
+#[derive(Clone, Debug)]
+pub(crate) struct OwnClaim {
+    /// Random mark of whoever made it.
+    pub(crate) owner: String,
+    /// Each is greater than the one before.
+    pub(crate) number: i64,
+}
+
+/// Takes the pipeline, again and again while the rows are locked. An owner that was frozen or cut off inside its transaction keeps its locks until
 /// the server ends that session: after one statement and one silence, each of which may last `statement_timeout`. So a
 /// take-over needs nobody.
 async fn take_when_free<S: Server>(
     server: &S,
     settings: &PostgresSettings,
     identity: &PipelineIdentity,
-    lanes: i32,
-) -> Result<String, Trouble> {
+    how: Take,
+) -> Result<OwnClaim, Trouble> {
     let place = server.place();
     let deadline = Instant::now() + 2 * settings.statement_timeout + settings.lock_timeout;
     loop {
         let mut session = Box::pin(server.connect(&identity.name, "claim"))
             .await
             .map_err(|fault| fault.trouble("connecting", place))?;
-        let trouble = match Box::pin(take(&mut session, settings, identity, lanes, place)).await {
+        let trouble = match Box::pin(take(&mut session, settings, identity, place, how)).await {
             Ok(owner) => return Ok(owner),
             Err(fault) => fault.trouble(place),
         };
@@ -120,9 +151,10 @@ async fn take<S: Statements>(
     session: &mut S,
     settings: &PostgresSettings,
     identity: &PipelineIdentity,
-    lanes: i32,
     place: &str,
-) -> Result<String, Unready> {
+    how: Take,
+) -> Result<OwnClaim, Unready> {
+    let lanes = lane_count(identity).map_err(Unready::Told)?;
     session.begin().await?;
     if let Some(trouble) = read_only_trouble(session.write_access().await?, place) {
         return Err(Unready::Told(trouble));
@@ -134,11 +166,15 @@ async fn take<S: Statements>(
     // Only now: no lane of an earlier owner can store a brake any more.
     let per_minute_max = settings.dead_letters_per_minute_max;
     if let Some(brake) = session.lift_brakes(&identity.name, per_minute_max).await? {
-        return Err(Unready::Told(brake.trouble(&identity.name, per_minute_max)));
+        return Err(Unready::Told(brake.trouble(&identity.name, per_minute_max, WHERE_TO_LOOK)));
     }
+    let number = session.own(&identity.name, &owner).await?;
     session.add_stream(identity).await?;
-    session.commit().await?;
-    Ok(owner)
+    match how {
+        Take::ForGood => session.commit().await?,
+        Take::AndGiveBack => session.rollback().await?,
+    }
+    Ok(OwnClaim { owner, number })
 }
 
 fn check_lane_count(stored: i64, identity: &PipelineIdentity) -> Result<(), Unready> {

@@ -1,9 +1,8 @@
 //! The first statements of every transaction: nothing is written unless the lane is still ours and every shard stands
 //! where the group begins.
 
-use tailwater_model::{Failure, Position, Trouble, TroubleKind};
+use tailwater_model::{Failure, Position, TooManyDeadLetters, Trouble, TroubleKind};
 
-use crate::brake::Exceeded;
 use crate::lane::LaneIdentity;
 use crate::prepare::{Begin, Work};
 use crate::session::SqlFault;
@@ -16,7 +15,7 @@ pub(crate) enum CommitFault {
     /// The stored owner, epoch or position is not the expected one: rolled back.
     Fenced,
     /// The store would take too many dead letters.
-    DeadLetters(Exceeded),
+    DeadLetters(TooManyDeadLetters),
 }
 
 impl From<SqlFault> for CommitFault {
@@ -70,6 +69,8 @@ pub enum Holder {
     Us,
     /// Another owner: the pipeline was taken over.
     Another,
+    /// An owner from before us: the store forgot our claim.
+    Older,
     /// The lane's row is gone.
     Nobody,
 }
@@ -90,14 +91,25 @@ pub(crate) fn fenced(lane: &LaneIdentity, holder: Holder) -> Failure {
         )),
         Holder::Another => Failure::Halt(
             Trouble::new(
-                TroubleKind::Runtime,
+                TroubleKind::Replaced,
                 "sink.taken_over",
                 format!(
                     "another process took over pipeline \"{pipeline}\" on Postgres at {place}; this one wrote nothing \
-                     after that and stops"
+                     after that"
                 ),
             )
-            .advise("run each pipeline once, or give this one another name if it is meant to be another"),
+            .advise("give this pipeline another name if it is meant to be another"),
+        ),
+        Holder::Older => Failure::Halt(
+            Trouble::new(
+                TroubleKind::ClaimLost,
+                "sink.claim_lost",
+                format!(
+                    "Postgres at {place} has lost our claim of pipeline \"{pipeline}\" and knows an owner from before, as \
+                     after a fail-over to a standby that was behind"
+                ),
+            )
+            .advise("start again"),
         ),
         Holder::Nobody => Failure::Halt(
             Trouble::new(

@@ -9,7 +9,8 @@ use tailwater_model::{
 use tokio::time::Instant;
 
 use crate::bisect::write_isolating;
-use crate::brake::check_rate;
+use crate::brake::{WHERE_TO_LOOK, check_rate};
+use crate::claim::OwnClaim;
 use crate::failures::Failures;
 use crate::fence::{CommitFault, Holder, fence, fenced};
 use crate::open::open;
@@ -25,12 +26,14 @@ pub struct LaneIdentity {
     pub(crate) number: i32,
     /// Random mark of this process' claim.
     pub(crate) owner: String,
+    /// The claim's number.
+    pub(crate) claim: i64,
     place: Arc<str>,
 }
 
 impl LaneIdentity {
-    pub(crate) fn new(pipeline: Arc<PipelineIdentity>, number: i32, owner: String, place: &str) -> Self {
-        Self { pipeline, number, owner, place: place.into() }
+    pub(crate) fn new(pipeline: Arc<PipelineIdentity>, number: i32, owner: &OwnClaim, place: &str) -> Self {
+        Self { pipeline, number, owner: owner.owner.clone(), claim: owner.number, place: place.into() }
     }
 
     /// Whose lane it is.
@@ -46,6 +49,11 @@ impl LaneIdentity {
     /// Random mark of this process' claim.
     pub fn owner(&self) -> &str {
         &self.owner
+    }
+
+    /// The claim's number: each is greater than the one before.
+    pub fn claim(&self) -> i64 {
+        self.claim
     }
 
     /// Where the database is, for messages.
@@ -138,9 +146,8 @@ impl<S: Server> MirrorLane<S> {
             return Err(self.failure(fault, &mut opened).await);
         }
         self.failures.end(rows, began.elapsed(), self.shared.statement_timeout);
-        let counts = work.counts();
         self.session = Some(opened);
-        Ok(Committed { written: counts.written, dead_lettered: counts.dead_lettered })
+        Ok(Committed::of(work.counts(), &work.dead_letters))
     }
 
     /// Whether the lane is still ours, without writing anything.
@@ -223,7 +230,7 @@ impl<S: Server> MirrorLane<S> {
                     Err(fault) => Err(fault),
                 };
                 match stored {
-                    Ok(1) => Failure::Halt(exceeded.trouble(per_minute_max)),
+                    Ok(1) => Failure::Halt(exceeded.trouble(WHERE_TO_LOOK)),
                     Ok(_) => self.lost(opened).await,
                     // Without the brake this is no reason to halt: the group is read again, and is as much too much.
                     Err(fault) => fault.failure(&lane.doing("braking"), lane.place()),

@@ -4,10 +4,10 @@
 use std::future::Future;
 
 use tailwater_model::{
-    Counts, DeadLetter, FirstListing, Gap, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress, Trouble,
+    Brake, Counts, DeadLetter, FirstListing, Gap, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress,
+    Trouble,
 };
 
-use crate::brake::Brake;
 use crate::fence::Holder;
 use crate::lane::LaneIdentity;
 use crate::prepare::Row;
@@ -46,6 +46,19 @@ pub struct StoredStream {
     pub first_listing: Option<FirstListing>,
     /// The stream of the same table that was read last before this one.
     pub previous_stream: Option<String>,
+}
+
+/// Who owns a pipeline, as the store says it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredOwner {
+    /// The random mark of the claim, as a UUID's text.
+    pub owner: String,
+    /// The claim's number: each is greater than the one before.
+    pub claim: i64,
+    /// Rises as long as the owner lives.
+    pub life: i64,
+    /// The owner has handed over.
+    pub released: bool,
 }
 
 /// A shard to store for the first time.
@@ -108,7 +121,7 @@ pub trait Statements: Send + Sync {
 
     /// Raises the lane's epoch where the owner is ours, and gives it. Waits for whoever holds the lane's row.
     fn bump_epoch(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<Option<i64>>> + Send;
-    /// Who holds the lane. Takes no lock.
+    /// Who holds the lane. Takes no lock. An owner of a smaller claim than ours is one from before.
     fn holder(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<Holder>> + Send;
     /// The lane's shards of its stream, by id. The inner error is a stored position that nobody can read.
     fn stored_shards(
@@ -171,6 +184,14 @@ pub trait Statements: Send + Sync {
     fn new_owner(&mut self) -> impl Future<Output = Answer<String>> + Send;
     /// Gives lanes 0 to `lanes` - 1 to a new owner, in this order; every epoch rises.
     fn take_lanes(&mut self, pipeline: &str, lanes: i32, owner: &str) -> impl Future<Output = Answer<()>> + Send;
+    /// Makes an owner that of the pipeline, and gives the number of this claim.
+    fn own(&mut self, pipeline: &str, owner: &str) -> impl Future<Output = Answer<i64>> + Send;
+    /// Raises the life of the pipeline's owner where that is ours. Waits for no lane.
+    fn show_life(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<bool>> + Send;
+    /// Who owns the pipeline. Takes no lock.
+    fn owner(&mut self, pipeline: &str) -> impl Future<Output = Answer<Option<StoredOwner>>> + Send;
+    /// Stores that the pipeline's owner has handed over, where that is ours.
+    fn hand_over(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<()>> + Send;
     /// Stores a brake on the pipeline where epoch and owner of the lane are ours. Gives the rows: 1 or 0. I2
     fn store_brake(
         &mut self,

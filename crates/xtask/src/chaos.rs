@@ -10,19 +10,24 @@ use crate::test::{Report, cargo};
 pub const KILLS: u64 = 100;
 /// Kills of the broker.
 pub const BROKER_KILLS: u64 = 20;
+/// Kills of leaders, coordinators and Tailwater in a cluster of three brokers.
+pub const CLUSTER_KILLS: u64 = 300;
 /// What the tests read (`tests/src/chaos.rs`: change both together).
-const VARIABLES: [&str; 3] = ["TAILWATER_CHAOS_KILLS", "TAILWATER_CHAOS_BROKER_KILLS", "TAILWATER_CHAOS_SEED"];
+const VARIABLES: [&str; 4] =
+    ["TAILWATER_CHAOS_KILLS", "TAILWATER_CHAOS_BROKER_KILLS", "TAILWATER_CHAOS_CLUSTER_KILLS", "TAILWATER_CHAOS_SEED"];
 /// What a line of figures begins with.
 const FIGURES_MARK: &str = "chaos: ";
 /// The tests that kill, freeze and take over.
-const SUITES: [&str; 2] = ["kafka_kill::", "kafka_two_owners::"];
+const SUITES: [&str; 3] = ["kafka_kill::", "kafka_cluster::", "kafka_two_owners::"];
 /// The test program that they are in.
 const PROGRAM: &str = "real";
 
 /// Brings the servers up, kills so often, and tells the figures; fails when anything was lost, doubled or out of order.
-pub fn run(kills: u64, broker_kills: u64, seed: Option<u64>) -> Result<()> {
+pub fn run(kills: u64, broker_kills: u64, cluster_kills: u64, seed: Option<u64>) -> Result<()> {
     let seed = seed.map_or_else(seed_of_now, Ok)?;
-    tell!("{kills} kills of Tailwater, {broker_kills} of the broker, seed {seed}");
+    tell!(
+        "{kills} kills of Tailwater, {broker_kills} of the broker, {cluster_kills} in a cluster of three, seed {seed}"
+    );
     let mut report = Report::default();
     let mut figures = Vec::new();
     report.with_servers(|report| {
@@ -32,7 +37,7 @@ pub fn run(kills: u64, broker_kills: u64, seed: Option<u64>) -> Result<()> {
         }
         let mut tests = cargo();
         tests.args(["test", "-p", "tailwater-tests", "--test", PROGRAM, "--"]).args(SUITES).arg("--nocapture");
-        for (variable, value) in VARIABLES.iter().zip([kills, broker_kills, seed]) {
+        for (variable, value) in VARIABLES.iter().zip([kills, broker_kills, cluster_kills, seed]) {
             tests.env(variable, value.to_string());
         }
         report.test_watched("chaos", &mut tests, |line| figures.extend(figures_of(line)));

@@ -76,6 +76,9 @@ enum XtaskCommand {
         /// How often the broker is killed.
         #[arg(long, default_value_t = chaos::BROKER_KILLS)]
         broker_kills: u64,
+        /// How often a leader, a coordinator or Tailwater is killed where three brokers are a cluster.
+        #[arg(long, default_value_t = chaos::CLUSTER_KILLS)]
+        cluster_kills: u64,
         /// Where all chance starts from; without it, another one each time.
         #[arg(long)]
         seed: Option<u64>,
@@ -138,7 +141,9 @@ fn run(command: XtaskCommand) -> Result<()> {
         XtaskCommand::Test { compose: true, .. } => test::run(test::Scope::Compose),
         XtaskCommand::Test { quick: true, .. } => test::run(test::Scope::Quick),
         XtaskCommand::Test { .. } => test::run(test::Scope::Full),
-        XtaskCommand::Chaos { kills, broker_kills, seed } => chaos::run(kills, broker_kills, seed),
+        XtaskCommand::Chaos { kills, broker_kills, cluster_kills, seed } => {
+            chaos::run(kills, broker_kills, cluster_kills, seed)
+        }
         XtaskCommand::Simulate { arguments } => simulate::run(&arguments),
         XtaskCommand::Planted { bugs } => planted::run(&bugs),
         XtaskCommand::Tidy => tidy::run(),

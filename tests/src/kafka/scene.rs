@@ -50,6 +50,14 @@ impl KafkaScene {
         Ok(scene)
     }
 
+    /// The same on a cluster of three: every topic has three copies, and two of them have what is acknowledged.
+    pub async fn on_three(brokers: &str) -> Result<Self> {
+        let mut scene = Self::without_topics(brokers).await?;
+        let config = "config = { \"min.insync.replicas\" = \"2\" }";
+        scene.add(&format!("create_topics = {{ partitions = {PARTITIONS}, replication = 3, {config} }}"));
+        Ok(scene)
+    }
+
     /// The same with a pipeline that makes no topics.
     pub async fn without_topics(brokers: &str) -> Result<Self> {
         Self::with_table(brokers, SourceTable::create(Some(StreamViewType::NewAndOldImages)).await?)

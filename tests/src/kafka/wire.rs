@@ -63,6 +63,18 @@ pub fn take_int(rest: &mut &[u8]) -> Result<i32> {
     Ok(i32::from_be_bytes(*head))
 }
 
+/// Takes a byte off the front.
+pub fn take_byte(rest: &mut &[u8]) -> Result<u8> {
+    let (head, tail) = rest.split_first().context("the answer is too short")?;
+    *rest = tail;
+    Ok(*head)
+}
+
+/// Takes an array of 32-bit numbers off the front.
+pub fn take_ints(rest: &mut &[u8]) -> Result<Vec<i32>> {
+    (0..take_int(rest)?).map(|_| take_int(rest)).collect()
+}
+
 /// Takes a 16-bit number off the front.
 pub fn take_short(rest: &mut &[u8]) -> Result<i16> {
     let (head, tail) = rest.split_first_chunk::<2>().context("the answer is too short")?;

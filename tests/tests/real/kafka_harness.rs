@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use tailwater_tests::endpoints;
-use tailwater_tests::kafka::broker::OwnBroker;
+use tailwater_tests::kafka::cluster::OwnCluster;
 use tailwater_tests::kafka::reader::{self, Isolation};
 use tailwater_tests::kafka::{admin, java};
 use tailwater_tests::patience::{Look, wait_until};
@@ -49,14 +49,15 @@ async fn two_consumers_that_are_not_ours_see_the_same() -> Result<()> {
 
 #[tokio::test]
 async fn a_killed_broker_comes_back_with_what_it_acknowledged() -> Result<()> {
-    let mut broker = OwnBroker::start().await?;
+    let mut broker = OwnCluster::start(1).await?;
     let topic = unique_name("harness");
     ensure!(reader::read(&broker.bootstrap, &topic, Isolation::ReadCommitted).await.is_err(), "no such topic");
     admin::create_topic(&broker.bootstrap, &topic, 1, &[])?;
     java::produce_keys(&broker.bootstrap, &topic, &["a", "b"]).await?;
-    broker.kill().await?;
+    ensure!(broker.leader_of(&topic, 0)? == 1 && broker.coordinator_of("nobody").is_ok());
+    broker.kill(1).await?;
     ensure!(admin::must_be_ready(&broker.bootstrap).is_err(), "it answers although it was killed");
-    broker.restart().await?;
+    broker.restart(1).await?;
     let messages = reader::read(&broker.bootstrap, &topic, Isolation::ReadCommitted).await?;
     let keys: Vec<_> = messages.iter().filter_map(|message| message.key.as_deref()).collect();
     ensure!(keys == ["a", "b"], "{keys:?}");

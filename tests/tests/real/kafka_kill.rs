@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tailwater_tests::chaos;
 use tailwater_tests::counted::{Counted, CountedWriter, writes};
-use tailwater_tests::kafka::broker::OwnBroker;
+use tailwater_tests::kafka::cluster::OwnCluster;
 use tailwater_tests::kafka::history::Deletes;
 use tailwater_tests::kafka::scene::KafkaScene;
 use tailwater_tests::patience::{Look, wait_until};
@@ -28,6 +28,8 @@ const LATE_MS_MAX: u64 = 1000;
 const OPEN_WITHIN: Duration = Duration::from_secs(60);
 /// The longest time between two lives of the broker, and how long it carries at most between two deaths.
 const BROKER_MS_MAX: u64 = 1500;
+/// The id of the broker that is alone.
+const ONLY_BROKER: i32 = 1;
 /// Messages that show that a process carries.
 const SOME: usize = 50;
 /// A broker that came back answers, the pipeline finds it again and opens its lanes.
@@ -113,7 +115,7 @@ async fn kills_of_the_broker(seed: u64) -> Result<()> {
     let began = tokio::time::Instant::now();
     let kills = chaos::number(chaos::BROKER_KILLS)?;
     let mut random = fastrand::Rng::with_seed(seed);
-    let mut broker = OwnBroker::start().await?;
+    let mut broker = OwnCluster::start(1).await?;
     let scene = KafkaScene::on(&broker.bootstrap).await?;
     let writer = CountedWriter::start(&scene.table, Counted::new(seed), WRITE_PAUSE);
     let mut process = scene.start()?;
@@ -121,9 +123,9 @@ async fn kills_of_the_broker(seed: u64) -> Result<()> {
         let told = || format!("before kill number {number}\n{}\n{}", process.said(), broker.said());
         scene.carries(SOME, CARRIED_WITHIN).await.with_context(told)?;
         tokio::time::sleep(Duration::from_millis(random.u64(0..BROKER_MS_MAX))).await;
-        broker.kill().await?;
+        broker.kill(ONLY_BROKER).await?;
         tokio::time::sleep(Duration::from_millis(random.u64(0..BROKER_MS_MAX))).await;
-        broker.restart().await?;
+        broker.restart(ONLY_BROKER).await?;
         process.must_be_running().with_context(|| format!("after kill number {number}"))?;
     }
     scene.carries(SOME, CARRIED_WITHIN).await.with_context(|| process.said())?;

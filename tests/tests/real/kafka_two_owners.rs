@@ -1,4 +1,4 @@
-//! The same pipeline into Kafka started twice: the newest goes on, the other stops and says why, and nothing that the
+//! The same pipeline into Kafka started twice: the newest goes on, the other says why it stands by, and nothing that the
 //! other still had in hand is ever visible to a consumer that reads what is committed.
 
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tailwater_tests::chaos;
 use tailwater_tests::counted::{Counted, CountedWriter};
 use tailwater_tests::kafka::history::Deletes;
 use tailwater_tests::kafka::scene::KafkaScene;
-use tailwater_tests::process::Tailwater;
+use tailwater_tests::process::{STANDS_BY, Tailwater};
 use tailwater_tests::scene::STOP_WITHIN;
 use tokio::time::Instant;
 
@@ -20,8 +20,6 @@ const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
 /// How long the zombie sleeps: long enough that its requests have timed out and its leases, had it any, were gone.
 const ZOMBIE_SLEEPS: Duration = Duration::from_secs(40);
 const WRITE_PAUSE: Duration = Duration::from_millis(10);
-/// What the one that stops must say.
-const TOLD: [&str; 2] = ["took over", "sink.taken_over"];
 
 /// A scene under load. `test` tells the tests of this file apart.
 async fn scene(test: u64) -> Result<(KafkaScene, CountedWriter)> {
@@ -48,7 +46,7 @@ async fn of_two_processes_the_newest_goes_on() -> Result<()> {
     scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| owner.said())?;
     for _ in 0..3 {
         let newer = scene.start()?;
-        owner.ends(TAKEN_OVER_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+        owner.stands_by_until_stopped(TAKEN_OVER_WITHIN).await?;
         scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| newer.said())?;
         owner = newer;
     }
@@ -63,22 +61,56 @@ async fn of_two_started_at_once_exactly_one_goes_on() -> Result<()> {
     scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| owner.said())?;
     for _ in 0..3 {
         let [mut first, mut second] = [scene.start()?, scene.start()?];
-        owner.ends(TAKEN_OVER_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
-        // Whichever claimed first is the one that must go.
+        owner.stands_by_until_stopped(TAKEN_OVER_WITHIN).await?;
+        // Whichever claimed first is the one that must wait.
         owner = loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            if first.must_be_running().is_err() {
-                first.ends(STOP_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+            first.must_be_running()?;
+            second.must_be_running()?;
+            if first.stderr_so_far().contains(STANDS_BY) {
+                first.stands_by_until_stopped(STOP_WITHIN).await?;
                 break second;
             }
-            if second.must_be_running().is_err() {
-                second.ends(STOP_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+            if second.stderr_so_far().contains(STANDS_BY) {
+                second.stands_by_until_stopped(STOP_WITHIN).await?;
                 break first;
             }
         };
         scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| owner.said())?;
     }
     ends_well(&scene, writer, owner).await
+}
+
+/// The owner is killed, or stopped in order, and whoever stands by goes on.
+#[tokio::test]
+async fn whoever_stands_by_goes_on() -> Result<()> {
+    let (mut scene, writer) = scene(5).await?;
+    scene.pipeline.lease = "3s";
+    let mut standby = scene.start()?;
+    scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| standby.said())?;
+    for number in 0..4 {
+        let owner = scene.start()?;
+        standby.says(STANDS_BY, 1, TAKEN_OVER_WITHIN).await?;
+        scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| owner.said())?;
+        let since = Instant::now();
+        let within = if number % 2 == 0 {
+            owner.kill().await?;
+            Duration::from_secs(3 + 2)
+        } else {
+            owner.signal(Signal::TERM)?;
+            owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+            Duration::from_secs(2)
+        };
+        scene.carries(1, TAKEN_OVER_WITHIN).await.with_context(|| standby.said())?;
+        let pause = since.elapsed();
+        ensure!(pause < within, "{pause:?} of {within:?}\n{}", standby.said());
+        standby.must_be_running()?;
+        standby.signal(Signal::TERM)?;
+        standby.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+        standby = scene.start()?;
+        scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| standby.said())?;
+    }
+    ends_well(&scene, writer, standby).await
 }
 
 /// Under load all the time, at moments that chance picks.
@@ -93,14 +125,14 @@ async fn zombies(seed: u64) -> Result<()> {
         let newer = scene.start()?;
         scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| newer.said())?;
         owner.signal(Signal::CONT)?;
-        owner.ends(TAKEN_OVER_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+        owner.stands_by_until_stopped(TAKEN_OVER_WITHIN).await?;
         owner = newer;
     }
     ends_well(&scene, writer, owner).await
 }
 
 #[tokio::test]
-async fn zombies_that_wake_up_under_load_write_nothing_and_stop() -> Result<()> {
+async fn zombies_that_wake_up_under_load_write_nothing_and_stand_by() -> Result<()> {
     let seed = chaos::number(chaos::SEED)?;
     zombies(seed).await.with_context(|| format!("seed {seed}"))
 }
@@ -120,7 +152,7 @@ async fn a_zombie_of_forty_seconds_makes_nothing_visible() -> Result<()> {
     scene.catches_up(DELETES, TAKEN_OVER_WITHIN).await.with_context(|| owner.said())?;
     let before = scene.committed().await?;
     zombie.signal(Signal::CONT)?;
-    zombie.ends(TAKEN_OVER_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+    zombie.stands_by_until_stopped(TAKEN_OVER_WITHIN).await?;
     let after = scene.committed().await?;
     ensure!(before == after, "{} messages before the zombie woke, {} after", before.len(), after.len());
     // Whoever took over goes on as if nothing had been.

@@ -14,7 +14,7 @@ use tailwater_tests::{fileout, stream};
 /// How often each sink's process is killed.
 const KILLS: u32 = 50;
 /// The longest life of a process in milliseconds: some die while they connect, most while they carry.
-const LIFE_MS_MAX: u64 = 2500;
+const LIFE_MS_MAX: u64 = 3500;
 /// Between two writes.
 const WRITE_PAUSE: Duration = Duration::from_millis(15);
 /// Any number: another seed kills at other moments.

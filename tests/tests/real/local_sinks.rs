@@ -8,14 +8,15 @@ use rustix::process::Signal;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions, Row};
 use tailwater_tests::audit::{self, RowChange};
-use tailwater_tests::compare;
 use tailwater_tests::patience::{Look, wait_until};
 use tailwater_tests::plain::Plain;
+use tailwater_tests::process::{STANDS_BY, Tailwater};
 use tailwater_tests::scene::{MIRROR, STOP_WITHIN, Scene};
 use tailwater_tests::stream;
 use tailwater_tests::table::key;
 use tailwater_tests::workload::{Workload, nasty_item};
 use tailwater_tests::writer::Writer;
+use tailwater_tests::{compare, fileout};
 
 /// How often the process is killed.
 const KILLS: u32 = 20;
@@ -116,7 +117,7 @@ async fn of_two_processes_on_one_sqlite_file_the_newest_goes_on() -> Result<()> 
     .with_context(|| older.said())?;
     let newer = scene.start()?;
     scene.table.put(nasty_item("second")).await?;
-    older.ends(CARRIED_WITHIN).await?.must_exit_with(1)?.must_say(&["took over", "→"])?;
+    older.stands_by_until_stopped(CARRIED_WITHIN).await?;
     wait_until("the newer carries", CARRIED_WITHIN, || async {
         let same = compare_with_source(&scene, &path).await;
         Ok(Look::when(same.is_ok(), format!("{same:?}")))
@@ -125,6 +126,63 @@ async fn of_two_processes_on_one_sqlite_file_the_newest_goes_on() -> Result<()> 
     .with_context(|| newer.said())?;
     newer.signal(Signal::TERM)?;
     newer.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    Ok(())
+}
+
+/// One rule for all sinks of a process: it is replaced in both of its pipelines, or in none.
+#[tokio::test]
+async fn a_process_with_sqlite_and_a_file_is_replaced_as_a_whole() -> Result<()> {
+    let (scene, path) = sqlite("hard").await?;
+    let mut of_file = scene.pipeline.clone();
+    (of_file.name, of_file.lanes) = ("file".to_owned(), 1);
+    of_file.sink = "[sink.file]\npath = \"orders.jsonl\"\n".to_owned();
+    for pipeline in [&scene.pipeline, &of_file] {
+        pipeline.write(scene.dir())?;
+    }
+    let start = || Tailwater::start(scene.dir(), &["run", "tests.toml", "file.toml"], &scene.environment);
+    let mut owner = start()?;
+    for written in 1..=6 {
+        scene.table.put(nasty_item(&written.to_string())).await?;
+        wait_until("both carry", CARRIED_WITHIN, || async {
+            let same = compare_with_source(&scene, &path).await;
+            let lines = fileout::lines(&scene.dir().join("orders.jsonl")).map_or(0, |lines| lines.len());
+            Ok(Look::when(same.is_ok() && lines == written, format!("{lines} lines, {same:?}")))
+        })
+        .await
+        .with_context(|| owner.said())?;
+        let newer = start()?;
+        owner.says(STANDS_BY, 2, CARRIED_WITHIN).await?;
+        newer.says("lane open", 2, CARRIED_WITHIN).await?;
+        owner.must_be_running()?;
+        owner.signal(Signal::TERM)?;
+        owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+        owner = newer;
+    }
+    owner.signal(Signal::TERM)?;
+    owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    Ok(())
+}
+
+/// A start that cannot succeed in one of its pipelines takes none.
+#[tokio::test]
+async fn a_start_that_is_refused_in_one_pipeline_takes_no_other() -> Result<()> {
+    let (scene, _) = sqlite("hard").await?;
+    scene.pipeline.write(scene.dir())?;
+    let mut owner = scene.start()?;
+    owner.says("lane open", 2, CARRIED_WITHIN).await?;
+    let mut of_file = scene.pipeline.clone();
+    (of_file.name, of_file.lanes) = ("file".to_owned(), 1);
+    of_file.sink = "[sink.file]\npath = \"orders.jsonl\"\n".to_owned();
+    of_file.write(scene.dir())?;
+    std::fs::write(scene.dir().join("orders.jsonl"), "not ours\n")?;
+    let arguments = ["run", "tests.toml", "file.toml"];
+    let refused = Tailwater::run(scene.dir(), &arguments, &scene.environment, CARRIED_WITHIN).await?;
+    refused.must_exit_with(2)?.must_say(&["sink.file.not_ours"])?;
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    owner.must_be_running()?;
+    ensure!(!owner.stderr_so_far().contains(STANDS_BY), "{}", owner.said());
+    owner.signal(Signal::TERM)?;
+    owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
     Ok(())
 }
 

@@ -1,10 +1,11 @@
-//! The same pipeline started twice: the newest goes on, the other stops and says why, and nothing is written twice.
+//! The same pipeline started twice: the newest goes on, the other says why it stands by, and nothing is written twice.
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tailwater_tests::patience::{Look, wait_until};
+use tailwater_tests::process::STANDS_BY;
 use tailwater_tests::scene::{STOP_WITHIN, Scene};
 use tailwater_tests::workload::Workload;
 use tailwater_tests::writer::Writer;
@@ -14,8 +15,8 @@ const SOME: i64 = 30;
 /// A take-over may have to wait until the server gives up on a stopped owner's transaction.
 const TAKEN_OVER_WITHIN: Duration = Duration::from_secs(60);
 const WRITE_PAUSE: Duration = Duration::from_millis(10);
-/// What the one that stops must say.
-const TOLD: [&str; 1] = ["took over"];
+/// How long two copies are watched: more than a lease. They fought twenty times in so long.
+const WATCHED_SECONDS: u32 = 20;
 
 #[tokio::test]
 async fn of_two_processes_the_newest_goes_on() -> Result<()> {
@@ -25,7 +26,7 @@ async fn of_two_processes_the_newest_goes_on() -> Result<()> {
     scene.carries(SOME, TAKEN_OVER_WITHIN).await?;
     for _ in 0..4 {
         let newer = scene.start()?;
-        owner.ends(TAKEN_OVER_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+        owner.stands_by_until_stopped(TAKEN_OVER_WITHIN).await?;
         scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| newer.said())?;
         owner = newer;
     }
@@ -37,21 +38,69 @@ async fn of_two_processes_the_newest_goes_on() -> Result<()> {
     scene.check_exactly_once().await
 }
 
+/// Both are watched by a supervisor that starts whatever ends: nobody ends, and nobody takes anything from anybody.
+#[tokio::test]
+async fn two_copies_under_a_supervisor_do_not_fight() -> Result<()> {
+    let scene = Scene::audited().await?;
+    let writer = Writer::start(&scene.table, Workload::new(5, ""), WRITE_PAUSE);
+    let [mut first, mut second] = [scene.start()?, scene.start()?];
+    scene.carries(SOME, TAKEN_OVER_WITHIN).await?;
+    for _ in 0..WATCHED_SECONDS {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        first.must_be_running()?;
+        second.must_be_running()?;
+    }
+    let replaced = [&first, &second].map(|process| process.stderr_so_far().matches(STANDS_BY).count());
+    ensure!(replaced.iter().sum::<usize>() == 1, "take-overs: {replaced:?}\n{}\n{}", first.said(), second.said());
+    let [owner, standby] = if replaced[0] == 0 { [first, second] } else { [second, first] };
+    standby.stands_by_until_stopped(STOP_WITHIN).await?;
+    writer.stop().await?;
+    scene.catches_up(TAKEN_OVER_WITHIN).await?;
+    owner.signal(Signal::TERM)?;
+    owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    scene.check_exactly_once().await
+}
+
+/// As a rolling update does it: the new one is up, then the old one is stopped. The old one never ends by itself.
+#[tokio::test]
+async fn a_rolling_update_goes_through() -> Result<()> {
+    let scene = Scene::audited().await?;
+    let writer = Writer::start(&scene.table, Workload::new(6, ""), WRITE_PAUSE);
+    let mut old = scene.start()?;
+    for _ in 0..3 {
+        scene.carries(SOME, TAKEN_OVER_WITHIN).await?;
+        let new = scene.start()?;
+        new.says("lane open", 1, TAKEN_OVER_WITHIN).await?;
+        old.must_be_running()?;
+        old.signal(Signal::TERM)?;
+        old.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+        old = new;
+    }
+    ensure!(!old.stderr_so_far().contains(STANDS_BY), "{}", old.said());
+    writer.stop().await?;
+    scene.catches_up(TAKEN_OVER_WITHIN).await?;
+    old.signal(Signal::TERM)?;
+    old.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    scene.check_exactly_once().await
+}
+
 #[tokio::test]
 async fn of_two_started_at_once_exactly_one_goes_on() -> Result<()> {
     let scene = Scene::audited().await?;
     let writer = Writer::start(&scene.table, Workload::new(2, ""), WRITE_PAUSE);
     for _ in 0..3 {
         let [mut first, mut second] = [scene.start()?, scene.start()?];
-        // Whichever claimed first is the one that must go.
+        // Whichever claimed first is the one that must wait.
         let stays = loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
-            if first.must_be_running().is_err() {
-                first.ends(STOP_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+            first.must_be_running()?;
+            second.must_be_running()?;
+            if first.stderr_so_far().contains(STANDS_BY) {
+                first.stands_by_until_stopped(STOP_WITHIN).await?;
                 break second;
             }
-            if second.must_be_running().is_err() {
-                second.ends(STOP_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+            if second.stderr_so_far().contains(STANDS_BY) {
+                second.stands_by_until_stopped(STOP_WITHIN).await?;
                 break first;
             }
         };
@@ -65,7 +114,7 @@ async fn of_two_started_at_once_exactly_one_goes_on() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_zombie_that_wakes_up_writes_nothing_and_stops() -> Result<()> {
+async fn a_zombie_that_wakes_up_writes_nothing_and_stands_by() -> Result<()> {
     let scene = Scene::audited().await?;
     let writer = Writer::start(&scene.table, Workload::new(3, ""), WRITE_PAUSE);
     let mut random = fastrand::Rng::with_seed(3);
@@ -77,7 +126,7 @@ async fn a_zombie_that_wakes_up_writes_nothing_and_stops() -> Result<()> {
         let newer = scene.start()?;
         scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| newer.said())?;
         owner.signal(Signal::CONT)?;
-        owner.ends(TAKEN_OVER_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+        owner.stands_by_until_stopped(TAKEN_OVER_WITHIN).await?;
         owner = newer;
     }
     writer.stop().await?;
@@ -117,7 +166,7 @@ async fn a_zombie_stopped_in_the_middle_of_a_commit_is_taken_over_from() -> Resu
         let newer = scene.start()?;
         scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| newer.said())?;
         owner.signal(Signal::CONT)?;
-        owner.ends(TAKEN_OVER_WITHIN).await?.must_exit_with(1)?.must_say(&TOLD)?;
+        owner.stands_by_until_stopped(TAKEN_OVER_WITHIN).await?;
         owner = newer;
     }
     scene.database.execute("drop trigger dawdling on orders").await?;

@@ -1,6 +1,7 @@
 //! One pipeline file, from its text to its spec.
 
 use std::path::Path;
+use std::time::Duration;
 
 use toml::de::DeTable;
 
@@ -13,6 +14,9 @@ use crate::configuration::spec::{PipelineSpec, SinkSpec};
 use crate::configuration::{limits, sink, source, transforms};
 use crate::output::Finding;
 
+/// Less would take a pause of the sink or of the process for death; with more nobody waits.
+const LEASE: Bounds<Duration> =
+    Bounds { default: Duration::from_secs(15), min: Duration::from_secs(3), max: Duration::from_secs(600) };
 /// Longest name of a pipeline, in characters.
 const NAME_CHARACTERS_MAX: usize = 40;
 
@@ -53,11 +57,21 @@ fn read_document(document: &DeTable<'_>, file: &str, report: &mut Report<'_>) ->
     };
     let sink = sink::read(sink, &given, report);
     let lanes = read_lanes(&mut root, sink.as_ref(), report);
+    let lease = root.duration("lease", LEASE, report);
     if !report.has_faults() {
         limits::warn_of_a_full_memory(&limits, lanes, &root.place_of("lanes"), report);
     }
     root.finish(report);
-    Some(PipelineSpec { file: file.to_owned(), name: name?, lanes, source: source?, transforms, sink: sink?, limits })
+    Some(PipelineSpec {
+        file: file.to_owned(),
+        name: name?,
+        lanes,
+        lease,
+        source: source?,
+        transforms,
+        sink: sink?,
+        limits,
+    })
 }
 
 fn read_name(root: &mut Section<'_>, report: &mut Report<'_>) -> Option<String> {

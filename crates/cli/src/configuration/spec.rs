@@ -17,6 +17,8 @@ pub struct PipelineSpec {
     pub name: String,
     /// Lanes that shards are dealt to.
     pub lanes: u32,
+    /// An owner that shows no life for so long is taken for dead by whoever stands by.
+    pub lease: Duration,
     /// Where changes come from.
     pub source: SourceSpec,
     /// What happens to them on the way, in order.
@@ -59,6 +61,7 @@ pub enum TransformSpec {
 }
 
 /// The one `[sink.X]`.
+#[derive(Clone)]
 pub enum SinkSpec {
     /// `[sink.kafka]`.
     Kafka(Box<KafkaSettings>),

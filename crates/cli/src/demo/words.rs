@@ -111,6 +111,8 @@ mod tests {
             commits: 3,
             reopenings: 0,
             gaps: 0,
+            replaced: 0,
+            standing_by: false,
             newest_created_at_ms: Some(5_000),
             lanes: vec![LaneState::Carrying],
         }

@@ -1,4 +1,4 @@
-//! What is waited out while a pipeline goes over to another stream.
+//! What is waited out while a pipeline is claimed again: when it goes over to another stream, or its owner is gone.
 
 use std::time::Duration;
 
@@ -41,11 +41,12 @@ const HEALS: &[&str] = &[
     "sink.sqlite.busy",
     "sink.sqlite.disk_full",
     "sink.sqlite.io",
+    "sink.file.locked",
 ];
 /// How long a refusal may last, as of rights that vanish.
 const REFUSED_FOR: Duration = Duration::from_secs(120);
 
-/// Waits for what is in trouble while a pipeline goes over to another stream: recovery needs nobody. What is refused is given
+/// Waits for what is in trouble while a pipeline is claimed again: recovery needs nobody. What is refused is given
 /// up after a while: only a person can change it.
 #[derive(Default)]
 pub struct Patience {

@@ -65,10 +65,13 @@ impl Sink for PrintingSink {
 
     async fn commit(&mut self, mut group: Group) -> Result<Committed, Failure> {
         self.take_remaining(&mut group);
-        let counts = group.counts();
-        let printed = Committed { written: counts.written, dead_lettered: counts.dead_lettered };
+        // What is refused is printed with the rest, and not told besides.
+        let printed = Committed::of(group.counts(), []);
         match &self.form {
-            Form::Json => return self.memory.commit(group).await,
+            Form::Json => {
+                let committed = self.memory.commit(group).await?;
+                return Ok(Committed { reasons: Vec::new(), ..committed });
+            }
             Form::Readable(keys) => print(&readable_text(&group, keys))?,
             Form::Raw(records) => print(&raw_text(&group, records))?,
         }

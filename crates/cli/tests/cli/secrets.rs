@@ -85,7 +85,7 @@ mechanism = @"PLAIN"
 username = @"writer"
 password = @"${env:EMPTY:-x}"
 [sink.kafka.librdkafka]
-@"client.rack" = @"a"
+@"client.id" = @"a"
 "ssl.keystore.password" = @"${env:EMPTY:-x}"
 "#;
 

@@ -13,7 +13,9 @@ mod servers;
 use std::collections::BTreeMap;
 use std::future::Future;
 
-use tailwater_model::{ChangeEvent, Counts, Group, Item, PipelineIdentity, ServiceTime, Sink, Trouble};
+use tailwater_model::{
+    ChangeEvent, Claimed, Counts, Group, Item, Ownership, PipelineIdentity, ServiceTime, Sink, Trouble,
+};
 
 pub use script::{Write, advance, after, expected, forget, group, pipeline, put, register, remove, shard_of};
 
@@ -79,16 +81,21 @@ impl Interruption {
     }
 }
 
+/// What becomes of a claim.
+pub type ClaimResult<G> = Result<Claimed<<G as Ground>::Lane, <G as Ground>::Ownership>, Trouble>;
+
 /// A place for pipelines with empty storage, and a second pair of eyes on it.
 pub trait Ground {
     /// The sink.
     type Lane: Sink;
+    /// What the sink says of an owner.
+    type Ownership: Ownership;
 
     /// How this sink keeps events.
     fn manner(&self) -> Manner;
 
     /// Takes the pipeline over, as a process does that starts.
-    fn claim(&mut self, identity: &PipelineIdentity) -> impl Future<Output = Result<Vec<Self::Lane>, Trouble>>;
+    fn claim(&mut self, identity: &PipelineIdentity) -> impl Future<Output = ClaimResult<Self>>;
 
     /// What an independent reader finds now: only what is committed.
     fn held(&mut self) -> impl Future<Output = Held>;
@@ -119,6 +126,9 @@ pub enum Refusal {
 
 /// A ground whose server has a will of its own, and whose bounds can be changed.
 pub trait WilfulGround: Ground {
+    /// The ways in which this server can refuse.
+    fn refusals(&self) -> &'static [Refusal];
+
     /// The image of this write's item, made such that the server refuses it in this way.
     fn refused_image(&mut self, write: &Write, how: Refusal) -> impl Future<Output = Item>;
 
@@ -167,6 +177,9 @@ macro_rules! contract_cases {
             the_newest_of_three_claims_wins,
             lanes_are_independent,
             a_lane_moves_only_its_own_shards,
+            an_owner_lives_as_long_as_it_shows_life,
+            an_owner_that_hands_over_leaves_nobody,
+            who_was_replaced_hands_nothing_over,
             the_last_change_of_an_item_wins_within_a_group,
             the_last_change_of_an_item_wins_across_groups,
             big_groups_arrive_whole,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode;
+use tailwater_sink_kafka::Isolation;
 use tokio::time::Instant;
 
 use super::coordinator::{Decision, TransactionalId};
@@ -20,6 +21,9 @@ const REFUSALS: [RDKafkaErrorCode; 4] = [
     RDKafkaErrorCode::InvalidTransactionalState,
     RDKafkaErrorCode::KafkaStorageError,
 ];
+
+/// By how much a new leader shows less at most.
+const STALE_BY_MAX: u8 = 6;
 
 /// A partition of a topic.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -57,6 +61,14 @@ pub struct LandedRecord {
 /// Told of everything that stays, at that instant. It must not ask the cluster anything: the cluster is locked.
 pub type Watch = Box<dyn FnMut(&Landed) + Send>;
 
+/// A partition whose leader has changed: for a while it shows less than there is (KIP-207).
+#[derive(Clone, Debug)]
+struct Stale {
+    until: Instant,
+    /// What it shows.
+    end: i64,
+}
+
 /// A topic.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Topic {
@@ -64,6 +76,8 @@ pub(crate) struct Topic {
     /// `max.message.bytes`.
     pub(crate) message_bytes_max: usize,
     pub(crate) is_compacted: bool,
+    /// Messages whose value has this text are refused by this code: a rule of the service, or of somebody in between.
+    pub(crate) refused: Option<(String, RDKafkaErrorCode)>,
 }
 
 /// A producer's right to write, as it presents it.
@@ -94,6 +108,10 @@ pub(crate) struct Broker {
     pub(crate) watch: Option<Watch>,
     pub(crate) unreachable_until: Option<Instant>,
     pub(crate) unknown_until: Option<Instant>,
+    /// Nobody may read the settings of topics.
+    pub(crate) hides_limits: bool,
+    /// Partitions with a new leader, which shows less than is committed.
+    stale: BTreeMap<Place, Stale>,
     producers: ProducerId,
     started: Instant,
 }
@@ -107,6 +125,8 @@ impl Broker {
             watch: None,
             unreachable_until: None,
             unknown_until: None,
+            hides_limits: false,
+            stale: BTreeMap::new(),
             producers: 0,
             started: Instant::now(),
         }
@@ -224,7 +244,7 @@ impl Broker {
         self.known(credential)?.add(credential.epoch, places, now)
     }
 
-    /// `Produce`: all of the messages, or those before the first that is refused.
+    /// `Produce`: all of the messages; or none, when one is refused.
     pub(crate) fn produce(&mut self, credential: &Credential, batch: &[Sent]) -> Answer<()> {
         if self.chance.bites("not_enough_replicas", |faults| faults.not_enough_replicas) {
             return Err(RDKafkaErrorCode::NotEnoughReplicas);
@@ -235,14 +255,25 @@ impl Broker {
         if self.topics_are_unknown() {
             return Err(RDKafkaErrorCode::UnknownTopicOrPartition);
         }
+        batch.iter().try_for_each(|sent| self.check(batch, sent))?;
         batch.iter().try_for_each(|sent| self.append(credential, sent))
+    }
+
+    /// What the topic has against a message, or the batch that it is in.
+    fn check(&self, batch: &[Sent], sent: &Sent) -> Answer<()> {
+        let topic = self.topics.get(&sent.place.topic).ok_or(RDKafkaErrorCode::UnknownTopicOrPartition)?;
+        if batch.iter().map(|sent| sent.bytes).sum::<usize>() > topic.message_bytes_max {
+            return Err(RDKafkaErrorCode::MessageSizeTooLarge);
+        }
+        let value = sent.record.value.as_deref().map(String::from_utf8_lossy).unwrap_or_default();
+        match &topic.refused {
+            Some((text, code)) if value.contains(text) => Err(*code),
+            _ => Ok(()),
+        }
     }
 
     fn append(&mut self, credential: &Credential, sent: &Sent) -> Answer<()> {
         let unknown = RDKafkaErrorCode::UnknownTopicOrPartition;
-        if sent.bytes > self.topics.get(&sent.place.topic).ok_or(unknown)?.message_bytes_max {
-            return Err(RDKafkaErrorCode::MessageSizeTooLarge);
-        }
         if credential.transactional_id.is_some() {
             self.known(credential)?.verify(credential.epoch, &sent.place)?;
         }
@@ -290,10 +321,51 @@ impl Broker {
         compacted.flat_map(|topic| &mut topic.partitions).for_each(PartitionLog::compact);
     }
 
-    /// `Fetch` of committed records.
-    pub(crate) fn fetch(&mut self, place: &Place, from: i64, records_max: usize) -> Answer<Fetched> {
+    /// `Fetch`.
+    pub(crate) fn fetch(
+        &mut self,
+        place: &Place,
+        from: i64,
+        records_max: usize,
+        isolation: Isolation,
+    ) -> Answer<Fetched> {
+        let shown = self.shown(place).map(|stale| stale.end);
         let log = self.log(place).ok_or(RDKafkaErrorCode::UnknownTopicOrPartition)?;
-        Ok(log.fetch(from, records_max))
+        // Who was told more before is told nothing new.
+        let shown = shown.map_or(i64::MAX, |end| end.max(from));
+        Ok(log.fetch(from, records_max, shown, isolation))
+    }
+
+    /// `ListOffsets`: where the partition ends for such readers. A leader that may not know it yet says so.
+    pub(crate) fn end_of(&mut self, place: &Place, isolation: Isolation) -> Answer<i64> {
+        if self.shown(place).is_some() {
+            return Err(RDKafkaErrorCode::OffsetNotAvailable);
+        }
+        let log = self.log(place).ok_or(RDKafkaErrorCode::UnknownTopicOrPartition)?;
+        Ok(log.end_for(isolation))
+    }
+
+    /// What a leader shows that has just changed. It may begin with this look.
+    fn shown(&mut self, place: &Place) -> Option<Stale> {
+        let now = Instant::now();
+        self.stale.retain(|_, stale| now < stale.until);
+        if let Some(stale) = self.stale.get(place) {
+            return Some(stale.clone());
+        }
+        if !self.chance.bites("stale_end", |faults| faults.stale_end) {
+            return None;
+        }
+        let stable = self.log(place)?.last_stable();
+        let end = (stable - i64::from(self.chance.rng.u8(1..=STALE_BY_MAX))).max(0);
+        let until = now + self.chance.time(|faults| &faults.stale_by);
+        let stale = Stale { until, end };
+        self.stale.insert(place.clone(), stale.clone());
+        Some(stale)
+    }
+
+    /// Every leader knows what it has.
+    pub(crate) fn heal_stale(&mut self) {
+        self.stale.clear();
     }
 
     /// Whether no broker knows the topics just now. It may begin with this look.

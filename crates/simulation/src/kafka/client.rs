@@ -22,8 +22,10 @@ pub(crate) struct Client {
     pub(crate) registered: BTreeSet<Place>,
     pub(crate) queue: VecDeque<Queued>,
     pub(crate) sequences: BTreeMap<Place, u64>,
-    /// The first delivery that failed since the transaction began.
-    pub(crate) failed: Option<RDKafkaErrorCode>,
+    /// The first delivery that failed since the transaction began, and which message it was.
+    pub(crate) failed: Option<(RDKafkaErrorCode, usize)>,
+    /// Messages since all were delivered last.
+    pub(crate) taken: usize,
     /// Nothing heals this.
     pub(crate) fatal: Option<RDKafkaErrorCode>,
     pub(crate) has_strayed: bool,
@@ -34,6 +36,7 @@ pub(crate) struct Client {
 
 pub(crate) struct Queued {
     pub(crate) sent: Sent,
+    pub(crate) number: usize,
     pub(crate) expires: Instant,
     pub(crate) has_strayed: bool,
 }
@@ -46,8 +49,9 @@ pub(crate) enum Work {
 
 impl Client {
     /// What has to be asked next; nothing when everything is delivered, or nothing can be any more. Each partition has a
-    /// leader of its own, so a request is for one of them: `pick` says which, and `request_max` for how many messages.
-    pub(crate) fn work(&self, pick: usize, request_max: usize, is_transactional: bool) -> Option<Work> {
+    /// leader of its own, so a request is for one of them: `pick` says which, and `request_max` for how many messages and how
+    /// many bytes, if it is not one message alone.
+    pub(crate) fn work(&self, pick: usize, request_max: (usize, usize), is_transactional: bool) -> Option<Work> {
         if self.fatal.is_some() || self.failed.is_some() {
             return None;
         }
@@ -59,7 +63,16 @@ impl Client {
         }
         let place = *places.iter().nth(pick % places.len().max(1))?;
         let of_place = self.queue.iter().filter(|queued| queued.sent.place == *place);
-        Some(Work::Produce(of_place.take(request_max).map(|queued| queued.sent.clone()).collect()))
+        let (messages_max, bytes_max) = request_max;
+        let (mut batch, mut bytes): (Vec<Sent>, usize) = (Vec::new(), 0);
+        for queued in of_place.take(messages_max) {
+            bytes += queued.sent.bytes;
+            if !batch.is_empty() && bytes > bytes_max {
+                break;
+            }
+            batch.push(queued.sent.clone());
+        }
+        Some(Work::Produce(batch))
     }
 
     /// These messages were acknowledged.
@@ -72,8 +85,26 @@ impl Client {
         }
     }
 
-    /// Takes an answer in. Gives whether it has to be asked again after a pause.
-    pub(crate) fn learn(&mut self, answer: Option<Result<(), RDKafkaErrorCode>>, is_transactional: bool) -> bool {
+    /// The number of the first message that waits.
+    fn first(&self) -> usize {
+        self.queue.front().map_or(0, |queued| queued.number)
+    }
+
+    /// The number of the first message of a batch: where one of them is refused, the client tells it of all.
+    pub(crate) fn first_of(&self, batch: &[Sent]) -> Option<usize> {
+        let first = batch.first()?;
+        let is_it = |queued: &&Queued| queued.sent.place == first.place && queued.sent.sequence == first.sequence;
+        self.queue.iter().find(is_it).map(|queued| queued.number)
+    }
+
+    /// Takes an answer in, about the message with this number if it is about any. Gives whether it has to be asked again after a
+    /// pause.
+    pub(crate) fn learn(
+        &mut self,
+        answer: Option<Result<(), RDKafkaErrorCode>>,
+        of: Option<usize>,
+        is_transactional: bool,
+    ) -> bool {
         match answer {
             Some(Ok(())) => {
                 self.unknown_topic_since = None;
@@ -82,13 +113,14 @@ impl Client {
             Some(Err(RDKafkaErrorCode::UnknownTopicOrPartition)) => {
                 let since = *self.unknown_topic_since.get_or_insert_with(Instant::now);
                 if since.elapsed() >= UNKNOWN_TOPIC_MAX {
-                    self.failed = Some(RDKafkaErrorCode::UnknownTopic);
+                    self.failed = Some((RDKafkaErrorCode::UnknownTopic, self.first()));
                     return false;
                 }
             }
             Some(Err(code)) if !is_passing(code) => {
                 let code = self.refused(code);
-                self.failed.get_or_insert(code);
+                let first = of.or_else(|| Some(self.first()));
+                self.failed.get_or_insert((code, first.unwrap_or_default()));
                 if !is_transactional {
                     // Without a transaction nothing can be given up, and the next message would leave a hole.
                     self.fatal.get_or_insert(code);
@@ -120,20 +152,22 @@ impl Client {
 
     pub(crate) fn give_up_expired(&mut self, now: Instant) {
         if self.queue.front().is_some_and(|queued| queued.expires <= now) {
-            self.failed.get_or_insert(RDKafkaErrorCode::MessageTimedOut);
+            let first = self.first();
+            self.failed.get_or_insert((RDKafkaErrorCode::MessageTimedOut, first));
         }
     }
 
     pub(crate) fn check(&self) -> Result<(), KafkaError> {
-        match self.fatal.or(self.failed) {
+        match self.fatal.or(self.failed.map(|(code, _)| code)) {
             Some(code) => Err(KafkaError::Global(code)),
             None => Ok(()),
         }
     }
 
     pub(crate) fn check_delivered(&self) -> Result<(), SendFault> {
-        match self.fatal.or(self.failed) {
-            Some(code) => Err(KafkaError::MessageProduction(code).into()),
+        let fatal = self.fatal.map(|code| (code, self.failed.map_or(0, |(_, message)| message)));
+        match fatal.or(self.failed) {
+            Some((code, message)) => Err(SendFault::Undelivered { code, message }),
             None => Ok(()),
         }
     }
@@ -141,6 +175,7 @@ impl Client {
     /// The transaction has ended, one way or the other.
     pub(crate) fn ended(&mut self) {
         self.is_in_transaction = false;
+        self.taken = 0;
         self.registered.clear();
         self.failed = None;
         self.has_strayed = false;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tailwater_model::{Trouble, TroubleKind};
-use tailwater_sink_kafka::{Cluster, Fault, KafkaSettings, ProducerRole, TopicFacts};
+use tailwater_sink_kafka::{Cluster, Fault, Isolation, KafkaSettings, MessageLimits, ProducerRole, TopicFacts};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
@@ -172,13 +172,22 @@ impl ModelCluster {
                 let message = format!("the topic {name} is missing");
                 return Err(Trouble::new(TroubleKind::Environment, "sink.kafka.topic_missing", message).into());
             };
-            topics.push((topic.partitions.len(), topic.message_bytes_max));
+            // Who may not read a topic's settings takes Kafka's default for its limit.
+            topics.push((
+                topic.partitions.len(),
+                if broker.hides_limits { MESSAGE_BYTES_MAX } else { topic.message_bytes_max },
+            ));
         }
-        let data_partitions = topics.first().map_or(0, |(partitions, _)| *partitions);
-        Ok(TopicFacts {
-            data_partitions: i32::try_from(data_partitions).unwrap_or(i32::MAX),
-            message_bytes_max: topics.iter().map(|(_, bytes)| *bytes).min().unwrap_or(MESSAGE_BYTES_MAX),
-        })
+        let [(partitions, data_bytes_max), (_, dead_letter_bytes_max), (_, progress_bytes_max)] = topics.as_slice()
+        else {
+            return Err(self.fault("looking at the topics", RDKafkaErrorCode::UnknownTopicOrPartition));
+        };
+        let limits = MessageLimits {
+            data_bytes_max: *data_bytes_max,
+            dead_letter_bytes_max: *dead_letter_bytes_max,
+            ..MessageLimits::same(*progress_bytes_max)
+        };
+        Ok(TopicFacts { data_partitions: i32::try_from(*partitions).unwrap_or(i32::MAX), limits })
     }
 
     fn fault(&self, doing: &str, code: RDKafkaErrorCode) -> Fault {
@@ -189,7 +198,7 @@ impl ModelCluster {
 /// A topic as it is made.
 pub(crate) fn topic(partitions: usize, is_compacted: bool) -> Topic {
     let partitions = vec![PartitionLog::default(); partitions];
-    Topic { partitions, message_bytes_max: MESSAGE_BYTES_MAX, is_compacted }
+    Topic { partitions, message_bytes_max: MESSAGE_BYTES_MAX, is_compacted, refused: None }
 }
 
 impl Cluster for ModelCluster {
@@ -200,10 +209,10 @@ impl Cluster for ModelCluster {
         Ok(ModelProducer::new(self.clone(), role))
     }
 
-    fn reader(&self, lanes: Range<u32>) -> Result<ModelReader, Fault> {
+    fn reader(&self, lanes: Range<u32>, isolation: Isolation) -> Result<ModelReader, Fault> {
         let partitions = lanes.map(i32::try_from).filter_map(Result::ok);
         let positions: BTreeMap<i32, i64> = partitions.map(|partition| (partition, 0)).collect();
-        Ok(ModelReader::new(self.clone(), Arc::clone(&self.client.progress_topic), positions))
+        Ok(ModelReader::new(self.clone(), Arc::clone(&self.client.progress_topic), positions, isolation))
     }
 
     async fn check_topics(&self, lanes: u32) -> Result<TopicFacts, Fault> {

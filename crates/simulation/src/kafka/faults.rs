@@ -53,6 +53,11 @@ pub struct Faults {
     pub fatal: f64,
     /// Per fetch: the connection breaks.
     pub fetch_failed: f64,
+    /// Per fetch and question for a partition's end: its leader has changed, and shows less than what is committed, for a time
+    /// out of `stale_by`. Asked for the end it says that it does not know it.
+    pub stale_end: f64,
+    /// How long it shows less.
+    pub stale_by: Range<Duration>,
     /// Per decided end: afterwards the compacted topics are compacted.
     pub compacted: f64,
     /// Per look at the topics: the topic of change events has got one partition more, up to [`PARTITIONS_MAX`].

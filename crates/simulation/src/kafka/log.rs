@@ -4,11 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use rdkafka::error::RDKafkaErrorCode;
+use tailwater_sink_kafka::Isolation;
 
 /// The broker's number of a producer.
 pub(crate) type ProducerId = i64;
 /// Grows with each take-over of a transactional id.
 pub(crate) type Epoch = i32;
+
+/// A fetch brings at least this part of what is left.
+const LEFT_PER_FETCH: usize = 4;
 
 /// A message as it is kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +88,7 @@ pub(crate) struct Fetched {
     pub(crate) records: Vec<Stored>,
     /// Where to go on.
     pub(crate) next: i64,
-    /// Everything that is stable was given.
+    /// Everything that may be shown was given.
     pub(crate) is_end: bool,
 }
 
@@ -151,17 +155,28 @@ impl PartitionLog {
         self.open.values().copied().min().unwrap_or_else(|| self.end())
     }
 
-    /// Committed records from an offset on, so many at most.
-    pub(crate) fn fetch(&self, from: i64, records_max: usize) -> Fetched {
-        let stable = self.last_stable();
+    /// Where the partition ends for such readers.
+    pub(crate) fn end_for(&self, isolation: Isolation) -> i64 {
+        match isolation {
+            Isolation::Committed => self.last_stable(),
+            Isolation::Uncommitted => self.end(),
+        }
+    }
+
+    /// Records from an offset on, up to what is shown: so many at most, or a part of what is left where that is more. In Kafka a
+    /// fetch is bounded by bytes, and small records come by the ten thousand.
+    pub(crate) fn fetch(&self, from: i64, records_max: usize, shown: i64, isolation: Isolation) -> Fetched {
+        let shows_all = isolation == Isolation::Uncommitted;
+        let end = self.end_for(isolation).min(shown);
+        let left = usize::try_from(end - from.max(0)).unwrap_or_default();
+        let records_max = records_max.max(left / LEFT_PER_FETCH);
         let mut fetched = Fetched { records: Vec::new(), next: from.max(0), is_end: false };
-        while fetched.next < stable && fetched.records.len() < records_max {
-            if let Some((stored, _, Fate::Committed)) = self.at(fetched.next) {
-                fetched.records.push(stored);
-            }
+        while fetched.next < end && fetched.records.len() < records_max {
+            let at = self.at(fetched.next).filter(|(_, _, fate)| shows_all || *fate == Fate::Committed);
+            fetched.records.extend(at.map(|(stored, _, _)| stored));
             fetched.next += 1;
         }
-        fetched.is_end = fetched.next >= stable;
+        fetched.is_end = fetched.next >= end;
         fetched
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use rdkafka::error::RDKafkaErrorCode;
 use tokio::time::Instant;
 
 use super::broker::{LandedRecord, Place, Watch};
@@ -32,6 +33,7 @@ impl ModelCluster {
         broker.chance.faults = Faults::default();
         broker.unreachable_until = None;
         broker.unknown_until = None;
+        broker.heal_stale();
     }
 
     /// How often each fault bit.
@@ -66,6 +68,18 @@ impl ModelCluster {
         if let Some(topic) = self.broker().topics.get_mut(name) {
             topic.message_bytes_max = bytes;
         }
+    }
+
+    /// From now on a topic's messages whose value has this text are refused by this code; by none when there is no text.
+    pub fn refuse_messages(&self, name: &str, refused: Option<(&str, RDKafkaErrorCode)>) {
+        if let Some(topic) = self.broker().topics.get_mut(name) {
+            topic.refused = refused.map(|(text, code)| (text.to_owned(), code));
+        }
+    }
+
+    /// Whether nobody may read the settings of topics (`DescribeConfigs`).
+    pub fn hide_limits(&self, is_hidden: bool) {
+        self.broker().hides_limits = is_hidden;
     }
 
     /// Compacts the compacted topics, as a log cleaner does from time to time.

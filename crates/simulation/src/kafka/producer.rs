@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use tailwater_sink_kafka::{Fault, Outgoing, Producer, ProducerRole, SendFault, partition_of};
+use tailwater_sink_kafka::{Batches, Fault, MessageLimits, Outgoing, Producer, ProducerRole, SendFault, partition_of};
 use tokio::time::{Instant, sleep_until};
 
 use super::broker::{Broker, Credential, Place, Sent};
@@ -28,21 +28,23 @@ const HEADER_BYTES: usize = 10;
 pub struct ModelProducer {
     cluster: ModelCluster,
     id: Option<String>,
-    message_bytes_max: usize,
+    limits: MessageLimits,
+    batches: Batches,
     client: Mutex<Client>,
 }
 
 impl ModelProducer {
     pub(crate) fn new(cluster: ModelCluster, role: &ProducerRole<'_>) -> Self {
         let mut client = Client::default();
-        let (id, message_bytes_max) = match role {
-            ProducerRole::Transactional { id, message_bytes_max } => (Some((*id).to_owned()), *message_bytes_max),
-            ProducerRole::Idempotent { message_bytes_max } => {
+        let (id, limits, batches) = match role {
+            ProducerRole::Transactional { id, limits, batches } => (Some((*id).to_owned()), *limits, *batches),
+            // A sign that comes twice says the same.
+            ProducerRole::Idempotent { limits } | ProducerRole::Signs { limits } => {
                 client.granted = Some((cluster.broker().new_producer(), 0));
-                (None, *message_bytes_max)
+                (None, *limits, Batches::Full)
             }
         };
-        Self { cluster, id, message_bytes_max, client: Mutex::new(client) }
+        Self { cluster, id, limits, batches, client: Mutex::new(client) }
     }
 
     fn client(&self) -> MutexGuard<'_, Client> {
@@ -78,8 +80,10 @@ impl ModelProducer {
             let rng = &mut self.cluster.broker().chance.rng;
             (rng.usize(..), rng.usize(1..=REQUEST_MESSAGES_MAX))
         };
+        let messages_max = if self.batches == Batches::OfOne { 1 } else { request_max };
+        let request_max = (messages_max, self.limits.batch_bytes_max());
         let Some(work) = self.client().work(pick, request_max, self.id.is_some()) else { return };
-        let answer = match work {
+        let (answer, of) = match work {
             Work::Register(places) => {
                 let added = places.clone();
                 let adding = move |broker: &mut Broker| broker.add_partitions(&credential, &places);
@@ -87,7 +91,7 @@ impl ModelProducer {
                 if answer == Some(Ok(())) {
                     self.client().registered.extend(added);
                 }
-                answer
+                (answer, None)
             }
             Work::Produce(batch) => {
                 let sent = batch.clone();
@@ -98,13 +102,14 @@ impl ModelProducer {
                 if breaks {
                     client.fatal = Some(RDKafkaErrorCode::Fatal);
                 }
+                let first = client.first_of(&sent);
                 if answer == Some(Ok(())) {
                     client.delivered(&sent);
                 }
-                answer
+                (answer, first)
             }
         };
-        let is_to_wait = self.client().learn(answer, self.id.is_some());
+        let is_to_wait = self.client().learn(answer, of, self.id.is_some());
         if is_to_wait {
             sleep_until(deadline.min(Instant::now() + RETRY_PAUSE)).await;
         }
@@ -202,8 +207,8 @@ impl Producer for ModelProducer {
         Ok(())
     }
 
-    async fn send(&self, message: Outgoing<'_>, deadline: Instant) -> Result<(), KafkaError> {
-        let not_taken = |code| Err::<(), _>(KafkaError::MessageProduction(code));
+    async fn send(&self, message: Outgoing<'_>, deadline: Instant) -> Result<(), SendFault> {
+        let not_taken = |code| Err::<(), _>(SendFault::from(KafkaError::MessageProduction(code)));
         while self.client().queue.len() >= QUEUE_MESSAGES_MAX && Instant::now() < deadline {
             self.deliver(deadline).await;
         }
@@ -219,10 +224,14 @@ impl Producer for ModelProducer {
         if client.fatal.is_some() {
             return not_taken(RDKafkaErrorCode::Fatal);
         }
-        if self.id.is_some() && (!client.is_in_transaction || client.failed.is_some()) {
-            return not_taken(RDKafkaErrorCode::State);
+        if self.id.is_some() {
+            // A transaction takes nothing more after a delivery that failed.
+            client.check_delivered()?;
+            if !client.is_in_transaction {
+                return not_taken(RDKafkaErrorCode::State);
+            }
         }
-        if bytes > self.message_bytes_max {
+        if bytes > self.limits.message_bytes_max() {
             return not_taken(RDKafkaErrorCode::MessageSizeTooLarge);
         }
         if client.queue.len() >= QUEUE_MESSAGES_MAX {
@@ -232,7 +241,9 @@ impl Producer for ModelProducer {
         let sequence = *next;
         *next += 1;
         let sent = Sent { place, sequence, bytes, record: Arc::new(record) };
-        client.queue.push_back(Queued { sent, expires, has_strayed });
+        let number = client.taken;
+        client.taken += 1;
+        client.queue.push_back(Queued { sent, number, expires, has_strayed });
         Ok(())
     }
 
@@ -246,6 +257,7 @@ impl Producer for ModelProducer {
                     return Err(SendFault::Repartitioned);
                 }
                 if client.queue.is_empty() {
+                    client.taken = 0;
                     return Ok(());
                 }
             }
@@ -265,6 +277,7 @@ impl Producer for ModelProducer {
         match self.wait_delivered(deadline).await {
             Ok(()) | Err(SendFault::Repartitioned) => {}
             Err(SendFault::Kafka(error)) => return Err(error),
+            Err(SendFault::Undelivered { code, .. }) => return Err(KafkaError::MessageProduction(code)),
         }
         // A transaction without a message is known to nobody else.
         let is_known = !self.client().registered.is_empty();
@@ -280,7 +293,7 @@ impl Producer for ModelProducer {
         let is_known = {
             let mut client = self.client();
             // librdkafka 2.12 forgets that the number of a message that was too large is lost, and learns it by the next one.
-            let forgets = client.failed == Some(RDKafkaErrorCode::MessageSizeTooLarge);
+            let forgets = client.failed.map(|(code, _)| code) == Some(RDKafkaErrorCode::MessageSizeTooLarge);
             client.lost_sequence |= !forgets && (!client.queue.is_empty() || client.failed.is_some());
             client.queue.clear();
             if client.fatal.is_some() || !client.is_in_transaction {
@@ -305,7 +318,8 @@ impl Producer for ModelProducer {
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {
         let client = self.client();
         let by_another_name = matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::State));
-        let meant = client.fatal.or(client.failed.filter(|_| by_another_name)).map(KafkaError::Global);
+        let failed = client.failed.map(|(code, _)| code).filter(|_| by_another_name);
+        let meant = client.fatal.or(failed).map(KafkaError::Global);
         Fault::of(doing, NAME, meant.as_ref().unwrap_or(error), None)
     }
 }

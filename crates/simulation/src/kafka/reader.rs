@@ -1,11 +1,11 @@
-//! A consumer of some partitions that shows committed records only.
+//! A consumer of some partitions.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use tailwater_sink_kafka::{Fault, Read, Reader, StoredRecord};
+use tailwater_sink_kafka::{Fault, Isolation, Read, Reader, StoredRecord};
 use tokio::time::{Instant, sleep_until};
 
 use super::broker::Place;
@@ -22,31 +22,37 @@ pub struct ModelReader {
     cluster: ModelCluster,
     topic: Arc<str>,
     positions: BTreeMap<i32, i64>,
-    /// Partitions whose end was told, and where nothing was read since.
-    at_end: BTreeSet<i32>,
+    /// The end of each partition that was told last.
+    told_ends: BTreeMap<i32, i64>,
     read: VecDeque<Step>,
+    isolation: Isolation,
 }
 
 /// What comes next to whoever reads.
 enum Step {
     Record(i32, Stored),
-    End(i32),
+    End(i32, i64),
 }
 
 impl ModelReader {
-    pub(crate) fn new(cluster: ModelCluster, topic: Arc<str>, positions: BTreeMap<i32, i64>) -> Self {
-        Self { cluster, topic, positions, at_end: BTreeSet::new(), read: VecDeque::new() }
+    pub(crate) fn new(
+        cluster: ModelCluster,
+        topic: Arc<str>,
+        positions: BTreeMap<i32, i64>,
+        isolation: Isolation,
+    ) -> Self {
+        Self { cluster, topic, positions, told_ends: BTreeMap::new(), read: VecDeque::new(), isolation }
     }
 
     async fn fetch(&mut self, until: Instant) -> Result<(), KafkaError> {
-        let (topic, positions) = (Arc::clone(&self.topic), self.positions.clone());
+        let (topic, positions, isolation) = (Arc::clone(&self.topic), self.positions.clone(), self.isolation);
         let fetching = self.cluster.ask(Request::Fetch, until, move |broker| {
             if broker.topics_are_unknown() {
                 return Err(RDKafkaErrorCode::UnknownTopicOrPartition);
             }
             let of_each = positions.into_iter().map(|(partition, from)| {
                 let place = Place { topic: Arc::clone(&topic), partition };
-                Ok((partition, broker.fetch(&place, from, FETCH_RECORDS_MAX)?))
+                Ok((partition, broker.fetch(&place, from, FETCH_RECORDS_MAX, isolation)?))
             });
             of_each.collect::<Result<Vec<_>, _>>()
         });
@@ -57,12 +63,9 @@ impl ModelReader {
         };
         for (partition, Fetched { records, next, is_end }) in fetched {
             self.positions.insert(partition, next);
-            if !records.is_empty() {
-                self.at_end.remove(&partition);
-            }
             self.read.extend(records.into_iter().map(|stored| Step::Record(partition, stored)));
-            if is_end && self.at_end.insert(partition) {
-                self.read.push_back(Step::End(partition));
+            if is_end && self.told_ends.insert(partition, next) != Some(next) {
+                self.read.push_back(Step::End(partition, next));
             }
         }
         Ok(())
@@ -88,7 +91,7 @@ impl Reader for ModelReader {
         }
         Ok(match self.read.pop_front() {
             None => Read::Nothing,
-            Some(Step::End(partition)) => Read::End(partition),
+            Some(Step::End(partition, offset)) => Read::End { partition, offset },
             Some(Step::Record(partition, Stored { offset, at_ms, record })) => Read::Record(decode(StoredRecord {
                 partition,
                 offset,
@@ -97,6 +100,24 @@ impl Reader for ModelReader {
                 value: record.value.as_deref(),
             })),
         })
+    }
+
+    async fn end(&mut self, partition: i32, deadline: Instant) -> Result<i64, KafkaError> {
+        let (place, isolation) = (Place { topic: Arc::clone(&self.topic), partition }, self.isolation);
+        let asking = self.cluster.ask(Request::Fetch, deadline, move |broker| {
+            if broker.topics_are_unknown() {
+                return Err(RDKafkaErrorCode::UnknownTopicOrPartition);
+            }
+            broker.end_of(&place, isolation)
+        });
+        let code = match asking.await {
+            Some(Ok(end)) => return Ok(end),
+            Some(Err(code)) => code,
+            None => RDKafkaErrorCode::BrokerTransportFailure,
+        };
+        // A client waits before it asks again.
+        sleep_until(deadline.min(Instant::now() + POLL_TIMEOUT)).await;
+        Err(KafkaError::MetadataFetch(code))
     }
 
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {

@@ -14,6 +14,7 @@ mod executing;
 mod faults;
 mod look;
 mod mirror_sql;
+mod owner_sql;
 mod progress_sql;
 mod row_versions;
 mod rows;
@@ -22,6 +23,7 @@ mod session;
 mod sql_error;
 mod statements;
 mod stream_sql;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -38,4 +40,5 @@ pub use session::ModelSession;
 #[cfg(test)]
 pub(crate) use session::SessionFault;
 pub use sql_error::SqlError;
-pub use statements::{ModelStatements, ModelTable};
+pub use statements::ModelStatements;
+pub use table::ModelTable;

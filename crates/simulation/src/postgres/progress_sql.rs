@@ -73,14 +73,6 @@ pub(crate) async fn bump_epoch(
     Ok(epoch)
 }
 
-/// Whether the lane is this owner's; nothing when it has no row.
-pub(crate) fn is_owner(sql: &Executing, pipeline: &str, lane: i32, owner: &str) -> Option<bool> {
-    match sql.read(&lane_key(pipeline, lane)).as_deref() {
-        Some(RowValue::Lane(row)) => Some(row.owner == owner),
-        _ => None,
-    }
-}
-
 /// Locks the lane's row where epoch and owner are the expected ones. I2
 pub(crate) async fn fence_lane(
     sql: &Executing,

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tailwater_model::{FirstListing, Key};
+use tailwater_sink_postgres::StoredOwner;
 
 /// The name of a row: its table with its primary key. The order of rows is the order of their keys, so everything that
 /// walks them goes the same way in every run.
@@ -17,6 +18,8 @@ pub enum RowKey {
         /// The lane's number, from 0.
         lane: i32,
     },
+    /// `tailwater.owners`, by the pipeline's name.
+    Owner(String),
     /// `tailwater.streams`.
     Stream {
         /// The pipeline's name.
@@ -64,6 +67,8 @@ pub enum RowKey {
 pub enum RowValue {
     /// Of `tailwater.lanes`.
     Lane(LaneRow),
+    /// Of `tailwater.owners`.
+    Owner(StoredOwner),
     /// Of `tailwater.streams`.
     Stream(StreamRow),
     /// Of `tailwater.shards`.

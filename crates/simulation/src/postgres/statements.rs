@@ -1,23 +1,22 @@
-//! The model behind the statements of the sink: a mirror table on it, as a lane reaches it.
+//! The model behind the statements of the sink.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use tailwater_model::{
-    Counts, DeadLetter, FirstListing, Gap, Key, KeySchema, PipelineIdentity, Position, ServiceTime, ShardId,
-    ShardProgress, Trouble, TroubleKind,
+    Brake, Counts, DeadLetter, FirstListing, Gap, Key, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress,
+    Trouble, TroubleKind,
 };
 use tailwater_sink_postgres::{
-    Answer, Brake, Holder, LaneIdentity, Move, NewShard, PostgresSettings, Row, Server, SqlFault, Statements,
-    StoredStream, Unready, Write, WriteAccess, storable,
+    Answer, Holder, LaneIdentity, Move, NewShard, Row, SqlFault, Statements, StoredOwner, StoredStream, Unready, Write,
+    WriteAccess, storable,
 };
 
-use super::backend::{Command, SessionTimes};
+use super::backend::Command;
 use super::executing::Executing;
 use super::mirror_sql::{self, Document, RowToWrite};
+use super::owner_sql;
 use super::progress_sql::{self, GapToStore, LaneOfStream, ShardStep};
 use super::rows::{DeadLetterRow, GapRow, MirrorRow, StoredCounts};
-use super::server::ModelServer;
 use super::session::{ModelSession, SessionFault};
 use super::sql_error::SqlError;
 use super::stream_sql;
@@ -28,51 +27,15 @@ const PART: &str = "part";
 const CLAIM_LOCK: i64 = 1;
 /// That of lanes with dead letters, for all pipelines: some wait that need not. Any other number does.
 const DEAD_LETTERS_LOCK: i64 = 2;
-/// How much later than the server's own time-out a client stops waiting, as the sink does.
-const ANSWER_GRACE: Duration = Duration::from_secs(10);
 
-/// A mirror table on a [`ModelServer`].
-#[derive(Clone, Debug)]
-pub struct ModelTable {
-    server: ModelServer,
-    table: Arc<str>,
-    times: SessionTimes,
-    connect_timeout: Duration,
-}
-
-/// A connection of the sink to it.
+/// A connection of the sink to a mirror table.
 #[derive(Debug)]
 pub struct ModelStatements {
-    session: ModelSession,
-    table: Arc<str>,
+    pub(super) session: ModelSession,
+    pub(super) table: Arc<str>,
 }
 
-impl ModelTable {
-    /// The table of these settings, for items with these keys.
-    pub fn new(server: &ModelServer, settings: &PostgresSettings, keys: &KeySchema) -> Self {
-        let table: Arc<str> = format!("\"{}\".\"{}\"", settings.schema, settings.table).into();
-        server.state().tables.insert(Arc::clone(&table), keys.clone());
-        let PostgresSettings { statement_timeout, lock_timeout, connect_timeout, .. } = *settings;
-        Self { server: server.clone(), table, times: SessionTimes { statement_timeout, lock_timeout }, connect_timeout }
-    }
-}
-
-impl Server for ModelTable {
-    type Session = ModelStatements;
-
-    fn place(&self) -> &str {
-        "the model"
-    }
-
-    async fn connect(&self, pipeline: &str, role: &str) -> Answer<ModelStatements> {
-        let application = format!("tailwater/{pipeline}/{role}");
-        let within = self.times.statement_timeout + ANSWER_GRACE;
-        let session = ModelSession::connect(&self.server, application, self.times, self.connect_timeout, within).await;
-        Ok(ModelStatements { session: session.map_err(fault)?, table: Arc::clone(&self.table) })
-    }
-}
-
-fn fault(found: SessionFault) -> SqlFault {
+pub(super) fn fault(found: SessionFault) -> SqlFault {
     match found {
         SessionFault::Sql(SqlError { state, message }) => SqlFault::Coded { state: state.to_owned(), message },
         SessionFault::Lost => SqlFault::connection_lost(),
@@ -198,13 +161,8 @@ impl Statements for ModelStatements {
 
     async fn holder(&mut self, lane: &LaneIdentity) -> Answer<Holder> {
         let (pipeline, number, owner) = (lane.pipeline().name.clone(), lane.number(), lane.owner().to_owned());
-        let ours =
-            self.read(move |sql| async move { Ok(progress_sql::is_owner(&sql, &pipeline, number, &owner)) }).await?;
-        Ok(match ours {
-            None => Holder::Nobody,
-            Some(true) => Holder::Us,
-            Some(false) => Holder::Another,
-        })
+        let claim = lane.claim();
+        self.read(move |sql| async move { Ok(owner_sql::holder(&sql, &pipeline, number, &owner, claim)) }).await
     }
 
     async fn stored_shards(&mut self, lane: &LaneIdentity) -> Answer<Result<Vec<ShardProgress>, Trouble>> {
@@ -361,6 +319,26 @@ impl Statements for ModelStatements {
     async fn take_lanes(&mut self, pipeline: &str, lanes: i32, owner: &str) -> Answer<()> {
         let (pipeline, owner) = (pipeline.to_owned(), owner.to_owned());
         self.write(move |sql| async move { progress_sql::take_lanes(&sql, &pipeline, lanes, &owner).await }).await
+    }
+
+    async fn own(&mut self, pipeline: &str, owner: &str) -> Answer<i64> {
+        let (pipeline, owner) = (pipeline.to_owned(), owner.to_owned());
+        self.write(move |sql| async move { owner_sql::own(&sql, &pipeline, &owner).await }).await
+    }
+
+    async fn show_life(&mut self, lane: &LaneIdentity) -> Answer<bool> {
+        let (pipeline, owner) = (lane.pipeline().name.clone(), lane.owner().to_owned());
+        self.write(move |sql| async move { owner_sql::show_life(&sql, &pipeline, &owner).await }).await
+    }
+
+    async fn owner(&mut self, pipeline: &str) -> Answer<Option<StoredOwner>> {
+        let pipeline = pipeline.to_owned();
+        self.read(move |sql| async move { Ok(owner_sql::stored_owner(&sql, &pipeline)) }).await
+    }
+
+    async fn hand_over(&mut self, lane: &LaneIdentity) -> Answer<()> {
+        let (pipeline, owner) = (lane.pipeline().name.clone(), lane.owner().to_owned());
+        self.write(move |sql| async move { owner_sql::hand_over(&sql, &pipeline, &owner).await }).await
     }
 
     async fn store_brake(&mut self, lane: &LaneIdentity, epoch: i64, per_minute_max: u32) -> Answer<u64> {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tailwater_model::{PipelineIdentity, Position, Sink, Trouble};
+use tailwater_model::{Claimed, Ownership, PipelineIdentity, Position, Sink, Trouble};
 
 use super::witness::Witness;
 
@@ -11,10 +11,12 @@ use super::witness::Witness;
 pub trait Ground: Clone + Send + Sync + 'static {
     /// One session of one lane.
     type Lane: Sink + 'static;
+    /// What is said of an owner.
+    type Ownership: Ownership + 'static;
 
     /// Makes a new owner: one session per lane. Whoever owned the lanes before loses them. It reports what becomes durable
     /// to the witness that the ground was made with.
-    fn claim(&self, identity: &PipelineIdentity) -> impl Future<Output = Result<Vec<Self::Lane>, Trouble>> + Send;
+    fn claim(&self, identity: &PipelineIdentity) -> impl Future<Output = ClaimResult<Self>> + Send;
 
     /// Sets the faults from now on; `SinkFaults::default()` heals. What is under way still lands.
     fn set_faults(&self, faults: &SinkFaults);
@@ -25,6 +27,9 @@ pub trait Ground: Clone + Send + Sync + 'static {
     /// What is durable now.
     fn durable(&self) -> Durable;
 }
+
+/// What becomes of a claim.
+pub type ClaimResult<G> = Result<Claimed<<G as Ground>::Lane, <G as Ground>::Ownership>, Trouble>;
 
 /// What a sink does to its clients, in terms that every kind of sink has. Probabilities are per call, from 0 to 1.
 #[derive(Clone, Debug, Default, PartialEq)]

@@ -1,27 +1,33 @@
 //! The ground of Kafka: the sink that ships over the model of a cluster, exactly once, and what becomes durable read from
 //! the topics without the sink's code.
 
+mod removals;
+
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
+use rdkafka::error::RDKafkaErrorCode;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tailwater_model::{KeyAttribute, KeyKind, KeySchema, PipelineIdentity, Position, Trouble, ViewType};
+use tailwater_model::{KeyAttribute, KeyKind, KeySchema, PipelineIdentity, Position, ViewType};
 use tailwater_sink_kafka::{
-    ChangeHeader, Deletes, DeliveryPromise, DirectLane, Format, KafkaSettings, OnRepartition, claim_on,
+    ChangeHeader, Deletes, DeliveryPromise, DirectLane, DirectOwnership, Format, KafkaSettings, OnRepartition, claim_on,
 };
 
-use super::ground::{Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
+use removals::Removals;
+
+use super::ground::{ClaimResult, Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
 use crate::kafka::{Faults, Landed, LandedRecord, ModelCluster, Record};
 
 const TOPIC: &str = "orders";
 const DEAD_LETTER_TOPIC: &str = "orders-dead-letters";
 const PROGRESS_TOPIC: &str = "orders-progress";
-/// What the topics take in one message while items are to be refused: less than such an item has.
-const REFUSING_BYTES: usize = 2_000;
+/// What the topics take in one message while items are to be refused: less than such an item has, and more than the smallest
+/// part of a dead letter with its headers.
+const REFUSING_BYTES: usize = 2_200;
 /// What they take otherwise.
 const MESSAGE_BYTES_MAX: usize = 1_000_000;
 /// More than any world has.
@@ -39,7 +45,15 @@ const COMES_AGAIN_WITHIN: Duration = Duration::from_secs(3);
 const PARTS: [(&str, &[&str]); 6] = [
     (
         "unreachable",
-        &["outage", "metadata_lost", "not_enough_replicas", "coordinator_moved", "fetch_failed", "repartitioned"],
+        &[
+            "outage",
+            "metadata_lost",
+            "not_enough_replicas",
+            "coordinator_moved",
+            "fetch_failed",
+            "stale_end",
+            "repartitioned",
+        ],
     ),
     ("slow", &["slow"]),
     ("hang", &["hang"]),
@@ -53,14 +67,26 @@ const PARTS: [(&str, &[&str]); 6] = [
 pub struct KafkaGround {
     cluster: ModelCluster,
     settings: KafkaSettings,
+    refusal: Refusal,
     book: Arc<Mutex<Book>>,
+}
+
+/// How the topics refuse items.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// They are larger than the topics say that they take.
+    TooLarge,
+    /// They are larger than the topics take, and nobody may read how much that is.
+    UnknownLimit,
+    /// Somebody made a rule, and nobody knows of it.
+    Rule,
 }
 
 /// What is known of what the topics hold.
 struct Book {
     rng: Rng,
     /// How strong each fault of the model is among those of its class.
-    shares: [f64; 11],
+    shares: [f64; 12],
     /// How much later what is late arrives.
     late_by: Range<Duration>,
     delete: Deletes,
@@ -94,6 +120,8 @@ impl KafkaGround {
             dead_letters_per_minute_max: DEAD_LETTERS_PER_MINUTE_MAX,
         };
         let cluster = ModelCluster::new(rng.u64(..), &settings, rng.usize(1..4));
+        let refusal = [Refusal::TooLarge, Refusal::UnknownLimit, Refusal::Rule][(seed % 3) as usize];
+        cluster.hide_limits(refusal == Refusal::UnknownLimit);
         // Swarm: with every fault at its most, nothing gets deep.
         let shares = std::array::from_fn(|_| if rng.bool() { rng.f64() } else { 0.0 });
         // Any time later, or about when the client has given up and comes again: there it hurts.
@@ -101,7 +129,7 @@ impl KafkaGround {
         let late_by = if rng.bool() { LATE_MIN..LATE_MAX } else { given_up..given_up + COMES_AGAIN_WITHIN };
         let durable = Durable::default();
         let book = Book { rng, shares, late_by, delete, durable, sessions: BTreeMap::new(), witness };
-        let ground = Self { cluster, settings, book: Arc::new(Mutex::new(book)) };
+        let ground = Self { cluster, settings, refusal, book: Arc::new(Mutex::new(book)) };
         let watching = Arc::clone(&ground.book);
         ground.cluster.watch(Box::new(move |landed| lock(&watching).land(landed)));
         ground
@@ -110,8 +138,9 @@ impl KafkaGround {
 
 impl Ground for KafkaGround {
     type Lane = DirectLane<ModelCluster>;
+    type Ownership = DirectOwnership<ModelCluster>;
 
-    async fn claim(&self, identity: &PipelineIdentity) -> Result<Vec<Self::Lane>, Trouble> {
+    async fn claim(&self, identity: &PipelineIdentity) -> ClaimResult<Self> {
         let keys = KeySchema { partition: KeyAttribute { name: "pk".into(), kind: KeyKind::S }, sort: None };
         let (cluster, view_type) = (self.cluster.clone(), Some(ViewType::NewAndOldImages));
         let chance = lock(&self.book).rng.fork();
@@ -127,7 +156,11 @@ impl Ground for KafkaGround {
             self.cluster.heal();
         }
         self.cluster.set_faults(parts);
-        let limit = if faults.refused_text.is_some() { REFUSING_BYTES } else { MESSAGE_BYTES_MAX };
+        let text = faults.refused_text.as_deref();
+        let is_by_rule = self.refusal == Refusal::Rule;
+        let rule = text.filter(|_| is_by_rule).map(|text| (text, RDKafkaErrorCode::InvalidRecord));
+        self.cluster.refuse_messages(TOPIC, rule);
+        let limit = if text.is_some() && !is_by_rule { REFUSING_BYTES } else { MESSAGE_BYTES_MAX };
         for topic in [TOPIC, DEAD_LETTER_TOPIC] {
             self.cluster.set_message_bytes_max(topic, limit);
         }
@@ -150,7 +183,7 @@ impl Ground for KafkaGround {
 }
 
 /// What the fault classes of a world are in Kafka.
-fn faults_of(faults: &SinkFaults, shares: &[f64; 11]) -> Faults {
+fn faults_of(faults: &SinkFaults, shares: &[f64; 12]) -> Faults {
     let SinkFaults { unreachable, slow, hang, reply_lost, not_applied, applied_later, refused_text: _ } = *faults;
     let seconds = |from: f64, to: u64| Duration::from_secs_f64(from)..Duration::from_secs(to);
     Faults {
@@ -168,6 +201,8 @@ fn faults_of(faults: &SinkFaults, shares: &[f64; 11]) -> Faults {
         not_enough_replicas: unreachable * shares[1],
         coordinator_moved: unreachable * shares[2],
         fetch_failed: unreachable * shares[3],
+        stale_end: unreachable * shares[11],
+        stale_by: seconds(0.1, 20),
         // The topics are looked at once in an opening.
         repartitioned: (unreachable * 4.0).min(1.0) * shares[4],
         end_answer_lost: reply_lost,
@@ -205,36 +240,36 @@ struct Images<'a> {
 impl Book {
     /// Takes in what is there for good, and tells the witness of it.
     fn land(&mut self, landed: &Landed) {
+        if !landed.records.is_empty() && landed.records.iter().all(is_sign) {
+            return;
+        }
         let mut landing = Landing::default();
-        let mut removed: Option<(i32, String)> = None;
+        let mut removals = Removals::default();
+        let mut letters = Vec::new();
         for record in &landed.records {
             // In the progress topic a record without a value removes what is forgotten.
             let is_tombstone = record.record.value.is_none() && &*record.place.topic != PROGRESS_TOPIC;
-            if removed.is_some() || is_tombstone {
-                self.check_tombstone(record, removed.take());
+            if removals.open.is_some() || is_tombstone {
+                self.check_tombstone(record, &mut removals);
             }
             match &*record.place.topic {
                 PROGRESS_TOPIC => self.progress(landed.producer, record, &mut landing),
-                DEAD_LETTER_TOPIC => self.dead_letter(&record.record, &mut landing),
-                _ => removed = self.change(record, &mut landing),
+                DEAD_LETTER_TOPIC => letters.push(&record.record),
+                _ => removals.open = self.change(record, &mut landing),
             }
         }
-        if removed.is_some() {
+        if let Some(removed) = &removals.open {
             lock(&self.witness).violated("P5 tombstone", format!("none comes after {removed:?}"));
+        }
+        self.dead_letters(&letters, &mut removals, &mut landing);
+        if !removals.alone.is_empty() {
+            lock(&self.witness).violated("P5 tombstone", format!("of no removal: {:?}", removals.alone));
         }
         // A producer that gives itself a new epoch goes on with its session.
         let (producer, epoch) = landed.producer;
         let session = self.sessions.range((producer, i32::MIN)..=(producer, epoch)).next_back();
         landing.epoch = session.map_or(0, |(_, session)| *session);
         lock(&self.witness).landed(&landing);
-    }
-
-    /// Exactly behind a removal's message stands its tombstone, where there is to be one.
-    fn check_tombstone(&self, record: &LandedRecord, removed: Option<(i32, String)>) {
-        let of = header(&record.record, "__event_id").map(|event_id| (record.place.partition, event_id));
-        if record.record.value.is_some() || removed.is_none() || of != removed {
-            lock(&self.witness).violated("P5 tombstone", format!("{of:?} comes after {removed:?}"));
-        }
     }
 
     /// Gives what must be followed by a tombstone.
@@ -251,15 +286,6 @@ impl Book {
         landing.changes.push(LandedChange { key, event_id: event_id.clone(), image });
         let is_followed = !present && self.delete == Deletes::EventAndTombstone;
         is_followed.then_some((record.place.partition, event_id))
-    }
-
-    /// Each record once, though it may come in parts.
-    fn dead_letter(&mut self, record: &Record, landing: &mut Landing) {
-        if header(record, "__cdc.part").is_none_or(|part| part == "1") {
-            let event_id = header(record, "__event_id").unwrap_or_default();
-            self.durable.dead_letters.push(event_id.clone());
-            landing.dead_letters.push(event_id);
-        }
     }
 
     /// The forms of keys and values are documented in `sink-kafka/src/progress/records.rs`.
@@ -293,9 +319,18 @@ impl Book {
             }
             // What the topics are, and what was counted of shards that are forgotten.
             ["topic", _] | ["forgotten"] => {}
+            // How many dead letters there were lately, and where somebody stood.
+            ["dead_letters"] | ["barrier", _] => {}
             other => lock(&self.witness).violated("an unknown record", format!("{other:?} in the progress topic")),
         }
     }
+}
+
+/// Says of an owner whether it lives, and is fenced by nobody.
+fn is_sign(record: &LandedRecord) -> bool {
+    let key: Vec<String> = serde_json::from_slice(&record.record.key).unwrap_or_default();
+    let kind = key.first().map(String::as_str);
+    &*record.place.topic == PROGRESS_TOPIC && matches!(kind, Some("life" | "handed_over"))
 }
 
 fn header(record: &Record, name: &str) -> Option<String> {

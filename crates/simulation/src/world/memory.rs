@@ -1,19 +1,24 @@
 //! The third ground: a log in memory, exactly once, written as plainly as the contract allows. It checks each step against
 //! the stored position (I2), fences by epoch and owner (P4), and knows the three fates of a commit whose answer is missing.
 
+mod fate;
+mod ownership;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fastrand::Rng;
 use tailwater_model::{
-    Change, ChangeEvent, Committed, Failure, FirstListing, Group, PipelineIdentity, Position, PreviousStream, Progress,
-    Rejected, ServiceTime, ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind, least_read_until,
+    Change, ChangeEvent, Claimed, Committed, Failure, FirstListing, Group, PipelineIdentity, Position, PreviousStream,
+    Progress, Rejected, ServiceTime, ShardId, ShardProgress, Sink, Step, Trouble, TroubleKind, least_read_until,
 };
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{sleep, timeout};
 
-use super::ground::{Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
+use self::fate::Fate;
+pub use self::ownership::MemoryOwnership;
+use super::ground::{ClaimResult, Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
 
 /// What an ordinary commit takes.
 const COMMIT_MS: std::ops::Range<u64> = 1..40;
@@ -32,6 +37,9 @@ struct State {
     faults: SinkFaults,
     hits: BTreeMap<&'static str, u64>,
     owner: u64,
+    /// Rises as long as the owner lives.
+    life: u64,
+    released: bool,
     lanes: Vec<LaneState>,
     shards: BTreeMap<ShardId, StoredShard>,
     streams: Vec<StoredStream>,
@@ -72,13 +80,6 @@ pub struct MemoryLane {
     arn: String,
 }
 
-enum Fate {
-    Applied,
-    ReplyLost,
-    NotApplied,
-    AppliedLater(Duration),
-}
-
 impl MemoryGround {
     /// An empty log with chance from `seed`.
     pub fn new(seed: u64, witness: SharedWitness) -> Self {
@@ -87,6 +88,8 @@ impl MemoryGround {
             faults: SinkFaults::default(),
             hits: BTreeMap::new(),
             owner: 0,
+            life: 0,
+            released: false,
             lanes: Vec::new(),
             shards: BTreeMap::new(),
             streams: Vec::new(),
@@ -121,11 +124,13 @@ impl MemoryGround {
 
 impl Ground for MemoryGround {
     type Lane = MemoryLane;
+    type Ownership = MemoryOwnership;
 
-    async fn claim(&self, identity: &PipelineIdentity) -> Result<Vec<MemoryLane>, Trouble> {
+    async fn claim(&self, identity: &PipelineIdentity) -> ClaimResult<Self> {
         self.reach("the claim").await.map_err(|failure| failure.trouble().clone())?;
         let mut state = lock(&self.state);
         state.owner += 1;
+        (state.life, state.released) = (state.life + 1, false);
         let owner = state.owner;
         state.lanes.resize(identity.lanes as usize, LaneState::default());
         let arn = &identity.stream.stream_arn;
@@ -133,7 +138,8 @@ impl Ground for MemoryGround {
             state.streams.push(StoredStream { arn: arn.clone(), first_listing: None });
         }
         let session = |lane| MemoryLane { ground: self.clone(), lane, owner, epoch: 0, arn: arn.clone() };
-        Ok((0..identity.lanes).map(session).collect())
+        let lanes = (0..identity.lanes).map(session).collect();
+        Ok(Claimed { lanes, ownership: MemoryOwnership::new(self.clone(), owner) })
     }
 
     fn set_faults(&self, faults: &SinkFaults) {
@@ -229,34 +235,12 @@ impl MemoryLane {
 }
 
 impl State {
-    fn bites(&mut self, name: &'static str, probability: f64) -> bool {
-        if probability <= 0.0 || self.rng.f64() >= probability {
-            return false;
-        }
-        *self.hits.entry(name).or_default() += 1;
-        true
-    }
-
-    fn fate(&mut self) -> Fate {
-        let faults = self.faults.clone();
-        if self.bites("reply_lost", faults.reply_lost) {
-            return Fate::ReplyLost;
-        }
-        if self.bites("not_applied", faults.not_applied) {
-            return Fate::NotApplied;
-        }
-        if self.bites("applied_later", faults.applied_later) {
-            return Fate::AppliedLater(Duration::from_millis(self.rng.u64(10..20_000)));
-        }
-        Fate::Applied
-    }
-
     fn check_owner(&self, owner: u64) -> Result<(), Failure> {
         if self.owner == owner {
             return Ok(());
         }
         let message = "another process took this pipeline over";
-        Err(Failure::Halt(Trouble::new(TroubleKind::Environment, "memory.taken_over", message)))
+        Err(Failure::Halt(Trouble::new(TroubleKind::Replaced, "memory.taken_over", message)))
     }
 
     fn check_session(&self, lane: u32, owner: u64, epoch: u64) -> Result<(), Failure> {

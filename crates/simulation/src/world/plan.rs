@@ -29,6 +29,8 @@ const STALLS_WAITED_OUT_ONE_IN: u64 = 8;
 /// Longer than a record may be late.
 const STALL_MAX: Duration = Duration::from_secs(6 * 60);
 const LANE_DOWN_FOR_A_DAY_ONE_IN: u32 = 6;
+/// Leases of worlds.
+const LEASES: [Duration; 3] = [Duration::from_secs(3), Duration::from_secs(15), Duration::from_secs(60)];
 /// What worlds keep.
 const KEEPS: [&[&str]; 3] = [&["insert", "modify"], &["insert", "modify", "remove"], &["remove", "ttl"]];
 
@@ -168,6 +170,8 @@ pub struct Plan {
     pub reader: ReaderSettings,
     /// Bounds of the lanes.
     pub lane: LaneSettings,
+    /// An owner that shows no life for so long is taken for dead.
+    pub lease: Duration,
     /// What happens, by its time in milliseconds after the beginning.
     pub actions: Vec<(i64, Action)>,
     /// When the faults end.
@@ -231,6 +235,7 @@ impl Plan {
             crash_at_call: has("process.crash_at_call").then(|| 1 + rng.u64(0..400)),
             panic_at_commit: has("process.panic").then(|| 1 + apart.u64(0..40)),
             lane: draw_lane(reader.memory_bytes_max, &mut rng),
+            lease: LEASES[Rng::with_seed(seed.rotate_left(8)).usize(0..LEASES.len())],
             keeps,
             reader,
             faults,

@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tailwater_model::{
-    DeleteMode, FirstListing, KeyAttribute, KeyKind, KeySchema, KeyValue, PipelineIdentity, Position, Trouble,
+    DeleteMode, FirstListing, KeyAttribute, KeyKind, KeySchema, KeyValue, PipelineIdentity, Position,
 };
-use tailwater_sink_postgres::{MirrorLane, PostgresSettings, TlsSettings, claim_on};
+use tailwater_sink_postgres::{MirrorLane, MirrorOwnership, PostgresSettings, TlsSettings, claim_on};
 
-use super::ground::{Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
+use super::ground::{ClaimResult, Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
 use crate::postgres::{
     CommitView, Faults, Happening, ModelServer, ModelTable, RowChange, RowKey, RowValue, Trigger, TriggerAnswer,
 };
@@ -99,8 +99,9 @@ impl PostgresGround {
 
 impl Ground for PostgresGround {
     type Lane = MirrorLane<ModelTable>;
+    type Ownership = MirrorOwnership<ModelTable>;
 
-    async fn claim(&self, identity: &PipelineIdentity) -> Result<Vec<Self::Lane>, Trouble> {
+    async fn claim(&self, identity: &PipelineIdentity) -> ClaimResult<Self> {
         let keys = KeySchema { partition: KeyAttribute { name: "pk".into(), kind: KeyKind::S }, sort: None };
         let table = ModelTable::new(&self.server, &self.settings, &keys);
         Box::pin(claim_on(table, &self.settings, identity, &keys)).await

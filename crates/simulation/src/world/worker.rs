@@ -1,23 +1,28 @@
 //! A worker process: the engine that ships, assembled as the program does it, between a service and a sink that can be
 //! frozen, and in a task that can be killed.
 
+mod seamed;
+
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tailwater_model::{
-    Committed, Delivery, Failure, Finished, FirstListing, Group, PipelineIdentity, Position, Progress, ShardId, Sink,
-    Source, Step, Transform, Trouble,
+    Claimed, Delivery, Failure, Finished, FirstListing, PipelineIdentity, Position, PreviousStream, Progress, ShardId,
+    Source, Step, StreamIdentity, Transform, Trouble, TroubleKind,
 };
-use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pipeline};
-use tailwater_source_dynamodb::{OnGap, ReaderSettings, STREAM_GONE, open_stream};
+use tailwater_pipeline::{Assembly, ClaimOf, Ended, Following, PipelineStatus, RunSettings, StopSignal};
+use tailwater_source_dynamodb::{LaneReader, OnGap, ReaderSettings, STREAM_GONE, open_stream};
 use tailwater_transform::{ChangeName, KeepChanges};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
 
+use self::seamed::{SeamedOwnership, SeamedSink};
 use super::ground::{Ground, SharedWitness, lock};
 use super::lanes_down::LanesDown;
 use super::plan::Plan;
 use super::streams::{self, Chosen};
-use crate::face::{Seam, SimulatedStream};
+use crate::face::{Heard, Seam, SimulatedStream};
 
 /// Counts the commits of all lanes until one of them panics, once. Clones count together.
 #[derive(Clone, Debug)]
@@ -117,105 +122,103 @@ fn run<G: Ground>(
     witness: SharedWitness,
     controls: Controls,
 ) -> impl Future<Output = Result<Ended, Trouble>> + Send + use<G> {
-    let process = Process { reader: plan.reader.clone(), lane: plan.lane, keeps: plan.keeps, witness, controls };
-    process.run(identity, ground, api)
-}
-
-/// Claims the lanes for a stream. Nothing when the process is asked to stop: as the program does, it claims nothing more then.
-async fn claim<G: Ground>(
-    ground: &G,
-    identity: &mut PipelineIdentity,
-    arn: &str,
-    stop: &StopSignal,
-) -> Result<Option<Vec<G::Lane>>, Trouble> {
-    arn.clone_into(&mut identity.stream.stream_arn);
-    tokio::select! { biased;
-        () = stop.stopped() => Ok(None),
-        sinks = ground.claim(identity) => Ok(Some(sinks?)),
+    let settings = RunSettings { lane: plan.lane, lease: plan.lease, stands_by: !plan.reader.until_tip };
+    let (stop, seam) = (controls.stop.clone(), controls.seam.clone());
+    let (reader, keeps) = (plan.reader.clone(), plan.keeps);
+    let (follows, heard, ended) = (None, None, None);
+    let process = Process { identity, ground, api, follows, heard, ended, reader, keeps, witness, controls };
+    async move {
+        seam.pass().await;
+        let status = Arc::new(PipelineStatus::new());
+        match Box::pin(tailwater_pipeline::run(process, settings, stop, status)).await {
+            Err(trouble) if trouble.code == NO_STREAM => Ok(Ended::Stopped),
+            outcome => outcome,
+        }
     }
 }
 
-/// What a process runs with.
-struct Process {
+/// The table has had no stream for a day.
+const NO_STREAM: &str = "world.no_stream";
+/// The pause before a claim that failed is made again.
+const CLAIM_PAUSE: Duration = Duration::from_secs(10);
+
+/// A process, put together as the program does it.
+struct Process<G> {
+    identity: PipelineIdentity,
+    ground: G,
+    api: SimulatedStream,
+    follows: Option<PreviousStream>,
+    /// What the readers of the present stream hear.
+    heard: Option<Heard>,
+    /// The last stream that was read to its end here.
+    ended: Option<String>,
     reader: ReaderSettings,
-    lane: LaneSettings,
     keeps: Option<&'static [&'static str]>,
     witness: SharedWitness,
     controls: Controls,
 }
 
-impl Process {
-    /// One stream of the table after the other.
-    async fn run<G: Ground>(
-        self,
-        mut identity: PipelineIdentity,
-        ground: G,
-        api: SimulatedStream,
-    ) -> Result<Ended, Trouble> {
-        let (seam, stop) = (self.controls.seam.clone(), self.controls.stop.clone());
-        seam.pass().await;
-        let table = identity.stream.table.clone();
-        let mut chosen = streams::first(&api, &table, &self.witness).await;
-        let mut is_first = true;
-        let mut outcome = Ok(Ended::Stopped);
-        while let Some(Chosen { mut arn, mut follows }) = chosen {
-            let Some(mut sinks) = claim(&ground, &mut identity, &arn, &stop).await? else { return Ok(Ended::Stopped) };
-            if std::mem::take(&mut is_first) {
-                // As the program does: whoever had the lanes until now may have gone over to another stream since this one was
-                // chosen; now nobody does.
-                let Some(again) = streams::first(&api, &table, &self.witness).await else { return outcome };
-                if again.arn != arn {
-                    let claimed = claim(&ground, &mut identity, &again.arn, &stop).await?;
-                    let Some(claimed) = claimed else { return Ok(Ended::Stopped) };
-                    sinks = claimed;
-                }
-                (arn, follows) = (again.arn, again.follows);
+impl<G> Process<G> {
+    fn reads(&mut self, chosen: Option<Chosen>) -> bool {
+        let Some(Chosen { arn, follows }) = chosen else { return false };
+        (self.identity.stream.stream_arn, self.follows) = (arn, follows);
+        true
+    }
+}
+
+impl<G: Ground> Assembly for Process<G> {
+    type Source = WatchedSource<LaneReader<SimulatedStream>>;
+    type Sink = SeamedSink<G::Lane>;
+    type Ownership = SeamedOwnership<G::Ownership>;
+
+    async fn choose(&mut self) -> Result<StreamIdentity, Trouble> {
+        self.controls.seam.pass().await;
+        let (table, stored) = (&self.identity.stream.table, lock(&self.witness).stored_stream());
+        let chosen = match self.ended.as_deref() {
+            Some(ended) if stored.as_deref().is_none_or(|stored| stored == ended) => {
+                streams::next(&self.api, table, &self.witness, ended).await
             }
-            seam.pass().await;
-            let (api_of_stream, heard) = api.begin();
-            let settings = ReaderSettings { follows, ..self.reader.clone() };
-            let (readers, _) = open_stream(api_of_stream, identity.stream.clone(), identity.lanes, settings);
-            let lanes = self.watched(readers, sinks);
-            let status = Arc::new(PipelineStatus::new());
-            outcome = Box::pin(run_pipeline(lanes, self.transforms(), self.lane, stop.clone(), status)).await;
-            match &outcome {
-                Ok(Ended::Finished(how)) => {
-                    lock(&self.witness).check_end(&arn, *how, heard.first_answer_ms());
-                    if *how == Finished::Tip {
-                        return outcome;
-                    }
-                }
-                Err(trouble) if trouble.code == STREAM_GONE && self.reader.on_gap == OnGap::Continue => {}
-                _ => return outcome,
-            }
-            chosen = streams::next(&api, &table, &self.witness, &arn).await;
+            // Also where others have gone further meanwhile.
+            _ => streams::first(&self.api, table, &self.witness).await,
+        };
+        if self.reads(chosen) {
+            return Ok(self.identity.stream.clone());
         }
-        outcome
+        Err(Trouble::new(TroubleKind::StreamEnded, NO_STREAM, "the table has no stream"))
     }
 
-    fn watched<S: Source, K: Sink>(&self, readers: Vec<S>, sinks: Vec<K>) -> Vec<(WatchedSource<S>, SeamedSink<K>)> {
-        let of_all_lanes = Arc::new(Mutex::new(0));
-        let watched = |(lane, (source, sink))| {
-            let source = WatchedSource {
-                source,
-                witness: Arc::clone(&self.witness),
-                bytes_max: self.reader.memory_bytes_max,
-                held: BTreeMap::new(),
-                bytes: 0,
-                of_all_lanes: Arc::clone(&of_all_lanes),
-            };
-            let Controls { seam, panic, lanes_down, .. } = &self.controls;
-            let sink = SeamedSink {
-                sink,
-                lane,
-                seam: seam.clone(),
-                panic: panic.clone(),
-                lanes_down: lanes_down.clone(),
-                witness: Arc::clone(&self.witness),
-            };
-            (source, sink)
+    async fn claim(&mut self) -> Result<ClaimOf<Self>, Trouble> {
+        self.controls.seam.pass().await;
+        let Claimed { lanes, ownership } = self.ground.claim(&self.identity).await?;
+        let Controls { seam, panic, lanes_down, .. } = &self.controls;
+        seam.pass().await;
+        let seamed = |(lane, sink)| SeamedSink {
+            sink,
+            lane,
+            seam: seam.clone(),
+            panic: panic.clone(),
+            lanes_down: lanes_down.clone(),
+            witness: Arc::clone(&self.witness),
         };
-        (0..).zip(readers.into_iter().zip(sinks)).map(watched).collect()
+        let lanes = (0..).zip(lanes).map(seamed).collect();
+        Ok(Claimed { lanes, ownership: SeamedOwnership { ownership, seam: seam.clone() } })
+    }
+
+    fn read(&mut self, lanes: Vec<Self::Sink>) -> Vec<(Self::Source, Self::Sink)> {
+        let (api, heard) = self.api.begin();
+        self.heard = Some(heard);
+        let settings = ReaderSettings { follows: self.follows.clone(), ..self.reader.clone() };
+        let (readers, _) = open_stream(api, self.identity.stream.clone(), self.identity.lanes, settings);
+        let of_all_lanes = Arc::new(Mutex::new(0));
+        let watched = |source| WatchedSource {
+            source,
+            witness: Arc::clone(&self.witness),
+            bytes_max: self.reader.memory_bytes_max,
+            held: BTreeMap::new(),
+            bytes: 0,
+            of_all_lanes: Arc::clone(&of_all_lanes),
+        };
+        readers.into_iter().map(watched).zip(lanes).collect()
     }
 
     fn transforms(&self) -> Vec<Box<dyn Transform>> {
@@ -224,6 +227,36 @@ impl Process {
             Box::new(KeepChanges::new(names)) as Box<dyn Transform>
         };
         self.keeps.map(keep).into_iter().collect()
+    }
+
+    async fn follow(&mut self, outcome: Result<Ended, Trouble>, _: &StopSignal) -> Following {
+        let arn = &self.identity.stream.stream_arn;
+        match &outcome {
+            Ok(Ended::Finished(how)) => {
+                let first_answer_ms = self.heard.as_ref().and_then(Heard::first_answer_ms);
+                lock(&self.witness).check_end(arn, *how, first_answer_ms);
+                if *how == Finished::Tip {
+                    return Following::End(outcome);
+                }
+            }
+            Err(trouble) if trouble.code == STREAM_GONE && self.reader.on_gap == OnGap::Continue => {}
+            _ => return Following::End(outcome),
+        }
+        if streams::next(&self.api, &self.identity.stream.table, &self.witness, arn).await.is_none() {
+            return Following::End(outcome);
+        }
+        self.ended = Some(arn.clone());
+        Following::Stream
+    }
+
+    async fn bear(&mut self, trouble: Trouble, stop: &StopSignal) -> Result<bool, Trouble> {
+        if trouble.kind != TroubleKind::Environment {
+            return Err(trouble);
+        }
+        tokio::select! { biased;
+            () = stop.stopped() => Ok(false),
+            () = sleep(CLAIM_PAUSE) => Ok(true),
+        }
     }
 }
 
@@ -318,44 +351,5 @@ impl<S: Source> Source for WatchedSource<S> {
         self.give_back(self.bytes);
         self.held.clear();
         self.source.close();
-    }
-}
-
-/// The sink behind the seam of its process.
-struct SeamedSink<K> {
-    sink: K,
-    lane: u32,
-    seam: Seam,
-    panic: PanicCountdown,
-    lanes_down: LanesDown,
-    witness: SharedWitness,
-}
-
-impl<K: Sink> Sink for SeamedSink<K> {
-    async fn open(&mut self) -> Result<Progress, Failure> {
-        self.seam.pass().await;
-        self.lanes_down.reach(self.lane).await?;
-        let opened = self.sink.open().await;
-        self.seam.pass().await;
-        opened
-    }
-
-    async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
-        self.seam.pass().await;
-        if self.panic.is_due() {
-            // Unwinds as a panic does, and says nothing on the way.
-            std::panic::resume_unwind(Box::new("a panic of the world's own"));
-        }
-        self.lanes_down.reach(self.lane).await?;
-        self.lanes_down.slow().await;
-        for batch in &group.batches {
-            let kept = (batch.events.len() + batch.dead_letters.len()) as u64;
-            if batch.counts.read != kept + batch.counts.filtered + batch.counts.suppressed {
-                lock(&self.witness).violated("I9 accounting", format!("{:?} with {kept} kept", batch.counts));
-            }
-        }
-        let committed = self.sink.commit(group).await;
-        self.seam.pass().await;
-        committed
     }
 }

@@ -11,11 +11,13 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Headers;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
-use tailwater_model::{Change, ChangeEvent, Group, PipelineIdentity, Sink, Trouble, ViewType};
-use tailwater_simulation::contract::{Ground, Held, Interruption, Manner, Stored, Write, shard_of};
+use tailwater_model::{Change, ChangeEvent, Group, Item, PipelineIdentity, Sink, ViewType};
+use tailwater_simulation::contract::{
+    ClaimResult, Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+};
 use tailwater_sink_kafka::{
-    ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaLane, KafkaSettings, OnRepartition, checkpoints,
-    claim,
+    ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaLane, KafkaOwnership, KafkaSettings,
+    OnRepartition, checkpoints, claim,
 };
 use tokio::time::timeout;
 
@@ -27,6 +29,7 @@ const READ_WITHIN: Duration = Duration::from_secs(20);
 pub const TOO_LARGE_BYTES: usize = 2_000_000;
 
 tailwater_simulation::contract_cases!(stand);
+tailwater_simulation::wilful_contract_cases!(stand);
 
 struct KafkaGround {
     /// In front of the names of pipelines, whose transactional ids the whole cluster shares.
@@ -81,14 +84,32 @@ impl KafkaGround {
     }
 }
 
+impl WilfulGround for KafkaGround {
+    fn refusals(&self) -> &'static [Refusal] {
+        &[Refusal::Known]
+    }
+
+    async fn refused_image(&mut self, write: &Write, _how: Refusal) -> Item {
+        write.image(&"x".repeat(TOO_LARGE_BYTES))
+    }
+
+    /// A log keeps everything.
+    fn keep_removed(&mut self) {}
+
+    fn allow_dead_letters(&mut self, per_minute_max: u32) {
+        self.settings.dead_letters_per_minute_max = per_minute_max;
+    }
+}
+
 impl Ground for KafkaGround {
     type Lane = KafkaLane;
+    type Ownership = KafkaOwnership;
 
     fn manner(&self) -> Manner {
         Manner::Log
     }
 
-    async fn claim(&mut self, identity: &PipelineIdentity) -> Result<Vec<KafkaLane>, Trouble> {
+    async fn claim(&mut self, identity: &PipelineIdentity) -> ClaimResult<Self> {
         let identity = PipelineIdentity { name: self.name(&identity.name), ..identity.clone() };
         let view_type = Some(ViewType::NewAndOldImages);
         Box::pin(claim(&self.settings, &identity, &Write::key_schema(), view_type)).await

@@ -5,15 +5,20 @@ use std::ops::AsyncFnOnce;
 use std::time::Duration;
 
 use fastrand::Rng;
-use tailwater_model::{Change, ChangeEvent, Group, PipelineIdentity, Sink, Trouble, ViewType};
-use tailwater_simulation::contract::{Ground, Held, Interruption, Manner, Stored, Write, shard_of};
+use rdkafka::error::RDKafkaErrorCode;
+use tailwater_model::{Change, ChangeEvent, Group, Item, PipelineIdentity, Sink, ViewType};
+use tailwater_simulation::contract::{
+    ClaimResult, Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+};
 use tailwater_simulation::kafka::{Faults, ModelCluster};
-use tailwater_sink_kafka::{DirectLane, KafkaSettings, checkpoints_on, claim_on};
+use tailwater_sink_kafka::{DirectLane, DirectOwnership, KafkaSettings, checkpoints_on, claim_on};
 use tokio::time::{sleep, timeout};
 
 use crate::in_paused_time;
 use crate::kafka::{TOO_LARGE_BYTES, settings};
 
+/// A text that a rule of the topic does not like.
+const RULED_OUT: &str = "ruled out";
 /// What a request takes at most.
 const LATENCY_MAX: Duration = Duration::from_millis(5);
 /// What is late comes so much later: after everybody has given up, and before the transaction is too old.
@@ -22,6 +27,7 @@ const LATE: Duration = Duration::from_secs(15);
 const OUTAGE: Duration = Duration::from_secs(30);
 
 tailwater_simulation::contract_cases!(stand);
+tailwater_simulation::wilful_contract_cases!(stand);
 
 struct ModelGround {
     settings: KafkaSettings,
@@ -34,6 +40,7 @@ fn stand(test: impl AsyncFnOnce(&mut ModelGround)) {
     in_paused_time(async {
         let settings = settings("model");
         let cluster = ModelCluster::new(1, &settings, 2);
+        cluster.refuse_messages(&settings.topic, Some((RULED_OUT, RDKafkaErrorCode::InvalidRecord)));
         let ground = &mut ModelGround { settings, cluster, chance: Rng::with_seed(2), lanes: 0 };
         ground.heal();
         test(ground).await;
@@ -53,19 +60,40 @@ fn kind() -> Faults {
     Faults { latency: latency.clone(), markers_take: latency, ..Faults::default() }
 }
 
+impl WilfulGround for ModelGround {
+    fn refusals(&self) -> &'static [Refusal] {
+        &[Refusal::Known, Refusal::Unknown]
+    }
+
+    async fn refused_image(&mut self, write: &Write, how: Refusal) -> Item {
+        match how {
+            Refusal::Known | Refusal::Silent => write.image(&"x".repeat(TOO_LARGE_BYTES)),
+            Refusal::Unknown => write.image(RULED_OUT),
+        }
+    }
+
+    /// A log keeps everything.
+    fn keep_removed(&mut self) {}
+
+    fn allow_dead_letters(&mut self, per_minute_max: u32) {
+        self.settings.dead_letters_per_minute_max = per_minute_max;
+    }
+}
+
 impl Ground for ModelGround {
     type Lane = DirectLane<ModelCluster>;
+    type Ownership = DirectOwnership<ModelCluster>;
 
     fn manner(&self) -> Manner {
         Manner::Log
     }
 
-    async fn claim(&mut self, identity: &PipelineIdentity) -> Result<Vec<Self::Lane>, Trouble> {
+    async fn claim(&mut self, identity: &PipelineIdentity) -> ClaimResult<Self> {
         let (keys, view_type) = (Write::key_schema(), Some(ViewType::NewAndOldImages));
-        let lanes =
+        let claimed =
             claim_on(self.cluster.clone(), &self.settings, identity, &keys, view_type, self.chance.fork()).await?;
         self.lanes = identity.lanes;
-        Ok(lanes)
+        Ok(claimed)
     }
 
     async fn held(&mut self) -> Held {

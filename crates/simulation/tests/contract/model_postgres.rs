@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tailwater_model::{
-    Change, ChangeEvent, Counts, DeleteMode, Group, Item, KeyValue, PipelineIdentity, ServiceTime, Sink, Trouble,
+    Change, ChangeEvent, Counts, DeleteMode, Group, Item, KeyValue, PipelineIdentity, ServiceTime, Sink,
 };
 use tailwater_simulation::contract::{
-    Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+    ClaimResult, Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
 };
 use tailwater_simulation::postgres::{Faults, ModelServer, ModelTable, StoredCounts, Trigger, TriggerAnswer};
-use tailwater_sink_postgres::{MirrorLane, PostgresSettings, TlsSettings, claim_on};
+use tailwater_sink_postgres::{MirrorLane, MirrorOwnership, PostgresSettings, TlsSettings, claim_on};
 use tokio::time::{sleep, timeout};
 
 use crate::in_paused_time;
@@ -75,6 +75,10 @@ fn counts(stored: StoredCounts) -> Counts {
 }
 
 impl WilfulGround for ModelGround {
+    fn refusals(&self) -> &'static [Refusal] {
+        &[Refusal::Known, Refusal::Unknown, Refusal::Silent]
+    }
+
     async fn refused_image(&mut self, write: &Write, how: Refusal) -> Item {
         write.image(match how {
             Refusal::Known => "never",
@@ -94,12 +98,13 @@ impl WilfulGround for ModelGround {
 
 impl Ground for ModelGround {
     type Lane = MirrorLane<ModelTable>;
+    type Ownership = MirrorOwnership<ModelTable>;
 
     fn manner(&self) -> Manner {
         Manner::Mirror
     }
 
-    async fn claim(&mut self, identity: &PipelineIdentity) -> Result<Vec<Self::Lane>, Trouble> {
+    async fn claim(&mut self, identity: &PipelineIdentity) -> ClaimResult<Self> {
         let keys = Write::key_schema();
         claim_on(ModelTable::new(&self.server, &self.settings, &keys), &self.settings, identity, &keys).await
     }

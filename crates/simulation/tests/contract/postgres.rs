@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
-use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, Item, PipelineIdentity, Sink, Trouble};
+use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, Item, PipelineIdentity, Sink};
 use tailwater_simulation::contract::{
-    Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+    ClaimResult, Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
 };
-use tailwater_sink_postgres::{PostgresLane, PostgresSettings, TlsSettings, checkpoints, claim};
+use tailwater_sink_postgres::{PostgresLane, PostgresOwnership, PostgresSettings, TlsSettings, checkpoints, claim};
 use tokio::time::{sleep, timeout};
 
 use crate::in_real_time;
@@ -126,6 +126,10 @@ impl PostgresGround {
 }
 
 impl WilfulGround for PostgresGround {
+    fn refusals(&self) -> &'static [Refusal] {
+        &[Refusal::Known, Refusal::Unknown, Refusal::Silent]
+    }
+
     async fn refused_image(&mut self, write: &Write, how: Refusal) -> Item {
         write.image(refused_text(how))
     }
@@ -149,18 +153,19 @@ fn refused_text(how: Refusal) -> &'static str {
 
 impl Ground for PostgresGround {
     type Lane = PostgresLane;
+    type Ownership = PostgresOwnership;
 
     fn manner(&self) -> Manner {
         Manner::Mirror
     }
 
-    async fn claim(&mut self, identity: &PipelineIdentity) -> Result<Vec<PostgresLane>, Trouble> {
-        let lanes = Box::pin(claim(&self.settings(), identity, &Write::key_schema())).await?;
+    async fn claim(&mut self, identity: &PipelineIdentity) -> ClaimResult<Self> {
+        let claimed = Box::pin(claim(&self.settings(), identity, &Write::key_schema())).await?;
         if !self.has_rules {
             self.run(RULES).await;
             self.has_rules = true;
         }
-        Ok(lanes)
+        Ok(claimed)
     }
 
     async fn held(&mut self) -> Held {

@@ -8,9 +8,11 @@ use std::task::{Context, Poll, Waker};
 
 use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
-use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, PipelineIdentity, Sink, Trouble};
-use tailwater_simulation::contract::{Ground, Held, Interruption, Manner, Stored, Write, shard_of};
-use tailwater_sink_local::{SqliteLane, SqliteSettings, claim_sqlite, sqlite_checkpoints};
+use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, Item, PipelineIdentity, Sink};
+use tailwater_simulation::contract::{
+    ClaimResult, Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+};
+use tailwater_sink_local::{SqliteLane, SqliteOwnership, SqliteSettings, claim_sqlite, sqlite_checkpoints};
 use tempfile::TempDir;
 
 use crate::in_real_time;
@@ -19,6 +21,7 @@ use crate::in_real_time;
 const POLLS_MAX: u32 = 12;
 
 tailwater_simulation::contract_cases!(stand);
+tailwater_simulation::wilful_contract_cases!(stand);
 
 struct SqliteGround {
     settings: SqliteSettings,
@@ -44,19 +47,56 @@ impl SqliteGround {
     }
 }
 
+/// A user's triggers: one that says no, one that fails by itself, and one that drops rows without a word.
+const TRIGGERS: [&str; 3] = [
+    "create trigger if not exists never before insert on orders when new.document like '%never%' \
+     begin select raise(abort, 'never'); end",
+    "create trigger if not exists odd before insert on orders when new.document like '%odd%' \
+     begin select json('{'); end",
+    "create trigger if not exists lost before insert on orders when new.document like '%lost%' \
+     begin select raise(ignore); end",
+];
+
+impl WilfulGround for SqliteGround {
+    fn refusals(&self) -> &'static [Refusal] {
+        &[Refusal::Known, Refusal::Unknown, Refusal::Silent]
+    }
+
+    async fn refused_image(&mut self, write: &Write, how: Refusal) -> Item {
+        let mut connection = self.connect().await;
+        for trigger in TRIGGERS {
+            sqlx::query(trigger).execute(&mut connection).await.expect("made");
+        }
+        write.image(match how {
+            Refusal::Known => "never",
+            Refusal::Unknown => "odd",
+            Refusal::Silent => "lost",
+        })
+    }
+
+    fn keep_removed(&mut self) {
+        self.settings.delete = DeleteMode::Soft;
+    }
+
+    fn allow_dead_letters(&mut self, per_minute_max: u32) {
+        self.settings.dead_letters_per_minute_max = per_minute_max;
+    }
+}
+
 impl Ground for SqliteGround {
     type Lane = SqliteLane;
+    type Ownership = SqliteOwnership;
 
     fn manner(&self) -> Manner {
         Manner::Mirror
     }
 
-    async fn claim(&mut self, identity: &PipelineIdentity) -> Result<Vec<SqliteLane>, Trouble> {
+    async fn claim(&mut self, identity: &PipelineIdentity) -> ClaimResult<Self> {
         claim_sqlite(&self.settings, identity, &Write::key_schema()).await
     }
 
     async fn held(&mut self) -> Held {
-        let rows: Vec<(String, String)> = sqlx::query_as("select \"Id\", _event_id from orders")
+        let rows: Vec<(String, String)> = sqlx::query_as("select \"Id\", _event_id from orders where not _deleted")
             .fetch_all(&mut self.connect().await)
             .await
             .expect("the table is there");

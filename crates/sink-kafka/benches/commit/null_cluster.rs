@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use tailwater_sink_kafka::{
-    ChangeHeader, Cluster, Deletes, DeliveryPromise, DirectLane, Fault, Format, KafkaSettings, OnRepartition, Outgoing,
-    Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts, claim_on,
+    ChangeHeader, Cluster, Deletes, DeliveryPromise, DirectLane, Fault, Format, Isolation, KafkaSettings,
+    MessageLimits, OnRepartition, Outgoing, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts,
+    claim_on,
 };
 use tokio::time::Instant;
 
@@ -20,7 +21,9 @@ const PROGRESS_TOPIC: &str = "tailwater.progress";
 const PARTITIONS: i32 = 12;
 
 /// The progress topic as compaction leaves it: the last value of each key.
-type Compacted = Arc<Mutex<BTreeMap<Vec<u8>, Vec<u8>>>>;
+type Compacted = Arc<Mutex<BTreeMap<Vec<u8>, Option<Vec<u8>>>>>;
+
+type KeyAndValue = (Vec<u8>, Option<Vec<u8>>);
 
 /// The cluster.
 #[derive(Clone, Default)]
@@ -32,7 +35,7 @@ pub struct NullProducer(Compacted);
 /// Reads what was in the progress topic when it was asked first.
 pub struct NullReader {
     topic: Compacted,
-    rest: Option<VecDeque<(Vec<u8>, Vec<u8>)>>,
+    rest: Option<VecDeque<KeyAndValue>>,
     partitions: Range<u32>,
     offset: i64,
 }
@@ -59,7 +62,7 @@ pub async fn lane(format: Format) -> DirectLane<NullCluster> {
     };
     let chance = fastrand::Rng::with_seed(1);
     let lanes = claim_on(NullCluster::default(), &settings, &orders::identity(), &orders::keys(), None, chance).await;
-    lanes.expect("claimed").pop().expect("one lane")
+    lanes.expect("claimed").lanes.pop().expect("one lane")
 }
 
 impl Cluster for NullCluster {
@@ -70,12 +73,12 @@ impl Cluster for NullCluster {
         Ok(NullProducer(Arc::clone(&self.0)))
     }
 
-    fn reader(&self, lanes: Range<u32>) -> Result<NullReader, Fault> {
+    fn reader(&self, lanes: Range<u32>, _: Isolation) -> Result<NullReader, Fault> {
         Ok(NullReader { topic: Arc::clone(&self.0), rest: None, partitions: lanes, offset: 0 })
     }
 
     async fn check_topics(&self, _: u32) -> Result<TopicFacts, Fault> {
-        Ok(TopicFacts { data_partitions: PARTITIONS, message_bytes_max: 1_000_000 })
+        Ok(TopicFacts { data_partitions: PARTITIONS, limits: MessageLimits::same(1_000_000) })
     }
 }
 
@@ -88,10 +91,10 @@ impl Producer for NullProducer {
         Ok(())
     }
 
-    async fn send(&self, message: Outgoing<'_>, _: Instant) -> Result<(), KafkaError> {
+    async fn send(&self, message: Outgoing<'_>, _: Instant) -> Result<(), SendFault> {
         if message.topic == PROGRESS_TOPIC {
             let mut topic = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            topic.insert(message.key.to_vec(), message.value.unwrap_or_default().to_vec());
+            topic.insert(message.key.to_vec(), message.value.map(<[u8]>::to_vec));
         }
         Ok(())
     }
@@ -125,17 +128,23 @@ impl Reader for NullReader {
         if let Some((key, value)) = rest.pop_front() {
             self.offset += 1;
             let record =
-                StoredRecord { partition: 0, offset: self.offset, at_ms: 0, key: &key, value: Some(value.as_slice()) };
+                StoredRecord { partition: 0, offset: self.offset, at_ms: 0, key: &key, value: value.as_deref() };
             return Ok(Read::Record(decode(record)));
         }
         // Once more from the start when somebody asks again: what was written meanwhile is there then.
         match self.partitions.next() {
-            Some(partition) => Ok(Read::End(partition.try_into().unwrap_or(i32::MAX))),
+            Some(partition) => {
+                Ok(Read::End { partition: partition.try_into().unwrap_or(i32::MAX), offset: self.offset })
+            }
             None => {
                 self.rest = None;
                 Ok(Read::Nothing)
             }
         }
+    }
+
+    async fn end(&mut self, _: i32, _: Instant) -> Result<i64, KafkaError> {
+        Ok(0)
     }
 
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {

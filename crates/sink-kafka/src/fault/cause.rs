@@ -125,6 +125,16 @@ pub(super) fn cause_of(code: RDKafkaErrorCode) -> Option<Cause> {
     })
 }
 
+/// Whether one message may be at fault when its delivery fails so: what is known to be about the cluster, the connection, our
+/// rights or the producer is not. A later broker, or a service that speaks Kafka's protocol, may refuse by any code.
+pub(crate) fn may_blame_message(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as C;
+    match cause_of(code) {
+        None | Some(Cause::TooLarge | Cause::RefusedMessage) => true,
+        Some(_) => matches!(code, C::InvalidMessage | C::InvalidMessageSize | C::PolicyViolation | C::Unknown),
+    }
+}
+
 impl Cause {
     pub(super) fn remedy(self) -> Remedy {
         match self {

@@ -5,7 +5,7 @@
 
 use tailwater_model::DeadLetter;
 
-use super::headers::{Header, SHARD};
+use super::headers::{Header, SHARD, STREAM};
 use super::{Encoder, Message};
 use crate::settings::ChangeHeader;
 
@@ -50,6 +50,7 @@ impl Encoder {
             Header::new("__cdc.error.code", letter.code),
             Header::new("__cdc.error.message", &*letter.error),
             Header::new(ChangeHeader::Table.name(), &*self.table),
+            Header::new(STREAM, &*self.stream_arn),
             Header::new(SHARD, letter.shard.as_str()),
             Header::new(ChangeHeader::SequenceNumber.name(), letter.sequence_number.as_str()),
             Header::new(ChangeHeader::EventId.name(), &*letter.event_id),

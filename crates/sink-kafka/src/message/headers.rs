@@ -26,6 +26,9 @@ impl<'a> Header<'a> {
 /// too, so elsewhere nobody would read these forty bytes.
 pub(super) const SHARD: &str = "__shard";
 
+/// The stream's ARN, also for dead letters only: a shard's id says nothing without it.
+pub(super) const STREAM: &str = "__stream";
+
 impl ChangeHeader {
     /// The header of an event's messages, tombstones too.
     pub(super) fn of<'a>(self, event: &'a ChangeEvent, table: &'a str, created: &'a CreationTime) -> Header<'a> {

@@ -67,6 +67,7 @@ pub(crate) struct Encoder {
     /// The topic of the change events.
     topic: String,
     table: String,
+    stream_arn: String,
     keys: KeySchema,
     deletes: Deletes,
     headers: Vec<ChangeHeader>,
@@ -95,6 +96,7 @@ impl Encoder {
             pipeline: identity.name.clone(),
             topic: settings.topic.clone(),
             table: identity.stream.table.clone(),
+            stream_arn: identity.stream.stream_arn.clone(),
             keys: keys.clone(),
             deletes: settings.delete,
             headers: settings.headers.clone(),
@@ -124,11 +126,29 @@ impl Encoder {
         }
         let value = has_value.then_some(room.value.as_bytes());
         let headers = self.headers.iter().map(|header| header.of(event, &self.table, &room.created)).collect();
-        // A tombstone is smaller than its event: one check is for both.
+        // A tombstone is smaller than its event: where this one fits, both do.
         let message = fitting(Message { key: room.key.as_bytes(), value, headers }, message_bytes_max)?;
         let has_tombstone = removal && self.deletes == Deletes::EventAndTombstone;
         let tombstone = has_tombstone.then(|| Message { value: None, ..message.clone() });
         Ok(std::iter::once(message).chain(tombstone))
+    }
+
+    /// The tombstone of a removal whose event was refused, or where there is none: it says only that the item is gone, and
+    /// that is true whatever the old image holds. What was in the room is gone.
+    pub(crate) fn tombstone<'a>(
+        &'a self,
+        event: &'a ChangeEvent,
+        message_bytes_max: usize,
+        room: &'a mut Room,
+    ) -> Option<Message<'a>> {
+        if !matches!(event.change, Change::Remove { .. }) || self.deletes == Deletes::Event {
+            return None;
+        }
+        room.key.clear();
+        room.created.of(event.source.created_at_ms);
+        push_event_key(event, &self.keys, &mut room.key).ok()?;
+        let headers = self.headers.iter().map(|header| header.of(event, &self.table, &room.created)).collect();
+        fitting(Message { key: room.key.as_bytes(), value: None, headers }, message_bytes_max).ok()
     }
 
     fn push_value(&self, event: &ChangeEvent, room: &mut Room) -> Result<(), Rejected> {

@@ -155,6 +155,26 @@ fn what_does_not_fit_is_refused() {
 }
 
 #[test]
+fn a_refused_removal_leaves_its_tombstone() {
+    let event = event(remove(RemoveCause::Request));
+    for (delete, is_there) in [(Deletes::Event, false), (Deletes::Tombstone, true), (Deletes::EventAndTombstone, true)]
+    {
+        let encoder = encoder(Format::Json, delete);
+        let whole: Vec<_> = encoder.encode(&event, MESSAGE_BYTES_MAX, kept(Room::default())).expect("fits").collect();
+        let mut room = Room::default();
+        let tombstone = encoder.tombstone(&event, MESSAGE_BYTES_MAX, &mut room);
+        assert_eq!(tombstone.is_some(), is_there, "{delete:?}");
+        let Some(tombstone) = tombstone else { continue };
+        assert_eq!(whole.last(), Some(&tombstone), "the same as behind an event");
+        let bytes = tombstone.bytes();
+        assert!(encoder.tombstone(&event, bytes, &mut Room::default()).is_some());
+        assert!(encoder.tombstone(&event, bytes - 1, &mut Room::default()).is_none());
+    }
+    let encoder = encoder(Format::Json, Deletes::EventAndTombstone);
+    assert!(encoder.tombstone(&fixture::event(insert("{}")), MESSAGE_BYTES_MAX, &mut Room::default()).is_none());
+}
+
+#[test]
 fn a_room_that_was_used_is_as_good_as_a_new_one() {
     let encoder = encoder(Format::Json, Deletes::EventAndTombstone);
     let events = [
@@ -184,6 +204,7 @@ fn a_dead_letter_says_where_and_why() {
             "__cdc.error.code=transform.name_collision",
             "__cdc.error.message=two attributes would have the name \"a\"",
             "__table=Orders",
+            "__stream=arn:aws:dynamodb:eu-west-1:123456789012:table/Orders/stream/2026-11-23T00:00:00.000",
             "__shard=shardId-1",
             "__seq=100",
             "__event_id=c4ca42",

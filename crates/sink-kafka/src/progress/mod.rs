@@ -3,10 +3,14 @@
 //! The partition is a log of facts under keys; compaction keeps the newest of each key. Only the owner of the lane's
 //! `transactional.id` can add to it, so the log needs no locks: the fence is Kafka's own.
 
+mod dead_letters;
+mod partitions;
 mod reader;
 mod records;
 mod state;
 
+pub(crate) use dead_letters::AllDeadLetters;
+pub(crate) use partitions::Partitions;
 pub(crate) use reader::{ProgressReader, Until, read_lanes};
-pub(crate) use records::{ProgressRecord, SessionMark};
+pub(crate) use records::{ClaimMark, ProgressRecord, SessionMark};
 pub(crate) use state::{LaneProgress, StepRefused, StreamFacts};

@@ -1,6 +1,5 @@
 //! Reads lanes' partitions of the progress topic from their beginning.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -8,34 +7,36 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tailwater_model::{Trouble, TroubleKind};
 use tokio::time::Instant;
 
+use super::partitions::Partitions;
 use super::records::{Malformed, ProgressRecord, SessionMark};
 use super::state::LaneProgress;
-use crate::cluster::{Cluster, Read, Reader, StoredRecord};
+use crate::client_config::Isolation;
+use crate::cluster::{Cluster, Reader, StoredRecord};
 use crate::fault::{Fault, Remedy, remedy};
 use crate::settings::KafkaSettings;
 
 /// Where to stop reading.
 pub(crate) enum Until<'a> {
-    /// At the end of each partition, as far as transactions have ended.
+    /// At the end of each partition, as far as transactions have ended, as its leader tells it after the reading has begun.
     End,
-    /// At this session's own record: whatever was written before it has been read then.
+    /// At this barrier: whatever was written before it has been read then, whatever brokers show.
+    Barrier(&'a str),
+    /// At this session's own record, in the same way.
     Session(&'a SessionMark),
 }
 
 /// What the partitions of some lanes hold, as far as it was read.
 pub(crate) struct ProgressReader<R> {
-    reader: R,
+    partitions: Partitions<R>,
     topic: String,
     lanes: Vec<LaneProgress>,
     first_lane: u32,
-    /// The partitions whose end was not reached yet.
-    unread: BTreeSet<i32>,
 }
 
 /// Everything that is stored for a pipeline of so many lanes, one per lane.
 ///
 /// # Errors
-/// When that takes longer than `request_timeout`, when the broker refuses, and when a record is not ours.
+/// When nothing more comes for `request_timeout`, when the broker refuses, and when a record is not ours.
 pub(crate) async fn read_lanes<C: Cluster>(
     cluster: &C,
     settings: &KafkaSettings,
@@ -56,38 +57,45 @@ impl<R: Reader> ProgressReader<R> {
         settings: &KafkaSettings,
         lanes: Range<u32>,
     ) -> Result<Self, Fault> {
+        let reader = cluster.reader(lanes.clone(), Isolation::Committed)?;
         Ok(Self {
-            reader: cluster.reader(lanes.clone())?,
+            partitions: Partitions::new(reader, lanes.clone()),
             topic: settings.progress_topic.clone(),
             first_lane: lanes.start,
-            unread: lanes.clone().map(i32::try_from).filter_map(Result::ok).collect(),
             lanes: lanes.map(|_| LaneProgress::default()).collect(),
         })
     }
 
-    /// Reads on, and gives what was read so far, one per lane.
+    /// Reads on, and gives what was read so far, one per lane. However much there is: what ends the reading is that nothing more
+    /// comes, or a long log could never be read.
     ///
     /// # Errors
-    /// When that takes longer than `within`, when the broker refuses, and when a record is not ours.
+    /// When nothing more comes for as long as `within`, when the broker refuses, and when a record is not ours.
     pub(crate) async fn read(&mut self, until: &Until<'_>, within: Duration) -> Result<&[LaneProgress], Fault> {
-        let deadline = Instant::now() + within;
+        let mut deadline = Instant::now() + within;
         let mut last_error = None;
+        self.partitions.begin();
         while !self.has_reached(until) {
             if Instant::now() >= deadline {
                 let error = last_error.unwrap_or(KafkaError::MessageConsumption(RDKafkaErrorCode::OperationTimedOut));
-                return Err(self.reader.fault(&self.doing(), &error));
+                return Err(self.fault(&error));
             }
-            match self.reader.next(deadline, decoded).await {
-                Ok(Read::Nothing) => {}
-                Ok(Read::Record(read)) => self.add(read)?,
-                Ok(Read::End(partition)) => {
-                    self.unread.remove(&partition);
+            let failed = match self.partitions.next(deadline, decoded).await {
+                Ok(Some(read)) => {
+                    self.add(read)?;
+                    deadline = Instant::now() + within;
+                    None
                 }
-                // What heals by itself is waited for until the deadline.
-                Err(error) => match error.rdkafka_error_code().map(remedy) {
-                    Some(Remedy::Halt) => return Err(self.reader.fault(&self.doing(), &error)),
-                    _ => last_error = Some(error),
-                },
+                Ok(None) if matches!(until, Until::End) => self.partitions.ask_ends(deadline).await.err(),
+                Ok(None) => None,
+                Err(error) => Some(error),
+            };
+            // What heals by itself is waited for until the deadline.
+            if let Some(error) = failed {
+                if error.rdkafka_error_code().map(remedy) == Some(Remedy::Halt) {
+                    return Err(self.fault(&error));
+                }
+                last_error = Some(error);
             }
         }
         Ok(&self.lanes)
@@ -108,15 +116,16 @@ impl<R: Reader> ProgressReader<R> {
 
     fn has_reached(&self, until: &Until<'_>) -> bool {
         match until {
-            Until::End => self.unread.is_empty(),
+            Until::End => self.partitions.are_read(),
+            Until::Barrier(mark) => self.lanes.iter().all(|lane| lane.barrier.as_deref() == Some(*mark)),
             Until::Session(mark) => {
                 self.lanes.iter().all(|lane| lane.session.as_ref().is_some_and(|session| session.fact == **mark))
             }
         }
     }
 
-    fn doing(&self) -> String {
-        format!("reading the progress topic {}", self.topic)
+    fn fault(&self, error: &KafkaError) -> Fault {
+        self.partitions.reader().fault(&format!("reading the progress topic {}", self.topic), error)
     }
 
     /// What was read, of a reader of one lane.
@@ -136,11 +145,7 @@ struct Decoded {
     record: Option<Result<ProgressRecord, Malformed>>,
 }
 
-fn decoded(stored: StoredRecord<'_>) -> Decoded {
-    let StoredRecord { partition, offset, at_ms, key, value } = stored;
-    let record = match value {
-        Some(value) => Some(ProgressRecord::decode(key, value)),
-        None => ProgressRecord::decode_gone(key).map(Ok),
-    };
-    Decoded { partition, offset, at_ms, record }
+fn decoded(stored: &StoredRecord<'_>) -> Decoded {
+    let StoredRecord { partition, offset, at_ms, .. } = *stored;
+    Decoded { partition, offset, at_ms, record: ProgressRecord::of(stored) }
 }

@@ -7,14 +7,27 @@
 //! ["forgotten"]                            {"v":1,"read":12,"written":12,…}
 //! ["topic",NAME]                           {"v":1,"partitions":12}
 //! ["gap",ARN,SHARD,CAUSE,POSITION,SINCE]   {"v":1,"detail":"…","until_ms":17…}
+//! ["dead_letters"]                         {"v":1,"by_second":[[1790000000,3],…]}
+//! ["brake"]                                {"v":1,"per_minute_max":100}
+//! ["barrier",MARK]                         (no value)
+//! ["life",CLAIM,OWNER]                     (no value)
+//! ["handed_over",CLAIM,OWNER]              (no value)
 //! ```
 //!
 //! Moments are of DynamoDB's clock, in milliseconds since 1970. Members and parts that are not known are left out, as in
 //! records from before they were there. A shard or a stream without a value is gone, and compaction removes what was said of
-//! it before.
+//! it before. The seconds of dead letters are of the brokers' clock. A brake without a value is lifted. A barrier says
+//! nothing: who has read the one that it wrote has read all that was written before. Life and handing over are signs of an owner
+//! (`ownership.rs`), outside of any transaction, and say nothing of progress.
+//!
+//! One rule tells what versions do that do not know a record. With a value it is something that they must not overlook, and they
+//! stop, as they do at the newer schema of a database. Without one it says nothing to them, and they pass it over.
 
 use serde::{Deserialize, Serialize};
 use tailwater_model::{Counts, Gap, Position, ServiceTime, ShardId, Trouble, TroubleKind};
+
+use super::dead_letters::RecentDeadLetters;
+use crate::cluster::StoredRecord;
 
 /// The form of the values. Whoever reads a newer one stops, for it may mean what this program cannot know.
 const VERSION: u32 = 1;
@@ -38,6 +51,37 @@ pub(crate) enum ProgressRecord {
     Topic { name: String, partitions: i32 },
     /// A gap (I8).
     Gap(GapKey, StoredGap),
+    /// The lane's dead letters of the last minute.
+    DeadLetters(RecentDeadLetters),
+    /// The lane's dead letters would have been more than so many within a minute.
+    Brake { per_minute_max: u32 },
+    /// A person has lifted the brake.
+    BrakeGone,
+    /// Where somebody stood when it wrote this mark, which nobody else writes.
+    Barrier(String),
+    /// The owner with this claim lives.
+    Life(ClaimMark),
+    /// It does not own the pipeline any more.
+    HandedOver(ClaimMark),
+}
+
+/// A claim, and whose it is: of two processes that claimed by the same number one has never got the pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ClaimMark {
+    /// Counts the take-overs of the pipeline.
+    pub(crate) number: u64,
+    /// Random mark of the process.
+    pub(crate) owner: String,
+}
+
+impl ClaimMark {
+    fn encode(&self, kind: &str) -> String {
+        key(&[kind, &self.number.to_string(), &self.owner])
+    }
+
+    fn decode(number: &str, owner: &str) -> Option<Self> {
+        Some(Self { number: number.parse().ok()?, owner: owner.to_owned() })
+    }
 }
 
 /// One opening of a lane. The newest claim owns the lane; the epoch tells its openings apart.
@@ -177,6 +221,11 @@ struct TopicValue {
     partitions: i32,
 }
 
+#[derive(Deserialize, Serialize)]
+struct BrakeValue {
+    per_minute_max: u32,
+}
+
 impl ProgressRecord {
     /// Key and value as they stand in the topic. What is gone has no value.
     pub(crate) fn encode(&self) -> (String, Option<String>) {
@@ -193,11 +242,27 @@ impl ProgressRecord {
                 (key(&["topic", name]), Some(value(&TopicValue { partitions: *partitions })))
             }
             Self::Gap(gap, stored) => (gap.encode(), Some(value(stored))),
+            Self::DeadLetters(recent) => (key(&["dead_letters"]), Some(value(recent))),
+            Self::Brake { per_minute_max } => {
+                (key(&["brake"]), Some(value(&BrakeValue { per_minute_max: *per_minute_max })))
+            }
+            Self::BrakeGone => (key(&["brake"]), None),
+            Self::Barrier(mark) => (key(&["barrier", mark]), None),
+            Self::Life(claim) => (claim.encode("life"), None),
+            Self::HandedOver(claim) => (claim.encode("handed_over"), None),
+        }
+    }
+
+    /// What a record of the topic says; nothing where it has no value and its key is none of ours.
+    pub(crate) fn of(record: &StoredRecord<'_>) -> Option<Result<Self, Malformed>> {
+        match record.value {
+            Some(value) => Some(Self::decode(record.key, value)),
+            None => Self::decode_gone(record.key).map(Ok),
         }
     }
 
     /// Reads what [`ProgressRecord::encode`] wrote. The trouble says only where, never what: the topic may be any.
-    pub(crate) fn decode(key: &[u8], value: &[u8]) -> Result<Self, Malformed> {
+    fn decode(key: &[u8], value: &[u8]) -> Result<Self, Malformed> {
         let parts: Vec<String> = serde_json::from_slice(key).map_err(|_| Malformed)?;
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         Ok(match parts.as_slice() {
@@ -213,13 +278,18 @@ impl ProgressRecord {
                 Self::Topic { name: (*name).to_owned(), partitions }
             }
             ["gap", gap @ ..] => Self::Gap(GapKey::decode(gap)?, read(value)?),
+            ["dead_letters"] => Self::DeadLetters(read(value)?),
+            ["brake"] => {
+                let BrakeValue { per_minute_max } = read(value)?;
+                Self::Brake { per_minute_max }
+            }
             _ => return Err(Malformed),
         })
     }
 
     /// What a record without a value says: nothing when the key is of a kind that is never taken back, as somebody who
     /// tidied up may have written it.
-    pub(crate) fn decode_gone(key: &[u8]) -> Option<Self> {
+    fn decode_gone(key: &[u8]) -> Option<Self> {
         let parts: Vec<String> = serde_json::from_slice(key).ok()?;
         let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
         match parts.as_slice() {
@@ -227,6 +297,10 @@ impl ProgressRecord {
                 Some(Self::ShardGone { stream_arn: (*stream_arn).to_owned(), shard: ShardId::new(shard) })
             }
             ["stream", stream_arn] => Some(Self::StreamGone { stream_arn: (*stream_arn).to_owned() }),
+            ["brake"] => Some(Self::BrakeGone),
+            ["barrier", mark] => Some(Self::Barrier((*mark).to_owned())),
+            ["life", number, owner] => ClaimMark::decode(number, owner).map(Self::Life),
+            ["handed_over", number, owner] => ClaimMark::decode(number, owner).map(Self::HandedOver),
             _ => None,
         }
     }

@@ -7,6 +7,7 @@ use tailwater_model::{
 };
 use tailwater_model::{ShardProgress, Step, StreamIdentity, Trouble, TroubleKind};
 
+use super::dead_letters::RecentDeadLetters;
 use super::records::{GapKey, ProgressRecord, SessionMark, StoredGap, StoredShard, StoredStream};
 
 /// The most shards of other streams whose records one commit takes back (I6): the next one goes on.
@@ -23,6 +24,12 @@ pub(crate) struct LaneProgress {
     forgotten: Counts,
     topics: BTreeMap<String, i32>,
     gaps: BTreeMap<GapKey, StoredGap>,
+    /// Those of the last minute before the record was written.
+    pub(crate) dead_letters: RecentDeadLetters,
+    /// The `dead_letters_per_minute_max` that a person has to raise.
+    pub(crate) brake: Option<Timed<u32>>,
+    /// The newest barrier.
+    pub(crate) barrier: Option<String>,
 }
 
 /// A fact with the time of its record, in milliseconds since 1970 by the broker's clock.
@@ -85,6 +92,12 @@ impl LaneProgress {
             ProgressRecord::Gap(gap, stored) => {
                 self.gaps.insert(gap, stored);
             }
+            ProgressRecord::DeadLetters(recent) => self.dead_letters = recent,
+            ProgressRecord::Brake { per_minute_max } => self.brake = Some(Timed { at_ms, fact: per_minute_max }),
+            ProgressRecord::BrakeGone => self.brake = None,
+            ProgressRecord::Barrier(mark) => self.barrier = Some(mark),
+            // They are of owners, and outside of what the fence keeps.
+            ProgressRecord::Life(_) | ProgressRecord::HandedOver(_) => {}
         }
     }
 

@@ -1,59 +1,108 @@
-//! Committing a group: data, dead letters and progress in one transaction, or, where the file promises less, the progress
-//! in a transaction after the data was acknowledged.
+//! Committing a group: data, dead letters and progress in one transaction, or, where the file promises less, dead letters and
+//! progress in a transaction after the data was acknowledged.
 
-use std::mem::take;
-
-use tailwater_model::{Committed, Failure, Group};
+use rdkafka::error::RDKafkaErrorCode;
+use tailwater_model::{Committed, Failure, Group, Rejected, TooManyDeadLetters};
 use tokio::time::Instant;
 
-use super::{LaneSession, Opened, not_open};
-use crate::cluster::{Cluster, Outgoing, Producer, SendFault};
-use crate::fault::{Fault, Remedy};
-use crate::message::{Message, Room, partition_of};
-use crate::progress::{ProgressRecord, StepRefused};
-
-/// The partition of the dead letters: they are few, and there every topic has one.
-const DEAD_LETTER_PARTITION: i32 = 0;
+use super::failures::is_too_large;
+use super::work::{Left, Origin, Work};
+use super::{Claim, LaneSession, Opened, not_open};
+use crate::client_config::{BATCH_BYTES_MAX, Batches};
+use crate::cluster::{Cluster, Producer, SendFault};
+use crate::fault::{Fault, Remedy, may_blame_message};
+use crate::progress::{ProgressRecord, SessionMark, StepRefused};
+use crate::topics::TopicFacts;
 
 /// Why a group was not committed.
 enum CommitFault {
     /// Before anything was sent.
     Refused(Failure),
+    /// Nothing of it was stored, for it has more dead letters than the store may take.
+    TooManyDeadLetters(TooManyDeadLetters),
     /// Inside the transaction, which can be given up.
-    Inside(Fault),
+    Inside { fault: Fault, delivery: Option<FailedDelivery> },
     /// While it was ended: its fate is unknown, and nothing may be sent after it.
     Ending(Fault),
+}
+
+/// The first delivery that failed.
+#[derive(Clone, Copy)]
+struct FailedDelivery {
+    code: RDKafkaErrorCode,
+    message: usize,
 }
 
 impl<C: Cluster> LaneSession<C> {
     /// Commits a group. An empty one only checks that the lane is still ours. Whoever drops the future leaves the lane
     /// closed, and the commit's fate unknown.
+    ///
+    /// After some failures by which a message may be at fault, messages go one at a time; the one that is refused is set aside,
+    /// and the lane is opened again for the rest (I7).
     pub(crate) async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
-        self.shared.check_dead_letters().map_err(Fault::into_failure)?;
         // From here on the lane is closed, until the commit is known to be durable.
         let Some(mut opened) = self.opened.take() else {
             return Err(Failure::Reopen(not_open(&self.shared.pipeline.name, self.lane)));
         };
-        let written =
-            if group.is_empty() { self.check(&mut opened).await } else { self.write(&mut opened, group).await };
-        match written {
-            Ok(committed) => {
-                self.shared.add_dead_letters(committed.dead_lettered);
-                self.opened = Some(opened);
-                Ok(committed)
+        if group.is_empty() {
+            return match self.check(&mut opened).await {
+                Ok(()) => {
+                    self.opened = Some(opened);
+                    Ok(Committed::default())
+                }
+                Err(fault) => Err(self.failure(&opened, fault).await),
+            };
+        }
+        let mut work = Work::new(group);
+        loop {
+            let fault = match self.write(&mut opened, &mut work).await {
+                Ok(()) => {
+                    self.ended(opened).await;
+                    return Ok(work.committed());
+                }
+                Err(fault) => fault,
+            };
+            let is_isolated = self.isolate(&opened, &fault, &mut work);
+            let failure = self.failure(&opened, fault).await;
+            if !is_isolated {
+                return Err(failure);
             }
-            Err(fault) => Err(self.failure(&opened, fault).await),
+            opened = self.open_again(opened).await?;
         }
     }
 
+    /// The group is durable. Where messages went one at a time, they need not any more.
+    async fn ended(&mut self, opened: Opened<C::Producer>) {
+        self.failures.end();
+        if opened.batches == Batches::Full {
+            self.opened = Some(opened);
+        } else if let Err(failure) = self.open_again(opened).await.map(|opened| self.opened = Some(opened)) {
+            // The lane is closed then, and whoever commits next is told to open it.
+            tracing::debug!(lane = self.lane, "opening for full batches: {}", failure.trouble());
+        }
+    }
+
+    async fn open_again(&mut self, opened: Opened<C::Producer>) -> Result<Opened<C::Producer>, Failure> {
+        let (facts, mark) = (opened.facts, opened.mark.clone());
+        drop(opened);
+        self.open_as(facts, mark).await
+    }
+
+    async fn open_as(&mut self, facts: TopicFacts, mark: SessionMark) -> Result<Opened<C::Producer>, Failure> {
+        let claim = Claim::Made { number: mark.claim, owner: mark.owner };
+        // Boxed: it is rare, and would make every commit's future larger.
+        Box::pin(self.open(facts, &claim)).await.map_err(Fault::into_failure)?;
+        self.opened.take().ok_or_else(|| Failure::Reopen(not_open(&self.shared.pipeline.name, self.lane)))
+    }
+
     /// Writes the session's record once more: only the lane's owner can.
-    async fn check(&self, opened: &mut Opened<C::Producer>) -> Result<Committed, CommitFault> {
+    async fn check(&self, opened: &mut Opened<C::Producer>) -> Result<(), CommitFault> {
         let mut records = vec![ProgressRecord::Session(opened.mark.clone())];
         records.extend(self.without_earlier_streams(opened, &Group::default()));
         let stored = self.store(&opened.transactional, &records).await;
         stored.map_err(|fault| CommitFault::Ending(self.send_fault(&opened.transactional, fault)))?;
         self.add(opened, records);
-        Ok(Committed::default())
+        Ok(())
     }
 
     /// What takes the table's earlier streams out of this lane's partition, once the stream is known: by this group, or by
@@ -69,86 +118,95 @@ impl<C: Cluster> LaneSession<C> {
     /// Takes durable records into what is known of the lane.
     fn add(&self, opened: &mut Opened<C::Producer>, records: Vec<ProgressRecord>) {
         let at_ms = opened.at_ms();
+        let is_counted = records.iter().any(|record| matches!(record, ProgressRecord::DeadLetters(_)));
         records.into_iter().for_each(|record| opened.progress.add(record, at_ms));
+        if is_counted {
+            self.shared.dead_letters().read(self.lane, opened.progress.dead_letters.clone());
+        }
         self.shared.note_stream(opened.progress.stream_facts(&self.shared.pipeline.stream.stream_arn));
     }
 
-    async fn write(&self, opened: &mut Opened<C::Producer>, mut group: Group) -> Result<Committed, CommitFault> {
+    /// One transaction.
+    async fn write(&self, opened: &mut Opened<C::Producer>, work: &mut Work) -> Result<(), CommitFault> {
         let refused = |refused: StepRefused| CommitFault::Refused(refused.failure());
-        let stream = &self.shared.pipeline.stream;
+        let (shared, stream) = (&self.shared, &self.shared.pipeline.stream);
         // I2: held to what is stored before anything is sent; nobody else can have changed it since.
-        opened.progress.records_of(&group, stream).map_err(refused)?;
-        let deadline = Instant::now() + self.shared.settings.transaction_timeout;
-        if let Some(plain) = &opened.plain {
-            let delivered = match self.send_group(plain, opened, &mut group, deadline).await {
-                // I1: what the progress will stand for is acknowledged first.
-                Ok(()) => plain.wait_delivered(deadline).await,
-                Err(fault) => Err(fault),
-            };
-            delivered.map_err(|fault| CommitFault::Inside(self.send_fault(plain, fault)))?;
-        }
-        let transactional = &opened.transactional;
-        let inside = |fault: SendFault| CommitFault::Inside(self.send_fault(transactional, fault));
+        opened.progress.records_of(&work.group, stream).map_err(refused)?;
+        work.begin(opened.batches);
+        let deadline = Instant::now() + shared.settings.transaction_timeout;
+        let Opened { transactional, facts, batches, .. } = &*opened;
+        let inside = |fault: SendFault| self.inside(transactional, fault);
         transactional.begin().await.map_err(|error| inside(error.into()))?;
-        if opened.plain.is_none() {
-            self.send_group(transactional, opened, &mut group, deadline).await.map_err(inside)?;
+        // A message that is to be found goes in the transaction, where nobody sees it before it is known to be good.
+        match opened.plain.as_ref().filter(|_| *batches == Batches::Full) {
+            None => work.send_events(shared, transactional, (facts, *batches), deadline).await.map_err(inside)?,
+            Some(plain) => {
+                let sent = work.send_events(shared, plain, (facts, *batches), deadline).await;
+                sent.map_err(|fault| self.inside(plain, fault))?;
+                // I1: what the progress will stand for is acknowledged first.
+                plain.wait_delivered(deadline).await.map_err(|fault| self.inside(plain, fault))?;
+                work.begin(*batches);
+            }
         }
-        let mut records = opened.progress.records_of(&group, stream).map_err(refused)?;
-        records.extend(self.without_earlier_streams(opened, &group));
+        let counted = self.count_dead_letters(opened, &work.group).map_err(CommitFault::TooManyDeadLetters)?;
+        work.send_dead_letters(shared, transactional, facts, deadline).await.map_err(inside)?;
+        let mut records = opened.progress.records_of(&work.group, stream).map_err(refused)?;
+        records.extend(self.without_earlier_streams(opened, &work.group));
+        records.extend(counted);
         self.send_records(transactional, &records, deadline).await.map_err(inside)?;
         transactional.wait_delivered(deadline).await.map_err(inside)?;
         let ended = transactional.commit(self.end_deadline(deadline)).await;
         ended.map_err(|error| CommitFault::Ending(self.send_fault(transactional, error.into())))?;
         self.add(opened, records);
-        Ok(committed(&group))
-    }
-
-    /// Encodes and sends event by event, so that a group is never held twice as a whole. What cannot be a message goes to
-    /// the dead letters (I5).
-    async fn send_group(
-        &self,
-        producer: &C::Producer,
-        opened: &Opened<C::Producer>,
-        group: &mut Group,
-        deadline: Instant,
-    ) -> Result<(), SendFault> {
-        let (shared, facts) = (&self.shared, &opened.facts);
-        let mut room = Room::default();
-        for batch in &mut group.batches {
-            for event in take(&mut batch.events) {
-                let messages = match shared.encoder.encode(&event, facts.message_bytes_max, &mut room) {
-                    Ok(messages) => messages,
-                    Err(rejected) => {
-                        batch.refuse(&event, rejected);
-                        continue;
-                    }
-                };
-                for message in messages {
-                    let partition = partition_of(message.key, facts.data_partitions);
-                    producer.send(outgoing(&message, &shared.settings.topic, partition, false), deadline).await?;
-                }
-            }
-            for letter in &batch.dead_letters {
-                for message in shared.encoder.dead_letter(letter, facts.message_bytes_max) {
-                    let topic = &shared.settings.dead_letter_topic;
-                    producer.send(outgoing(&message, topic, DEAD_LETTER_PARTITION, true), deadline).await?;
-                }
-            }
-        }
         Ok(())
     }
 
-    async fn failure(&self, opened: &Opened<C::Producer>, fault: CommitFault) -> Failure {
+    fn inside(&self, producer: &C::Producer, fault: SendFault) -> CommitFault {
+        let delivery = match fault {
+            SendFault::Undelivered { code, message } => Some(FailedDelivery { code, message }),
+            SendFault::Kafka(_) | SendFault::Repartitioned => None,
+        };
+        CommitFault::Inside { fault: self.send_fault(producer, fault), delivery }
+    }
+
+    /// Finds the message that made a commit fail, where messages go one at a time. Whether the rest may be tried again.
+    fn isolate(&mut self, opened: &Opened<C::Producer>, fault: &CommitFault, work: &mut Work) -> bool {
+        let CommitFault::Inside { delivery: Some(FailedDelivery { code, message }), .. } = *fault else { return false };
+        if opened.batches == Batches::Full || !may_blame_message(code) {
+            return false;
+        }
+        let Some(sent) = work.sent(message) else { return false };
+        match sent.of {
+            // Encoding refuses it from now on, and every other one that is as large.
+            Origin::Event(_) if is_too_large(code) => self.failures.refused_data(sent.bytes),
+            Origin::Event(at) => work.refuse(at, Left::Tombstone, refused_by_server(code)),
+            Origin::Tombstone(at) => work.refuse(at, Left::Nothing, refused_by_server(code)),
+            Origin::DeadLetter if is_too_large(code) => return self.failures.refused_dead_letter(sent.bytes),
+            Origin::DeadLetter => return false,
+        }
+        tracing::debug!(lane = self.lane, ?code, of = ?sent.of, "the broker refused a message: trying without it");
+        true
+    }
+
+    async fn failure(&mut self, opened: &Opened<C::Producer>, fault: CommitFault) -> Failure {
         let fault = match fault {
             CommitFault::Refused(failure) => {
                 opened.transactional.abort().await;
                 return failure;
             }
-            CommitFault::Inside(fault) => {
+            CommitFault::TooManyDeadLetters(exceeded) => return self.brake(opened, &exceeded).await,
+            CommitFault::Inside { fault, delivery } => {
+                if let Some(delivery) = delivery {
+                    self.failures.add(delivery.code, opened.facts.limits.batch_bytes_max().min(BATCH_BYTES_MAX));
+                }
                 if fault.remedy != Remedy::Fenced {
                     opened.transactional.abort().await;
                 }
-                fault
+                // What was refused alone is refused again.
+                match delivery.filter(|_| opened.batches == Batches::OfOne) {
+                    Some(delivery) if may_blame_message(delivery.code) => Fault::from(fault.trouble),
+                    _ => fault,
+                }
             }
             CommitFault::Ending(fault) => fault,
         };
@@ -161,13 +219,23 @@ impl<C: Cluster> LaneSession<C> {
             Remedy::Reopen | Remedy::Halt => fault.into_failure(),
         }
     }
+
+    /// Gives the open transaction up, of which more may be refused, and stores the brake in one of a new producer.
+    async fn brake(&mut self, opened: &Opened<C::Producer>, exceeded: &TooManyDeadLetters) -> Failure {
+        opened.transactional.abort().await;
+        let opened = match self.open_as(opened.facts, opened.mark.clone()).await {
+            Ok(opened) => opened,
+            Err(failure) => return failure,
+        };
+        let per_minute_max = self.shared.settings.dead_letters_per_minute_max;
+        match self.store(&opened.transactional, &[ProgressRecord::Brake { per_minute_max }]).await {
+            Ok(()) => Failure::Halt(exceeded.trouble(&self.shared.where_to_look())),
+            // Without the brake this is no reason to halt: the group is read again, and is as much too much.
+            Err(fault) => self.send_fault(&opened.transactional, fault).into_failure(),
+        }
+    }
 }
 
-fn outgoing<'a>(message: &'a Message<'a>, topic: &'a str, partition: i32, by_hand: bool) -> Outgoing<'a> {
-    Outgoing { topic, partition, by_hand, key: message.key, value: message.value, headers: &message.headers }
-}
-
-fn committed(group: &Group) -> Committed {
-    let total = group.counts();
-    Committed { written: total.written, dead_lettered: total.dead_lettered }
+fn refused_by_server(code: RDKafkaErrorCode) -> Rejected {
+    Rejected { code: "sink.kafka.refused", message: format!("the broker refuses the message, also alone: {code}") }
 }

@@ -2,21 +2,26 @@
 //! as [`Cluster`].
 
 mod commit;
+mod dead_letters;
+mod failures;
 mod open;
+mod work;
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use tailwater_model::{DeadLetterRate, KeySchema, PipelineIdentity, Trouble, TroubleKind, ViewType};
+use tailwater_model::{KeySchema, PipelineIdentity, Trouble, TroubleKind, ViewType};
 use tokio::time::Instant;
 
+use crate::client_config::Batches;
 use crate::cluster::Cluster;
 use crate::fault::Fault;
 use crate::message::Encoder;
-use crate::progress::{LaneProgress, ProgressReader, SessionMark, StreamFacts, Until, read_lanes};
+use crate::progress::{AllDeadLetters, LaneProgress, ProgressReader, SessionMark, StreamFacts, Until, read_lanes};
 use crate::settings::KafkaSettings;
 use crate::topics::TopicFacts;
 
+use failures::Failures;
 pub(crate) use open::Claim;
 
 /// What the lanes of a process share.
@@ -27,8 +32,8 @@ pub(crate) struct Shared<C> {
     pub(crate) encoder: Encoder,
     /// What the first lane's partition says of the stream: it is opened before all others.
     stream: Mutex<StreamFacts>,
-    dead_letters: Mutex<DeadLetterRate>,
-    started: Instant,
+    /// What the store has of all lanes.
+    dead_letters: Mutex<AllDeadLetters>,
 }
 
 impl<C> Shared<C> {
@@ -45,8 +50,7 @@ impl<C> Shared<C> {
             pipeline: pipeline.clone(),
             encoder: Encoder::new(settings, pipeline, keys, view_type),
             stream: Mutex::default(),
-            dead_letters: Mutex::new(DeadLetterRate::new(settings.dead_letters_per_minute_max)),
-            started: Instant::now(),
+            dead_letters: Mutex::default(),
         }
     }
 
@@ -57,33 +61,6 @@ impl<C> Shared<C> {
         *facts = found.unwrap_or(*facts);
         *facts
     }
-
-    /// Another lane that panicked while counting leaves a usable count.
-    fn dead_letters(&self) -> std::sync::MutexGuard<'_, DeadLetterRate> {
-        self.dead_letters.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn add_dead_letters(&self, count: u64) {
-        self.dead_letters().add(self.started.elapsed(), count);
-    }
-
-    /// Why the pipeline has to stop: it sets too much aside.
-    fn check_dead_letters(&self) -> Result<(), Fault> {
-        if !self.dead_letters().is_exceeded() {
-            return Ok(());
-        }
-        let (max, topic) = (self.settings.dead_letters_per_minute_max, &self.settings.dead_letter_topic);
-        let message = format!(
-            "more than {max} records went to the dead letters within a minute, so the pipeline stopped; they are kept whole \
-             in the topic {topic} and nothing is lost"
-        );
-        Err(Trouble::new(TroubleKind::Config, "sink.dead_letter_rate", message)
-            .advise(
-                "look at the headers of the messages there, correct the pipeline, or raise dead_letters_per_minute_max, and \
-                 start again",
-            )
-            .into())
-    }
 }
 
 /// One lane. Made closed; it has to be opened before it commits.
@@ -92,6 +69,9 @@ pub(crate) struct LaneSession<C: Cluster> {
     lane: u32,
     /// The epoch of the last opening of this process: what was stored then must still be there.
     last_epoch: Option<u64>,
+    /// Openings of this process, for marks of barriers.
+    openings: u64,
+    failures: Failures,
     /// Nothing until it is opened, and while a commit is under way: a commit that fails leaves nothing behind, and only
     /// opening helps (I7). Producers are thrown away with it.
     opened: Option<Opened<C::Producer>>,
@@ -106,6 +86,8 @@ struct Opened<P> {
     mark: SessionMark,
     progress: LaneProgress,
     facts: TopicFacts,
+    batches: Batches,
+    opened_at: Instant,
 }
 
 impl<P> Opened<P> {
@@ -114,11 +96,16 @@ impl<P> Opened<P> {
     fn at_ms(&self) -> i64 {
         self.progress.session.as_ref().map_or(0, |session| session.at_ms)
     }
+
+    /// About the present moment by that clock.
+    fn now_ms(&self) -> i64 {
+        self.at_ms().saturating_add(i64::try_from(self.opened_at.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
 }
 
 impl<C: Cluster> LaneSession<C> {
     pub(crate) fn new(shared: Arc<Shared<C>>, lane: u32) -> Self {
-        Self { shared, lane, last_epoch: None, opened: None }
+        Self { shared, lane, last_epoch: None, openings: 0, failures: Failures::none(), opened: None }
     }
 
     /// The producers of an open lane.
@@ -161,11 +148,11 @@ impl<C: Cluster> LaneSession<C> {
 
     fn taken_over(&self) -> Fault {
         let message = format!(
-            "another process took over pipeline \"{}\" on Kafka at {}; this one wrote nothing after that and stops",
+            "another process took over pipeline \"{}\" on Kafka at {}; this one wrote nothing after that",
             self.shared.pipeline.name, self.shared.settings.brokers
         );
-        Trouble::new(TroubleKind::Runtime, "sink.taken_over", message)
-            .advise("run each pipeline once, or give this one another name if it is meant to be another")
+        Trouble::new(TroubleKind::Replaced, "sink.taken_over", message)
+            .advise("give this pipeline another name if it is meant to be another")
             .into()
     }
 }

@@ -1,11 +1,12 @@
 //! Opening a lane: first Kafka fences every earlier producer of the lane and ends what it left open, then the progress is
 //! read to its end. So the answer is the truth, whatever became of the last commit (I7).
 
+use rdkafka::error::KafkaError;
 use tailwater_model::{Progress, Trouble, TroubleKind};
 use tokio::time::Instant;
 
 use super::{LaneSession, Opened, is_newer};
-use crate::client_config::{ProducerRole, answer_within};
+use crate::client_config::{Batches, ProducerRole, answer_within};
 use crate::cluster::{Cluster, Outgoing, Producer, SendFault};
 use crate::fault::Fault;
 use crate::progress::{LaneProgress, ProgressRecord, SessionMark, Until};
@@ -26,49 +27,62 @@ impl<C: Cluster> LaneSession<C> {
     pub(crate) async fn open(&mut self, facts: TopicFacts, claim: &Claim) -> Result<(u64, Progress), Fault> {
         // Producers of a failed commit first: after an error of unknown outcome nothing may be sent through them.
         self.opened = None;
-        self.shared.check_dead_letters()?;
         if let Claim::Made { number, owner } = claim {
             // Before fencing: whoever was replaced must not disturb the new owner.
             self.look(*number, owner).await?;
         }
-        let transactional = self.transactional_producer(&facts)?;
+        let facts = TopicFacts { limits: facts.limits.min(&self.failures.limits()), ..facts };
+        let batches = self.failures.batches();
+        let transactional = self.transactional_producer(&facts, batches)?;
         let name = self.doing("opening");
         let fenced = transactional.fence_others(&name, self.wait_max()).await;
         fenced.map_err(|error| transactional.fault(&name, &error))?;
+        // Before anything is decided: brokers may show less than there is, for a moment (`Reader::end`). The log up to our own
+        // record is the whole truth, for nobody else can write to it any more.
+        let barrier = self.next_barrier(claim);
+        let stored = self.store(&transactional, &[ProgressRecord::Barrier(barrier.clone())]).await;
+        stored.map_err(|fault| self.send_fault(&transactional, fault))?;
         let mut reader = self.reader()?;
-        let before = reader.read(&Until::End, self.wait_max()).await?.first().cloned().unwrap_or_default();
+        let before =
+            reader.read(&Until::Barrier(&barrier), self.wait_max()).await?.first().cloned().unwrap_or_default();
         let mark = self.next_mark(&before, claim)?;
         let topic = self.topic_record(&before, &facts)?;
-        let records: Vec<_> = topic.into_iter().chain([ProgressRecord::Session(mark.clone())]).collect();
+        let lifted = self.shared.check_brake(&before)?.then_some(ProgressRecord::BrakeGone);
+        let session = ProgressRecord::Session(mark.clone());
+        let records: Vec<_> = topic.into_iter().chain(lifted).chain([session]).collect();
         self.store(&transactional, &records).await.map_err(|fault| self.send_fault(&transactional, fault))?;
-        // The log up to our own record is the whole truth: nobody else can write to it any more.
         reader.read(&Until::Session(&mark), self.wait_max()).await?;
         let progress = reader.into_lane()?;
         let stream = &self.shared.pipeline.stream;
         let known = self.shared.note_stream(progress.stream_facts(&stream.stream_arn));
         let told = progress.progress(stream, known);
+        self.shared.dead_letters().read(self.lane, progress.dead_letters.clone());
         let plain = self.plain_producer(&facts)?;
         let number = mark.claim;
         self.last_epoch = Some(mark.epoch);
-        self.opened = Some(Opened { transactional, plain, mark, progress, facts });
+        let opened_at = Instant::now();
+        self.opened = Some(Opened { transactional, plain, mark, progress, facts, batches, opened_at });
         Ok((number, told))
     }
 
-    fn transactional_producer(&self, facts: &TopicFacts) -> Result<C::Producer, Fault> {
+    /// A mark that nobody else writes to the lane's partition.
+    fn next_barrier(&mut self, claim: &Claim) -> String {
+        let (Claim::New { owner } | Claim::Made { owner, .. }) = claim;
+        self.openings += 1;
+        format!("{owner}-{}", self.openings)
+    }
+
+    fn transactional_producer(&self, facts: &TopicFacts, batches: Batches) -> Result<C::Producer, Fault> {
         let id = format!("{}-{}", self.shared.pipeline.name, self.lane);
-        self.shared
-            .cluster
-            .producer(&ProducerRole::Transactional { id: &id, message_bytes_max: facts.message_bytes_max })
+        self.shared.cluster.producer(&ProducerRole::Transactional { id: &id, limits: facts.limits, batches })
     }
 
     fn plain_producer(&self, facts: &TopicFacts) -> Result<Option<C::Producer>, Fault> {
         match self.shared.settings.delivery {
             DeliveryPromise::ExactlyOnce => Ok(None),
-            DeliveryPromise::AtLeastOnce => self
-                .shared
-                .cluster
-                .producer(&ProducerRole::Idempotent { message_bytes_max: facts.message_bytes_max })
-                .map(Some),
+            DeliveryPromise::AtLeastOnce => {
+                self.shared.cluster.producer(&ProducerRole::Idempotent { limits: facts.limits }).map(Some)
+            }
         }
     }
 
@@ -165,6 +179,10 @@ impl<C: Cluster> LaneSession<C> {
     pub(super) fn send_fault(&self, producer: &C::Producer, fault: SendFault) -> Fault {
         match (fault, self.shared.settings.on_repartition) {
             (SendFault::Kafka(error), _) => producer.fault(&self.doing("writing to"), &error),
+            (SendFault::Undelivered { code, .. }, _) => {
+                let fault = producer.fault(&self.doing("writing to"), &KafkaError::MessageProduction(code));
+                Fault::of_delivery(code, fault)
+            }
             (SendFault::Repartitioned, OnRepartition::Stop) => {
                 repartitioned(&self.shared.settings.topic, None, None).into()
             }

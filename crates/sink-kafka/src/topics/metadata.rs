@@ -8,7 +8,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use tokio::time::Instant;
 
-use crate::client_config::reader_config;
+use crate::client_config::{Isolation, reader_config};
 use crate::context::KafkaContext;
 use crate::fault::{Fault, Remedy};
 use crate::settings::KafkaSettings;
@@ -55,7 +55,7 @@ pub(super) struct MetadataClient<'a> {
 
 impl<'a> MetadataClient<'a> {
     pub(super) fn connect(settings: &'a KafkaSettings) -> Result<Self, Fault> {
-        let consumer: BaseConsumer<KafkaContext> = reader_config(settings)?
+        let consumer: BaseConsumer<KafkaContext> = reader_config(settings, Isolation::Committed)?
             .create_with_context(KafkaContext::new(settings))
             .map_err(|error| Fault::of("making a client", &settings.brokers, &error, None))?;
         let client = Self { settings, consumer };

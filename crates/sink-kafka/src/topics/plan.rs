@@ -5,9 +5,11 @@ use crate::settings::KafkaSettings;
 /// Takes the broker's default (KIP-464, brokers from 2.4 on).
 const BROKER_DEFAULT: i32 = -1;
 
-/// Settings of the data topic that the other two need as well: what one of them takes has to fit into all of them, and
-/// is to be as safe there.
-const SHARED_CONFIG: [&str; 2] = ["max.message.bytes", "min.insync.replicas"];
+/// A setting of the data topic that the other two need as well: what is written there is to be as safe.
+const SAFETY_CONFIG: &str = "min.insync.replicas";
+/// One that the topic of dead letters needs as well: what the one takes, the other can then hold in one piece. Records of
+/// progress are small, whatever change events are.
+const SIZE_CONFIG: &str = "max.message.bytes";
 
 /// Compaction leaves the newest segment alone, and opening reads what is left: small segments make both little.
 const PROGRESS_SEGMENT_BYTES: &str = "16777216";
@@ -62,9 +64,10 @@ pub(super) fn plans(settings: &KafkaSettings, lanes: i32) -> [TopicPlan<'_>; 3] 
     let replication = create.and_then(|create| create.replication).map(i32::from);
     let of_user: Vec<(&str, &str)> =
         create.iter().flat_map(|create| &create.config).map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    let shared = || of_user.iter().copied().filter(|(name, _)| SHARED_CONFIG.contains(name));
-    let dead_letters = shared().chain([("cleanup.policy", "delete"), ("retention.ms", "-1")]).collect();
-    let progress = shared()
+    let shared = |names: &'static [&str]| of_user.iter().copied().filter(|(name, _)| names.contains(name));
+    let dead_letters = shared(&[SAFETY_CONFIG, SIZE_CONFIG]);
+    let dead_letters = dead_letters.chain([("cleanup.policy", "delete"), ("retention.ms", "-1")]).collect();
+    let progress = shared(&[SAFETY_CONFIG])
         .chain([
             ("cleanup.policy", "compact"),
             ("message.timestamp.type", "LogAppendTime"),

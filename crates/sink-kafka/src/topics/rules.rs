@@ -3,13 +3,14 @@
 use tailwater_model::{Trouble, TroubleKind};
 
 use super::admin::TopicConfig;
+use super::limits::MESSAGE_BYTES_MAX_DEFAULT;
 use super::metadata::TopicShape;
 use super::plan::{Purpose, TopicPlan};
 use crate::settings::{Deletes, KafkaSettings};
 
-/// `max.message.bytes` where a topic does not say otherwise: 1 MiB and the overhead of a batch (Apache Kafka,
-/// `ServerLogConfigs.MAX_MESSAGE_BYTES_DEFAULT`).
-const MESSAGE_BYTES_MAX_DEFAULT: usize = 1_048_588;
+/// What the progress topic must take at least: the largest record tells of a gap, and has some hundred bytes of ours beside
+/// names of tables, streams and shards, which DynamoDB bounds.
+const PROGRESS_BYTES_MIN: usize = 16 * 1024;
 
 /// Partitions in a line that shows how to make a topic: a number to be thought about.
 const EXAMPLE_PARTITIONS: i32 = 12;
@@ -34,6 +35,7 @@ pub(super) fn check_config(
         Purpose::Progress => {
             refuse_policy(settings, plan, policies.as_deref(), "compact", |policies| *policies == ["compact"])?;
             warn_of_timestamps(settings, plan, config);
+            warn_of_one_copy(plan, shape);
         }
     }
     if plan.purpose == Purpose::DeadLetters
@@ -103,6 +105,18 @@ fn warn_of_timestamps(settings: &KafkaSettings, plan: &TopicPlan<'_>, config: &T
     }
 }
 
+/// I1: with the only copy of the progress goes the knowledge of what was carried, whatever the other topics have.
+fn warn_of_one_copy(plan: &TopicPlan<'_>, shape: TopicShape) {
+    if shape.replication == 1 {
+        tracing::warn!(
+            topic = plan.name,
+            "the progress has one copy: it is lost with its broker's disk, and nobody knows then what was carried; raise the \
+             replication of the topic (kafka-reassign-partitions.sh), or have topics made with more (replication in \
+             create_topics, default.replication.factor of the brokers)"
+        );
+    }
+}
+
 /// I1: the lane of a shard follows from the number of lanes, and so does the partition where its progress is looked for.
 pub(super) fn check_lane_count(settings: &KafkaSettings, lanes: i32, partitions: i32) -> Result<(), Trouble> {
     if lanes == partitions {
@@ -131,20 +145,25 @@ pub(super) fn message_bytes_max(purpose: Purpose, config: Option<&TopicConfig>) 
     }
 }
 
-/// The limit for all three, which share transactions and a producer.
-pub(super) fn smallest(limits: &[(Purpose, usize)]) -> usize {
-    let smallest = limits.iter().map(|(_, limit)| *limit).min().unwrap_or(MESSAGE_BYTES_MAX_DEFAULT);
-    for (purpose, limit) in limits {
-        if *purpose == Purpose::Data && *limit > smallest {
-            tracing::warn!(
-                limit_bytes = smallest,
-                topic_bytes = limit,
-                "records larger than the limit go to the dead letters, though the topic of change events takes more: raise \
-                 max.message.bytes of the topics of dead letters and progress too"
-            );
-        }
+/// A topic that cannot hold the records of progress would stop every commit.
+pub(super) fn check_progress_limit(
+    settings: &KafkaSettings,
+    plan: &TopicPlan<'_>,
+    bytes_max: usize,
+) -> Result<(), Trouble> {
+    if bytes_max >= PROGRESS_BYTES_MIN {
+        return Ok(());
     }
-    smallest
+    let message = format!(
+        "the topic \"{}\" on Kafka at {} takes {bytes_max} bytes in one message (max.message.bytes), and progress may need \
+         {PROGRESS_BYTES_MIN}",
+        plan.name, settings.brokers
+    );
+    Err(Trouble::new(TroubleKind::Environment, "sink.kafka.progress_limit", message).advise(alter_line(
+        settings,
+        plan,
+        &format!("max.message.bytes={PROGRESS_BYTES_MIN}"),
+    )))
 }
 
 /// What is told of topics that are missing and that we must not make.

@@ -160,7 +160,7 @@ async fn missing_topics_are_told_and_none_is_made() {
 async fn a_missing_progress_topic_is_made() {
     let ground = Ground::prepared().await;
     let facts = ground.check().await.expect("checked");
-    assert_eq!(facts, TopicFacts { data_partitions: 4, message_bytes_max: 1_048_588 });
+    assert_eq!(facts, TopicFacts { data_partitions: 4, limits: MessageLimits::same(1_048_588) });
     assert_eq!(ground.existing().get(&ground.settings.progress_topic), Some(&3));
     let config = ground.config(&ground.settings.progress_topic).await;
     assert_eq!(config.get("cleanup.policy").map(String::as_str), Some("compact"));
@@ -173,7 +173,8 @@ async fn a_missing_progress_topic_is_made() {
 async fn topics_are_made_as_the_file_says() {
     let ground = Ground::new().creating(&[("cleanup.policy", "compact"), ("max.message.bytes", "2000000")]);
     let facts = ground.check().await.expect("checked");
-    assert_eq!(facts, TopicFacts { data_partitions: 5, message_bytes_max: 2_000_000 });
+    let limits = MessageLimits { progress_bytes_max: 1_048_588, ..MessageLimits::same(2_000_000) };
+    assert_eq!(facts, TopicFacts { data_partitions: 5, limits });
     let (data, letters) = (&ground.settings.topic, &ground.settings.dead_letter_topic);
     assert_eq!(ground.config(data).await.get("cleanup.policy").map(String::as_str), Some("compact"));
     let config = ground.config(letters).await;
@@ -243,11 +244,26 @@ async fn dead_letters_that_would_be_compacted_are_refused() {
 }
 
 #[tokio::test]
-async fn the_smallest_limit_of_the_three_counts() {
+async fn each_topic_has_its_own_limit() {
     let ground = Ground::new();
     ground.make(&ground.settings.topic, 1, &[("max.message.bytes", "900000")]).await;
     ground.make(&ground.settings.dead_letter_topic, 1, &[("max.message.bytes", "700000")]).await;
-    assert_eq!(ground.check().await.expect("checked").message_bytes_max, 700_000);
+    let limits = ground.check().await.expect("checked").limits;
+    let expected =
+        MessageLimits { data_bytes_max: 900_000, dead_letter_bytes_max: 700_000, ..MessageLimits::same(1_048_588) };
+    assert_eq!(limits, expected);
+    assert_eq!((limits.message_bytes_max(), limits.batch_bytes_max()), (1_048_588, 700_000));
+    ground.clear().await;
+}
+
+#[tokio::test]
+async fn a_topic_that_cannot_hold_progress_is_refused() {
+    let ground = Ground::prepared().await;
+    let config = [("cleanup.policy", "compact"), ("max.message.bytes", "2000")];
+    ground.make(&ground.settings.progress_topic, 3, &config).await;
+    let trouble = ground.trouble().await;
+    assert_eq!((trouble.code, trouble.kind), ("sink.kafka.progress_limit", TroubleKind::Environment));
+    assert!(advice(&trouble).contains("--add-config max.message.bytes=16384"), "{trouble:?}");
     ground.clear().await;
 }
 
@@ -256,10 +272,7 @@ async fn a_batch_has_to_fit_into_a_segment() {
     let ground = Ground::new();
     ground.make(&ground.settings.topic, 1, &[("max.message.bytes", "5000000"), ("segment.bytes", "1048577")]).await;
     ground.make(&ground.settings.dead_letter_topic, 1, &[("max.message.bytes", "5000000")]).await;
-    ground
-        .make(&ground.settings.progress_topic, 3, &[("cleanup.policy", "compact"), ("max.message.bytes", "5000000")])
-        .await;
-    assert_eq!(ground.check().await.expect("checked").message_bytes_max, 1_048_577);
+    assert_eq!(ground.check().await.expect("checked").limits.data_bytes_max, 1_048_577);
     ground.clear().await;
 }
 

@@ -1,9 +1,9 @@
 //! What a commit leaves behind.
 
-use tailwater_model::{Committed, DeadLetter, Failure, Sink};
+use tailwater_model::{DeadLetter, Failure, Sink};
 use tailwater_sink_kafka::{DeliveryPromise, OnRepartition};
 
-use crate::ground::{Scene, after, batch, group, ids, put, put_text, raise_partitions, read, remove, run};
+use crate::ground::{Scene, after, batch, group, ids, put, put_text, raise_partitions, read, remove, remove_text, run};
 use tailwater_model::Position::Start;
 
 /// Both promises must hold all of this as long as nothing fails.
@@ -20,7 +20,7 @@ async fn events_and_progress_are_committed_together() {
     for scene in scenes() {
         let mut lane = scene.ready_lane().await;
         let committed = lane.commit(group([run(0, 300), run(300, 301)])).await.expect("commits");
-        assert_eq!(committed, Committed { written: 301, dead_lettered: 0 });
+        assert_eq!(committed.figures(), (301, 0));
         assert_eq!(scene.event_ids(), ids(301));
         let progress = lane.open().await.expect("opens again");
         assert_eq!(progress.shards[0].position, after(301));
@@ -75,7 +75,7 @@ async fn a_record_that_is_too_large_is_set_aside_whole() {
         let record =
             DeadLetter::of_event(&large, tailwater_model::Rejected { code: "", message: String::new() }).record;
         let committed = lane.commit(group([batch(Start, after(3), vec![put(1, "a"), large, put(3, "a")])])).await;
-        assert_eq!(committed.expect("commits"), Committed { written: 2, dead_lettered: 1 });
+        assert_eq!(committed.expect("commits").figures(), (2, 1));
         assert_eq!(scene.event_ids(), ["event-000001", "event-000003"]);
         let parts = read(&scene.settings.dead_letter_topic, "read_committed");
         assert!(parts.len() > 1, "{} parts", parts.len());
@@ -87,16 +87,22 @@ async fn a_record_that_is_too_large_is_set_aside_whole() {
     }
 }
 
+/// The item is gone whatever its old image holds: compaction must hear of it.
 #[tokio::test(flavor = "multi_thread")]
-async fn too_many_dead_letters_stop_the_pipeline() {
-    let mut scene = Scene::new(1);
-    scene.settings.dead_letters_per_minute_max = 0;
-    scene.settings.create_topics.as_mut().expect("set").config.insert("max.message.bytes".into(), "20000".into());
-    let mut lane = scene.ready_lane().await;
-    let large = put_text(1, "large", &"x".repeat(50_000));
-    lane.commit(group([batch(Start, after(1), vec![large])])).await.expect("it is durable");
-    let refused = lane.commit(group([run(1, 2)])).await;
-    assert!(matches!(&refused, Err(Failure::Halt(trouble)) if trouble.code == "sink.dead_letter_rate"), "{refused:?}");
+async fn a_removal_that_is_too_large_leaves_its_tombstone() {
+    for mut scene in scenes() {
+        let create = scene.settings.create_topics.as_mut().expect("set");
+        create.config.insert("max.message.bytes".into(), "20000".into());
+        let mut lane = scene.ready_lane().await;
+        let gone = remove_text(2, "a", &"x".repeat(50_000));
+        let committed = lane.commit(group([batch(Start, after(3), vec![put(1, "a"), gone, put(3, "b")])])).await;
+        assert_eq!(committed.expect("commits").figures(), (2, 1));
+        let seen = scene.committed();
+        let of_a: Vec<_> = seen.iter().filter(|seen| seen.key.contains("\"a\"")).collect();
+        let values: Vec<_> = of_a.iter().map(|seen| (&*seen.headers["__event_id"], seen.value.is_some())).collect();
+        assert_eq!(values, [("event-000001", true), ("event-000002", false)]);
+        assert!(!read(&scene.settings.dead_letter_topic, "read_committed").is_empty());
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -63,7 +63,8 @@ impl Scene {
     }
 
     pub async fn try_claim(&self) -> Result<Vec<KafkaLane>, Trouble> {
-        claim(&self.settings, &self.identity, &keys(), Some(ViewType::NewAndOldImages)).await
+        let claimed = claim(&self.settings, &self.identity, &keys(), Some(ViewType::NewAndOldImages)).await;
+        claimed.map(|claimed| claimed.lanes)
     }
 
     pub async fn claim(&self) -> Vec<KafkaLane> {
@@ -225,6 +226,13 @@ pub fn put(number: u64, key: &str) -> ChangeEvent {
 
 pub fn remove(number: u64, key: &str) -> ChangeEvent {
     event(number, key, Change::Remove { old: Some(item(&id(key))), cause: RemoveCause::Request })
+}
+
+/// Removes an item that had a text.
+pub fn remove_text(number: u64, key: &str, text: &str) -> ChangeEvent {
+    let written = put_text(number, key, text);
+    let old = written.change.new_image().cloned();
+    ChangeEvent { change: Change::Remove { old, cause: RemoveCause::Request }, ..written }
 }
 
 pub fn registration(shard: &str) -> Batch {

@@ -2,6 +2,7 @@
 //!
 //! The broker is the one of `cargo x up kafka`, unless `TAILWATER_TEST_KAFKA` names another.
 
+mod brake;
 mod commits;
 mod connections;
 mod ground;

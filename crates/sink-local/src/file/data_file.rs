@@ -8,7 +8,7 @@ use tailwater_model::{Failure, Trouble, TroubleKind};
 
 use crate::file_identity::{FileIdentity, sync_parent_directory};
 
-/// A file of lines. The lock is held as long as the file is open.
+/// A file of lines. A lock is held as long as the file is open.
 pub(super) struct DataFile {
     path: PathBuf,
     file: Option<File>,
@@ -19,7 +19,7 @@ impl DataFile {
         Self { path: path.to_owned(), file: None }
     }
 
-    /// Opens and locks the file. One that `must_exist` is not made anew.
+    /// Opens the file. One that `must_exist` is not made anew.
     pub(super) fn open(&mut self, must_exist: bool) -> Result<(), Trouble> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(!must_exist).truncate(false);
@@ -29,18 +29,23 @@ impl DataFile {
             }
             _ => self.io_trouble("opening", &error),
         })?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let message =
-                    format!("another process has locked {}: it runs this pipeline already", self.path.display());
-                let trouble = Trouble::new(TroubleKind::Runtime, "sink.file.locked", message);
-                return Err(trouble.advise("stop the other process first, or give this pipeline a file of its own"));
-            }
-            Err(TryLockError::Error(error)) => return Err(self.io_trouble("locking", &error)),
-        }
         self.file = Some(file);
         Ok(())
+    }
+
+    /// Locks the open file. False when another process has it.
+    pub(super) fn try_lock(&mut self) -> Result<bool, Trouble> {
+        match self.opened()?.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => Ok(false),
+            Err(TryLockError::Error(error)) => Err(self.io_trouble("locking", &error)),
+        }
+    }
+
+    pub(super) fn locked_trouble(&self) -> Trouble {
+        let message = format!("another process has locked {} and does not let it go", self.path.display());
+        Trouble::new(TroubleKind::Environment, "sink.file.locked", message)
+            .advise("end that process: it stands still, or is no Tailwater; or give this pipeline a file of its own")
     }
 
     /// Whether the file can be the one that the progress speaks of. Without a recorded length it must be empty: content

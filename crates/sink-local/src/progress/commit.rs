@@ -3,35 +3,11 @@
 use sqlx::sqlite::SqliteConnection;
 use tailwater_model::{Committed, DeadLetter, Failure, Gap, Group, ServiceTime, ShardId, Trouble, TroubleKind};
 
+use super::brake::check_rate;
 use super::steps::store_step;
 use super::stream::store_first_listing;
 use super::{Epoch, LaneClaim, now, taken_over};
 use crate::database::Fault;
-
-/// What a stored group comes to.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Stored {
-    pub(crate) committed: Committed,
-    /// Dead letters of the pipeline in the last minute, with those of this group; zero when this group has none.
-    dead_letters_last_minute: u32,
-}
-
-impl Stored {
-    /// Stops a pipeline that sets too much aside: that is a wrong configuration and no run of bad luck. To be asked
-    /// after the commit, which has made the dead letters durable, so nothing is lost.
-    pub(crate) fn check_rate(&self, per_minute_max: u32) -> Result<Committed, Failure> {
-        let count = self.dead_letters_last_minute;
-        if count <= per_minute_max {
-            return Ok(self.committed);
-        }
-        let message = format!("{count} records went to the dead letters within a minute; {per_minute_max} are allowed");
-        let trouble = Trouble::new(TroubleKind::Config, "sink.dead_letter_rate", message);
-        Err(Failure::Halt(trouble.advise(
-            "they are kept in the table tailwater_dead_letters with the reason of each: correct the pipeline, or raise \
-             dead_letters_per_minute_max",
-        )))
-    }
-}
 
 /// Stores all of the group but its events. The first statement is the fence. The caller commits, or rolls back after
 /// an error.
@@ -40,8 +16,10 @@ pub(crate) async fn store_group(
     claim: &LaneClaim,
     epoch: Epoch,
     group: &Group,
-) -> Result<Stored, Fault> {
+    dead_letters_per_minute_max: u32,
+) -> Result<Committed, Fault> {
     fence(connection, claim, epoch).await?;
+    check_rate(connection, claim, group, dead_letters_per_minute_max).await?;
     for batch in &group.batches {
         store_step(connection, claim, batch).await?;
         if let Some(gap) = &batch.gap {
@@ -54,15 +32,11 @@ pub(crate) async fn store_group(
     if let Some(listing) = group.first_listing {
         store_first_listing(connection, claim, listing).await?;
     }
-    let counts = group.counts();
-    let committed = Committed { written: counts.written, dead_lettered: counts.dead_lettered };
-    let dead_letters_last_minute =
-        if committed.dead_lettered == 0 { 0 } else { dead_letters_last_minute(connection, claim).await? };
-    Ok(Stored { committed, dead_letters_last_minute })
+    Ok(Committed::of_group(group))
 }
 
 /// Holds until the commit, because the transaction has the write lock (I2).
-async fn fence(connection: &mut SqliteConnection, claim: &LaneClaim, epoch: Epoch) -> Result<(), Fault> {
+pub(super) async fn fence(connection: &mut SqliteConnection, claim: &LaneClaim, epoch: Epoch) -> Result<(), Fault> {
     let found: Option<(String, i64)> =
         sqlx::query_as("select owner, epoch from tailwater_lanes where pipeline = ? and lane = ?")
             .bind(&claim.pipeline.name)
@@ -119,15 +93,4 @@ async fn store_dead_letter(
         .execute(connection)
         .await
         .map(drop)
-}
-
-async fn dead_letters_last_minute(connection: &mut SqliteConnection, claim: &LaneClaim) -> Result<u32, sqlx::Error> {
-    let (count,): (i64,) = sqlx::query_as(
-        "select count(*) from tailwater_dead_letters \
-         where pipeline = ? and stored_at > strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-60 seconds')",
-    )
-    .bind(&claim.pipeline.name)
-    .fetch_one(connection)
-    .await?;
-    Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }

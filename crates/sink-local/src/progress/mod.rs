@@ -1,8 +1,10 @@
 //! Progress in SQLite: migrations, claiming the lanes of a pipeline, and opening one. All functions work inside a
 //! transaction of the caller that holds the write lock.
 
+mod brake;
 mod checkpoints;
 mod commit;
+mod ownership;
 mod steps;
 mod stream;
 
@@ -11,8 +13,11 @@ use std::sync::Arc;
 use sqlx::sqlite::SqliteConnection;
 use tailwater_model::{Failure, PipelineIdentity, Position, Progress, Trouble, TroubleKind};
 
+pub(crate) use self::brake::braked;
 pub(crate) use self::checkpoints::read_checkpoints;
-pub(crate) use self::commit::{Stored, store_group};
+pub(crate) use self::commit::store_group;
+pub use self::ownership::SqliteOwnership;
+use self::ownership::own;
 use self::stream::read_progress;
 use crate::database::Fault;
 
@@ -25,10 +30,12 @@ macro_rules! now {
 pub(crate) use now;
 
 /// The schema, one entry per version. Entries are only ever added.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 5] = [
     include_str!("../../migrations/0001_progress.sql"),
     include_str!("../../migrations/0002_read_until.sql"),
     include_str!("../../migrations/0003_first_listing.sql"),
+    include_str!("../../migrations/0004_brake.sql"),
+    include_str!("../../migrations/0005_owners.sql"),
 ];
 
 /// Brings the schema to this program's version.
@@ -68,10 +75,12 @@ pub(crate) struct LaneClaim {
     owner: String,
 }
 
-/// Takes all lanes of the pipeline away from whoever had them, and raises their epochs.
+/// Takes all lanes of the pipeline away from whoever had them, and raises their epochs. Refused while a brake on dead letters is
+/// there that this number does not lift.
 pub(crate) async fn claim_lanes(
     connection: &mut SqliteConnection,
     identity: &PipelineIdentity,
+    dead_letters_per_minute_max: u32,
 ) -> Result<Vec<LaneClaim>, Fault> {
     // SQLite's own randomness: an owner must differ from every other one, also of processes started at the same time.
     let (owner,): (String,) = sqlx::query_as("select lower(hex(randomblob(16)))").fetch_one(&mut *connection).await?;
@@ -82,6 +91,7 @@ pub(crate) async fn claim_lanes(
     if stored != 0 && stored != i64::from(identity.lanes) {
         return Err(Fault::halt(lane_count_trouble(identity, stored)));
     }
+    brake::lift(connection, &identity.name, dead_letters_per_minute_max).await?;
     for lane in 0..identity.lanes {
         sqlx::query(concat!(
             "insert into tailwater_lanes (pipeline, lane, epoch, owner, claimed_at) values (?, ?, 1, ?, ",
@@ -94,6 +104,7 @@ pub(crate) async fn claim_lanes(
         .execute(&mut *connection)
         .await?;
     }
+    own(&mut *connection, &identity.name, &owner).await?;
     let stream = &identity.stream;
     sqlx::query(concat!(
         "insert into tailwater_streams (pipeline, stream_arn, table_name, table_id, claimed_at) values (?, ?, ?, ?, ",
@@ -143,7 +154,8 @@ pub(crate) struct Epoch(i64);
 fn taken_over(claim: &LaneClaim) -> Trouble {
     let name = &claim.pipeline.name;
     let message = format!("another process took over pipeline {name:?}; this one can write no more");
-    Trouble::new(TroubleKind::Runtime, "sink.taken_over", message).advise("run each pipeline once")
+    Trouble::new(TroubleKind::Replaced, "sink.taken_over", message)
+        .advise("give this pipeline another name if it is meant to be another")
 }
 
 fn parse_position(text: &str) -> Result<Position, Fault> {

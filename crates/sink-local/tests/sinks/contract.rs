@@ -27,7 +27,7 @@ async fn what_was_committed_is_there_after_opening() {
         assert_eq!(progress, tailwater_model::Progress::default());
         let first =
             group(vec![register(), advance(Position::Start, after(2), vec![insert(1, "a", "1"), insert(2, "b", "2")])]);
-        assert_eq!(lane.commit(first).await.expect("fits"), Committed { written: 2, dead_lettered: 0 });
+        assert_eq!(lane.commit(first).await.expect("fits").figures(), (2, 0));
         let (moment, later) = (ServiceTime::from_ms(1_700_000_000_123), ServiceTime::from_ms(1_800_000_000_000));
         let mut last = group(vec![advance(after(2), Position::End, vec![])]);
         last.batches[0].read_until = Some(moment);
@@ -113,14 +113,21 @@ async fn the_newest_claimer_goes_on_and_the_other_stops() {
     assert_eq!(told(first.open().await), ("halt", "sink.taken_over"));
     second.commit(group(vec![register()])).await.expect("fits");
 
-    // The file is locked instead: a process that lost its lane would notice only after it had appended.
+    // The file is locked besides, until the first lets it go.
     let (mut first, _) = file.opened().await;
-    let trouble = refused(file.claim().await);
-    assert_eq!((trouble.kind, trouble.code), (TroubleKind::Runtime, "sink.file.locked"));
-    assert!(trouble.message.contains("orders.jsonl"), "{trouble}");
-    first.commit(group(vec![register()])).await.expect("the first goes on");
+    first.commit(group(vec![register()])).await.expect("fits");
+    let mut claiming = Box::pin(file.opened());
+    assert!(tokio::time::timeout(Duration::from_millis(300), &mut claiming).await.is_err(), "it waits for the lock");
+    assert_eq!(
+        told(first.commit(group(vec![advance(Position::Start, after(1), vec![insert(1, "a", "1")])])).await),
+        ("halt", "sink.taken_over")
+    );
+    assert_eq!(told(first.open().await), ("halt", "sink.taken_over"));
     drop(first);
-    assert_eq!(file.opened().await.1.shards.len(), 1);
+    let (mut second, progress) = claiming.await;
+    assert_eq!((progress.shards.len(), file.rows().await), (1, 0));
+    second.commit(group(vec![advance(Position::Start, after(1), vec![insert(1, "a", "1")])])).await.expect("goes on");
+    assert_eq!(file.rows().await, 1);
 }
 
 #[tokio::test]
@@ -154,7 +161,7 @@ async fn gaps_are_unique_and_dead_letters_whole() {
         odd.dead_letters.push(letter(3));
         odd.counts = Counts { read: 5, written: 2, filtered: 1, dead_lettered: 1, suppressed: 1 };
         let committed = lane.commit(group(vec![odd])).await.expect("fits");
-        assert_eq!(committed, Committed { written: 1, dead_lettered: 2 });
+        assert_eq!(committed.figures(), (1, 2));
 
         let checkpoints = place.checkpoints("shop").await.expect("readable").expect("was run");
         assert_eq!((checkpoints.gaps, checkpoints.dead_letters), (3, 2));
@@ -171,28 +178,56 @@ async fn gaps_are_unique_and_dead_letters_whole() {
     }
 }
 
+/// A step with as many dead letters, and an event that is written.
+fn odd(from: Position, to: u64, letters: std::ops::RangeInclusive<u64>) -> tailwater_model::Batch {
+    let mut odd = advance(from, after(to), vec![insert(to, &format!("{to}"), "1")]);
+    odd.dead_letters = letters.map(letter).collect();
+    let dead_lettered = odd.dead_letters.len() as u64;
+    odd.counts = Counts { read: 1 + dead_lettered, written: 1, dead_lettered, ..Counts::default() };
+    odd
+}
+
 #[tokio::test]
-async fn too_many_dead_letters_stop_the_pipeline_and_none_is_lost() {
+async fn too_many_dead_letters_are_not_stored_and_stop_the_pipeline() {
     let directory = tempfile::tempdir().expect("a directory");
     for place in Place::all(directory.path()) {
         let (mut lane, _) = place.opened().await;
-        let mut batches = vec![register()];
-        for sequence in 1..=3_u64 {
-            let from = if sequence == 1 { Position::Start } else { after(sequence - 1) };
-            let mut odd = advance(from, after(sequence), vec![]);
-            odd.dead_letters.push(letter(sequence));
-            odd.counts = Counts { read: 1, dead_lettered: 1, ..Counts::default() };
-            batches.push(odd);
-        }
-        let last = batches.pop().expect("four");
-        assert_eq!(lane.commit(group(batches)).await.expect("two are allowed").dead_lettered, 2);
-        assert_eq!(told(lane.commit(group(vec![last])).await), ("halt", "sink.dead_letter_rate"));
+        let two = lane.commit(group(vec![register(), odd(Position::Start, 3, 1..=2)])).await;
+        assert_eq!(two.expect("two are allowed").dead_lettered, 2);
+        let lines = std::fs::read(place.path()).expect("readable").len();
+        assert_eq!(told(lane.commit(group(vec![odd(after(3), 5, 4..=4)])).await), ("halt", "sink.dead_letter_rate"));
         drop(lane);
-        let (mut lane, progress) = place.opened().await;
+        assert_eq!(place.checkpoints("shop").await.expect("readable").expect("was run").dead_letters, 2);
+        if let Place::File(_) = place {
+            assert_eq!(std::fs::read(place.path()).expect("readable").len(), lines, "nothing was appended");
+        }
+        // A start does not lift the brake, and a greater number does.
+        for allowed in [2, 0, 1, 2] {
+            let trouble = refused(place.allowing(allowed).claim().await);
+            assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.dead_letter_rate"));
+            assert!(trouble.advice.is_some(), "{trouble:?}");
+            assert_eq!(refused(place.allowing(allowed).check().await), trouble, "a look says the same");
+        }
+        let (mut lane, progress) = place.allowing(3).opened().await;
         assert_eq!(progress.shards[0].position, after(3));
-        assert_eq!(place.checkpoints("shop").await.expect("readable").expect("was run").dead_letters, 3);
-        // A group without dead letters is no reason to stop.
-        lane.commit(group(vec![advance(after(3), Position::End, vec![])])).await.expect("fits");
+        lane.commit(group(vec![odd(after(3), 5, 4..=4)])).await.expect("three are allowed now");
+        drop(lane);
+        // It is lifted for good, and what was stored counts on, in another process too.
+        let (mut lane, _) = place.opened().await;
+        lane.commit(group(vec![advance(after(5), after(6), vec![])])).await.expect("a group without any");
+        assert_eq!(told(lane.commit(group(vec![odd(after(6), 8, 7..=7)])).await), ("halt", "sink.dead_letter_rate"));
+    }
+}
+
+#[tokio::test]
+async fn only_the_last_minute_counts() {
+    let directory = tempfile::tempdir().expect("a directory");
+    for place in Place::all(directory.path()) {
+        let (mut lane, _) = place.opened().await;
+        lane.commit(group(vec![register(), odd(Position::Start, 3, 1..=2)])).await.expect("two are allowed");
+        let aged = "update tailwater_dead_letters set stored_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-61 seconds')";
+        sqlx::query(aged).execute(&mut place.connect().await).await.expect("updated");
+        lane.commit(group(vec![odd(after(3), 6, 4..=5)])).await.expect("two more");
     }
 }
 

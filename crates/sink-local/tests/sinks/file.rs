@@ -42,7 +42,7 @@ async fn one_line_per_event_in_stream_order() {
         remove(4, "a", "1.50", None),
     ];
     let committed = lane.commit(group(vec![register(), advance(Position::Start, after(5), events)])).await;
-    assert_eq!(committed.expect("fits"), tailwater_model::Committed { written: 4, dead_lettered: 1 });
+    assert_eq!(committed.expect("fits").figures(), (4, 1));
     let key = r#""table":"Orders","key":{"Customer \"Id\"":"a","order":1.5}"#;
     let old = r#""old":{"order":1.50,"Customer \"Id\"":"a","s":["a","b"],"q":"\"\n\u0000"}"#;
     let from = |n: u64| {

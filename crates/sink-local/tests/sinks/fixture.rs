@@ -9,7 +9,8 @@ use tailwater_model::{
 };
 use tailwater_model::{Item, KeyAttribute, KeyKind, KeySchema, PipelineIdentity, Position, Progress, RemoveCause};
 use tailwater_model::{SequenceNumber, ShardId, Sink, SourceInfo, Step, StreamIdentity, Trouble};
-use tailwater_sink_local::{FileLane, FileSettings, SqliteLane, SqliteSettings, claim_file, claim_sqlite};
+use tailwater_sink_local::{FileLane, FileSettings, SqliteLane, SqliteSettings};
+use tailwater_sink_local::{check_file, check_sqlite, claim_file, claim_sqlite};
 use tailwater_sink_local::{file_checkpoints, sqlite_checkpoints};
 
 pub(crate) const SHARD: &str = "shardId-00000001";
@@ -115,6 +116,14 @@ impl Place {
         Self::File(FileSettings { path: directory.join("orders.jsonl"), dead_letters_per_minute_max: 2 })
     }
 
+    /// The same place with another number of dead letters that are allowed within a minute. It is 2 otherwise.
+    pub(crate) fn allowing(&self, dead_letters_per_minute_max: u32) -> Self {
+        match self {
+            Self::Sqlite(settings) => Self::Sqlite(SqliteSettings { dead_letters_per_minute_max, ..settings.clone() }),
+            Self::File(settings) => Self::File(FileSettings { dead_letters_per_minute_max, ..settings.clone() }),
+        }
+    }
+
     /// One of each kind.
     pub(crate) fn all(directory: &Path) -> [Self; 2] {
         [Self::sqlite(directory, DeleteMode::Soft), Self::file(directory)]
@@ -143,14 +152,22 @@ impl Place {
         let keys = keys();
         Ok(match self {
             Self::Sqlite(settings) => {
-                let lanes = claim_sqlite(settings, identity, &keys).await?;
+                let lanes = claim_sqlite(settings, identity, &keys).await?.lanes;
                 lanes.into_iter().map(|lane| Lane::Sqlite(Box::new(lane))).collect()
             }
             Self::File(settings) => {
-                let lanes = claim_file(settings, identity, &keys).await?;
+                let lanes = claim_file(settings, identity, &keys).await?.lanes;
                 lanes.into_iter().map(|lane| Lane::File(Box::new(lane))).collect()
             }
         })
+    }
+
+    /// Whether it could be claimed.
+    pub(crate) async fn check(&self) -> Result<(), Trouble> {
+        match self {
+            Self::Sqlite(settings) => check_sqlite(settings, &identity(), &keys()).await,
+            Self::File(settings) => check_file(settings, &identity()).await,
+        }
     }
 
     pub(crate) async fn claim(&self) -> Result<Lane, Trouble> {

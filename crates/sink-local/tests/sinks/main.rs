@@ -6,4 +6,5 @@ mod fixture;
 mod kill;
 mod mirror;
 mod older_schema;
+mod owners;
 mod trouble;

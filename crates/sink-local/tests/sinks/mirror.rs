@@ -102,7 +102,7 @@ async fn a_binary_key_is_a_blob() {
         sort: None,
     };
     let claimed = tailwater_sink_local::claim_sqlite(&settings, &crate::fixture::identity(), &keys).await;
-    let mut lane = claimed.expect("claimed").remove(0);
+    let mut lane = claimed.expect("claimed").lanes.remove(0);
     lane.open().await.expect("opens");
     let key = item(r#"{"id":{"B":"AP8="}}"#);
     let binary = ChangeEvent { key: key.clone(), change: Change::Insert { new: Some(key) }, ..insert(1, "a", "1") };
@@ -128,7 +128,7 @@ async fn the_last_event_of_a_key_counts() {
     ];
     let (_, committed) = carried(&place, events).await;
     // What was overtaken counts as written; what was refused did not overtake anything.
-    assert_eq!(committed, Committed { written: 6, dead_lettered: 1 });
+    assert_eq!(committed.figures(), (6, 1));
     let expected = [format!("a|1|{}", number(3)), format!("b|1|{}", number(4))];
     assert_eq!(rows(&place, &format!("{KEY}, _seq")).await, expected);
     let (code, record): (String, String) = sqlx::query_as("select code, record from tailwater_dead_letters")

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use secrecy::SecretString;
-use tailwater_model::{DeadLetter, DeleteMode, FirstListing, Gap, PipelineIdentity, ShardId, ShardProgress, Trouble};
+use tailwater_model::{
+    Brake, DeadLetter, DeleteMode, FirstListing, Gap, PipelineIdentity, ShardId, ShardProgress, Trouble,
+};
 use tailwater_sink_postgres::{
-    Answer, Brake, Holder, LaneIdentity, MirrorLane, Move, NewShard, PostgresSettings, Row, Server, Statements,
+    Answer, Holder, LaneIdentity, MirrorLane, Move, NewShard, PostgresSettings, Row, Server, Statements, StoredOwner,
     StoredStream, TlsSettings, Unready, WriteAccess, claim_on,
 };
 
@@ -31,7 +33,7 @@ pub async fn lane() -> MirrorLane<NullServer> {
         dead_letters_per_minute_max: 1_000,
     };
     let lanes = claim_on(NullServer, &settings, &orders::identity(), &orders::keys()).await;
-    lanes.expect("claimed").pop().expect("one lane")
+    lanes.expect("claimed").lanes.pop().expect("one lane")
 }
 
 impl Server for NullServer {
@@ -138,6 +140,18 @@ impl Statements for NullSession {
         Ok("owner".into())
     }
     async fn take_lanes(&mut self, _: &str, _: i32, _: &str) -> Answer<()> {
+        Ok(())
+    }
+    async fn own(&mut self, _: &str, _: &str) -> Answer<i64> {
+        Ok(1)
+    }
+    async fn show_life(&mut self, _: &LaneIdentity) -> Answer<bool> {
+        Ok(true)
+    }
+    async fn owner(&mut self, _: &str) -> Answer<Option<StoredOwner>> {
+        Ok(None)
+    }
+    async fn hand_over(&mut self, _: &LaneIdentity) -> Answer<()> {
         Ok(())
     }
     async fn store_brake(&mut self, _: &LaneIdentity, _: i64, _: u32) -> Answer<u64> {

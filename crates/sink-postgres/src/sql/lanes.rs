@@ -2,8 +2,8 @@
 
 use sqlx::Row;
 use sqlx::postgres::PgRow;
+use tailwater_model::Brake;
 
-use crate::brake::Brake;
 use crate::fence::Holder;
 use crate::inline::Inline;
 use crate::lane::LaneIdentity;
@@ -15,7 +15,9 @@ update tailwater.lanes set epoch = epoch + 1, opened_at = now()
 where pipeline = $1 and lane = $2 and owner = $3::uuid
 returning epoch";
 
-const HOLDER_SQL: &str = "select owner = $3::uuid from tailwater.lanes where pipeline = $1 and lane = $2";
+const HOLDER_SQL: &str = "
+select lanes.owner = $3::uuid, coalesce(owners.claim < $4, false)
+from tailwater.lanes left join tailwater.owners using (pipeline, owner) where pipeline = $1 and lane = $2";
 
 const LANE_SQL: &str = "
 update tailwater.lanes set committed_at = now()
@@ -57,10 +59,13 @@ pub(super) async fn bump_epoch(session: &mut Session, lane: &LaneIdentity) -> Re
 }
 
 pub(super) async fn holder(session: &mut Session, lane: &LaneIdentity) -> Result<Holder, SqlFault> {
-    Ok(match session.ask(of_owner(HOLDER_SQL, lane).sql()).await?.first() {
-        None => Holder::Nobody,
-        Some(row) if row.try_get(0)? => Holder::Us,
-        Some(_) => Holder::Another,
+    let rows = session.ask(of_owner(HOLDER_SQL, lane).number(lane.claim).sql()).await?;
+    let Some(row) = rows.first() else { return Ok(Holder::Nobody) };
+    let (is_ours, is_older): (bool, bool) = (row.try_get(0)?, row.try_get(1)?);
+    Ok(match (is_ours, is_older) {
+        (true, _) => Holder::Us,
+        (false, true) => Holder::Older,
+        (false, false) => Holder::Another,
     })
 }
 

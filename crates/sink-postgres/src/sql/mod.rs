@@ -3,6 +3,7 @@
 mod aside;
 mod lanes;
 mod moment;
+mod owners;
 mod ready;
 mod rows;
 mod shards;
@@ -10,10 +11,11 @@ mod streams;
 
 use std::sync::Arc;
 
-use tailwater_model::{DeadLetter, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress, Trouble};
+use tailwater_model::{
+    Brake, DeadLetter, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress, Trouble,
+};
 
 pub(crate) use self::moment::moment;
-use crate::brake::Brake;
 use crate::connect::{Address, address};
 use crate::fence::Holder;
 use crate::lane::LaneIdentity;
@@ -21,7 +23,7 @@ use crate::mirror_table::MirrorTable;
 use crate::prepare::Row;
 use crate::session::Session;
 use crate::settings::PostgresSettings;
-use crate::statements::{Answer, Move, NewShard, Server, Statements, StoredStream, Unready, WriteAccess};
+use crate::statements::{Answer, Move, NewShard, Server, Statements, StoredOwner, StoredStream, Unready, WriteAccess};
 use crate::transaction::Mode;
 
 /// A PostgreSQL server, reached through sqlx. Knows the password, so it has no `Debug`.
@@ -186,6 +188,22 @@ impl Statements for PostgresSession {
 
     async fn take_lanes(&mut self, pipeline: &str, lanes: i32, owner: &str) -> Answer<()> {
         lanes::take_lanes(&mut self.session, pipeline, lanes, owner).await
+    }
+
+    async fn own(&mut self, pipeline: &str, owner: &str) -> Answer<i64> {
+        owners::own(&mut self.session, pipeline, owner).await
+    }
+
+    async fn show_life(&mut self, lane: &LaneIdentity) -> Answer<bool> {
+        owners::show_life(&mut self.session, lane).await
+    }
+
+    async fn owner(&mut self, pipeline: &str) -> Answer<Option<StoredOwner>> {
+        owners::owner(&mut self.session, pipeline).await
+    }
+
+    async fn hand_over(&mut self, lane: &LaneIdentity) -> Answer<()> {
+        owners::hand_over(&mut self.session, lane).await
     }
 
     async fn store_brake(&mut self, lane: &LaneIdentity, epoch: i64, per_minute_max: u32) -> Answer<u64> {

@@ -120,7 +120,7 @@ async fn only_the_last_minute_counts_and_only_this_pipeline() {
 #[tokio::test]
 async fn all_lanes_count_together_also_at_the_same_moment() {
     in_database(|database| async move {
-        let lanes = claim(&allowing(&database, 3), &identity(4), &id_key()).await.expect("claims");
+        let lanes = claim(&allowing(&database, 3), &identity(4), &id_key()).await.expect("claims").lanes;
         let mut commits = tokio::task::JoinSet::new();
         for (number, mut lane) in lanes.into_iter().enumerate() {
             lane.open().await.expect("opens");

@@ -19,7 +19,7 @@ async fn a_pipeline_is_claimed_opened_carried_and_listed() {
     in_database(|database| async move {
         let settings = database.settings();
         assert_eq!(checkpoints(&settings, "orders to postgres").await, Ok(None));
-        let mut lanes = claim(&settings, &identity(2), &id_key()).await.expect("claims");
+        let mut lanes = claim(&settings, &identity(2), &id_key()).await.expect("claims").lanes;
         assert_eq!(lanes.len(), 2);
         for lane in &mut lanes {
             assert!(lane.open().await.expect("opens").shards.is_empty());
@@ -278,7 +278,7 @@ async fn many_claim_at_once_and_the_last_one_holds_all_lanes() {
     in_database(|database| async move {
         let claims = (0..4).map(|_| {
             let settings = database.settings();
-            tokio::spawn(async move { claim(&settings, &identity(3), &id_key()).await.expect("claims") })
+            tokio::spawn(async move { claim(&settings, &identity(3), &id_key()).await.expect("claims").lanes })
         });
         let mut claimed = Vec::new();
         for claim in claims.collect::<Vec<_>>() {

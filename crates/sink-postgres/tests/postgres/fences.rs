@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use tailwater_model::{Committed, Failure, Position, Sink};
+use tailwater_model::{Committed, Failure, Ownership, Position, Sink, TroubleKind};
+use tailwater_sink_postgres::{check_claim, claim};
 use tokio::time::timeout;
 
-use crate::ground::{after, batch, group, id_key, in_database, put};
+use crate::ground::{after, batch, group, id_key, identity, in_database, put};
 
 /// A trigger that holds the commit for a while: the statements are done, the outcome is open.
 const SLOW_COMMIT: &str = "
@@ -40,6 +41,60 @@ async fn the_newest_claim_wins_and_the_other_stops() {
         assert!(matches!(answer, Err(Failure::Halt(trouble)) if trouble.code == "sink.taken_over"));
         second.commit(group([batch(Position::Start, after(1), vec![put(1, "a", 1)])])).await.expect("goes on");
         assert_eq!(database.count("orders").await, "1");
+    })
+    .await;
+}
+
+/// A fail-over to a standby that had not heard of the last claim: nobody took anything over.
+#[tokio::test]
+async fn a_claim_that_was_lost_is_told_from_a_take_over() {
+    in_database(|database| async move {
+        let settings = database.settings();
+        drop(claim(&settings, &identity(1), &id_key()).await.expect("claims"));
+        database
+            .run(
+                "create table public.earlier as
+                 select owner, epoch, claim from tailwater.lanes join tailwater.owners using (pipeline, owner)",
+            )
+            .await;
+        let mut claimed = claim(&settings, &identity(1), &id_key()).await.expect("claims");
+        let lane = &mut claimed.lanes[0];
+        lane.open().await.expect("opens");
+        claimed.ownership.show_life().await.expect("it is the owner");
+        database
+            .run(
+                "update tailwater.lanes set owner = earlier.owner, epoch = earlier.epoch from public.earlier;
+                 update tailwater.owners set owner = earlier.owner, claim = earlier.claim from public.earlier",
+            )
+            .await;
+        let lost = (TroubleKind::ClaimLost, "sink.claim_lost");
+        let trouble = claimed.ownership.show_life().await.expect_err("it is not known any more");
+        assert_eq!((trouble.kind, trouble.code), lost);
+        for answer in [lane.commit(group([])).await.map(drop), lane.open().await.map(drop)] {
+            let Err(Failure::Halt(trouble)) = answer else { panic!("{answer:?}") };
+            assert_eq!((trouble.kind, trouble.code), lost);
+        }
+        let mut again = claim(&settings, &identity(1), &id_key()).await.expect("claims");
+        again.lanes[0].open().await.expect("opens");
+        // To the one who claimed again, who is as new as we were, we are another.
+        let trouble = claimed.ownership.show_life().await.expect_err("another owner");
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::Replaced, "sink.taken_over"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn looking_whether_a_claim_could_be_made_takes_nothing() {
+    in_database(|database| async move {
+        let settings = database.settings();
+        check_claim(&settings, &identity(1), &id_key()).await.expect("it could be made");
+        assert_eq!(database.text("select count(*)::text from pg_namespace where nspname = 'tailwater'").await, "0");
+        let mut lane = database.ready_lane(&settings, &id_key()).await;
+        check_claim(&settings, &identity(1), &id_key()).await.expect("it could be made");
+        lane.commit(group([batch(Position::Start, after(1), vec![put(1, "a", 1)])])).await.expect("still ours");
+        let trouble = check_claim(&settings, &identity(2), &id_key()).await.expect_err("other lanes");
+        assert_eq!(trouble.code, "sink.lane_count");
+        lane.commit(group([])).await.expect("still ours");
     })
     .await;
 }

@@ -105,7 +105,7 @@ impl Database {
     }
 
     pub async fn lane(&self, settings: &PostgresSettings, keys: &KeySchema) -> PostgresLane {
-        let mut lanes = claim(settings, &identity(1), keys).await.unwrap_or_else(|trouble| panic!("{trouble:?}"));
+        let mut lanes = claim(settings, &identity(1), keys).await.unwrap_or_else(|trouble| panic!("{trouble:?}")).lanes;
         lanes.remove(0)
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tailwater_model::{Gap, GapCause, Position, ServiceTime, ShardId, Sink};
 use tailwater_sink_postgres::checkpoints;
 
-use crate::ground::{Database, SHARD, STREAM, after, batch, group, id_key, in_database, put};
+use crate::ground::{Database, SHARD, STREAM, after, batch, group, id_key, in_database, put, settings};
 
 const FIRST_SCHEMA: &str = include_str!("../../migrations/0001_progress.sql");
 const CONTACT: &str = "'2023-11-14 22:13:20.456+00'";
@@ -16,7 +16,7 @@ async fn write_progress(database: &Database, stream_known: bool, last_contact: &
     drop(database.lane(&database.settings(), &id_key()).await);
     let earlier = STREAM.replace("2026", "2025");
     let sql = format!(
-        "drop table tailwater.lanes, tailwater.streams, tailwater.shards, tailwater.gaps, tailwater.dead_letters;
+        "drop table tailwater.lanes, tailwater.streams, tailwater.shards, tailwater.gaps, tailwater.dead_letters, tailwater.owners;
          delete from tailwater.migrations;
          {FIRST_SCHEMA}
          insert into tailwater.migrations (version) values (1);
@@ -94,6 +94,28 @@ async fn a_gap_without_bounds_is_the_one_that_nobody_knows_the_beginning_of() {
             lane.commit(group([step])).await.expect("commits");
             assert_eq!(database.count("tailwater.gaps").await, gaps, "{since:?}");
         }
+    })
+    .await;
+}
+
+/// An update needs no administrator for its new table.
+#[tokio::test]
+async fn whoever_may_write_the_lanes_may_write_their_owner() {
+    in_database(|database| async move {
+        drop(database.lane(&database.settings(), &id_key()).await);
+        let (role, url) = database.role().await;
+        // As version 4 left it.
+        database
+            .run(&format!(
+                "drop table tailwater.owners; delete from tailwater.migrations where version = 5;
+                 grant usage on schema tailwater, public to {role};
+                 grant select, insert, update, delete on all tables in schema tailwater, public to {role};"
+            ))
+            .await;
+        drop(database.lane(&database.settings(), &id_key()).await);
+        let mut lane = database.lane(&settings(&url), &id_key()).await;
+        lane.open().await.expect("opens");
+        assert_eq!(database.text("select claim::text from tailwater.owners").await, "2");
     })
     .await;
 }

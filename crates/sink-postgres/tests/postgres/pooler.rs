@@ -101,7 +101,7 @@ async fn a_pipeline_is_carried_from_session_to_session() {
     in_database(|database| async move {
         let pooler = PgBouncer::start(&database, TRANSACTIONS).await;
         let settings = PostgresSettings { delete: DeleteMode::Hard, ..pooler.settings() };
-        let mut lanes = claim(&settings, &identity(2), &id_key()).await.expect("claims");
+        let mut lanes = claim(&settings, &identity(2), &id_key()).await.expect("claims").lanes;
         database.run(LOOK).await;
         database.run("alter table orders add constraint never check (document ->> 'v' <> '13')").await;
         let mut other = lanes.remove(1);
@@ -200,7 +200,7 @@ async fn an_owner_that_stands_still_is_taken_over() {
             let mut commit = Box::pin(frozen.commit(group([batch(Position::Start, after(1), vec![put(1, "a", 1)])])));
             assert!(timeout(Duration::from_millis(500), &mut commit).await.is_err(), "it waits for the table");
             sqlx::raw_sql("rollback").execute(&mut holder).await.expect("lets go");
-            let mut second = claim(&settings, &identity(1), &id_key()).await.expect("is taken over").remove(0);
+            let mut second = claim(&settings, &identity(1), &id_key()).await.expect("is taken over").lanes.remove(0);
             assert_eq!(second.open().await.expect("opens").shards[0].position, Position::Start);
             let answer = commit.await;
             assert!(answer.is_err(), "{answer:?}");

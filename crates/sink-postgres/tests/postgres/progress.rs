@@ -79,7 +79,7 @@ async fn another_stream_of_the_table_is_named() {
         let mut second = identity(1);
         second.stream.stream_arn = STREAM.replace("2026", "2027");
         let reopen = async |second: &_| {
-            let mut lanes = claim(&database.settings(), second, &id_key()).await.expect("claims");
+            let mut lanes = claim(&database.settings(), second, &id_key()).await.expect("claims").lanes;
             lanes[0].open().await.expect("opens")
         };
         assert_eq!(reopen(&second).await.previous_stream, None, "nothing was read from the first one");

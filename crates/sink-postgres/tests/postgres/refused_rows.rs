@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tailwater_model::{Committed, Failure, Group, Position, RemoveCause, Sink};
+use tailwater_model::{Failure, Group, Position, RemoveCause, Sink};
 use tailwater_sink_postgres::{PostgresLane, PostgresSettings};
 
 use crate::ground::{Database, after, batch, group, id, id_key, in_database, insert, put, remove};
@@ -13,10 +13,6 @@ const FAILURES: usize = 3;
 const ROWS: &str = "select concat_ws('|', \"Id\", document ->> 'v', _deleted) from orders order by 1";
 const LETTERS: &str = "select concat_ws('|', event_id, code) from tailwater.dead_letters order by sequence_number";
 const COUNTS: &str = "select concat_ws('|', read, written, dead_lettered) from tailwater.shards";
-
-fn committed(written: u64, dead_lettered: u64) -> Committed {
-    Committed { written, dead_lettered }
-}
 
 fn trigger(when: &str, body: &str) -> String {
     format!(
@@ -36,11 +32,11 @@ async fn commit_at_last(
     lane: &mut PostgresLane,
     group: impl Fn() -> Group,
     tries_max: usize,
-) -> (Option<Committed>, Vec<String>) {
+) -> (Option<(u64, u64)>, Vec<String>) {
     let mut failures = Vec::new();
     while failures.len() < tries_max {
         match lane.commit(group()).await {
-            Ok(committed) => return (Some(committed), failures),
+            Ok(committed) => return (Some(committed.figures()), failures),
             Err(Failure::Reopen(trouble)) => failures.push(trouble.to_string()),
             Err(Failure::Halt(trouble)) => panic!("{trouble:?}"),
         }
@@ -70,12 +66,12 @@ async fn a_removal_reaches_the_mirror_although_its_old_image_is_refused() {
     in_database(|database| async move {
         let mut lane = ready(&database, INDEX).await;
         let grown = vec![put(1, "a", 1), insert(2, &id("a"), &large("a"))];
-        let answer = lane.commit(group([batch(Position::Start, after(2), grown)])).await.expect("commits");
-        assert_eq!((answer, database.texts(ROWS).await), (committed(1, 1), vec!["a|1|f".to_owned()]));
+        let answer = lane.commit(group([batch(Position::Start, after(2), grown)])).await.expect("commits").figures();
+        assert_eq!((answer, database.texts(ROWS).await), ((1, 1), vec!["a|1|f".to_owned()]));
         let gone = vec![remove(3, &id("a"), Some(&large("a")), RemoveCause::Request)];
-        let answer = lane.commit(group([batch(after(2), after(3), gone)])).await.expect("commits");
+        let answer = lane.commit(group([batch(after(2), after(3), gone)])).await.expect("commits").figures();
         // What the old image held stands nowhere in the table: the record is kept whole, and counts once. I9
-        assert_eq!((answer, database.texts(ROWS).await), (committed(0, 1), vec!["a|1|t".to_owned()]));
+        assert_eq!((answer, database.texts(ROWS).await), ((0, 1), vec!["a|1|t".to_owned()]));
         assert_eq!(database.texts(LETTERS).await, ["event-2|sink.postgres.refused", "event-3|sink.postgres.refused"]);
         let record = database.text("select record from tailwater.dead_letters where event_id = 'event-3'").await;
         assert!(record.len() > 6_000, "{record}");
@@ -96,8 +92,8 @@ async fn a_refused_removal_leaves_no_earlier_state_of_its_group() {
             remove(5, &id("c"), Some(&large("c")), RemoveCause::Request),
             put(6, "c", 6),
         ];
-        let answer = lane.commit(group([batch(Position::Start, after(6), events)])).await.expect("commits");
-        assert_eq!(answer, committed(5, 1));
+        let answer = lane.commit(group([batch(Position::Start, after(6), events)])).await.expect("commits").figures();
+        assert_eq!(answer, (5, 1));
         assert_eq!(database.texts(ROWS).await, ["a|t", "b|3|f", "c|6|f"]);
         assert_eq!(database.texts(LETTERS).await, ["event-2|sink.postgres.refused"]);
         let op = database.text("select concat_ws('|', _op, _event_id) from orders where \"Id\" = 'a'").await;
@@ -117,9 +113,9 @@ async fn only_a_mark_that_is_refused_is_not_in_the_mirror() {
             remove(3, &id("a"), Some(r#"{"Id":{"S":"a"}}"#), RemoveCause::Request),
             remove(4, &id("b"), None, RemoveCause::Request),
         ];
-        let answer = lane.commit(group([batch(after(1), after(4), events)])).await.expect("commits");
+        let answer = lane.commit(group([batch(after(1), after(4), events)])).await.expect("commits").figures();
         // P1: the change before it is not lost with it. Each record is kept once.
-        assert_eq!((answer, database.texts(ROWS).await), (committed(1, 2), vec!["a|2|f".to_owned()]));
+        assert_eq!((answer, database.texts(ROWS).await), ((1, 2), vec!["a|2|f".to_owned()]));
         assert_eq!(database.texts(LETTERS).await, ["event-3|sink.postgres.refused", "event-4|sink.postgres.refused"]);
         assert_eq!(database.text(COUNTS).await, "4|2|2");
     })
@@ -135,8 +131,8 @@ async fn rows_that_a_trigger_swallows_are_not_called_written() {
         lane.commit(group([batch(Position::Start, after(1), vec![put(1, "old", 1)])])).await.expect("commits");
         let mut events: Vec<_> = (2..=5).map(|n| put(n, &format!("item {n}"), n)).collect();
         events.push(put(6, "old", 4));
-        let answer = lane.commit(group([batch(after(1), after(6), events)])).await.expect("commits");
-        assert_eq!(answer, committed(3, 2));
+        let answer = lane.commit(group([batch(after(1), after(6), events)])).await.expect("commits").figures();
+        assert_eq!(answer, (3, 2));
         assert_eq!(database.texts(ROWS).await, ["item 2|2|f", "item 4|4|f", "item 5|5|f", "old|1|f"]);
         assert_eq!(
             database.texts(LETTERS).await,
@@ -157,11 +153,8 @@ async fn a_mark_that_a_trigger_swallows_is_not_called_written_and_a_missing_row_
             remove(3, &id("a"), None, RemoveCause::Request),
             remove(4, &id("b"), Some(r#"{"Id":{"S":"b"}}"#), RemoveCause::Request),
         ];
-        let answer = lane.commit(group([batch(after(2), after(4), events)])).await.expect("commits");
-        assert_eq!(
-            (answer, database.texts(ROWS).await),
-            (committed(0, 2), vec!["a|1|f".to_owned(), "b|2|f".to_owned()])
-        );
+        let answer = lane.commit(group([batch(after(2), after(4), events)])).await.expect("commits").figures();
+        assert_eq!((answer, database.texts(ROWS).await), ((0, 2), vec!["a|1|f".to_owned(), "b|2|f".to_owned()]));
         assert_eq!(
             database.texts(LETTERS).await,
             ["event-3|sink.postgres.swallowed", "event-4|sink.postgres.swallowed"]
@@ -171,8 +164,8 @@ async fn a_mark_that_a_trigger_swallows_is_not_called_written_and_a_missing_row_
         let mut lane = database.lane(&hard, &id_key()).await;
         lane.open().await.expect("opens");
         let gone = vec![remove(5, &id("never there"), None, RemoveCause::Request)];
-        let answer = lane.commit(group([batch(after(4), after(5), gone)])).await.expect("commits");
-        assert_eq!(answer, committed(1, 0));
+        let answer = lane.commit(group([batch(after(4), after(5), gone)])).await.expect("commits").figures();
+        assert_eq!(answer, (1, 0));
     })
     .await;
 }
@@ -187,8 +180,8 @@ async fn what_plpgsql_raises_on_a_row_is_a_refusal_at_once() {
              if new.document ->> 'v' = '4' then raise exception '%', new.document; end if; end";
         let mut lane = ready(&database, &trigger("insert", body)).await;
         let events: Vec<_> = (1..=5).map(|n| put(n, &format!("item {n}"), n)).collect();
-        let answer = lane.commit(group([batch(Position::Start, after(5), events)])).await.expect("commits");
-        assert_eq!((answer, database.texts(ROWS).await), (committed(1, 4), vec!["item 5|5|f".to_owned()]));
+        let answer = lane.commit(group([batch(Position::Start, after(5), events)])).await.expect("commits").figures();
+        assert_eq!((answer, database.texts(ROWS).await), ((1, 4), vec!["item 5|5|f".to_owned()]));
         let errors = database.texts("select error from tailwater.dead_letters order by sequence_number").await;
         for (error, state) in errors.iter().zip(["P0004", "P0002", "P0003", "P0001"]) {
             assert!(error.contains(state) && !error.contains("item"), "{errors:?}");
@@ -206,7 +199,7 @@ async fn an_error_that_comes_again_and_again_is_isolated_whatever_its_code() {
         let events = || (1..=5).map(|n| put(n, &format!("item {n}"), n)).collect();
         let poisoned = || group([batch(Position::Start, after(5), events())]);
         let (answer, failures) = commit_at_last(&mut lane, poisoned, 12).await;
-        assert_eq!((answer, failures.len()), (Some(committed(3, 2)), 2 * FAILURES), "{failures:?}");
+        assert_eq!((answer, failures.len()), (Some((3, 2)), 2 * FAILURES), "{failures:?}");
         assert!(failures.iter().all(|message| !message.contains("item")), "no values: {failures:?}");
         assert_eq!(database.texts(ROWS).await, ["item 1|1|f", "item 3|3|f", "item 5|5|f"]);
         let errors = database.texts("select error from tailwater.dead_letters order by sequence_number").await;
@@ -260,7 +253,7 @@ async fn a_group_that_always_takes_too_long_is_written_in_smaller_pieces() {
         let events = || (1..=100).map(|n| put(n, &format!("item {n}"), n)).collect();
         let slow = || group([batch(Position::Start, after(100), events())]);
         let (answer, failures) = commit_at_last(&mut lane, slow, 12).await;
-        assert_eq!(answer, Some(committed(100, 0)), "{failures:?}");
+        assert_eq!(answer, Some((100, 0)), "{failures:?}");
         assert!(failures.len() >= FAILURES, "{failures:?}");
         assert_eq!(database.count("orders").await, "100");
         // The next one begins with pieces that fit.
@@ -281,8 +274,8 @@ async fn rows_that_a_rule_swallows_are_not_called_written() {
     in_database(|database| async move {
         let mut lane = ready(&database, "create rule nothing as on insert to orders do instead nothing").await;
         let events = vec![put(1, "a", 1), put(2, "b", 2)];
-        let answer = lane.commit(group([batch(Position::Start, after(2), events)])).await.expect("commits");
-        assert_eq!(answer, committed(0, 2));
+        let answer = lane.commit(group([batch(Position::Start, after(2), events)])).await.expect("commits").figures();
+        assert_eq!(answer, (0, 2));
         assert_eq!(
             database.texts(LETTERS).await,
             ["event-1|sink.postgres.swallowed", "event-2|sink.postgres.swallowed"]

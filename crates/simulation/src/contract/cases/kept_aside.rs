@@ -1,6 +1,6 @@
 //! Dead letters, gaps and the accounting: what is stored beside the data, in the same transaction.
 
-use tailwater_model::{Batch, Committed, Counts, DeadLetter, Gap, GapCause, Position, Rejected, ServiceTime, Sink};
+use tailwater_model::{Batch, Counts, DeadLetter, Gap, GapCause, Position, Rejected, ServiceTime, Sink};
 
 use super::{assert_held, assert_step_refused, claimed, one_lane, position, ready, shard};
 use crate::contract::{Ground, Write, advance, after, group, pipeline, put, register, shard_of};
@@ -25,7 +25,7 @@ pub async fn dead_letters_are_durable_with_their_step(ground: &mut impl Ground) 
     lane.open().await.expect("opens");
     assert_eq!(ground.stored(&one_lane().name).await.dead_letters, 0);
     let committed = lane.commit(group([with_letter(Position::Start)])).await.expect("commits");
-    assert_eq!(committed, Committed { written: 1, dead_lettered: 1 });
+    assert_eq!(committed.figures(), (1, 1));
     assert_eq!(ground.stored(&one_lane().name).await.dead_letters, 1);
     assert_held(ground, &[put(1, "a")]).await;
 }
@@ -135,7 +135,7 @@ pub async fn a_refused_change_does_not_hide_the_one_before(ground: &mut impl Gro
     batch.events.insert(3, again);
     (batch.counts.read, batch.counts.written) = (5, 5);
     let committed = lane.commit(group([batch])).await.expect("commits");
-    assert_eq!(committed, Committed { written: 3, dead_lettered: 2 });
+    assert_eq!(committed.figures(), (3, 2));
     assert_held(ground, &writes).await;
     let stored = ground.stored(&one_lane().name).await;
     assert_eq!(stored.dead_letters, 2);
@@ -151,7 +151,7 @@ pub async fn a_refused_event_blocks_no_other(ground: &mut impl Ground) {
     batch.events.insert(2, refused);
     (batch.counts.read, batch.counts.written) = (5, 5);
     let committed = lane.commit(group([batch])).await.expect("commits");
-    assert_eq!(committed, Committed { written: 4, dead_lettered: 1 });
+    assert_eq!(committed.figures(), (4, 1));
     assert_held(ground, &writes).await;
     let stored = ground.stored(&one_lane().name).await;
     assert_eq!(stored.dead_letters, 1);

@@ -9,12 +9,13 @@ mod kept_aside;
 mod moments;
 mod order;
 mod owners;
+mod ownership;
 mod progress;
 mod wilful;
 
 use std::fmt::Debug;
 
-use tailwater_model::{Failure, PipelineIdentity, Position, Progress, ShardId, Sink};
+use tailwater_model::{Claimed, Failure, PipelineIdentity, Position, Progress, ShardId, Sink};
 
 use super::{Ground, Write, expected, group, pipeline, register, shard_of};
 
@@ -23,6 +24,7 @@ pub use kept_aside::*;
 pub use moments::*;
 pub use order::*;
 pub use owners::*;
+pub use ownership::*;
 pub use progress::*;
 pub use wilful::*;
 
@@ -40,9 +42,14 @@ fn shard() -> ShardId {
 }
 
 async fn claimed<G: Ground>(ground: &mut G, identity: &PipelineIdentity) -> Vec<G::Lane> {
-    let lanes = ground.claim(identity).await.unwrap_or_else(|trouble| panic!("the claim: {trouble:?}"));
-    assert_eq!(lanes.len(), identity.lanes as usize, "one lane for each");
-    lanes
+    owned(ground, identity).await.lanes
+}
+
+/// A claim with what is said of its owner.
+async fn owned<G: Ground>(ground: &mut G, identity: &PipelineIdentity) -> Claimed<G::Lane, G::Ownership> {
+    let claimed = ground.claim(identity).await.unwrap_or_else(|trouble| panic!("the claim: {trouble:?}"));
+    assert_eq!(claimed.lanes.len(), identity.lanes as usize, "one lane for each");
+    claimed
 }
 
 /// The only lane of a new claim, open.

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode as Code;
-use tailwater_sink_kafka::{Cluster, Producer};
+use tailwater_sink_kafka::{Cluster, Isolation, MessageLimits, Producer, ProducerRole, Reader};
 use tokio::time::{Instant, sleep};
 
 use super::{
@@ -27,12 +27,30 @@ async fn a_commit_is_answered_before_it_is_stable() {
     producer.commit(deadline()).await.expect("answered");
     assert_eq!(committed(&cluster, TOPIC), Vec::<String>::new());
     assert_eq!(cluster.offsets(PROGRESS), [(0, 1)]);
-    let mut reader = cluster.reader(0..1).expect("a reader");
+    let mut reader = cluster.reader(0..1, Isolation::Committed).expect("a reader");
     assert_eq!(read_to_end(&mut reader).await, [], "its end is the last stable offset");
     sleep(takes).await;
     assert_eq!(committed(&cluster, TOPIC), ["a"]);
     assert_eq!(cluster.offsets(PROGRESS), [(2, 2)], "the marker takes an offset");
     assert_eq!(read_to_end(&mut reader).await, [(0, "a".to_owned())]);
+}
+
+/// Readers of all records wait for no transaction (KIP-98, "Reading Transactional Messages"), and the partition ends for them
+/// behind it (`ListOffsets` with an isolation level).
+#[tokio::test(start_paused = true)]
+async fn a_reader_of_all_records_waits_for_no_transaction() {
+    let cluster = cluster().await;
+    let producer = newest(&cluster).await;
+    begin(&producer, "open").await;
+    let plain = cluster.producer(&ProducerRole::Signs { limits: MessageLimits::same(1_000) }).expect("a producer");
+    send(&plain, PROGRESS, 0, "sign").await.expect("delivered");
+    let mut of_committed = cluster.reader(0..1, Isolation::Committed).expect("a reader");
+    assert_eq!(read_to_end(&mut of_committed).await, []);
+    let mut of_all = cluster.reader(0..1, Isolation::Uncommitted).expect("a reader");
+    assert_eq!(read_to_end(&mut of_all).await, [(0, "open".to_owned()), (1, "sign".to_owned())]);
+    for (reader, end) in [(&mut of_committed, 0), (&mut of_all, 2)] {
+        assert_eq!(reader.end(0, deadline()).await, Ok(end));
+    }
 }
 
 /// While an end is applied the coordinator answers CONCURRENT_TRANSACTIONS, also to a newer producer, which waits for it

@@ -3,12 +3,14 @@
 use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode as Code;
-use tailwater_sink_kafka::{Cluster, Outgoing, Producer, ProducerRole, SendFault, partition_of};
+use tailwater_sink_kafka::{
+    Batches, Cluster, Isolation, MessageLimits, Outgoing, Producer, ProducerRole, Reader, SendFault, partition_of,
+};
 use tokio::time::{Instant, sleep};
 
 use super::{
     PROGRESS, REQUEST_TIMEOUT, TOPIC, TRANSACTION_TIMEOUT, begin, cluster, code, committed, deadline, delivery_code,
-    newest, producer, read_to_end, send, uncommitted,
+    newest, producer, producer_with, read_to_end, send, uncommitted,
 };
 use crate::kafka::Faults;
 
@@ -48,7 +50,7 @@ async fn a_message_that_timed_out_may_have_been_written() {
     cluster.heal();
     assert_eq!(code(&producer.commit(deadline()).await.expect_err("no")), Code::MessageTimedOut);
     let message = Outgoing { topic: TOPIC, partition: 1, by_hand: true, key: b"k", value: None, headers: &[] };
-    assert_eq!(code(&producer.send(message, deadline()).await.expect_err("not taken")), Code::State);
+    assert_eq!(delivery_code(producer.send(message, deadline()).await), Code::MessageTimedOut);
     producer.abort().await;
     assert_eq!(committed(&cluster, TOPIC), Vec::<String>::new());
     begin(&producer, "c").await;
@@ -162,7 +164,7 @@ async fn a_refused_delivery_spoils_its_transaction() {
 #[tokio::test(start_paused = true)]
 async fn messages_outside_of_transactions_are_there_at_once() {
     let cluster = cluster().await;
-    let plain = cluster.producer(&ProducerRole::Idempotent { message_bytes_max: 1_000 }).expect("a producer");
+    let plain = cluster.producer(&ProducerRole::Idempotent { limits: MessageLimits::same(1_000) }).expect("a producer");
     send(&plain, TOPIC, 0, "a").await.expect("delivered");
     assert_eq!(committed(&cluster, TOPIC), ["a"]);
     cluster.set_faults(Faults { delivery_refused: 1.0, ..Faults::default() });
@@ -186,7 +188,7 @@ async fn compaction_leaves_holes() {
     }
     begin(&producer, "open").await;
     cluster.compact();
-    let mut reader = cluster.reader(0..1).expect("a reader");
+    let mut reader = cluster.reader(0..1, Isolation::Committed).expect("a reader");
     assert_eq!(read_to_end(&mut reader).await, [(4, "b".to_owned())]);
     assert_eq!(uncommitted(&cluster, PROGRESS), ["b", "open"], "what is not stable stays");
     assert_eq!(uncommitted(&cluster, TOPIC).len(), 4, "the other topic is not compacted");
@@ -202,4 +204,57 @@ async fn nobody_answers_while_the_cluster_is_out_of_reach() {
     let timed_out = new.fence_others("lane 0", Duration::from_secs(5)).await.expect_err("not in time");
     assert_eq!(code(&timed_out), Code::OperationTimedOut);
     new.fence_others("lane 0", Duration::from_secs(60)).await.expect("when it is back");
+}
+
+/// Of a batch that is refused every message fails, and the client tells it of the first; alone, each is told of by itself.
+#[tokio::test(start_paused = true)]
+async fn a_refused_message_is_only_known_alone() {
+    let cluster = cluster().await;
+    cluster.refuse_messages(TOPIC, Some(("bad", Code::InvalidRecord)));
+    let mut told = Vec::new();
+    for batches in [Batches::Full, Batches::OfOne] {
+        for _ in 0..20 {
+            let producer = producer_with(&cluster, batches);
+            producer.fence_others("lane 0", deadline() - Instant::now()).await.expect("fences");
+            producer.begin().await.expect("begins");
+            for value in ["good", "good", "bad", "good"] {
+                let value = Some(value.as_bytes());
+                let message = Outgoing { topic: TOPIC, partition: 0, by_hand: true, key: b"k", value, headers: &[] };
+                producer.send(message, deadline()).await.expect("taken");
+            }
+            let Err(SendFault::Undelivered { code, message }) = producer.wait_delivered(deadline()).await else {
+                panic!("it is refused");
+            };
+            assert_eq!(code, Code::InvalidRecord);
+            told.push((batches, message));
+        }
+    }
+    assert!(told.contains(&(Batches::Full, 0)), "{told:?}");
+    assert!(told.iter().all(|(batches, message)| *batches == Batches::Full || *message == 2), "{told:?}");
+}
+
+/// After an election a leader shows less than what is committed for a moment, and does not answer where the partition ends
+/// (KIP-207).
+#[tokio::test(start_paused = true)]
+async fn a_new_leader_shows_less_and_knows_it() {
+    let cluster = cluster().await;
+    let producer = newest(&cluster).await;
+    for value in ["a", "b", "c"] {
+        begin(&producer, value).await;
+        producer.commit(deadline()).await.expect("commits");
+    }
+    let (stale_by, mut least_shown) = (Duration::from_secs(3), usize::MAX);
+    for _ in 0..20 {
+        cluster.set_faults(Faults { stale_end: 1.0, stale_by: stale_by..stale_by, ..Faults::default() });
+        let mut reader = cluster.reader(0..1, Isolation::Committed).expect("a reader");
+        let shown = read_to_end(&mut reader).await;
+        least_shown = least_shown.min(shown.len());
+        let refused = reader.end(0, deadline()).await.map_err(|error| code(&error));
+        assert_eq!(refused, Err(Code::OffsetNotAvailable));
+        cluster.change_faults(|faults| faults.stale_end = 0.0);
+        sleep(stale_by).await;
+        assert_eq!(reader.end(0, deadline()).await, Ok(6));
+        assert_eq!(shown.len() + read_to_end(&mut reader).await.len(), 3, "the rest is shown then");
+    }
+    assert!(least_shown < 3, "only the marker of the last one was missing each time");
 }

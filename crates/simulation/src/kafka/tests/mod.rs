@@ -3,14 +3,15 @@
 
 mod ends;
 mod messages;
+mod progress;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tailwater_sink_kafka::{
-    ChangeHeader, Cluster, Deletes, DeliveryPromise, Format, KafkaSettings, OnRepartition, Outgoing, Producer,
-    ProducerRole, Read, Reader, SendFault,
+    Batches, ChangeHeader, Cluster, Deletes, DeliveryPromise, Format, KafkaSettings, MessageLimits, OnRepartition,
+    Outgoing, Producer, ProducerRole, Read, Reader, SendFault,
 };
 use tokio::time::Instant;
 
@@ -48,7 +49,7 @@ fn settings() -> KafkaSettings {
 async fn cluster() -> ModelCluster {
     let cluster = ModelCluster::new(1, &settings(), 2);
     let facts = cluster.check_topics(1).await.expect("topics");
-    assert_eq!((facts.data_partitions, facts.message_bytes_max), (2, 1_048_588));
+    assert_eq!((facts.data_partitions, facts.limits), (2, MessageLimits::same(1_048_588)));
     cluster
 }
 
@@ -57,7 +58,12 @@ fn deadline() -> Instant {
 }
 
 fn producer(cluster: &ModelCluster) -> ModelProducer {
-    cluster.producer(&ProducerRole::Transactional { id: "lane-0", message_bytes_max: 1_000_000 }).expect("a producer")
+    producer_with(cluster, Batches::Full)
+}
+
+fn producer_with(cluster: &ModelCluster, batches: Batches) -> ModelProducer {
+    let limits = MessageLimits::same(1_000_000);
+    cluster.producer(&ProducerRole::Transactional { id: "lane-0", limits, batches }).expect("a producer")
 }
 
 /// A producer that has fenced all before it.
@@ -101,8 +107,8 @@ async fn read_to_end(reader: &mut ModelReader) -> Vec<(i64, String)> {
         match reader.next(deadline(), |stored| (stored.offset, text(stored.value))).await.expect("reads") {
             Read::Nothing => {}
             Read::Record(record) => shown.push(record),
-            Read::End(partition) => {
-                assert_eq!(partition, 0);
+            Read::End { partition, offset } => {
+                assert!(partition == 0 && shown.last().is_none_or(|(last, _)| *last < offset), "{offset}");
                 return shown;
             }
         }
@@ -116,6 +122,7 @@ fn code(error: &KafkaError) -> RDKafkaErrorCode {
 fn delivery_code(sent: Result<(), SendFault>) -> RDKafkaErrorCode {
     match sent.expect_err("not delivered") {
         SendFault::Kafka(error) => code(&error),
+        SendFault::Undelivered { code, .. } => code,
         SendFault::Repartitioned => panic!("strayed"),
     }
 }

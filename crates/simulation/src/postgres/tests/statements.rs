@@ -4,13 +4,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tailwater_model::{FirstListing, Item, Key, KeyAttribute, KeyKind, KeySchema, ServiceTime};
+use tailwater_sink_postgres::Holder;
 
 use crate::postgres::backend::{Command, SessionTimes};
 use crate::postgres::executing::Executing;
 use crate::postgres::mirror_sql::{Document, RowToWrite, remove_rows, upsert_rows};
+use crate::postgres::owner_sql::{hand_over, holder, own, show_life, stored_owner};
 use crate::postgres::progress_sql::{
     GapToStore, LaneOfStream, ShardStep, advance_shards, advisory_lock, bump_epoch, count_lanes, fence_lane,
-    forget_shards, is_owner, recount_refused, register_shards, shards_of_lane, store_gaps, take_lanes,
+    forget_shards, recount_refused, register_shards, shards_of_lane, store_gaps, take_lanes,
 };
 use crate::postgres::session::{ModelSession, SessionFault};
 use crate::postgres::stream_sql::{forget_other_streams, read_stream, store_first_listing, store_stream};
@@ -98,9 +100,36 @@ async fn a_claim_takes_every_lane_and_the_owner_before_is_fenced() {
     }
     assert_eq!(first.run(true, |sql: Executing| async move { bump_epoch(&sql, "p", 1, "me").await }).await, Ok(None));
     let look = |sql: Executing| async move {
-        Ok((is_owner(&sql, "p", 1, "me"), is_owner(&sql, "p", 9, "me"), count_lanes(&sql, "p")))
+        Ok((holder(&sql, "p", 1, "me", 1), holder(&sql, "p", 9, "me", 1), count_lanes(&sql, "p")))
     };
-    assert_eq!(first.run(false, look).await, Ok((Some(false), None, 2)));
+    assert_eq!(first.run(false, look).await, Ok((Holder::Another, Holder::Nobody, 2)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_owner_shows_life_hands_over_and_is_told_from_one_before() {
+    let server = ModelServer::new(1);
+    let mut session = connect(&server).await;
+    let claim = |owner: &'static str| {
+        move |sql: Executing| async move {
+            take_lanes(&sql, "p", 2, owner).await?;
+            own(&sql, "p", owner).await
+        }
+    };
+    assert_eq!(session.run(true, claim("me")).await, Ok(1));
+    let shows = |owner: &'static str| move |sql: Executing| async move { show_life(&sql, "p", owner).await };
+    assert_eq!(session.run(true, shows("me")).await, Ok(true));
+    assert_eq!(session.run(true, claim("you")).await, Ok(2));
+    assert_eq!(session.run(true, shows("me")).await, Ok(false));
+    let held = |claim: i64| move |sql: Executing| async move { Ok(holder(&sql, "p", 0, "me", claim)) };
+    assert_eq!(session.run(false, held(1)).await, Ok(Holder::Another));
+    // As after a fail-over that took back a third claim, which was ours.
+    assert_eq!(session.run(false, held(3)).await, Ok(Holder::Older));
+    for (owner, released) in [("me", false), ("you", true)] {
+        let hands_over = move |sql: Executing| async move { hand_over(&sql, "p", owner).await };
+        session.run(true, hands_over).await.expect("done");
+        let look = |sql: Executing| async move { Ok(stored_owner(&sql, "p").map(|stored| stored.released)) };
+        assert_eq!(session.run(false, look).await, Ok(Some(released)));
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,7 +265,7 @@ async fn a_watcher_sees_every_commit_with_its_ownership_and_what_a_fail_over_tak
     let mut session = connect(&server).await;
     session.run(true, |sql: Executing| async move { take_lanes(&sql, "p", 2, "me").await }).await.expect("taken");
     session.run(true, |sql: Executing| async move { bump_epoch(&sql, "p", 1, "me").await }).await.expect("bumped");
-    session.run(false, |sql: Executing| async move { Ok(is_owner(&sql, "p", 1, "me")) }).await.expect("a read");
+    session.run(false, |sql: Executing| async move { Ok(holder(&sql, "p", 1, "me", 1)) }).await.expect("a read");
     assert_eq!(server.fail_over(1), 1);
     let claimed = |lane, epoch| Some(Claimed { pipeline: "p".into(), lane, owner: "me".into(), epoch });
     let expected = vec![(1, claimed(None, None), 2), (2, claimed(Some(1), Some(2)), 1), (0, None, 1)];

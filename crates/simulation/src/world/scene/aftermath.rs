@@ -10,6 +10,7 @@ use crate::face::NetworkFaults;
 use crate::service::{EMPTY_PAGES_MAX, Manners};
 use crate::world::ground::{Durable, Ground, SinkFaults, lock};
 use crate::world::oracle;
+use crate::world::worker::Worker;
 
 /// What the last faults may still cost after they ended: calls that hang, waits that have grown, records that come late.
 const AFTERMATH: Duration = Duration::from_secs(20 * 60);
@@ -76,8 +77,9 @@ impl<G: Ground> Scene<G> {
 
     /// Nothing is written after a restart when there is nothing to carry.
     pub(super) async fn restart_in_quiet(&mut self) {
+        // All at once: one that stands by would begin when another hands over.
+        self.workers.iter().flatten().for_each(Worker::stop);
         for worker in self.workers.iter_mut().filter_map(Option::take) {
-            worker.stop();
             let asked = Instant::now();
             drop(worker.ended().await);
             if asked.elapsed() > self.plan.lane.grace_period + SUPERVISION_INTERVAL {

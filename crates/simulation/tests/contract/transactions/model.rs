@@ -3,9 +3,11 @@
 use std::ops::AsyncFnOnce;
 use std::time::Duration;
 
-use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tailwater_simulation::kafka::{Faults, LandedRecord, ModelCluster, ModelProducer};
-use tailwater_sink_kafka::{Cluster, KafkaSettings, Outgoing, Producer, ProducerRole, SendFault};
+use tailwater_sink_kafka::{
+    Batches, Cluster, KafkaSettings, MessageLimits, Outgoing, Producer, ProducerRole, SendFault,
+};
 use tokio::time::{Instant, sleep};
 
 use super::{Answer, Client, Isolation, Refusal, Seen, Site, refusal};
@@ -17,7 +19,7 @@ const WITHIN: Duration = Duration::from_secs(20);
 /// What a request takes at most, and a marker.
 const LATENCY_MAX: Duration = Duration::from_millis(5);
 /// What clients are told that a topic takes.
-const TOLD_BYTES_MAX: usize = 1_000_000;
+const TOLD: MessageLimits = MessageLimits::same(1_000_000);
 
 super::every_interleaving!(stand);
 
@@ -42,6 +44,7 @@ fn stand(test: impl AsyncFnOnce(&OnModel)) {
 fn answer(sent: Result<(), SendFault>) -> Answer {
     sent.map_err(|fault| match fault {
         SendFault::Kafka(error) => refusal(&error),
+        SendFault::Undelivered { code, .. } => refusal(&KafkaError::MessageProduction(code)),
         SendFault::Repartitioned => panic!("it went where it was meant to go"),
     })
 }
@@ -50,7 +53,7 @@ async fn send(producer: &ModelProducer, topic: &str, partition: i32, value: &str
     let deadline = Instant::now() + WITHIN;
     let value = Some(value.as_bytes());
     let message = Outgoing { topic, partition, by_hand: true, key: b"key", value, headers: &[] };
-    producer.send(message, deadline).await.map_err(|error| refusal(&error))?;
+    answer(producer.send(message, deadline).await)?;
     answer(producer.wait_delivered(deadline).await)
 }
 
@@ -62,12 +65,12 @@ impl Site for OnModel {
     const MESSAGE_BYTES_MAX: usize = 2_000;
 
     fn client(&self, id: &str) -> ModelClient {
-        let role = ProducerRole::Transactional { id, message_bytes_max: TOLD_BYTES_MAX };
+        let role = ProducerRole::Transactional { id, limits: TOLD, batches: Batches::Full };
         ModelClient(self.cluster.producer(&role).expect("a producer"), self.settings.clone())
     }
 
     async fn write_plain(&self, partition: i32, value: &str) {
-        let role = ProducerRole::Idempotent { message_bytes_max: TOLD_BYTES_MAX };
+        let role = ProducerRole::Idempotent { limits: TOLD };
         let producer = self.cluster.producer(&role).expect("a producer");
         send(&producer, &self.settings.topic, partition, value).await.expect("delivered");
     }

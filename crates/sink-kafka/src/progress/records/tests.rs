@@ -33,7 +33,29 @@ fn every_kind() -> Vec<ProgressRecord> {
         ProgressRecord::Forgotten(counts),
         ProgressRecord::ShardGone { stream_arn: "arn:a".into(), shard: ShardId::new("shardId-2") },
         ProgressRecord::StreamGone { stream_arn: "arn:a".into() },
+        ProgressRecord::DeadLetters(RecentDeadLetters::default().with(3, 1_790_000_000_500)),
+        ProgressRecord::Brake { per_minute_max: 100 },
+        ProgressRecord::BrakeGone,
+        ProgressRecord::Barrier("9f-1".into()),
+        ProgressRecord::Life(ClaimMark { number: 7, owner: "9f".into() }),
+        ProgressRecord::HandedOver(ClaimMark { number: 7, owner: "9f".into() }),
     ]
+}
+
+/// Versions that do not know a record without a value pass it over; signs and barriers must stay such.
+#[test]
+fn what_older_versions_are_to_pass_over_has_no_value() {
+    let claim = ClaimMark { number: 7, owner: "9f".into() };
+    for record in [
+        ProgressRecord::Barrier("9f-1".into()),
+        ProgressRecord::Life(claim.clone()),
+        ProgressRecord::HandedOver(claim.clone()),
+    ] {
+        assert_eq!(record.encode().1, None, "{record:?}");
+    }
+    for key in [r#"["life","seven","9f"]"#, r#"["life","7"]"#, r#"["handed_over","-7","9f"]"#] {
+        assert_eq!(ProgressRecord::decode_gone(key.as_bytes()), None, "{key}");
+    }
 }
 
 #[test]
@@ -75,6 +97,12 @@ fn keys_and_values_are_the_documented_ones() {
         (r#"["forgotten"]"#, Some(r#"{"v":1,"read":5,"written":2,"filtered":1,"dead_lettered":1,"suppressed":1}"#)),
         (r#"["shard","arn:a","shardId-2"]"#, None),
         (r#"["stream","arn:a"]"#, None),
+        (r#"["dead_letters"]"#, Some(r#"{"v":1,"by_second":[[1790000000,3]]}"#)),
+        (r#"["brake"]"#, Some(r#"{"v":1,"per_minute_max":100}"#)),
+        (r#"["brake"]"#, None),
+        (r#"["barrier","9f-1"]"#, None),
+        (r#"["life","7","9f"]"#, None),
+        (r#"["handed_over","7","9f"]"#, None),
     ];
     assert_eq!(encoded, expected.map(|(key, value)| (key.to_owned(), value.map(str::to_owned))));
 }

@@ -1,0 +1,166 @@
+//! The life of an owner: shown by the one who has the pipeline, watched by whoever stands by, ended by handing over.
+//!
+//! Whether an owner lives is judged by the watcher's own clock alone: it has seen no change of the sign of life for the
+//! lease. No two clocks are compared. A wrong judgement costs a take-over and nothing else: the fence keeps what is right.
+
+use std::time::Duration;
+
+use tailwater_model::{Owner, Ownership, Trouble, TroubleKind};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tracing::{info, warn};
+
+use crate::stop::StopSignal;
+
+/// An owner shows life so many times within a lease: one sign may be lost, and one may be late.
+const SIGNS_PER_LEASE: u32 = 3;
+/// How often somebody who stands by looks at the owner: a graceful stop is noticed within this.
+const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+/// Where several stand by, each looks once more after a wait of its own, shorter than this: whoever waits longer finds that another
+/// one has claimed the pipeline. Short, so that a graceful stop is still noticed soon.
+const JITTER_MAX: Duration = Duration::from_millis(250);
+/// Longest wait for one sign or look.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
+/// Longest wait for handing over: a stop that has used up its grace period may wait for nothing any more, and a sink that does
+/// not answer is why.
+const HANDED_OVER_WITHIN: Duration = Duration::from_secs(2);
+/// A look may take so long where the sink is slow, however short the lease.
+const BLIND_MIN: Duration = Duration::from_secs(3);
+
+/// Shows life until the pipeline is not ours any more; gives that trouble. Whatever else goes wrong is told once and tried again:
+/// the lanes have troubles of their own.
+pub(crate) async fn show_life<O: Ownership>(ownership: &mut O, lease: Duration) -> Trouble {
+    let mut signs = interval(lease / SIGNS_PER_LEASE);
+    signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told = None;
+    loop {
+        signs.tick().await;
+        match timeout(ANSWER_WITHIN, ownership.show_life()).await {
+            Ok(Ok(())) => told = None,
+            Ok(Err(trouble)) if is_lost(&trouble) => return trouble,
+            Ok(Err(trouble)) => tell_once(&mut told, trouble.code, &trouble.message, "showing life"),
+            Err(_) => tell_once(&mut told, "sink.no_answer", "no answer", "showing life"),
+        }
+    }
+}
+
+/// The claim does not hold any more.
+fn is_lost(trouble: &Trouble) -> bool {
+    matches!(trouble.kind, TroubleKind::Replaced | TroubleKind::ClaimLost)
+}
+
+/// Waits until the pipeline is to be taken: its owner has handed over, or has shown no life for the lease, and none of the others
+/// that stand by was faster. Answers false when the process is asked to stop.
+pub(crate) async fn stand_by<O: Ownership>(ownership: &mut O, lease: Duration, stop: &StopSignal) -> bool {
+    let jitter = ownership.jitter(JITTER_MAX);
+    let mut silence = Silence::new(lease);
+    let mut told = None;
+    // It was free when it was looked at last.
+    let mut is_free = false;
+    loop {
+        tokio::select! { biased;
+            () = stop.stopped() => return false,
+            () = sleep(if is_free { jitter } else { LOOK_INTERVAL }) => {}
+        }
+        let looked = tokio::select! { biased;
+            () = stop.stopped() => return false,
+            looked = timeout(ANSWER_WITHIN, ownership.owner()) => looked,
+        };
+        let was_free = is_free;
+        is_free = match looked {
+            Ok(Ok(Owner::Nobody)) => true,
+            Ok(Ok(Owner::Somebody { life })) => {
+                told = None;
+                silence.is_over(life, Instant::now())
+            }
+            Ok(Err(trouble)) => {
+                tell_once(&mut told, trouble.code, &trouble.message, "looking at the owner");
+                false
+            }
+            Err(_) => {
+                tell_once(&mut told, "sink.no_answer", "no answer", "looking at the owner");
+                false
+            }
+        };
+        if is_free && was_free {
+            info!(lease_seconds = lease.as_secs(), "the owner has handed over, or shows no life: taking the pipeline");
+            return true;
+        }
+    }
+}
+
+/// Hands over, as far as that is possible soon. Where it is not, whoever stands by waits for the lease.
+pub(crate) async fn release<O: Ownership>(ownership: &mut O) {
+    let why = match timeout(HANDED_OVER_WITHIN, ownership.release()).await {
+        Ok(Ok(())) => return,
+        Ok(Err(trouble)) => trouble.message,
+        Err(_) => "no answer".to_owned(),
+    };
+    warn!("handing the pipeline over failed: {why}; whoever stands by waits for the lease");
+}
+
+/// Another trouble than the last one is told.
+fn tell_once(told: &mut Option<&'static str>, code: &'static str, message: &str, doing: &str) {
+    if told.replace(code) != Some(code) {
+        warn!(code, "{doing} failed: {message}; trying again");
+    }
+}
+
+/// How long an owner has been silent, as far as it was looked at.
+struct Silence {
+    lease: Duration,
+    /// The last sign of life, and since when it is the last.
+    last: Option<(String, Instant)>,
+    looked_at: Option<Instant>,
+}
+
+impl Silence {
+    fn new(lease: Duration) -> Self {
+        Self { lease, last: None, looked_at: None }
+    }
+
+    /// Takes a look in, and tells whether the owner was silent for the lease. Who could not look for as long as an owner may
+    /// be silent between two signs, because the sink was away or this process stood still, begins anew: the owner may not
+    /// have been able to show life either.
+    fn is_over(&mut self, life: String, now: Instant) -> bool {
+        let blind_max = (self.lease / SIGNS_PER_LEASE).max(BLIND_MIN);
+        let was_blind = self.looked_at.is_some_and(|looked| now.saturating_duration_since(looked) > blind_max);
+        self.looked_at = Some(now);
+        match &self.last {
+            Some((last, since)) if *last == life && !was_blind => now.saturating_duration_since(*since) >= self.lease,
+            _ => {
+                self.last = Some((life, now));
+                false
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Looks at these seconds, and what is seen; gives at which of them the silence was over.
+    fn over(lease: u64, looks: &[(u64, &str)]) -> Option<u64> {
+        let (mut silence, begin) = (Silence::new(Duration::from_secs(lease)), Instant::now());
+        looks
+            .iter()
+            .find_map(|(at, life)| silence.is_over((*life).to_owned(), begin + Duration::from_secs(*at)).then_some(*at))
+    }
+
+    #[test]
+    fn a_silence_is_over_after_the_lease_and_not_before() {
+        let silent: Vec<(u64, &str)> = (0..40).map(|at| (at, "1")).collect();
+        assert_eq!(over(15, &silent), Some(15));
+        let lives: Vec<(u64, &str)> = (0..40).map(|at| (at, ["1", "2", "3", "4"][at as usize / 10])).collect();
+        assert_eq!(over(15, &lives), None);
+        // What was there before is a sign of life, too.
+        assert_eq!(over(15, &[(0, "1"), (5, "1"), (10, "2"), (15, "1"), (20, "1"), (25, "1"), (29, "1")]), None);
+    }
+
+    #[test]
+    fn who_was_blind_begins_anew() {
+        assert_eq!(over(15, &[(0, "1"), (5, "1"), (10, "1"), (15, "1")]), Some(15));
+        assert_eq!(over(15, &[(0, "1"), (5, "1"), (11, "1"), (16, "1"), (21, "1")]), None);
+        assert_eq!(over(15, &[(0, "1"), (100, "1"), (105, "1"), (110, "1"), (115, "1")]), Some(115));
+    }
+}

@@ -1,0 +1,65 @@
+//! A hot standby: how long nobody carries when the owner goes.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use rustix::process::Signal;
+use tailwater_tests::process::STANDS_BY;
+use tailwater_tests::scene::{STOP_WITHIN, Scene};
+use tailwater_tests::workload::Workload;
+use tailwater_tests::writer::Writer;
+use tokio::time::Instant;
+
+/// Row changes that show that a process carries.
+const SOME: i64 = 30;
+const WITHIN: Duration = Duration::from_secs(60);
+const WRITE_PAUSE: Duration = Duration::from_millis(10);
+const LEASE: Duration = Duration::from_secs(3);
+/// What is promised beyond the lease, and for a graceful stop without it.
+const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// How often.
+const TIMES: u64 = 4;
+
+/// Lets the owner go in this way, again and again, and holds the pause against what is promised.
+async fn owners_go(seed: u64, is_killed: bool, promised: Duration) -> Result<()> {
+    let mut scene = Scene::audited().await?;
+    scene.pipeline.lease = "3s";
+    let writer = Writer::start(&scene.table, Workload::new(seed, ""), WRITE_PAUSE);
+    let mut standby = scene.start()?;
+    scene.carries(SOME, WITHIN).await?;
+    for time in 1..=TIMES {
+        let owner = scene.start()?;
+        standby.says(STANDS_BY, usize::try_from(time)?, WITHIN).await?;
+        scene.carries(SOME, WITHIN).await?;
+        let since = Instant::now();
+        if is_killed {
+            owner.kill().await?;
+        } else {
+            owner.signal(Signal::TERM)?;
+            owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+        }
+        scene.carries(1, WITHIN).await?;
+        let pause = since.elapsed();
+        ensure!(
+            pause < promised,
+            "nobody carried for {pause:?}, and at most {promised:?} are promised\n{}",
+            standby.said()
+        );
+        standby.must_be_running()?;
+    }
+    writer.stop().await?;
+    scene.catches_up(WITHIN).await?;
+    standby.signal(Signal::TERM)?;
+    standby.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    scene.check_exactly_once().await
+}
+
+#[tokio::test]
+async fn a_graceful_stop_hands_over_within_two_seconds() -> Result<()> {
+    owners_go(7, false, PAUSE_MAX).await
+}
+
+#[tokio::test]
+async fn after_a_kill_nobody_carries_for_the_lease_and_two_seconds_at_most() -> Result<()> {
+    owners_go(8, true, LEASE + PAUSE_MAX).await
+}
