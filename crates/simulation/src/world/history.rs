@@ -66,7 +66,7 @@ struct KnownShard {
     /// The number of its stream.
     stream: usize,
     parent: Option<String>,
-    closed: bool,
+    closed_at_ms: Option<i64>,
     trimmed: bool,
     /// Of its known records, so many of the oldest are known to be trimmed.
     unreadable: usize,
@@ -134,11 +134,11 @@ impl History {
         if !self.shards.contains_key(shard.id) {
             let stream = self.learn_stream(shard.stream_arn);
             let parent = shard.parent.map(ToOwned::to_owned);
-            let new = KnownShard { stream, parent, closed: false, trimmed: false, unreadable: 0 };
+            let new = KnownShard { stream, parent, closed_at_ms: None, trimmed: false, unreadable: 0 };
             self.shards.insert(shard.id.to_owned(), new);
         }
         let Some(known) = self.shards.get_mut(shard.id) else { return };
-        known.closed = shard.closed_at_ms.is_some();
+        known.closed_at_ms = shard.closed_at_ms;
         known.trimmed = shard.gone;
         let of_shard = self.of_shard.get(shard.id).map_or(&[][..], Vec::as_slice);
         let unreadable = shard.unreadable().min(of_shard.len());
@@ -229,7 +229,15 @@ impl History {
 
     /// No record will be added.
     pub fn shard_is_closed(&self, shard: &str) -> bool {
-        self.shards.get(shard).is_none_or(|shard| shard.closed)
+        self.shards.get(shard).is_none_or(|shard| shard.closed_at_ms.is_some())
+    }
+
+    /// It was over by then, and a pipeline that begins then with what is written from now on leaves it out: nobody waits for
+    /// its end.
+    pub fn is_left_out(&self, shard: &str, by_ms: i64) -> bool {
+        let Promise { from_latest, first_stream, .. } = self.promise;
+        let known = self.shards.get(shard).filter(|shard| from_latest && shard.stream == first_stream);
+        known.and_then(|shard| shard.closed_at_ms).is_some_and(|closed_at_ms| closed_at_ms <= by_ms)
     }
 
     /// The records of a shard that its position stands for, in stream order.
@@ -296,7 +304,7 @@ impl History {
     pub fn undrained(&self, positions: &BTreeMap<String, Position>, of_stream: usize) -> Option<String> {
         let waiting = |(id, shard): &(&String, &KnownShard)| match positions.get(*id) {
             None => !shard.trimmed,
-            Some(position) => shard.closed && *position != Position::End,
+            Some(position) => shard.closed_at_ms.is_some() && *position != Position::End,
         };
         self.shards.iter().filter(|(_, shard)| shard.stream >= of_stream).find(waiting).map(|(id, _)| id.clone())
     }
@@ -319,6 +327,6 @@ impl History {
 
     /// Open shards.
     pub fn open_shards(&self) -> Vec<String> {
-        self.shards.iter().filter(|(_, shard)| !shard.closed).map(|(id, _)| id.clone()).collect()
+        self.shards.iter().filter(|(_, shard)| shard.closed_at_ms.is_none()).map(|(id, _)| id.clone()).collect()
     }
 }

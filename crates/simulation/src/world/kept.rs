@@ -109,4 +109,6 @@ pub const KEPT: &[(u64, Profile)] = &[
     (4_810_000_072, Profile::Bounded),
     // The judge of stored moments did not wait for the commits of a slow sink that were ready before the proof came.
     (4_812_001_199, Profile::Gaps),
+    // A listing missed a shard that LATEST leaves out, and the judge waited for its end.
+    (4_850_001_107, Profile::Default),
 ];
