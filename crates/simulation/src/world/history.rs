@@ -232,7 +232,7 @@ impl History {
         self.shards.get(shard).is_none_or(|shard| shard.closed_at_ms.is_some())
     }
 
-    /// It was over by then, and a pipeline that begins then with what is written from now on leaves it out: nobody waits for
+    /// It was over by then, and a pipeline that begins then or later with what is written from now on leaves it out: nobody waits for
     /// its end.
     pub fn is_left_out(&self, shard: &str, by_ms: i64) -> bool {
         let Promise { from_latest, first_stream, .. } = self.promise;
@@ -309,15 +309,15 @@ impl History {
         self.shards.iter().filter(|(_, shard)| shard.stream >= of_stream).find(waiting).map(|(id, _)| id.clone())
     }
 
-    /// A shard is still there, and what came from it has gone already: until it goes, too, nothing shows what followed it.
-    pub fn outlives_its_children(&self) -> bool {
+    /// Shards that are still there although all that came from them has gone: until they go, too, nothing shows what followed.
+    pub fn outlive_their_children(&self) -> impl Iterator<Item = &String> {
         let mut is_shown: BTreeMap<&String, bool> = BTreeMap::new();
         for (id, shard) in &self.shards {
             if let Some(parent) = shard.parent.as_ref().filter(|parent| !self.shard_is_trimmed(parent)) {
                 *is_shown.entry(parent).or_default() |= !self.shard_is_trimmed(id);
             }
         }
-        is_shown.values().any(|is_shown| !is_shown)
+        is_shown.into_iter().filter(|(_, is_shown)| !is_shown).map(|(id, _)| id)
     }
 
     /// Shards that are still there.

@@ -277,7 +277,7 @@ impl Witness {
         self.next_of_key.insert(change.key.clone(), record.ordinal + 1);
         self.settled[index] = true;
         // I3: what the parent held came before.
-        let begun_ms = self.registered_ms.unwrap_or_default();
+        let begun_ms = self.started_ms.unwrap_or_default();
         let drained =
             |parent: &String| before.get(parent) == Some(&Position::End) || self.history.is_left_out(parent, begun_ms);
         if let Some(parent) = self.history.parent(&record.shard)

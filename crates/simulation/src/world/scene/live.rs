@@ -36,8 +36,8 @@ impl<G: Ground> Scene<G> {
         while self.ends == ends && !self.is_over() {
             if Instant::now() >= until {
                 let mut witness = lock(&self.witness);
-                // Then such a run ends hours later, when the shard has gone.
-                if !witness.history().outlives_its_children() {
+                // Then such a run ends hours later, when that shard has gone.
+                if !witness.has_drained_what_outlives_its_children() {
                     witness.violated("P8 a bounded run does not end", format!("within {run:?}"));
                 }
                 return;

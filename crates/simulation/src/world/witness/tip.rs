@@ -1,10 +1,16 @@
 //! What holds when a run says that it is at its end.
 
-use tailwater_model::Finished;
+use tailwater_model::{Finished, Position};
 
 use super::{Manner, Witness};
 
 impl Witness {
+    /// A shard was read to its end, and is still there although all that came from it has gone.
+    pub fn has_drained_what_outlives_its_children(&mut self) -> bool {
+        self.learn_if_stale();
+        self.history.outlive_their_children().any(|shard| self.positions.get(shard) == Some(&Position::End))
+    }
+
     /// A run of this stream has ended by itself, whose first listing was answered at this moment: what was written before
     /// is settled, and of a stream that has ended everything is.
     pub fn check_end(&mut self, stream_arn: &str, how: Finished, first_answer_ms: Option<i64>) {
