@@ -11,7 +11,7 @@ pub struct Committed {
     /// Records now in the dead letters.
     pub dead_lettered: u64,
     /// Why they are there, for the log: one for each shard and code.
-    pub reasons: Vec<DeadLetterReason>,
+    pub reasons: Box<[DeadLetterReason]>,
 }
 
 /// Why records of a shard went to the dead letters in one commit.
@@ -37,7 +37,7 @@ impl Committed {
                 None => reasons.push(DeadLetterReason { shard: shard.clone(), code, error: error.clone(), letters: 1 }),
             }
         }
-        Self { written: counts.written, dead_lettered: counts.dead_lettered, reasons }
+        Self { written: counts.written, dead_lettered: counts.dead_lettered, reasons: reasons.into() }
     }
 
     /// Of a commit of this group, with what the sink refused of it.
@@ -73,6 +73,6 @@ mod tests {
         assert_eq!(committed.figures(), (1, 4));
         let told: Vec<_> = committed.reasons.iter().map(|reason| (reason.error.as_str(), reason.letters)).collect();
         assert_eq!(told, [("first", 2), ("x", 1), ("y", 1)]);
-        assert_eq!(Committed::of(counts, []).reasons, []);
+        assert!(Committed::of(counts, []).reasons.is_empty());
     }
 }

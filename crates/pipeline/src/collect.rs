@@ -72,12 +72,13 @@ impl Collecting {
         self.due_at = Some(Instant::now());
     }
 
-    /// Hands over the group and begins an empty one.
+    /// Hands over the group and begins an empty one, which has space for as many batches: it grows no more then.
     pub(crate) fn take(&mut self) -> Group {
         self.events = 0;
         self.bytes = 0;
         self.due_at = None;
-        std::mem::take(&mut self.group)
+        let batches = Vec::with_capacity(self.group.batches.len());
+        std::mem::replace(&mut self.group, Group { batches, first_listing: None })
     }
 
     fn begin_delay(&mut self) {

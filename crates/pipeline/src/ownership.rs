@@ -14,7 +14,7 @@ use crate::stop::StopSignal;
 /// An owner shows life so many times within a lease: one sign may be lost, and one may be late.
 const SIGNS_PER_LEASE: u32 = 3;
 /// How often somebody who stands by looks at the owner: a graceful stop is noticed within this.
-const LOOK_INTERVAL: Duration = Duration::from_millis(500);
+const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// Where several stand by, each looks once more after a wait of its own, shorter than this: whoever waits longer finds that another
 /// one has claimed the pipeline. Short, so that a graceful stop is still noticed soon.
 const JITTER_MAX: Duration = Duration::from_millis(250);
@@ -108,7 +108,7 @@ fn tell_once(told: &mut Option<&'static str>, code: &'static str, message: &str,
 /// How long an owner has been silent, as far as it was looked at.
 struct Silence {
     lease: Duration,
-    /// The last sign of life, and since when it is the last.
+    /// The last sign of life, and since when it is the last: where it was found by a look, it may be as old as the look before.
     last: Option<(String, Instant)>,
     looked_at: Option<Instant>,
 }
@@ -124,11 +124,12 @@ impl Silence {
     fn is_over(&mut self, life: String, now: Instant) -> bool {
         let blind_max = (self.lease / SIGNS_PER_LEASE).max(BLIND_MIN);
         let was_blind = self.looked_at.is_some_and(|looked| now.saturating_duration_since(looked) > blind_max);
-        self.looked_at = Some(now);
+        let looked_before = self.looked_at.replace(now).filter(|_| !was_blind);
         match &self.last {
             Some((last, since)) if *last == life && !was_blind => now.saturating_duration_since(*since) >= self.lease,
             _ => {
-                self.last = Some((life, now));
+                let since = looked_before.map_or(now, |before| before.max(now - LOOK_INTERVAL));
+                self.last = Some((life, since));
                 false
             }
         }
@@ -155,6 +156,16 @@ mod tests {
         assert_eq!(over(15, &lives), None);
         // What was there before is a sign of life, too.
         assert_eq!(over(15, &[(0, "1"), (5, "1"), (10, "2"), (15, "1"), (20, "1"), (25, "1"), (29, "1")]), None);
+    }
+
+    #[test]
+    fn a_silence_begins_with_the_look_before_the_one_that_found_the_last_sign() {
+        let (mut silence, begin) = (Silence::new(Duration::from_secs(3)), Instant::now());
+        let over_at = (0..20).map(|look| 250 * look).find(|ms| {
+            let life = if *ms < 2000 { "1" } else { "2" };
+            silence.is_over(life.to_owned(), begin + Duration::from_millis(*ms))
+        });
+        assert_eq!(over_at, Some(4750));
     }
 
     #[test]

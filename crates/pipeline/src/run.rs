@@ -78,7 +78,7 @@ pub async fn run<A: Assembly>(
     stop: StopSignal,
     status: Arc<PipelineStatus>,
 ) -> Result<Ended, Trouble> {
-    let mut pipeline = Pipeline { assembly, settings, stop, status };
+    let mut pipeline = Pipeline { assembly, chosen: None, settings, stop, status };
     let stop = pipeline.stop.clone();
     let mut claimed = tokio::select! { biased;
         () = stop.stopped() => return Ok(Ended::Stopped),
@@ -89,7 +89,10 @@ pub async fn run<A: Assembly>(
         let outcome = pipeline.carry(lanes, &mut ownership).await;
         let mut is_ours = true;
         let next = match pipeline.follow(outcome, &mut ownership).await {
-            Following::Stream => pipeline.claim_again().await,
+            Following::Stream => {
+                pipeline.chosen = None;
+                pipeline.claim_again().await
+            }
             Following::End(Err(trouble)) if pipeline.stands_by(&trouble) => {
                 info!(code = trouble.code, "{trouble}; standing by");
                 is_ours = false;
@@ -128,6 +131,9 @@ enum Next<C> {
 
 struct Pipeline<A> {
     assembly: A,
+    /// The stream that the assembly has chosen last, while it may be claimed for. Whoever takes over claims for it at once, and
+    /// looks behind the claim whether it is still the one: looking before, too, would make the take-over twice as slow.
+    chosen: Option<StreamIdentity>,
     settings: RunSettings,
     stop: StopSignal,
     status: Arc<PipelineStatus>,
@@ -135,20 +141,25 @@ struct Pipeline<A> {
 
 impl<A: Assembly> Pipeline<A> {
     async fn claim(&mut self) -> Result<ClaimOf<A>, Trouble> {
-        let before = self.assembly.choose().await?;
+        let before = match self.chosen.take() {
+            Some(chosen) => chosen,
+            None => self.assembly.choose().await?,
+        };
         let mut claimed = self.assembly.claim().await?;
         // Whoever had the lanes until now may have gone over to another stream since ours was chosen; now nobody does.
-        match self.assembly.choose().await {
-            Ok(chosen) if chosen == before => Ok(claimed),
-            Ok(_) => {
-                drop(claimed);
-                self.assembly.claim().await
-            }
+        let chosen = match self.assembly.choose().await {
+            Ok(chosen) => chosen,
             Err(trouble) => {
                 release(&mut claimed.ownership).await;
-                Err(trouble)
+                return Err(trouble);
             }
+        };
+        if chosen != before {
+            drop(claimed);
+            claimed = self.assembly.claim().await?;
         }
+        self.chosen = Some(chosen);
+        Ok(claimed)
     }
 
     /// Claims once. Nothing where that failed for what may pass.

@@ -2,6 +2,7 @@
 //! futures ever waits for another one, but looking at the topics.
 
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::Message;
@@ -58,7 +59,7 @@ impl Cluster for Brokers {
 
 /// A consumer of some partitions.
 pub(crate) struct PartitionReader {
-    consumer: BaseConsumer<KafkaContext>,
+    consumer: Arc<BaseConsumer<KafkaContext>>,
     topic: String,
     brokers: String,
 }
@@ -76,7 +77,11 @@ impl PartitionReader {
                 .map_err(|error| failed(&error))?;
         }
         consumer.assign(&assigned).map_err(|error| failed(&error))?;
-        Ok(Self { consumer, topic: settings.progress_topic.clone(), brokers: settings.brokers.clone() })
+        Ok(Self {
+            consumer: Arc::new(consumer),
+            topic: settings.progress_topic.clone(),
+            brokers: settings.brokers.clone(),
+        })
     }
 
     /// Behind everything that was taken out of the client's queue, ends of transactions too.
@@ -87,6 +92,15 @@ impl PartitionReader {
             // Nothing was there yet.
             _ => Ok(0),
         }
+    }
+}
+
+impl Drop for PartitionReader {
+    /// Closing takes a tenth of a second or more, and nobody has to wait for it: it matters where a pipeline is taken over.
+    fn drop(&mut self) {
+        let last = Arc::clone(&self.consumer);
+        // Where no thread is to be had it is closed here, after all.
+        let _closing = std::thread::Builder::new().name("closing".into()).spawn(move || drop(last));
     }
 }
 

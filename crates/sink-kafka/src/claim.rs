@@ -11,7 +11,7 @@ use tailwater_model::{
 };
 
 use crate::brokers::Brokers;
-use crate::client_config::{Isolation, reader_config};
+use crate::client_config::{Isolation, looker_config};
 use crate::cluster::Cluster;
 use crate::context::KafkaContext;
 use crate::fault::{Fault, Remedy};
@@ -27,6 +27,8 @@ use crate::topics::TopicFacts;
 
 /// How often a claim is made that others come into, before it is told.
 const CLAIM_ATTEMPTS_MAX: u32 = 10;
+/// How long a new client serves events before its first request, where that needs a bearer token.
+const FIRST_POLL: Duration = Duration::from_millis(20);
 /// The longest wait until a claim is made again, in milliseconds: about what a claim takes, so that one of two gets through.
 const CLAIM_PAUSE_MS_MAX: u64 = 2000;
 
@@ -110,7 +112,7 @@ async fn claim_lanes<H: Home>(
     let ownership = OwnerSession::new(Arc::clone(&shared), ClaimMark { number, owner: owner.clone() });
     let claim = Claim::Made { number, owner };
     let lane = |number, progress, home| {
-        Lane::new(number, Arc::clone(&shared), Claim::clone(&claim), progress, home, previous_stream.clone())
+        Lane::new(number, Arc::clone(&shared), Claim::clone(&claim), (progress, facts), home, previous_stream.clone())
     };
     let mut lanes = vec![lane(0, Some(progress), first)];
     for number in 1..identity.lanes {
@@ -230,11 +232,12 @@ async fn progress_partitions(settings: &KafkaSettings) -> Result<u32, Trouble> {
     blocking(move || {
         let doing = "looking for the progress topic";
         let failed = |error: &_, problem| Fault::of(doing, &settings.brokers, error, problem);
-        let consumer: BaseConsumer<KafkaContext> = reader_config(&settings, Isolation::Committed)?
+        let consumer: BaseConsumer<KafkaContext> = looker_config(&settings, Isolation::Committed)?
             .create_with_context(KafkaContext::new(&settings))
             .map_err(|error| failed(&error, None))?;
-        // An event may have to be served before the first answer: that of a bearer token.
-        let _served = consumer.poll(Duration::from_millis(20));
+        if settings.has_bearer_token() {
+            let _served = consumer.poll(FIRST_POLL);
+        }
         let metadata = consumer
             .fetch_metadata(Some(&settings.progress_topic), settings.request_timeout)
             .map_err(|error| failed(&error, consumer.context().last_problem()))?;

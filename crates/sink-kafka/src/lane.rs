@@ -10,6 +10,7 @@ use crate::fault::Fault;
 use crate::home::Home;
 use crate::session::{Claim, LaneSession, Shared, not_open};
 use crate::thread::LaneThread;
+use crate::topics::TopicFacts;
 
 /// One lane of a pipeline, with a transactional producer of its own on a thread of its own. Made by
 /// [`claim`](crate::claim()); it has to be opened before it commits. Dropping the future of a commit does not end the
@@ -29,6 +30,8 @@ pub(crate) struct Lane<H: Home> {
     claim: Claim,
     /// What the claim found, for the first opening of the lane by which the pipeline was claimed.
     claimed: Option<Progress>,
+    /// What the claim found of the topics, for the first opening of any other.
+    facts: Option<TopicFacts>,
     /// Another stream of the same table that the pipeline read before.
     previous_stream: Option<PreviousStream>,
 }
@@ -38,11 +41,11 @@ impl<H: Home> Lane<H> {
         number: u32,
         shared: Arc<Shared<H::Cluster>>,
         claim: Claim,
-        claimed: Option<Progress>,
+        (claimed, facts): (Option<Progress>, TopicFacts),
         home: H,
         previous_stream: Option<PreviousStream>,
     ) -> Self {
-        Self { number, shared, home, claim, claimed, previous_stream }
+        Self { number, shared, home, claim, claimed, facts: Some(facts), previous_stream }
     }
 
     async fn open(&mut self) -> Result<Progress, Failure> {
@@ -66,8 +69,11 @@ impl<H: Home> Lane<H> {
         if let Some(progress) = self.claimed.take() {
             return Ok(progress);
         }
-        // Each time: limits and partitions may have changed.
-        let facts = self.shared.cluster.check_topics(self.shared.pipeline.lanes).await?;
+        let facts = match self.facts.take() {
+            Some(facts) => facts,
+            // Each time: limits and partitions may have changed.
+            None => self.shared.cluster.check_topics(self.shared.pipeline.lanes).await?,
+        };
         Ok(self.home.open(facts, &self.claim).await?.1)
     }
 

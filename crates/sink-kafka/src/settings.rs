@@ -154,6 +154,18 @@ pub struct TlsSettings {
     pub key_password: Option<SecretString>,
 }
 
+impl KafkaSettings {
+    /// Whether a client says by a bearer token who it is. It asks for one by an event, which has to be served before its first request.
+    pub(crate) fn has_bearer_token(&self) -> bool {
+        match &self.sasl {
+            Some(SaslSettings::OAuthBearer { .. }) => true,
+            #[cfg(feature = "msk-iam")]
+            Some(SaslSettings::MskIam { .. }) => true,
+            Some(SaslSettings::Plain(_) | SaslSettings::ScramSha256(_) | SaslSettings::ScramSha512(_)) | None => false,
+        }
+    }
+}
+
 /// Who we are to the broker.
 #[derive(Clone, Debug)]
 pub enum SaslSettings {

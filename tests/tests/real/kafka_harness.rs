@@ -54,7 +54,15 @@ async fn a_killed_broker_comes_back_with_what_it_acknowledged() -> Result<()> {
     ensure!(reader::read(&broker.bootstrap, &topic, Isolation::ReadCommitted).await.is_err(), "no such topic");
     admin::create_topic(&broker.bootstrap, &topic, 1, &[])?;
     java::produce_keys(&broker.bootstrap, &topic, &["a", "b"]).await?;
-    ensure!(broker.leader_of(&topic, 0)? == 1 && broker.coordinator_of("nobody").is_ok());
+    ensure!(broker.leader_of(&topic, 0)? == 1, "not led by the only broker");
+    // Whoever asks first makes the broker create the topic of its transactions.
+    wait_until("transactions have a coordinator", SHOWN_WITHIN, || async {
+        Ok(match broker.coordinator_of("nobody") {
+            Ok(node) => Look::when(node == 1, node),
+            Err(error) => Look::NotYet(format!("{error:#}")),
+        })
+    })
+    .await?;
     broker.kill(1).await?;
     ensure!(admin::must_be_ready(&broker.bootstrap).is_err(), "it answers although it was killed");
     broker.restart(1).await?;

@@ -103,6 +103,7 @@ async fn whoever_stands_by_goes_on() -> Result<()> {
         };
         scene.carries(1, TAKEN_OVER_WITHIN).await.with_context(|| standby.said())?;
         let pause = since.elapsed();
+        println!("a pause of {pause:?}; {within:?} are let pass");
         ensure!(pause < within, "{pause:?} of {within:?}\n{}", standby.said());
         standby.must_be_running()?;
         standby.signal(Signal::TERM)?;

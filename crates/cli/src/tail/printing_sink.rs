@@ -70,7 +70,7 @@ impl Sink for PrintingSink {
         match &self.form {
             Form::Json => {
                 let committed = self.memory.commit(group).await?;
-                return Ok(Committed { reasons: Vec::new(), ..committed });
+                return Ok(Committed { reasons: Box::default(), ..committed });
             }
             Form::Readable(keys) => print(&readable_text(&group, keys))?,
             Form::Raw(records) => print(&raw_text(&group, records))?,

@@ -106,8 +106,22 @@ impl LaneProgress {
         self.topics.get(topic).copied()
     }
 
+    /// Whether every step of a group fits to what is stored (I2).
+    pub(crate) fn check_steps(&self, group: &Group, stream: &StreamIdentity) -> Result<(), StepRefused> {
+        let mut moved: BTreeMap<&ShardId, Option<&Position>> = BTreeMap::new();
+        for batch in &group.batches {
+            let stored = || {
+                let key = ShardKey { stream_arn: stream.stream_arn.clone(), shard: batch.shard.clone() };
+                self.shard(&key).map(|stored| &stored.position)
+            };
+            let before = moved.get(&batch.shard).copied().unwrap_or_else(stored);
+            moved.insert(&batch.shard, position_after(batch, before)?);
+        }
+        Ok(())
+    }
+
     /// The records that a group adds: one per shard that moves or is forgotten, and those of gaps and of the stream. Every
-    /// step is held to what is stored (I2).
+    /// step is held to what is stored (I2), as by [`check_steps`](Self::check_steps).
     pub(crate) fn records_of(
         &self,
         group: &Group,
@@ -267,29 +281,32 @@ impl LaneProgress {
 
 /// What becomes of a shard by a batch; nothing when it is forgotten.
 fn moved_by(batch: &Batch, before: Option<&StoredShard>) -> Result<Option<StoredShard>, StepRefused> {
+    let Some(position) = position_after(batch, before.map(|before| &before.position))? else { return Ok(None) };
+    let parent = match &batch.step {
+        Step::Register { parent, .. } => parent.clone(),
+        Step::Advance(_) | Step::Forget => before.and_then(|before| before.parent.clone()),
+    };
+    let mut counts = before.map(|before| before.counts).unwrap_or_default();
+    counts += batch.counts;
+    let read_until = batch.read_until.or_else(|| before?.read_until);
+    Ok(Some(StoredShard { parent, position: position.clone(), read_until, counts }))
+}
+
+/// Where a shard stands after a batch; nothing when it is forgotten.
+fn position_after<'a>(batch: &'a Batch, before: Option<&Position>) -> Result<Option<&'a Position>, StepRefused> {
     let shard = &batch.shard;
-    let mut stored = match (&batch.step, before) {
-        (Step::Register { parent, position }, None) => StoredShard {
-            parent: parent.clone(),
-            position: position.clone(),
-            read_until: None,
-            counts: Counts::default(),
-        },
-        (Step::Advance(advance), Some(before)) if before.position == advance.from => {
-            StoredShard { position: advance.to.clone(), ..before.clone() }
-        }
-        (Step::Forget, Some(before)) if before.position == Position::End => return Ok(None),
+    match (&batch.step, before) {
+        (Step::Register { position, .. }, None) => Ok(Some(position)),
+        (Step::Advance(advance), Some(before)) if *before == advance.from => Ok(Some(&advance.to)),
+        (Step::Forget, Some(Position::End)) => Ok(None),
         (Step::Register { .. }, Some(_)) => {
-            return Err(StepRefused(format!("shard {shard} is stored already: the step does not fit")));
+            Err(StepRefused(format!("shard {shard} is stored already: the step does not fit")))
         }
         (Step::Advance(_) | Step::Forget, _) => {
             let from = if let Step::Advance(advance) = &batch.step { &advance.from } else { &Position::End };
-            return Err(StepRefused(format!("shard {shard} is not stored at position {from}: the step does not fit")));
+            Err(StepRefused(format!("shard {shard} is not stored at position {from}: the step does not fit")))
         }
-    };
-    stored.read_until = batch.read_until.or(stored.read_until);
-    stored.counts += batch.counts;
-    Ok(Some(stored))
+    }
 }
 
 fn gone(key: &ShardKey) -> ProgressRecord {

@@ -131,7 +131,7 @@ impl<C: Cluster> LaneSession<C> {
         let refused = |refused: StepRefused| CommitFault::Refused(refused.failure());
         let (shared, stream) = (&self.shared, &self.shared.pipeline.stream);
         // I2: held to what is stored before anything is sent; nobody else can have changed it since.
-        opened.progress.records_of(&work.group, stream).map_err(refused)?;
+        opened.progress.check_steps(&work.group, stream).map_err(refused)?;
         work.begin(opened.batches);
         let deadline = Instant::now() + shared.settings.transaction_timeout;
         let Opened { transactional, facts, batches, .. } = &*opened;

@@ -10,7 +10,7 @@ use super::plan::TopicPlan;
 use crate::client_config::admin_config;
 use crate::context::KafkaContext;
 use crate::fault::Fault;
-use crate::settings::{KafkaSettings, SaslSettings};
+use crate::settings::KafkaSettings;
 
 /// What is told when nobody can look at a topic's settings for us.
 pub(super) const UNREAD_BY_TOKEN: &str = "the topic's settings cannot be read with a bearer token: its cleanup policy is not \
@@ -29,7 +29,7 @@ pub(super) type TopicConfig = BTreeMap<String, String>;
 impl<'a> Admin<'a> {
     /// Nothing with a bearer token: rdkafka's client for administration serves no events, so it never gets one.
     pub(super) fn new(settings: &'a KafkaSettings, handle: &'a Handle) -> Result<Option<Self>, Fault> {
-        if has_bearer_token(settings) {
+        if settings.has_bearer_token() {
             return Ok(None);
         }
         let client: AdminClient<KafkaContext> = admin_config(settings)?
@@ -122,13 +122,4 @@ fn describing(plan: &TopicPlan<'_>) -> String {
 
 fn config(resource: ConfigResource) -> TopicConfig {
     resource.entries.into_iter().filter_map(|entry| Some((entry.name, entry.value?))).collect()
-}
-
-fn has_bearer_token(settings: &KafkaSettings) -> bool {
-    match &settings.sasl {
-        Some(SaslSettings::OAuthBearer { .. }) => true,
-        #[cfg(feature = "msk-iam")]
-        Some(SaslSettings::MskIam { .. }) => true,
-        Some(SaslSettings::Plain(_) | SaslSettings::ScramSha256(_) | SaslSettings::ScramSha512(_)) | None => false,
-    }
 }

@@ -8,12 +8,12 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::Metadata;
 use tokio::time::Instant;
 
-use crate::client_config::{Isolation, reader_config};
+use crate::client_config::{Isolation, looker_config};
 use crate::context::KafkaContext;
 use crate::fault::{Fault, Remedy};
 use crate::settings::KafkaSettings;
 
-/// How long a new client serves events before its first request: a bearer token is asked for by an event.
+/// How long a new client serves events before its first request, where that needs a bearer token.
 const FIRST_POLL: Duration = Duration::from_millis(50);
 /// The first wait for an answer. It doubles, so that a slow broker is heard; in between it is looked at why there is none.
 const ANSWER_WAIT_MIN: Duration = Duration::from_millis(500);
@@ -55,11 +55,13 @@ pub(super) struct MetadataClient<'a> {
 
 impl<'a> MetadataClient<'a> {
     pub(super) fn connect(settings: &'a KafkaSettings) -> Result<Self, Fault> {
-        let consumer: BaseConsumer<KafkaContext> = reader_config(settings, Isolation::Committed)?
+        let consumer: BaseConsumer<KafkaContext> = looker_config(settings, Isolation::Committed)?
             .create_with_context(KafkaContext::new(settings))
             .map_err(|error| Fault::of("making a client", &settings.brokers, &error, None))?;
         let client = Self { settings, consumer };
-        client.pause(FIRST_POLL);
+        if settings.has_bearer_token() {
+            client.pause(FIRST_POLL);
+        }
         Ok(client)
     }
 
