@@ -31,8 +31,16 @@ impl<R: Reader> Partitions<R> {
 
     /// Whether every partition has told its end and was read up to it.
     pub(crate) fn are_read(&self) -> bool {
-        let is_read = |(partition, position)| self.ends.get(partition).is_some_and(|end| position >= end);
-        self.positions.iter().all(is_read)
+        self.unread().next().is_none()
+    }
+
+    /// Those that have not told their end, or were not read up to it.
+    pub(crate) fn unread(&self) -> impl Iterator<Item = i32> {
+        let is_read = |partition: i32, position: i64| self.ends.get(&partition).is_some_and(|end| position >= *end);
+        self.positions
+            .iter()
+            .filter(move |(partition, position)| !is_read(**partition, **position))
+            .map(|(partition, _)| *partition)
     }
 
     /// The next record; nothing where none is shown for now.

@@ -125,7 +125,9 @@ impl<R: Reader> ProgressReader<R> {
     }
 
     fn fault(&self, error: &KafkaError) -> Fault {
-        self.partitions.reader().fault(&format!("reading the progress topic {}", self.topic), error)
+        let unread: Vec<_> = self.partitions.unread().map(|partition| partition.to_string()).collect();
+        let doing = format!("reading the progress topic {} (partition {})", self.topic, unread.join(", "));
+        self.partitions.reader().fault(&doing, error)
     }
 
     /// What was read, of a reader of one lane.
