@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::context::KafkaContext;
 use crate::fault::{Fault, Remedy};
 use crate::home::Home;
-use crate::lane::{DirectLane, KafkaLane, Lane};
+use crate::lane::{ByClaim, DirectLane, KafkaLane, Lane};
 use crate::ownership::{DirectOwnership, KafkaOwnership, OwnerSession};
 use crate::progress::{ClaimMark, LaneProgress, StreamFacts, read_lanes};
 use crate::session::{Claim, LaneSession, Shared};
@@ -111,12 +111,12 @@ async fn claim_lanes<H: Home>(
     let (number, progress) = take(&mut first, facts, &owner, &mut chance).await?;
     let ownership = OwnerSession::new(Arc::clone(&shared), ClaimMark { number, owner: owner.clone() });
     let claim = Claim::Made { number, owner };
-    let lane = |number, progress, home| {
-        Lane::new(number, Arc::clone(&shared), Claim::clone(&claim), (progress, facts), home, previous_stream.clone())
+    let lane = |number, by_claim, home| {
+        Lane::new(number, Arc::clone(&shared), Claim::clone(&claim), by_claim, home, previous_stream.clone())
     };
-    let mut lanes = vec![lane(0, Some(progress), first)];
+    let mut lanes = vec![lane(0, ByClaim::Opened(progress), first)];
     for number in 1..identity.lanes {
-        lanes.push(lane(number, None, house(number)?));
+        lanes.push(lane(number, ByClaim::Looked(facts), house(number)?));
     }
     Ok(Claimed { lanes, ownership })
 }

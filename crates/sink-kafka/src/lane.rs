@@ -28,12 +28,18 @@ pub(crate) struct Lane<H: Home> {
     shared: Arc<Shared<H::Cluster>>,
     home: H,
     claim: Claim,
-    /// What the claim found, for the first opening of the lane by which the pipeline was claimed.
-    claimed: Option<Progress>,
-    /// What the claim found of the topics, for the first opening of any other.
-    facts: Option<TopicFacts>,
+    /// What the claim found; nothing after the first opening.
+    claimed: Option<ByClaim>,
     /// Another stream of the same table that the pipeline read before.
     previous_stream: Option<PreviousStream>,
+}
+
+/// What the claim has done for the first opening of a lane.
+pub(crate) enum ByClaim {
+    /// It opened the lane, the one by which the pipeline was claimed.
+    Opened(Progress),
+    /// It looked at the topics.
+    Looked(TopicFacts),
 }
 
 impl<H: Home> Lane<H> {
@@ -41,11 +47,11 @@ impl<H: Home> Lane<H> {
         number: u32,
         shared: Arc<Shared<H::Cluster>>,
         claim: Claim,
-        (claimed, facts): (Option<Progress>, TopicFacts),
+        claimed: ByClaim,
         home: H,
         previous_stream: Option<PreviousStream>,
     ) -> Self {
-        Self { number, shared, home, claim, claimed, facts: Some(facts), previous_stream }
+        Self { number, shared, home, claim, claimed: Some(claimed), previous_stream }
     }
 
     async fn open(&mut self) -> Result<Progress, Failure> {
@@ -59,18 +65,16 @@ impl<H: Home> Lane<H> {
 
     /// Commits a group to an open lane. What the claim opened is no opening: nobody has learned yet what is durable.
     async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
-        if self.claimed.is_some() {
+        if matches!(self.claimed, Some(ByClaim::Opened(_))) {
             return Err(Failure::Reopen(not_open(&self.shared.pipeline.name, self.number)));
         }
         self.home.commit(group).await
     }
 
     async fn open_anew(&mut self) -> Result<Progress, Fault> {
-        if let Some(progress) = self.claimed.take() {
-            return Ok(progress);
-        }
-        let facts = match self.facts.take() {
-            Some(facts) => facts,
+        let facts = match self.claimed.take() {
+            Some(ByClaim::Opened(progress)) => return Ok(progress),
+            Some(ByClaim::Looked(facts)) => facts,
             // Each time: limits and partitions may have changed.
             None => self.shared.cluster.check_topics(self.shared.pipeline.lanes).await?,
         };

@@ -94,7 +94,8 @@ fn program() -> PathBuf {
     found.expect("PgBouncer is missing: `apt-get install pgbouncer`")
 }
 
-const TRANSACTIONS: &str = "pool_mode = transaction\ndefault_pool_size = 4\nmin_pool_size = 4";
+/// Each transaction in another session than the one before.
+const TRANSACTIONS: &str = "pool_mode = transaction\ndefault_pool_size = 4\nmin_pool_size = 4\nserver_round_robin = 1";
 
 #[tokio::test]
 async fn a_pipeline_is_carried_from_session_to_session() {
