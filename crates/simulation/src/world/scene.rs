@@ -3,6 +3,7 @@
 mod action;
 mod aftermath;
 mod live;
+mod peace;
 mod without_lane;
 mod year;
 
@@ -134,6 +135,7 @@ impl<G: Ground> Scene<G> {
             self.heal().await;
             self.carry_without_a_lane().await;
             self.carry_everything().await;
+            self.keep_the_peace().await;
             self.end_under_live_traffic().await;
             self.forget_what_is_gone().await;
         }

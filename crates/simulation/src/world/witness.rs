@@ -77,6 +77,9 @@ pub struct Witness {
     is_known: bool,
     follows_another: bool,
     stale: bool,
+    /// The stream that somebody claimed last.
+    claimed: Option<String>,
+    claimed_again: u64,
     violation: Option<Violation>,
     /// Landings that changed data, progress, gaps or dead letters.
     pub landings: u64,
@@ -117,6 +120,8 @@ impl Witness {
             is_known: false,
             follows_another: false,
             stale: true,
+            claimed: None,
+            claimed_again: 0,
             violation: None,
             landings: 0,
             trace: traced.then(Vec::new),

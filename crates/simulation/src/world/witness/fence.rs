@@ -15,6 +15,19 @@ impl Witness {
         }
     }
 
+    /// A process has claimed the pipeline, for this stream.
+    pub fn claimed(&mut self, stream_arn: &str) {
+        if self.claimed.as_deref() == Some(stream_arn) {
+            self.claimed_again += 1;
+        }
+        self.claimed = Some(stream_arn.to_owned());
+    }
+
+    /// Claims that were made for the stream that the one before was made for, too: not because another one followed.
+    pub fn claimed_again(&self) -> u64 {
+        self.claimed_again
+    }
+
     /// A newer owner or session holds this lane now: what comes under an older epoch was not fenced (P4).
     pub fn epoch_raised(&mut self, lane: u32, epoch: u64) {
         let newest = self.epochs.entry(lane).or_default();
