@@ -13,6 +13,7 @@ pub mod endpoints;
 pub mod fileout;
 pub mod kafka;
 pub mod patience;
+pub mod pauses;
 pub mod pipeline;
 pub mod plain;
 pub mod postgres;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result};
 use rustix::process::Signal;
+use tailwater_tests::pauses::Pauses;
 use tailwater_tests::process::STANDS_BY;
 use tailwater_tests::scene::{STOP_WITHIN, Scene};
 use tailwater_tests::workload::Workload;
@@ -25,6 +26,7 @@ async fn owners_go(seed: u64, is_killed: bool, promised: Duration) -> Result<()>
     let mut scene = Scene::audited().await?;
     scene.pipeline.lease = "3s";
     let writer = Writer::start(&scene.table, Workload::new(seed, ""), WRITE_PAUSE);
+    let mut pauses = Pauses::promised(promised);
     let mut standby = scene.start()?;
     scene.carries(SOME, WITHIN).await?;
     for time in 1..=TIMES {
@@ -39,14 +41,10 @@ async fn owners_go(seed: u64, is_killed: bool, promised: Duration) -> Result<()>
             owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
         }
         scene.carries(1, WITHIN).await?;
-        let pause = since.elapsed();
-        ensure!(
-            pause < promised,
-            "nobody carried for {pause:?}, and at most {promised:?} are promised\n{}",
-            standby.said()
-        );
+        pauses.add(since.elapsed()).with_context(|| standby.said())?;
         standby.must_be_running()?;
     }
+    pauses.check()?;
     writer.stop().await?;
     scene.catches_up(WITHIN).await?;
     standby.signal(Signal::TERM)?;
