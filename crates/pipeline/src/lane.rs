@@ -134,6 +134,10 @@ impl<S: Source, K: Sink> Lane<S, K> {
     /// Waits until the group is due: full, old enough, or empty for so long that the lane is to be checked. Answers how
     /// the lane ends, if it ends after this group.
     async fn collect(&mut self, collecting: &mut Collecting) -> Result<Option<Ended>, Failure> {
+        // Where the sink is the slower one, groups are full before anybody looks here.
+        if self.stop.is_stopping() {
+            return Ok(Some(Ended::Stopped));
+        }
         let check_at = Instant::now() + IDLE_CHECK_INTERVAL;
         while collecting.has_room() {
             tokio::select! { biased;

@@ -216,3 +216,23 @@ async fn transforms_change_events_and_never_the_step() {
     let counts = status.snapshot().counts;
     assert_eq!((counts.read, counts.written, counts.filtered, counts.dead_lettered), (6, 2, 3, 1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_is_bound_by_its_sink_stops_after_the_group_in_hand() {
+    let sink = MemorySink::default();
+    let commit_takes = Duration::from_millis(50);
+    sink.edit(|state| state.commit_takes = commit_takes);
+    let stop = StopSignal::new();
+    let (soon, asked_after) = (stop.clone(), Duration::from_millis(120));
+    tokio::spawn(async move {
+        tokio::time::sleep(asked_after).await;
+        soon.stop();
+    });
+    // Each batch fills a group, and the next one is there before the last is committed.
+    let script = (0..1000).map(|number| Scripted::Give(batch(number * 10, 10))).collect();
+    let began = tokio::time::Instant::now();
+    let (ended, status) = run(script, &sink, stop).await;
+    assert_eq!(ended, Ok(Ended::Stopped));
+    assert!(began.elapsed() <= asked_after + 2 * commit_takes, "{:?}", began.elapsed());
+    assert_eq!(status.snapshot().counts.read, 40);
+}
