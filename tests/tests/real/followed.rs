@@ -152,7 +152,8 @@ async fn a_start_after_its_stream_has_gone_says_which_it_was_and_what_to_do() ->
     let arn = scene.table.stream_arn().await?.context("the table has a stream")?;
     scene.table.close_stream().await?;
     scene.forget_streams().await?;
-    let said = ["source.no_stream", &arn, "is gone", "what was not read of it is lost", "tailwater stream enable"];
+    let said =
+        ["source.no_stream", arn.as_str(), "is gone", "what was not read of it is lost", "tailwater stream enable"];
     scene.run_to_tip().await?.must_exit_with(3)?.must_say(&said)?;
     ensure!(scene.written()?.len() == 1, "it begins nothing");
     Ok(())

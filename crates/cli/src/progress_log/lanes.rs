@@ -38,7 +38,8 @@ impl LaneCounts {
                 }
                 LaneState::Committing { since } => {
                     counts.committing += 1;
-                    counts.tell(since.elapsed().as_secs(), format!("the sink does not answer a commit of lane {number}"));
+                    counts
+                        .tell(since.elapsed().as_secs(), format!("the sink does not answer a commit of lane {number}"));
                 }
                 LaneState::Reopening { since, trouble } => {
                     counts.reopening += 1;

@@ -74,8 +74,7 @@ async fn a_lane_that_waits_for_memory_says_so() {
     let (holding, waiting) = (id("a").lane(2) as usize, id("d").lane(2) as usize);
     assert_ne!(holding, waiting, "one shard a lane");
     // Room for one page at a time.
-    let mut run =
-        Run::open(&fake, 2, ReaderSettings { until_tip: false, memory_bytes_max: 1, ..settings() }).await;
+    let mut run = Run::open(&fake, 2, ReaderSettings { until_tip: false, memory_bytes_max: 1, ..settings() }).await;
     run.run(5 * MINUTE).await.expect("no trouble");
     fake.change("a", |shard| shard.records = 6);
     let held = loop {
@@ -153,7 +152,8 @@ async fn a_leap_of_the_dates_is_logged_once_with_both_moments() {
     fake.stream().leap = 5 * 60 * MINUTE;
     run.run(10 * MINUTE).await.expect("no trouble");
     let text = String::from_utf8(logged.0.lock().expect("not poisoned").clone()).expect("UTF-8");
-    let told: Vec<&str> = text.lines().filter(|line| line.contains("the dates of the service's answers leap")).collect();
+    let told: Vec<&str> =
+        text.lines().filter(|line| line.contains("the dates of the service's answers leap")).collect();
     let [line] = told[..] else { panic!("told once: {text}") };
     // Ten minutes after the beginning, and five hours later.
     assert!(line.contains("WARN"), "{line}");
