@@ -25,7 +25,7 @@ const LISTINGS_MORE: u64 = 3;
 impl<G: Ground> Scene<G> {
     /// Shards end one after the other, and whoever reads them does not list all of them each time.
     pub(super) async fn end_shards_in_quiet(&mut self) {
-        let mut rng = Rng::with_seed(self.plan.seed.rotate_left(40));
+        let mut rng = Rng::with_seed(self.plan.seed.rotate_left(40) ^ (self.plan.profile as u64) << 56);
         let interval = self.plan.reader.discovery_interval;
         let shards = lock(&self.witness).history().shards_listed();
         let is_drawn = rng.u32(0..ONE_IN) == 0 && LISTINGS_APART.contains(&interval) && shards <= SHARDS_MAX;

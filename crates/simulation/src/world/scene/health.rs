@@ -34,7 +34,7 @@ const PASSING: [ApiErrorKind; 3] = [ApiErrorKind::Transient, ApiErrorKind::Throt
 impl<G: Ground> Scene<G> {
     /// Nobody answers for a while, and a person looks at what is told meanwhile.
     pub(super) async fn tell_the_truth(&mut self) {
-        let mut rng = Rng::with_seed(self.plan.seed.rotate_left(24));
+        let mut rng = Rng::with_seed(self.plan.seed.rotate_left(24) ^ (self.plan.profile as u64) << 56);
         if rng.u32(0..ONE_IN) > 0 || !self.is_read_in_quiet() {
             return;
         }
