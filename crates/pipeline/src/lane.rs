@@ -59,8 +59,8 @@ impl<S: Source, K: Sink> Lane<S, K> {
     pub(crate) async fn run(mut self) -> Result<Ended, Trouble> {
         let seed = self.settings.seed.wrapping_add(self.number as u64);
         let mut delay = ReopenDelay::new(self.settings.reopen_delay_min, self.settings.reopen_delay_max, seed);
+        self.status.set_lane(self.number, LaneState::Opening { since: Instant::now() });
         loop {
-            self.status.set_lane(self.number, LaneState::Opening);
             match self.session(&mut delay).await {
                 Ok(ended) => return Ok(ended),
                 Err(Failure::Halt(trouble)) => return Err(trouble),
@@ -74,7 +74,8 @@ impl<S: Source, K: Sink> Lane<S, K> {
                         wait_ms = wait.as_millis() as u64,
                         "{trouble}; opening again"
                     );
-                    self.status.set_lane(self.number, LaneState::Reopening(trouble));
+                    let since = delay.since().unwrap_or_else(Instant::now);
+                    self.status.set_lane(self.number, LaneState::Reopening { since, trouble });
                     tokio::select! { biased;
                         () = self.stop.stopped() => return Ok(Ended::Stopped),
                         () = sleep(wait) => {}
@@ -162,6 +163,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
         let tally = GroupTally::of(&group);
         let mut source_failure = None;
         let mut reading = overlap && tally.stop_gap().is_none();
+        self.status.commit_under_way(self.number, true);
         let committed = {
             let mut commit = pin!(self.sink.commit(group));
             loop {
@@ -185,6 +187,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
                 }
             }
         };
+        self.status.commit_under_way(self.number, false);
         self.source.committed(&steps, first_listing);
         if !is_check {
             self.status.committed(&tally, &committed);

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use scripted::{LANE_SETTINGS, MemorySink, Scripted, ScriptedSource, batch, ending_gap, stop_gap};
 use tailwater_model::{ChangeEvent, Finished, Position, Rejected, Transform, TroubleKind};
-use tailwater_pipeline::{Ended, PipelineStatus, StopSignal, run_pipeline};
+use tailwater_pipeline::{Ended, LaneState, PipelineStatus, StopSignal, run_pipeline};
+use tokio::time::{Instant, sleep};
 
 async fn run(script: Vec<Scripted>, sink: &MemorySink, stop: StopSignal) -> (RunResult, Arc<PipelineStatus>) {
     run_with(script, sink, stop, Vec::new()).await
@@ -154,6 +155,45 @@ async fn an_idle_lane_that_was_taken_over_ends() {
     soon.await.expect("no panic");
     assert_eq!(ended.expect_err("taken over").code, "test.taken_over");
     assert_eq!(status.snapshot().commits, 1, "a check is no commit");
+    sink.read(|state| assert_eq!(state.written, ["1"]));
+}
+
+/// Starts one lane, and gives what tells of it.
+fn start(script: Vec<Scripted>, sink: &MemorySink) -> Arc<PipelineStatus> {
+    let (lanes, status) = (vec![(ScriptedSource::new(script), sink.clone())], Arc::new(PipelineStatus::new()));
+    tokio::spawn(run_pipeline(lanes, Vec::new(), LANE_SETTINGS, StopSignal::new(), Arc::clone(&status)));
+    status
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_takes_long_is_told_with_its_beginning() {
+    let sink = MemorySink::default();
+    sink.edit(|state| state.commit_takes = Duration::from_secs(60));
+    let since = Instant::now();
+    let status = start(vec![Scripted::Give(batch(0, LANE_SETTINGS.group_events_max)), Scripted::Wait], &sink);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(status.snapshot().lanes, [LaneState::Carrying], "every commit takes some time");
+    sleep(Duration::from_secs(40)).await;
+    assert_eq!(status.snapshot().lanes, [LaneState::Committing { since }]);
+    // The look at an idle lane is answered at once.
+    sink.edit(|state| state.commit_takes = Duration::ZERO);
+    sleep(Duration::from_secs(40)).await;
+    assert_eq!(status.snapshot().lanes, [LaneState::Carrying]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_opens_again_and_again_tells_since_when_and_why() {
+    let troubles = (0..20).map(|_| Scripted::Fail);
+    let script = troubles.chain([Scripted::Give(batch(0, 1)), Scripted::Fail, Scripted::Wait]).collect();
+    let (began, sink) = (Instant::now(), MemorySink::default());
+    let status = start(script, &sink);
+    for _ in 0..5 {
+        sleep(Duration::from_secs(1)).await;
+        let [LaneState::Reopening { since, trouble }] = &status.snapshot().lanes[..] else { panic!("in trouble") };
+        assert_eq!((*since, trouble.code), (began, "test.fail"));
+    }
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(status.snapshot().lanes, [LaneState::Carrying]);
     sink.read(|state| assert_eq!(state.written, ["1"]));
 }
 
