@@ -37,6 +37,7 @@ pub use lane::{DirectLane, KafkaLane};
 pub use message::{Header, partition_of};
 pub use ownership::{DirectOwnership, KafkaOwnership};
 pub use refused_property::refused_property;
+pub use secured::{are_local, secret_in_the_clear};
 pub use settings::{ChangeHeader, CreateTopics, Credentials, Deletes, DeliveryPromise, Format, KafkaSettings};
 pub use settings::{OnRepartition, SaslSettings, TlsSettings};
 pub use topics::{MessageLimits, TopicFacts, topic_name_fault};

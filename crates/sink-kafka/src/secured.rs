@@ -35,8 +35,8 @@ pub(crate) fn set_security(settings: &KafkaSettings, config: &mut ClientConfig) 
         set_tls(tls, config)?;
     }
     match &settings.sasl {
-        Some(sasl) if settings.tls.is_none() && shows_secret(sasl) && !is_all_local(&settings.brokers) => {
-            Err(secret_in_the_clear(&settings.brokers))
+        Some(sasl) if settings.tls.is_none() && !are_local(&settings.brokers) => {
+            Err(secret_in_the_clear(&settings.brokers, sasl))
         }
         Some(sasl) => {
             set_sasl(sasl, config);
@@ -101,18 +101,8 @@ fn set_sasl(sasl: &SaslSettings, config: &mut ClientConfig) {
     }
 }
 
-/// Whether whoever listens on the wire learns what they need to log in themselves.
-fn shows_secret(sasl: &SaslSettings) -> bool {
-    match sasl {
-        SaslSettings::Plain(_) | SaslSettings::OAuthBearer { .. } => true,
-        #[cfg(feature = "msk-iam")]
-        SaslSettings::MskIam { .. } => true,
-        // A proof that the password is known, which cannot be used a second time.
-        SaslSettings::ScramSha256(_) | SaslSettings::ScramSha512(_) => false,
-    }
-}
-
-fn is_all_local(brokers: &str) -> bool {
+/// Whether all of these brokers, `HOST:PORT,HOST:PORT`, are on this machine.
+pub fn are_local(brokers: &str) -> bool {
     brokers.split(',').all(|broker| {
         let broker = broker.trim();
         let broker = broker.split_once("://").map_or(broker, |(_, address)| address);
@@ -121,13 +111,24 @@ fn is_all_local(brokers: &str) -> bool {
     })
 }
 
-fn secret_in_the_clear(brokers: &str) -> Trouble {
-    let message = format!(
-        "the password or token of [sink.kafka] would go to {brokers} unencrypted, for everybody on the way to read"
-    );
-    Trouble::new(TroubleKind::Config, "sink.kafka.secret_in_the_clear", message).advise(
-        "set tls = true, or where the broker has no TLS sasl.mechanism = \"SCRAM-SHA-512\", which sends no password",
-    )
+/// Why nobody logs in without TLS to brokers that are not all on this machine.
+pub fn secret_in_the_clear(brokers: &str, sasl: &SaslSettings) -> Trouble {
+    let why = match sasl {
+        SaslSettings::Plain(_) | SaslSettings::OAuthBearer { .. } => {
+            "the password or token of [sink.kafka] would go to them unencrypted, for everybody on the way to read"
+        }
+        #[cfg(feature = "msk-iam")]
+        SaslSettings::MskIam { .. } => {
+            "the token of [sink.kafka] would go to them unencrypted, for everybody on the way to read"
+        }
+        // A proof that the password is known: it cannot be used a second time, but guesses can be held against it.
+        SaslSettings::ScramSha256(_) | SaslSettings::ScramSha512(_) => {
+            "the login of [sink.kafka] would go to them unencrypted, and whoever keeps it can try passwords until one fits"
+        }
+    };
+    let message = format!("not all of the brokers {brokers} are on this machine: {why}");
+    Trouble::new(TroubleKind::Config, "sink.kafka.secret_in_the_clear", message)
+        .advise("set tls = true in [sink.kafka] and name the brokers' TLS port")
 }
 
 fn half_a_pair(given: &str, missing: &str) -> Trouble {
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_or_token_goes_unencrypted_to_this_machine_only() {
+    fn a_login_goes_unencrypted_to_this_machine_only() {
         let bearer = || SaslSettings::OAuthBearer { token_file: "/t".into() };
         let scram = || SaslSettings::ScramSha256(Credentials { username: "u".into(), password: "canary".into() });
         for (brokers, sasl, allowed) in [
@@ -182,7 +183,8 @@ mod tests {
             ("localhost.example.org", plain(), false),
             ("10.0.0.1:9092", bearer(), false),
             ("", plain(), false),
-            ("kafka:9092", scram(), true),
+            ("localhost:9092", scram(), true),
+            ("kafka:9092", scram(), false),
         ] {
             let settings = KafkaSettings { brokers: brokers.into(), sasl: Some(sasl), ..sample() };
             let answer = configured(&settings);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-use tailwater_sink_kafka::{Credentials, SaslSettings, TlsSettings};
+use tailwater_sink_kafka::{Credentials, SaslSettings, TlsSettings, are_local, secret_in_the_clear};
 use toml::de::DeValue;
 
 use crate::configuration::interpolation::Resolved;
@@ -35,7 +35,6 @@ pub struct Tls {
 pub struct Sasl {
     /// Who we are.
     pub settings: SaslSettings,
-    mechanism: Mechanism,
     place: Place,
 }
 
@@ -55,15 +54,6 @@ impl Mechanism {
             Self::Plain | Self::ScramSha256 | Self::ScramSha512 => &["username", "password"],
             Self::OAuthBearer => &["token_file"],
             Self::MskIam => &["region"],
-        }
-    }
-
-    /// What everybody on the way can read when nothing encrypts it. SCRAM shows no password.
-    fn bare_secret(self) -> Option<&'static str> {
-        match self {
-            Self::Plain => Some("password"),
-            Self::OAuthBearer | Self::MskIam => Some("token"),
-            Self::ScramSha256 | Self::ScramSha512 => None,
         }
     }
 }
@@ -129,7 +119,7 @@ pub fn read_sasl(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Sa
         }
         Mechanism::MskIam => msk_iam(filled(region?, report)?, &word.place, report)?,
     };
-    Some(Sasl { settings, mechanism, place: word.place })
+    Some(Sasl { settings, place: word.place })
 }
 
 fn read_key(
@@ -169,24 +159,21 @@ fn msk_iam(_: Text, mechanism: &Place, report: &mut Report<'_>) -> Option<SaslSe
     None
 }
 
-/// Refuses to send a password or a token unencrypted over a network, and warns of items that go so.
+/// Refuses to log in unencrypted over a network, and warns of items that go so.
 pub fn check(brokers: &Brokers, tls: &Tls, sasl: Option<&Sasl>, report: &mut Report<'_>) {
-    if brokers.are_here || tls.settings.is_some() || tls.is_faulty {
+    if are_local(&brokers.list) || tls.settings.is_some() || tls.is_faulty {
         return;
     }
-    match sasl.and_then(|sasl| Some((sasl, sasl.mechanism.bare_secret()?))) {
-        Some((sasl, secret)) => report.fault(
-            &sasl.place,
-            "config.conflict",
-            format!("the {secret} would travel unencrypted to a broker on another host"),
-            Some("add `tls = true` to [sink.kafka] and name the brokers' TLS port".into()),
-        ),
-        None => report.warn(
+    if let Some(sasl) = sasl {
+        let trouble = secret_in_the_clear(&brokers.list, &sasl.settings);
+        report.fault(&sasl.place, trouble.code, trouble.message, trouble.advice);
+    } else {
+        report.warn(
             &brokers.place,
             "config.plain_text",
             "items travel unencrypted to a broker on another host",
             Some("add `tls = true` and name the brokers' TLS port, where they have one".into()),
-        ),
+        );
     }
 }
 
