@@ -108,7 +108,7 @@ async fn a_commit_that_was_lost_is_noticed() {
         database.run("update tailwater.shards set position = 'start'; delete from orders").await;
         let answer = lane.commit(group([batch(after(1), after(2), vec![put(2, "b", 2)])])).await;
         assert!(
-            matches!(&answer, Err(Failure::Reopen(trouble)) if trouble.code == "sink.position_mismatch"),
+            matches!(&answer, Err(Failure::Reopen(trouble)) if trouble.code == "sink.step_refused"),
             "{answer:?}"
         );
         assert_eq!(database.count("orders").await, "0");
