@@ -144,10 +144,7 @@ async fn steps_that_do_not_follow_one_another_are_not_written() {
         let mut again = registration(SHARD, None);
         again.counts.read = 0;
         let answer = lane.commit(group([other, again])).await;
-        assert!(
-            matches!(&answer, Err(Failure::Reopen(trouble)) if trouble.code == "sink.step_refused"),
-            "{answer:?}"
-        );
+        assert!(matches!(&answer, Err(Failure::Reopen(trouble)) if trouble.code == "sink.step_refused"), "{answer:?}");
         lane.open().await.expect("opens");
         let answer = lane.commit(group([step])).await;
         assert!(matches!(answer, Err(Failure::Reopen(_))), "a shard that was never registered");

@@ -44,7 +44,8 @@ impl<'ast> Visit<'ast> for Visitor<'_> {
             let known = SHARED.iter().find(|(shared, _)| *shared == code);
             if known.is_none_or(|(_, shared)| *shared != kind) {
                 let what = format!("`{code}` is told as {kind}");
-                let to_do = "take the code and the kind that another sink has for it (tidy/codes.rs), or name this sink in it";
+                let to_do =
+                    "take the code and the kind that another sink has for it (tidy/codes.rs), or name this sink in it";
                 self.findings.push(Finding::error(self.path, line, what, to_do));
             }
         }
