@@ -7,6 +7,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 use tailwater_model::{Failure, TooManyDeadLetters, Trouble, TroubleKind};
 
+use crate::private_file::make_private;
+
 /// Longest wait for the write lock of another connection.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -24,6 +26,10 @@ pub(crate) enum Access {
 /// Opens the database. Commits survive a power failure: WAL with `synchronous = FULL` syncs the log at each commit
 /// (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
 pub(crate) async fn connect(path: &Path, access: Access) -> Result<SqliteConnection, Fault> {
+    if access == Access::Create {
+        // SQLite gives the files of its log the rights of the database.
+        make_private(path);
+    }
     let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).disable_statement_logging();
     let options = match access {
         Access::Create | Access::Existing => options

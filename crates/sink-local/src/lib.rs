@@ -13,6 +13,7 @@ mod file_identity;
 mod identifier;
 mod json_lines;
 mod mirror_table;
+mod private_file;
 mod progress;
 mod read_mirror;
 mod refused_rows;

@@ -179,6 +179,33 @@ fn no_output_holds_a_password_that_cannot_connect() {
     }
 }
 
+/// Also where another user of this machine could read it in a file.
+#[cfg(unix)]
+#[test]
+fn a_secret_file_that_everybody_may_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = ["url", "key.pem", "token"].map(|name| folder.path().join(name));
+    std::fs::write(&files[0], "postgres://writer:CANARY@127.0.0.1:1/shop").expect("writes");
+    std::fs::write(&files[1], "-----BEGIN PRIVATE KEY-----").expect("writes");
+    std::fs::write(&files[2], "CANARY").expect("writes");
+    let kafka = "name = \"shop\"\n[source]\ntable = \"orders\"\n[sink.kafka]\nbrokers = \"kafka.example.org\"\n\
+                 tls = { certificate_file = \"c.pem\", key_file = \"key.pem\" }\n\
+                 sasl = { mechanism = \"OAUTHBEARER\", token_file = \"token\" }\n";
+    std::fs::write(folder.path().join("kafka.toml"), kafka).expect("writes");
+    std::fs::write(folder.path().join("postgres.toml"), into_postgres("url = \"${file:url}\"")).expect("writes");
+    for (mode, warnings) in [(0o644, 3), (0o604, 3), (0o640, 0), (0o600, 0)] {
+        for file in &files {
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).expect("set");
+        }
+        let found = output_of(folder.path(), &["validate", "postgres.toml", "kafka.toml"], &[]);
+        assert_eq!(found.code, Some(0), "{}", found.text);
+        assert_eq!(found.text.matches("[WARN] config.exposed_secret").count(), warnings, "{mode:o}: {}", found.text);
+        assert!(!found.text.contains("CANARY"), "{}", found.text);
+    }
+}
+
 /// A pipeline into Postgres, with these lines in its table. Nothing listens on port 1.
 fn into_postgres(lines: &str) -> String {
     format!(

@@ -8,6 +8,7 @@ use toml::de::DeValue;
 
 use crate::configuration::interpolation::Resolved;
 use crate::configuration::report::{Place, Report};
+use crate::configuration::secret_file::warn_of_exposed;
 use crate::configuration::section::{Section, Text, wrong_type};
 use crate::configuration::sink::check_path;
 use crate::configuration::sink::kafka::brokers::Brokers;
@@ -81,6 +82,9 @@ fn read_tls_table(mut section: Section<'_>, report: &mut Report<'_>) -> TlsSetti
     };
     let (ca_file, certificate_file) = (file("ca_file", report), file("certificate_file", report));
     let key_file = file("key_file", report);
+    if let Some(key_file) = &key_file {
+        warn_of_exposed(key_file, &section.place_of("key_file"), report);
+    }
     let key_password = section.text("key_password", report).and_then(|text| secret(text, report));
     for (key, needed) in
         [("certificate_file", "key_file"), ("key_file", "certificate_file"), ("key_password", "key_file")]
@@ -114,7 +118,9 @@ pub fn read_sasl(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Sa
         Mechanism::ScramSha256 => SaslSettings::ScramSha256(credentials(report)?),
         Mechanism::ScramSha512 => SaslSettings::ScramSha512(credentials(report)?),
         Mechanism::OAuthBearer => {
-            let token_file = check_path(&token_file?, "give the path of the file with the token", report)?;
+            let token = token_file?;
+            let token_file = check_path(&token, "give the path of the file with the token", report)?;
+            warn_of_exposed(&token_file, &token.place, report);
             SaslSettings::OAuthBearer { token_file }
         }
         Mechanism::MskIam => msk_iam(filled(region?, report)?, &word.place, report)?,
