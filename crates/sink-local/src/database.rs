@@ -68,6 +68,8 @@ pub(crate) async fn begin(connection: &mut SqliteConnection) -> Result<Transacti
 pub(crate) enum Fault {
     /// The database said so.
     Database(sqlx::Error),
+    /// The rules of the mirror table answer a row with this result code, which may pass. What they say with it may quote an item.
+    Row(i32),
     /// We said so.
     Failure(Failure),
     /// The store would take too many dead letters.
@@ -96,6 +98,7 @@ impl Fault {
     pub(crate) fn into_failure(self, path: &Path) -> Failure {
         match self {
             Self::Failure(failure) => failure,
+            Self::Row(code) => Failure::Reopen(row_trouble(code, path)),
             Self::TooManyDeadLetters(exceeded) => Failure::Halt(exceeded.trouble("the dead letters")),
             Self::Database(error) => {
                 let trouble = database_trouble(&error, path);
@@ -110,6 +113,17 @@ impl Fault {
             Failure::Reopen(trouble) | Failure::Halt(trouble) => trouble,
         }
     }
+}
+
+fn row_trouble(code: i32, path: &Path) -> Trouble {
+    let message = format!(
+        "a row cannot be written to the mirror table in the SQLite database {}: result code {code}",
+        path.display()
+    );
+    Trouble::new(TroubleKind::Runtime, "sink.sqlite.error", message).advise(
+        "look at the table's triggers, indexes and generated columns; when it comes again and again, the record goes to the dead \
+         letters",
+    )
 }
 
 /// Result codes: <https://www.sqlite.org/rescode.html>. The low byte is the primary code.
