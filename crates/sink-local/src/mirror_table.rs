@@ -244,13 +244,21 @@ fn config(code: &'static str, message: String) -> Trouble {
     Trouble::new(TroubleKind::Config, code, message)
 }
 
-/// SQLite takes names for equal that differ only in the case of ASCII letters.
-fn check_names(table: &str, columns: &[Column]) -> Result<(), Trouble> {
+/// Why the mirror table cannot have this name; nothing when it can.
+pub fn table_name_fault(table: &str) -> Option<Trouble> {
     let lower = table.to_ascii_lowercase();
-    if lower.is_empty() || ["sqlite_", "tailwater_"].iter().any(|reserved| lower.starts_with(reserved)) {
+    let is_reserved = ["sqlite_", "tailwater_"].iter().any(|reserved| lower.starts_with(reserved));
+    (lower.is_empty() || is_reserved).then(|| {
         let message = format!("{table:?} cannot be the name of the mirror table");
         let advice = "choose a name that is not empty and does not begin with \"sqlite_\" or \"tailwater_\"";
-        return Err(config("sink.sqlite.name", message).advise(advice));
+        config("sink.sqlite.name", message).advise(advice)
+    })
+}
+
+/// SQLite takes names for equal that differ only in the case of ASCII letters.
+fn check_names(table: &str, columns: &[Column]) -> Result<(), Trouble> {
+    if let Some(trouble) = table_name_fault(table) {
+        return Err(trouble);
     }
     for (index, column) in columns.iter().enumerate() {
         if let Some(other) = columns[..index].iter().find(|other| other.name.eq_ignore_ascii_case(&column.name)) {

@@ -121,7 +121,10 @@ const DAMAGES: [&str; 15] = [
 #[test]
 fn no_output_holds_a_secret_of_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("ca.pem"), "-----BEGIN CERTIFICATE-----").expect("writes");
+    for name in ["ca.pem", "c.pem", "k.pem"] {
+        let text = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
+        std::fs::write(folder.path().join(name), text).expect("writes");
+    }
     let mut files = Vec::new();
     for (sink, more) in
         [("postgres", POSTGRES), ("postgres-keys", POSTGRES_KEYS), ("kafka", KAFKA), ("token", KAFKA_TOKEN)]
@@ -190,6 +193,7 @@ fn a_secret_file_that_everybody_may_read_is_warned_of() {
     std::fs::write(&files[0], "postgres://writer:CANARY@127.0.0.1:1/shop").expect("writes");
     std::fs::write(&files[1], "-----BEGIN PRIVATE KEY-----").expect("writes");
     std::fs::write(&files[2], "CANARY").expect("writes");
+    std::fs::write(folder.path().join("c.pem"), "-----BEGIN CERTIFICATE-----").expect("writes");
     let kafka = "name = \"shop\"\n[source]\ntable = \"orders\"\n[sink.kafka]\nbrokers = \"kafka.example.org\"\n\
                  tls = { certificate_file = \"c.pem\", key_file = \"key.pem\" }\n\
                  sasl = { mechanism = \"OAUTHBEARER\", token_file = \"token\" }\n";

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-use tailwater_sink_kafka::{Credentials, SaslSettings, TlsSettings, are_local, secret_in_the_clear};
+use tailwater_sink_kafka::{Credentials, SaslSettings, TlsSettings, are_local, secret_in_the_clear, tls_faults};
 use toml::de::DeValue;
 
 use crate::configuration::interpolation::Resolved;
@@ -94,8 +94,12 @@ fn read_tls_table(mut section: Section<'_>, report: &mut Report<'_>) -> TlsSetti
             report.fault(&section.place_of(key), "config.conflict", message, Some(format!("add the `{needed}`")));
         }
     }
+    let settings = TlsSettings { ca_file, certificate_file, key_file, key_password };
+    for (key, trouble) in tls_faults(&settings) {
+        report.fault(&section.place_of(key), trouble.code, trouble.message, trouble.advice);
+    }
     section.finish(report);
-    TlsSettings { ca_file, certificate_file, key_file, key_password }
+    settings
 }
 
 /// Reads `[sink.kafka.sasl]`. Nothing when it is faulty.
