@@ -121,8 +121,8 @@ impl LaneProgress {
     }
 
     /// The records that a group adds: one per shard that moves or is forgotten, and those of gaps and of the stream. Every
-    /// step is held to what is stored (I2), as by [`check_steps`](Self::check_steps). With them the table's earlier streams
-    /// leave, once this one is known: since then, by the broker's clock.
+    /// step is held to what is stored (I2), as by [`check_steps`](Self::check_steps). Where the stream is known, since
+    /// `known_at_ms` by the broker's clock, the table's earlier streams leave with them.
     pub(crate) fn records_of(
         &self,
         group: &Group,
