@@ -194,7 +194,7 @@ fn a_secret_file_that_everybody_may_read_is_warned_of() {
     std::fs::write(&files[1], "-----BEGIN PRIVATE KEY-----").expect("writes");
     std::fs::write(&files[2], "CANARY").expect("writes");
     std::fs::write(folder.path().join("c.pem"), "-----BEGIN CERTIFICATE-----").expect("writes");
-    let kafka = "name = \"shop\"\n[source]\ntable = \"orders\"\n[sink.kafka]\nbrokers = \"kafka.example.org\"\n\
+    let kafka = "name = \"orders\"\n[source]\ntable = \"orders\"\n[sink.kafka]\nbrokers = \"kafka.example.org\"\n\
                  tls = { certificate_file = \"c.pem\", key_file = \"key.pem\" }\n\
                  sasl = { mechanism = \"OAUTHBEARER\", token_file = \"token\" }\n";
     std::fs::write(folder.path().join("kafka.toml"), kafka).expect("writes");
