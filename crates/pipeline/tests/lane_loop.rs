@@ -136,7 +136,7 @@ async fn a_stop_waits_for_a_stuck_commit_no_longer_than_the_grace_period() {
     sink.edit(|state| state.commit_takes = Duration::from_secs(3_600));
     let stop = StopSignal::new();
     let script = vec![Scripted::Give(batch(0, 2)), Scripted::Stop(stop.clone())];
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let (ended, _) = run(script, &sink, stop).await;
     assert_eq!(ended, Ok(Ended::Stopped));
     assert!(began.elapsed() <= LANE_SETTINGS.grace_period + Duration::from_secs(1));
@@ -148,7 +148,7 @@ async fn an_idle_lane_that_was_taken_over_ends() {
     let sink = MemorySink::default();
     let taken_over = sink.clone();
     let soon = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        sleep(Duration::from_secs(60)).await;
         taken_over.edit(|state| state.taken_over = true);
     });
     let (ended, status) = run(vec![Scripted::Give(batch(0, 1)), Scripted::Wait], &sink, StopSignal::new()).await;
@@ -267,12 +267,12 @@ async fn a_lane_that_is_bound_by_its_sink_stops_after_the_group_in_hand() {
     let stop = StopSignal::new();
     let (soon, asked_after) = (stop.clone(), Duration::from_millis(120));
     tokio::spawn(async move {
-        tokio::time::sleep(asked_after).await;
+        sleep(asked_after).await;
         soon.stop();
     });
     // Each batch fills a group, and the next one is there before the last is committed.
     let script = (0..1000).map(|number| Scripted::Give(batch(number * 10, 10))).collect();
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let (ended, status) = run(script, &sink, stop).await;
     assert_eq!(ended, Ok(Ended::Stopped));
     assert!(began.elapsed() <= asked_after + 2 * commit_takes, "{:?}", began.elapsed());
