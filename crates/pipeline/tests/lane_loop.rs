@@ -136,7 +136,7 @@ async fn a_stop_waits_for_a_stuck_commit_no_longer_than_the_grace_period() {
     sink.edit(|state| state.commit_takes = Duration::from_secs(3_600));
     let stop = StopSignal::new();
     let script = vec![Scripted::Give(batch(0, 2)), Scripted::Stop(stop.clone())];
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let (ended, _) = run(script, &sink, stop).await;
     assert_eq!(ended, Ok(Ended::Stopped));
     assert!(began.elapsed() <= LANE_SETTINGS.grace_period + Duration::from_secs(1));
@@ -148,7 +148,7 @@ async fn an_idle_lane_that_was_taken_over_ends() {
     let sink = MemorySink::default();
     let taken_over = sink.clone();
     let soon = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        sleep(Duration::from_secs(60)).await;
         taken_over.edit(|state| state.taken_over = true);
     });
     let (ended, status) = run(vec![Scripted::Give(batch(0, 1)), Scripted::Wait], &sink, StopSignal::new()).await;
