@@ -39,4 +39,4 @@ pub use ownership::{DirectOwnership, KafkaOwnership};
 pub use refused_property::refused_property;
 pub use settings::{ChangeHeader, CreateTopics, Credentials, Deletes, DeliveryPromise, Format, KafkaSettings};
 pub use settings::{OnRepartition, SaslSettings, TlsSettings};
-pub use topics::{MessageLimits, TopicFacts, topic_name_fault};
+pub use topics::{MayMake, MessageLimits, TopicFacts, TopicLook, topic_name_fault};

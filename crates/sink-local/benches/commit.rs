@@ -53,6 +53,7 @@ fn sqlite(bencher: Bencher<'_, '_>, items: usize) {
         table: "orders".into(),
         delete: DeleteMode::Hard,
         dead_letters_per_minute_max: DEAD_LETTERS_MAX,
+        adopt: None,
     };
     let lanes = runtime.block_on(claim_sqlite(&settings, &orders::identity(), &orders::keys()));
     commits(bencher, &runtime, items, lanes.expect("claimed").lanes.pop().expect("one lane"));

@@ -3,6 +3,7 @@
 mod action;
 mod aftermath;
 mod live;
+mod loss;
 mod without_lane;
 mod year;
 
@@ -77,6 +78,8 @@ pub(super) struct Scene<G> {
     /// What the user's rules refuse. They are no fault, and stay.
     refused_text: Option<String>,
     away_until: Option<Instant>,
+    /// Starts that were refused since the sink lost what no start may pass over.
+    lost: Option<u32>,
     calls: (Instant, u64),
 }
 
@@ -112,6 +115,7 @@ impl<G: Ground> Scene<G> {
             ends: 0,
             refused_text: None,
             away_until: None,
+            lost: None,
             calls: (Instant::now(), 0),
             plan,
         }
@@ -132,6 +136,7 @@ impl<G: Ground> Scene<G> {
         self.supervise_until(began + Duration::from_millis(self.plan.heal_ms.unsigned_abs())).await;
         if !self.is_over() {
             self.heal().await;
+            self.refuse_what_is_lost().await;
             self.carry_without_a_lane().await;
             self.carry_everything().await;
             self.end_under_live_traffic().await;
@@ -241,6 +246,9 @@ impl<G: Ground> Scene<G> {
         }
         if FALSE_TROUBLES.contains(&trouble.code) {
             lock(&self.witness).violated("P8 a halt by a passing answer", format!("{}: {trouble}", trouble.code));
+        }
+        if self.is_told_of_loss(trouble) {
+            return;
         }
         if trouble.kind == TroubleKind::DataAtRisk {
             if !lock(&self.witness).has_gaps() {

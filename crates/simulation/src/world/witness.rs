@@ -77,6 +77,8 @@ pub struct Witness {
     is_known: bool,
     follows_another: bool,
     stale: bool,
+    /// The sink has lost what no start may pass over.
+    is_lost: bool,
     violation: Option<Violation>,
     /// Landings that changed data, progress, gaps or dead letters.
     pub landings: u64,
@@ -116,6 +118,7 @@ impl Witness {
             registered_ms: None,
             is_known: false,
             follows_another: false,
+            is_lost: false,
             stale: true,
             violation: None,
             landings: 0,
@@ -143,6 +146,18 @@ impl Witness {
     /// Somebody runs the pipeline.
     pub fn started(&mut self) {
         self.started_ms.get_or_insert(self.clock.now_ms());
+    }
+
+    /// The sink has lost its progress or its target.
+    pub fn lost(&mut self) {
+        self.is_lost = true;
+    }
+
+    /// Somebody has got the pipeline.
+    pub fn claimed(&mut self) {
+        if self.is_lost {
+            self.violated("I11 begun upon in silence", "a claim after a loss".to_owned());
+        }
     }
 
     /// Something was written, or changed in the lineage.

@@ -190,6 +190,7 @@ impl<G: Ground> Assembly for Process<G> {
     async fn claim(&mut self) -> Result<ClaimOf<Self>, Trouble> {
         self.controls.seam.pass().await;
         let Claimed { lanes, ownership } = self.ground.claim(&self.identity).await?;
+        lock(&self.witness).claimed();
         let Controls { seam, panic, lanes_down, .. } = &self.controls;
         seam.pass().await;
         let seamed = |(lane, sink)| SeamedSink {

@@ -49,7 +49,8 @@ impl<C: Cluster> LaneSession<C> {
         let topic = self.topic_record(&before, &facts)?;
         let lifted = self.shared.check_brake(&before)?.then_some(ProgressRecord::BrakeGone);
         let session = ProgressRecord::Session(mark.clone());
-        let records: Vec<_> = topic.into_iter().chain(lifted).chain([session]).collect();
+        let bound = self.shared.binding_records(claim, &before);
+        let records: Vec<_> = topic.into_iter().chain(lifted).chain(bound).chain([session]).collect();
         self.store(&transactional, &records).await.map_err(|fault| self.send_fault(&transactional, fault))?;
         reader.read(&Until::Session(&mark), self.wait_max()).await?;
         let progress = reader.into_lane()?;
@@ -198,8 +199,8 @@ impl<C: Cluster> LaneSession<C> {
         let message = format!("the progress topic {topic} no longer holds what was written to its partition {lane}");
         Trouble::new(TroubleKind::DataAtRisk, "sink.kafka.progress_gone", message)
             .advise(
-                "was it deleted, or lost with its broker? Without it nobody knows what has been carried: start again to \
-                 carry everything that the stream still has, which repeats messages",
+                "was it deleted, or lost with its broker? Without it nobody knows what has been carried: restore it; another \
+                 start says how to go on without it",
             )
             .into()
     }

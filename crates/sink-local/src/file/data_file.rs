@@ -4,7 +4,7 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use tailwater_model::{Failure, Trouble, TroubleKind};
+use tailwater_model::{Failure, Misfit, Trouble, TroubleKind};
 
 use crate::file_identity::{FileIdentity, sync_parent_directory};
 
@@ -60,7 +60,7 @@ impl DataFile {
                         "{} holds {length} bytes, and there is no progress for it beside it",
                         self.path.display()
                     );
-                    let trouble = Trouble::new(TroubleKind::Config, "sink.file.not_ours", message);
+                    let trouble = Trouble::new(TroubleKind::DataAtRisk, Misfit::NoProgress.code(), message);
                     Err(trouble
                         .advise("move the file away or name another path; if the .progress file was lost, put it back"))
                 }

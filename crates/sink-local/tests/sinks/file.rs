@@ -127,7 +127,7 @@ async fn the_content_of_others_is_left_alone() {
     let place = Place::file(directory.path());
     std::fs::write(place.path(), "dear diary\n").expect("written");
     let trouble = refused(place.claim().await);
-    assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.file.not_ours"));
+    assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.target_without_progress"));
     assert_eq!(content(&place), "dear diary\n");
 
     std::fs::write(place.path(), "").expect("written");
@@ -140,7 +140,7 @@ async fn the_content_of_others_is_left_alone() {
     assert_eq!(refused(place.claim_as(&other).await).code, "sink.file.lanes");
 
     std::fs::remove_file(place.database()).expect("removed");
-    assert_eq!(refused(place.claim().await).code, "sink.file.not_ours");
+    assert_eq!(refused(place.claim().await).code, "sink.target_without_progress");
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ async fn a_table_that_was_written_to_and_is_gone_is_not_made_again() {
         lane.commit(group([batch(Position::Start, after(1), vec![put(1, "a", 7)])])).await.expect("commits");
         database.run("drop table orders").await;
         let trouble = refused(&settings, 1, &id_key()).await;
-        assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.table_missing"));
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.target_missing"));
     })
     .await;
 }

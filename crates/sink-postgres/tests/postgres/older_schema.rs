@@ -16,7 +16,7 @@ async fn write_progress(database: &Database, stream_known: bool, last_contact: &
     drop(database.lane(&database.settings(), &id_key()).await);
     let earlier = STREAM.replace("2026", "2025");
     let sql = format!(
-        "drop table tailwater.lanes, tailwater.streams, tailwater.shards, tailwater.gaps, tailwater.dead_letters, tailwater.owners;
+        "drop table tailwater.lanes, tailwater.streams, tailwater.shards, tailwater.gaps, tailwater.dead_letters, tailwater.owners, tailwater.targets;
          delete from tailwater.migrations;
          {FIRST_SCHEMA}
          insert into tailwater.migrations (version) values (1);

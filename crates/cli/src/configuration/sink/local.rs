@@ -7,7 +7,7 @@ use tailwater_sink_local::{FileSettings, SqliteSettings};
 
 use crate::configuration::report::Report;
 use crate::configuration::section::Section;
-use crate::configuration::sink::{DELETE_MODES, Given, check_path, target_table};
+use crate::configuration::sink::{DELETE_MODES, Given, check_path, read_adopt, target_table};
 use crate::configuration::spec::SinkSpec;
 
 /// Reads `[sink.sqlite]`. Nothing when it is faulty.
@@ -15,9 +15,10 @@ pub fn read_sqlite(mut section: Section<'_>, given: &Given<'_>, report: &mut Rep
     let path = required_path(&mut section, "path = \"orders.db\"", report);
     let table = target_table::read(&mut section, given, report);
     let delete = section.choice("delete", &DELETE_MODES, report).unwrap_or(DeleteMode::Soft);
+    let adopt = read_adopt(&mut section, report);
     section.finish(report);
     let dead_letters_per_minute_max = given.dead_letters_per_minute_max;
-    Some(SinkSpec::Sqlite(SqliteSettings { path: path?, table: table?, delete, dead_letters_per_minute_max }))
+    Some(SinkSpec::Sqlite(SqliteSettings { path: path?, table: table?, delete, dead_letters_per_minute_max, adopt }))
 }
 
 /// Reads `[sink.file]`. Nothing when it is faulty.
