@@ -94,8 +94,8 @@ impl Claims for FileSettings {
     type Lane = FileLane;
     type Ownership = SqliteOwnership;
 
-    async fn check(&self, identity: &PipelineIdentity, _: &ChosenStream) -> Result<(), Trouble> {
-        Box::pin(check_file(self, identity)).await
+    async fn check(&self, identity: &PipelineIdentity, stream: &ChosenStream) -> Result<(), Trouble> {
+        Box::pin(check_file(self, identity, &stream.keys)).await
     }
 
     async fn claim(
@@ -103,7 +103,9 @@ impl Claims for FileSettings {
         identity: &PipelineIdentity,
         stream: &ChosenStream,
     ) -> Result<Claimed<FileLane, SqliteOwnership>, Trouble> {
-        Box::pin(claim_file(self, identity, &stream.keys)).await
+        let claimed = Box::pin(claim_file(self, identity, &stream.keys)).await?;
+        tell_used_up(self.adopt.as_ref(), &identity.name);
+        Ok(claimed)
     }
 }
 

@@ -24,9 +24,10 @@ pub fn read_sqlite(mut section: Section<'_>, given: &Given<'_>, report: &mut Rep
 /// Reads `[sink.file]`. Nothing when it is faulty.
 pub fn read_file(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>) -> Option<SinkSpec> {
     let path = required_path(&mut section, "path = \"orders.jsonl\"", report);
+    let adopt = read_adopt(&mut section, report);
     section.finish(report);
     let dead_letters_per_minute_max = given.dead_letters_per_minute_max;
-    Some(SinkSpec::File(FileSettings { path: path?, dead_letters_per_minute_max }))
+    Some(SinkSpec::File(FileSettings { path: path?, dead_letters_per_minute_max, adopt }))
 }
 
 fn required_path(section: &mut Section<'_>, example: &str, report: &mut Report<'_>) -> Option<PathBuf> {
