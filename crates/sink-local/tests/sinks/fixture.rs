@@ -166,7 +166,7 @@ impl Place {
     pub(crate) async fn check(&self) -> Result<(), Trouble> {
         match self {
             Self::Sqlite(settings) => check_sqlite(settings, &identity(), &keys()).await,
-            Self::File(settings) => check_file(settings, &identity()).await,
+            Self::File(settings) => check_file(settings, &identity(), &keys()).await,
         }
     }
 
