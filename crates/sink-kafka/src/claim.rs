@@ -84,6 +84,7 @@ async fn bind<H: Home>(
     (stored, look): (&[LaneProgress], TopicLook),
     chance: &mut fastrand::Rng,
 ) -> Result<TopicFacts, Trouble> {
+    stored.iter().try_for_each(|lane| shared.check_pipeline(lane))?;
     let target = target_facts(&shared.settings, &shared.pipeline, keys, stored, &look);
     if let Err(misfit) = target.fit(shared.settings.adopt.as_deref()) {
         let salt = match &target.salt {

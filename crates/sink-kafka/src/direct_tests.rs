@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::settings::sample;
 use crate::{
-    Cluster, DirectLane, Fault, Isolation, MayMake, MessageLimits, Outgoing, Producer, ProducerRole, Read, Reader, SendFault,
-    StoredRecord, TopicFacts, TopicLook, checkpoints_on, claim_on,
+    Cluster, DirectLane, Fault, Isolation, MayMake, MessageLimits, Outgoing, Producer, ProducerRole, Read, Reader,
+    SendFault, StoredRecord, TopicFacts, TopicLook, checkpoints_on, claim_on,
 };
 
 /// A record of the progress topic.

@@ -77,7 +77,8 @@ pub(crate) async fn check_topics(settings: &KafkaSettings, lanes: u32, may_make:
     let settings = settings.clone();
     let handle = Handle::current();
     // librdkafka blocks: in looking at metadata, and when a client is dropped.
-    let checking = tokio::task::spawn_blocking(move || Check { settings: &settings, lanes, may_make, handle: &handle }.run());
+    let checking =
+        tokio::task::spawn_blocking(move || Check { settings: &settings, lanes, may_make, handle: &handle }.run());
     checking.await.unwrap_or_else(|ended| {
         if ended.is_panic() {
             std::panic::resume_unwind(ended.into_panic());

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
-use tailwater_model::{Checkpoints, Claimed, Committed, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink};
 use tailwater_model::{Binding, Fit, TargetFacts, TargetState, Trouble, TroubleKind};
+use tailwater_model::{Checkpoints, Claimed, Committed, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -88,11 +88,7 @@ pub async fn claim_file(
 ///
 /// # Errors
 /// As [`claim_file`], but for a lock that somebody has.
-pub async fn check_file(
-    settings: &FileSettings,
-    identity: &PipelineIdentity,
-    keys: &KeySchema,
-) -> Result<(), Trouble> {
+pub async fn check_file(settings: &FileSettings, identity: &PipelineIdentity, keys: &KeySchema) -> Result<(), Trouble> {
     if identity.lanes != 1 {
         let message = format!("the file sink has one lane, and the pipeline's file says {}", identity.lanes);
         return Err(Trouble::new(TroubleKind::Config, "sink.file.lanes", message).advise("set `lanes = 1`"));

@@ -96,11 +96,12 @@ impl MirrorTable {
 
     /// What is in the table, and whether rows of removed items stay in it.
     pub(crate) async fn state(&self, connection: &mut SqliteConnection) -> Result<(TargetState, bool), Fault> {
-        let (is_there,): (bool,) =
-            sqlx::query_as("select exists (select 1 from sqlite_schema where name = ? collate nocase and type = 'table')")
-                .bind(&self.name)
-                .fetch_one(&mut *connection)
-                .await?;
+        let (is_there,): (bool,) = sqlx::query_as(
+            "select exists (select 1 from sqlite_schema where name = ? collate nocase and type = 'table')",
+        )
+        .bind(&self.name)
+        .fetch_one(&mut *connection)
+        .await?;
         let state = if is_there {
             let (is_filled,): (bool,) =
                 sqlx::query_as(AssertSqlSafe(self.is_filled.clone())).fetch_one(&mut *connection).await?;
@@ -126,10 +127,8 @@ impl MirrorTable {
 
     /// I8: an empty table in place of one that was written to would hide that all its rows are missing.
     fn table_missing(&self, pipeline: &str) -> Trouble {
-        let message = format!(
-            "the table {:?} does not exist, although pipeline {pipeline:?} is bound to it",
-            self.name
-        );
+        let message =
+            format!("the table {:?} does not exist, although pipeline {pipeline:?} is bound to it", self.name);
         Trouble::new(TroubleKind::DataAtRisk, Misfit::Missing.code(), message)
             .advise("restore the table; another start says how to go on without it")
     }

@@ -209,7 +209,8 @@ async fn progress_that_was_dropped() -> Result<()> {
         for _ in 0..2 {
             let outcome = scene.try_to_tip().await?;
             let outcome = outcome.must_exit_with(4)?.must_say(&["sink.target_without_progress", "orders", "→"])?;
-            let token = outcome.said().split("adopt = \"").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned);
+            let token =
+                outcome.said().split("adopt = \"").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned);
             tokens.push(token.context("a token")?);
         }
         let adopt = tokens.last().context("a token")?;

@@ -199,12 +199,7 @@ impl ModelCluster {
     }
 
     /// What is there of the topics, and whether all of them are.
-    fn look_at_topics(
-        &self,
-        broker: &mut Broker,
-        lanes: u32,
-        may_make: MayMake,
-    ) -> Result<(TopicFacts, bool), Fault> {
+    fn look_at_topics(&self, broker: &mut Broker, lanes: u32, may_make: MayMake) -> Result<(TopicFacts, bool), Fault> {
         if broker.topics_are_unknown() {
             return Err(self.fault("looking at the topics", RDKafkaErrorCode::UnknownTopicOrPartition));
         }
@@ -283,7 +278,8 @@ impl Cluster for ModelCluster {
         let cluster = self.clone();
         let look = move |broker: &mut Broker| cluster.look_at_topics(broker, lanes, may_make);
         let looked = self.ask_until(Request::Metadata, until, look).await;
-        let looked = looked.unwrap_or_else(|| Err(self.fault("looking at the topics", RDKafkaErrorCode::AllBrokersDown)));
+        let looked =
+            looked.unwrap_or_else(|| Err(self.fault("looking at the topics", RDKafkaErrorCode::AllBrokersDown)));
         let (facts, is_complete) = looked?;
         let data_ends = self.data_ends(facts.data_partitions, until).await?;
         Ok(TopicLook { facts, data_ends, is_complete })

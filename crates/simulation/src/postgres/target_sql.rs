@@ -51,8 +51,7 @@ fn is_empty(sql: &Executing, table: &Arc<str>) -> bool {
 
 fn has_written(sql: &Executing, of_pipeline: &str) -> bool {
     let mine = |key: &RowKey| matches!(key, RowKey::Shard { pipeline, .. } if pipeline == of_pipeline);
-    let from =
-        RowKey::Shard { pipeline: of_pipeline.to_owned(), stream_arn: String::new(), shard: String::new() };
+    let from = RowKey::Shard { pipeline: of_pipeline.to_owned(), stream_arn: String::new(), shard: String::new() };
     let written = |value: &RowValue| matches!(value, RowValue::Shard(row) if row.counts.written > 0);
     sql.scan(from, mine).iter().any(|(_, value)| written(value))
 }
@@ -79,12 +78,7 @@ pub(crate) fn make_target(sql: &Executing, table: &Arc<str>) {
 }
 
 /// Binds the pipeline's progress to the table as it is now, after all others.
-pub(crate) async fn bind(
-    sql: &Executing,
-    table: &Arc<str>,
-    pipeline: &str,
-    binding: Binding,
-) -> Result<(), SqlError> {
+pub(crate) async fn bind(sql: &Executing, table: &Arc<str>, pipeline: &str, binding: Binding) -> Result<(), SqlError> {
     let oid = sql.with(|state| state.oids.get(table).copied()).unwrap_or_default();
     let numbers = all(sql).into_iter().filter_map(|(_, row)| row.bound.map(|(_, _, number)| number));
     let row = TargetRow { bound: Some((binding, oid, numbers.max().unwrap_or_default() + 1)), salt: None };

@@ -227,8 +227,7 @@ impl Plan {
             reader.until_tip = false;
             reader.discovery_interval = Duration::from_secs(later.u64(60..1200));
         }
-        heal_ms =
-            loss::draw(profile, heal_ms, &mut faults, &mut actions, &mut Rng::with_seed(seed.rotate_left(40)));
+        heal_ms = loss::draw(profile, heal_ms, &mut faults, &mut actions, &mut Rng::with_seed(seed.rotate_left(40)));
         actions.sort_by_key(|(at, _)| *at);
         if profile != Profile::Year {
             actions.splice(0..0, past::draw(&mut Rng::with_seed(seed.rotate_left(48))));

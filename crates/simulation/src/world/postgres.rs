@@ -12,9 +12,7 @@ use tailwater_model::{
 };
 use tailwater_sink_postgres::{MirrorLane, MirrorOwnership, PostgresSettings, TlsSettings, claim_on};
 
-use super::ground::{
-    ClaimResult, Durable, Ground, Held, LandedChange, Landing, Loss, SharedWitness, SinkFaults, lock,
-};
+use super::ground::{ClaimResult, Durable, Ground, Held, LandedChange, Landing, Loss, SharedWitness, SinkFaults, lock};
 use crate::postgres::{
     CommitView, Faults, Happening, ModelServer, ModelTable, RowChange, RowKey, RowValue, Trigger, TriggerAnswer,
 };

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::Message;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
-use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Headers;
@@ -107,7 +107,8 @@ impl WilfulGround for KafkaGround {
 
 /// Deletes a topic, and waits until the broker does not show it any more.
 async fn delete(topic: &str) {
-    let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("a client");
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("a client");
     admin.delete_topics(&[topic], &AdminOptions::new()).await.expect("asked").remove(0).expect("deleted");
     let asked = std::time::Instant::now();
     let is_shown = || {
@@ -130,7 +131,8 @@ impl LossyGround for KafkaGround {
     }
 
     async fn make_target(&mut self) {
-        let admin: AdminClient<DefaultClientContext> = ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("a client");
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("a client");
         let topic = NewTopic::new(&self.settings.topic, 2, TopicReplication::Fixed(1));
         admin.create_topics([&topic], &AdminOptions::new()).await.expect("asked").remove(0).expect("made");
     }

@@ -6,8 +6,8 @@ use std::ops::AsyncFnOnce;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use sqlx::{AssertSqlSafe, ConnectOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions};
 use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, Item, PipelineIdentity, Sink};
 use tailwater_simulation::contract::{
     ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Stored, WilfulGround, Write, shard_of,

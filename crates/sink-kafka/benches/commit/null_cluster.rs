@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use tailwater_sink_kafka::{
-    ChangeHeader, Cluster, Deletes, DeliveryPromise, DirectLane, Fault, Format, Isolation, KafkaSettings,
-    MayMake, MessageLimits, OnRepartition, Outgoing, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord,
-    TopicFacts, TopicLook, claim_on,
+    ChangeHeader, Cluster, Deletes, DeliveryPromise, DirectLane, Fault, Format, Isolation, KafkaSettings, MayMake,
+    MessageLimits, OnRepartition, Outgoing, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts,
+    TopicLook, claim_on,
 };
 use tokio::time::Instant;
 

@@ -89,10 +89,8 @@ impl<C: Cluster> LaneSession<C> {
 
     /// The mark of this opening, if the lane is ours to open.
     fn next_mark(&self, before: &LaneProgress, claim: &Claim) -> Result<SessionMark, Fault> {
+        self.shared.check_pipeline(before)?;
         let newest = before.session.as_ref().map(|session| &session.fact);
-        if let Some(other) = newest.filter(|newest| newest.pipeline != self.shared.pipeline.name) {
-            return Err(self.belongs_to(&other.pipeline));
-        }
         let epoch = newest.map_or(0, |newest| newest.epoch);
         if self.last_epoch.is_some_and(|last| epoch < last) {
             return Err(self.progress_gone());
@@ -105,15 +103,6 @@ impl<C: Cluster> LaneSession<C> {
             Claim::Made { number, owner } => (*number, owner),
         };
         Ok(SessionMark { pipeline: self.shared.pipeline.name.clone(), claim, owner: owner.clone(), epoch: epoch + 1 })
-    }
-
-    /// Another name means other transactional ids: the two would not fence one another.
-    fn belongs_to(&self, other: &str) -> Fault {
-        let message =
-            format!("the progress topic {} belongs to pipeline \"{other}\"", self.shared.settings.progress_topic);
-        Trouble::new(TroubleKind::Config, "sink.kafka.other_pipeline", message)
-            .advise("give each pipeline a progress_topic of its own; a pipeline that gets another name begins anew")
-            .into()
     }
 
     /// The record of the topic's partitions, where it is new. Another number than the one that was written down means

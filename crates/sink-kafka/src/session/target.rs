@@ -33,14 +33,13 @@ pub(crate) fn target_facts(
     TargetFacts {
         pipeline: pipeline.name.clone(),
         wanted: Binding::new(format!("the topic \"{}\"", settings.topic), pipeline, keys),
-        bound: bound.map(|bound| Binding {
-            target: format!("the topic \"{}\"", bound.topic),
-            source: bound.source.clone(),
-        }),
+        bound: bound
+            .map(|bound| Binding { target: format!("the topic \"{}\"", bound.topic), source: bound.source.clone() }),
         has_progress: stored.iter().any(|lane| lane.session.is_some()),
         has_written: stored.iter().any(LaneProgress::has_written),
         state,
-        is_another: bound.is_some_and(|bound| bound.topic == settings.topic && ends_earlier(&look.data_ends, &bound.ends)),
+        is_another: bound
+            .is_some_and(|bound| bound.topic == settings.topic && ends_earlier(&look.data_ends, &bound.ends)),
         // Ends do not go back, whatever is deleted by age.
         never_empties: true,
         // Each pipeline has a progress topic of its own, and knows of no other.
@@ -55,6 +54,18 @@ fn ends_earlier(now: &[i64], before: &[i64]) -> bool {
 }
 
 impl<C> Shared<C> {
+    /// Another name means other transactional ids: the two would not fence one another.
+    ///
+    /// # Errors
+    /// When a lane's partition holds the progress of another pipeline.
+    pub(crate) fn check_pipeline(&self, stored: &LaneProgress) -> Result<(), Trouble> {
+        let other = stored.session.as_ref().map(|session| &session.fact.pipeline);
+        let Some(other) = other.filter(|other| **other != self.pipeline.name) else { return Ok(()) };
+        let message = format!("the progress topic {} belongs to pipeline \"{other}\"", self.settings.progress_topic);
+        Err(Trouble::new(TroubleKind::Config, "sink.kafka.other_pipeline", message)
+            .advise("give each pipeline a progress_topic of its own; a pipeline that gets another name begins anew"))
+    }
+
     /// What the claim binds the progress to; the openings of lanes are held to it.
     pub(crate) fn bind(&self, source: &str, look: &TopicLook) {
         let (topic, ends) = (self.settings.topic.clone(), look.data_ends.clone());

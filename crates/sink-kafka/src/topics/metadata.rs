@@ -101,7 +101,8 @@ impl<'a> MetadataClient<'a> {
                 Ok((_, end)) => return Ok(end),
                 Err(error) => error,
             };
-            let fault = Fault::of(&doing(topic), &self.settings.brokers, &error, self.consumer.context().last_problem());
+            let fault =
+                Fault::of(&doing(topic), &self.settings.brokers, &error, self.consumer.context().last_problem());
             if fault.remedy == Remedy::Halt || Instant::now() >= deadline {
                 return Err(fault);
             }

@@ -109,7 +109,13 @@ pub(crate) enum Lane {
 impl Place {
     pub(crate) fn sqlite(directory: &Path, delete: DeleteMode) -> Self {
         let path = directory.join("mirror.sqlite");
-        Self::Sqlite(SqliteSettings { path, table: "the \"orders\"".into(), delete, dead_letters_per_minute_max: 2, adopt: None })
+        Self::Sqlite(SqliteSettings {
+            path,
+            table: "the \"orders\"".into(),
+            delete,
+            dead_letters_per_minute_max: 2,
+            adopt: None,
+        })
     }
 
     pub(crate) fn file(directory: &Path) -> Self {

@@ -13,8 +13,8 @@ mod targets;
 use std::sync::Arc;
 
 use tailwater_model::{
-    Binding, Brake, DeadLetter, DeleteMode, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress, TargetFacts,
-    Trouble,
+    Binding, Brake, DeadLetter, DeleteMode, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress,
+    TargetFacts, Trouble,
 };
 
 pub(crate) use self::moment::moment;

@@ -66,12 +66,7 @@ async fn has_rows(session: &mut Session, table: &MirrorTable) -> Answer<bool> {
     Ok(!look.is_empty())
 }
 
-pub(super) async fn bind(
-    session: &mut Session,
-    table: &MirrorTable,
-    pipeline: &str,
-    binding: &Binding,
-) -> Answer<()> {
+pub(super) async fn bind(session: &mut Session, table: &MirrorTable, pipeline: &str, binding: &Binding) -> Answer<()> {
     let query = sqlx::query(BIND_SQL).bind(pipeline).bind(&binding.target).bind(&binding.source);
     session.execute(query.bind(table.schema.name()).bind(table.table.name())).await.map(drop)
 }

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 use tailwater_sink_kafka::{
-    Batches, Cluster, Isolation, MayMake, MessageLimits, Outgoing, Producer, ProducerRole, Reader, SendFault, partition_of,
+    Batches, Cluster, Isolation, MayMake, MessageLimits, Outgoing, Producer, ProducerRole, Reader, SendFault,
+    partition_of,
 };
 use tokio::time::{Instant, sleep};
 

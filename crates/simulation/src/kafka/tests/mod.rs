@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tailwater_sink_kafka::{
-    Batches, ChangeHeader, Cluster, Deletes, DeliveryPromise, Format, KafkaSettings, MayMake, MessageLimits, OnRepartition,
-    Outgoing, Producer, ProducerRole, Read, Reader, SendFault,
+    Batches, ChangeHeader, Cluster, Deletes, DeliveryPromise, Format, KafkaSettings, MayMake, MessageLimits,
+    OnRepartition, Outgoing, Producer, ProducerRole, Read, Reader, SendFault,
 };
 use tokio::time::Instant;
 
