@@ -53,10 +53,8 @@ pub struct TargetFacts {
     pub has_written: bool,
     /// What is in the target that the file names.
     pub state: TargetState,
-    /// That one has the name of the bound one and is another: made again, or it lost what it had.
+    /// That one has the name of the bound one and is another: made again, or it lost what was written since it was bound.
     pub is_another: bool,
-    /// Whatever is written to it leaves something there.
-    pub never_empties: bool,
     /// A pipeline that was bound to the same target after this one.
     pub newer_pipeline: Option<String>,
     /// What the last refusal left for its token.
@@ -104,12 +102,8 @@ impl TargetFacts {
 
     /// The progress was made for the very target and source that are there now.
     fn stands(&self) -> bool {
-        let is_there = self.state != TargetState::Missing && !self.is_replaced();
+        let is_there = self.state != TargetState::Missing && !self.is_another;
         self.has_progress && is_there && self.bound.as_ref() == Some(&self.wanted)
-    }
-
-    fn is_replaced(&self) -> bool {
-        self.is_another || (self.has_written && self.never_empties && self.state == TargetState::Empty)
     }
 
     fn misfit(&self) -> Option<Misfit> {
@@ -126,7 +120,7 @@ impl TargetFacts {
             Some(bound) if bound.target != self.wanted.target => Some(Misfit::OtherTarget),
             _ if self.newer_pipeline.is_some() => Some(Misfit::OtherPipeline),
             _ if self.state == TargetState::Missing => Some(Misfit::Missing),
-            _ => self.is_replaced().then_some(Misfit::Replaced),
+            _ => self.is_another.then_some(Misfit::Replaced),
         }
     }
 
@@ -233,7 +227,6 @@ mod tests {
             has_written: true,
             state: TargetState::Filled,
             is_another: false,
-            never_empties: false,
             newer_pipeline: None,
             salt: None,
         }
@@ -268,7 +261,7 @@ mod tests {
         }
     }
 
-    fn misfits() -> [(TargetFacts, Misfit); 10] {
+    fn misfits() -> [(TargetFacts, Misfit); 9] {
         [
             (TargetFacts { state: TargetState::Filled, ..new() }, Misfit::NoProgress),
             (TargetFacts { has_progress: false, ..settled() }, Misfit::NoProgress),
@@ -279,7 +272,6 @@ mod tests {
             (TargetFacts { wanted: binding("u", "s"), state: TargetState::Missing, ..settled() }, Misfit::OtherTarget),
             (TargetFacts { state: TargetState::Missing, bound: None, ..settled() }, Misfit::Missing),
             (TargetFacts { is_another: true, state: TargetState::Empty, ..settled() }, Misfit::Replaced),
-            (TargetFacts { never_empties: true, state: TargetState::Empty, ..settled() }, Misfit::Replaced),
         ]
     }
 

@@ -86,23 +86,23 @@ async fn bind<H: Home>(
 ) -> Result<TopicFacts, Trouble> {
     stored.iter().try_for_each(|lane| shared.check_pipeline(lane))?;
     let target = target_facts(&shared.settings, &shared.pipeline, keys, stored, &look);
-    if let Err(misfit) = target.fit(shared.settings.adopt.as_deref()) {
-        let salt = match &target.salt {
-            Some(salt) => salt.clone(),
-            None => {
-                let salt = random_mark(chance);
+    let fit = match target.fit(shared.settings.adopt.as_deref()) {
+        Ok(fit) => fit,
+        Err(misfit) => {
+            let left = target.salt.clone();
+            let salt = left.clone().unwrap_or_else(|| random_mark(chance));
+            if left.is_none() {
                 first.leave_salt(salt.clone()).await.map_err(told)?;
-                salt
             }
-        };
-        return Err(target.refusal(misfit, &salt));
-    }
+            return Err(target.refusal(misfit, &salt));
+        }
+    };
     let look = if look.is_complete {
         look
     } else {
         shared.cluster.check_topics(shared.pipeline.lanes, MayMake::All).await.map_err(told)?
     };
-    shared.bind(&target.wanted.source, &look);
+    shared.bind((&target.wanted.source, fit), stored, &look);
     Ok(look.facts)
 }
 

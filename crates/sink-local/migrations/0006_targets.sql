@@ -7,6 +7,8 @@ create table tailwater_targets (
     source text,
     -- Counts the bindings: of two pipelines the one with the greater number owns the table.
     number integer,
+    -- Events that were accounted for as written then, in the shards that are stored: later ones must have left something.
+    written integer,
     bound_at text,
     -- Left by a refused start: what the token for adopt is made of. Used up by it.
     salt text

@@ -34,8 +34,6 @@ const DEAD_LETTERS_LOCK: i64 = 2;
 pub struct ModelStatements {
     pub(super) session: ModelSession,
     pub(super) table: Arc<str>,
-    /// Rows of removed items stay.
-    pub(super) never_empties: bool,
 }
 
 pub(super) fn fault(found: SessionFault) -> SqlFault {
@@ -312,7 +310,7 @@ impl Statements for ModelStatements {
 
     async fn target_facts(&mut self, identity: &PipelineIdentity, keys: &KeySchema) -> Result<TargetFacts, Unready> {
         let (table, pipeline) = (Arc::clone(&self.table), identity.name.clone());
-        let wanted = (Binding::new(&*self.table, identity, keys), self.never_empties);
+        let wanted = Binding::new(&*self.table, identity, keys);
         let look = move |sql| async move { Ok(target_sql::target_facts(&sql, &table, &pipeline, wanted)) };
         self.read(look).await.map_err(Unready::Sql)
     }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailwater_model::{DeleteMode, KeySchema};
+use tailwater_model::KeySchema;
 use tailwater_sink_postgres::{Answer, PostgresSettings, Server};
 
 use super::backend::SessionTimes;
@@ -21,7 +21,6 @@ pub struct ModelTable {
     table: Arc<str>,
     times: SessionTimes,
     connect_timeout: Duration,
-    never_empties: bool,
 }
 
 impl ModelTable {
@@ -31,8 +30,7 @@ impl ModelTable {
         server.state().tables.insert(Arc::clone(&table), keys.clone());
         let PostgresSettings { statement_timeout, lock_timeout, connect_timeout, .. } = *settings;
         let times = SessionTimes { statement_timeout, lock_timeout };
-        let never_empties = settings.delete == DeleteMode::Soft;
-        Self { server: server.clone(), table, times, connect_timeout, never_empties }
+        Self { server: server.clone(), table, times, connect_timeout }
     }
 }
 
@@ -47,7 +45,6 @@ impl Server for ModelTable {
         let application = format!("tailwater/{pipeline}/{role}");
         let within = self.times.statement_timeout + ANSWER_GRACE;
         let session = ModelSession::connect(&self.server, application, self.times, self.connect_timeout, within).await;
-        let (table, never_empties) = (Arc::clone(&self.table), self.never_empties);
-        Ok(ModelStatements { session: session.map_err(fault)?, table, never_empties })
+        Ok(ModelStatements { session: session.map_err(fault)?, table: Arc::clone(&self.table) })
     }
 }

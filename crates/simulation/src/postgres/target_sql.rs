@@ -10,12 +10,7 @@ use super::rows::{RowKey, RowValue, TargetRow};
 use super::sql_error::SqlError;
 
 /// What is in the table, and what progress is bound to.
-pub(crate) fn target_facts(
-    sql: &Executing,
-    table: &Arc<str>,
-    pipeline: &str,
-    (wanted, never_empties): (Binding, bool),
-) -> TargetFacts {
+pub(crate) fn target_facts(sql: &Executing, table: &Arc<str>, pipeline: &str, wanted: Binding) -> TargetFacts {
     let oid = sql.with(|state| state.oids.get(table).copied());
     let state = match oid {
         None => TargetState::Missing,
@@ -36,7 +31,6 @@ pub(crate) fn target_facts(
         has_written: has_written(sql, pipeline),
         state,
         is_another: bound.as_ref().is_some_and(|(_, bound_to, _)| oid.is_some_and(|oid| oid != *bound_to)),
-        never_empties,
         newer_pipeline: newer.max().map(|(_, of)| of),
         bound: bound.map(|(binding, ..)| binding),
         salt,

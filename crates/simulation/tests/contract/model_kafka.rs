@@ -85,10 +85,13 @@ impl WilfulGround for ModelGround {
 
 impl LossyGround for ModelGround {
     async fn lose_progress(&mut self) {
+        sleep(LATENCY_MAX).await;
         self.cluster.remove_topic(&self.settings.progress_topic);
     }
 
     async fn lose_target(&mut self) {
+        // The markers of what is committed are still to come.
+        sleep(LATENCY_MAX).await;
         self.cluster.remove_topic(&self.settings.topic);
     }
 

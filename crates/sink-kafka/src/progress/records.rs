@@ -6,7 +6,7 @@
 //! ["stream",ARN]                           {"v":1,"table":"orders","table_id":"…","known":true,"known_since_ms":17…}
 //! ["forgotten"]                            {"v":1,"read":12,"written":12,…}
 //! ["topic",NAME]                           {"v":1,"partitions":12}
-//! ["target"]                               {"v":1,"topic":NAME,"source":"…","ends":[41,…]}
+//! ["target"]                               {"v":1,"topic":NAME,"source":"…","ends":[41,…],"written":7}
 //! ["salt"]                                 {"v":1,"salt":"9f…"}
 //! ["gap",ARN,SHARD,CAUSE,POSITION,SINCE]   {"v":1,"detail":"…","until_ms":17…}
 //! ["dead_letters"]                         {"v":1,"by_second":[[1790000000,3],…]}

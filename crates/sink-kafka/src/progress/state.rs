@@ -114,9 +114,10 @@ impl LaneProgress {
         self.topics.get(topic).copied()
     }
 
-    /// Whether events were written, by what is accounted for.
-    pub(crate) fn has_written(&self) -> bool {
-        self.forgotten.written > 0 || self.shards.values().any(|stored| stored.fact.counts.written > 0)
+    /// Events that were written, by what is accounted for, those of forgotten shards too.
+    pub(crate) fn written(&self) -> u64 {
+        let stored: u64 = self.shards.values().map(|stored| stored.fact.counts.written).sum();
+        stored + self.forgotten.written
     }
 
     /// Whether every step of a group fits to what is stored (I2).

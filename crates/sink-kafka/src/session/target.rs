@@ -2,7 +2,9 @@
 
 use std::sync::PoisonError;
 
-use tailwater_model::{Binding, KeySchema, Misfit, PipelineIdentity, TargetFacts, TargetState, Trouble, TroubleKind};
+use tailwater_model::{
+    Binding, Fit, KeySchema, Misfit, PipelineIdentity, TargetFacts, TargetState, Trouble, TroubleKind,
+};
 use tokio::time::Instant;
 
 use super::{Claim, LaneSession, Shared};
@@ -30,22 +32,26 @@ pub(crate) fn target_facts(
         ends if ends.iter().all(|end| *end == 0) => TargetState::Empty,
         _ => TargetState::Filled,
     };
+    let written = written(stored);
+    let has_lost_all = state == TargetState::Empty && written > bound.map_or(0, |bound| bound.written);
     TargetFacts {
         pipeline: pipeline.name.clone(),
         wanted: Binding::new(format!("the topic \"{}\"", settings.topic), pipeline, keys),
         bound: bound
             .map(|bound| Binding { target: format!("the topic \"{}\"", bound.topic), source: bound.source.clone() }),
         has_progress: stored.iter().any(|lane| lane.session.is_some()),
-        has_written: stored.iter().any(LaneProgress::has_written),
+        has_written: written > 0,
         state,
-        is_another: bound
-            .is_some_and(|bound| bound.topic == settings.topic && ends_earlier(&look.data_ends, &bound.ends)),
         // Ends do not go back, whatever is deleted by age.
-        never_empties: true,
+        is_another: has_lost_all || bound.is_some_and(|bound| ends_earlier(&look.data_ends, &bound.ends)),
         // Each pipeline has a progress topic of its own, and knows of no other.
         newer_pipeline: None,
         salt: stored.iter().find_map(|lane| lane.salt.clone()),
     }
+}
+
+fn written(stored: &[LaneProgress]) -> u64 {
+    stored.iter().map(LaneProgress::written).sum()
 }
 
 /// Whether a topic reaches less far than it did.
@@ -66,12 +72,14 @@ impl<C> Shared<C> {
             .advise("give each pipeline a progress_topic of its own; a pipeline that gets another name begins anew"))
     }
 
-    /// What the claim binds the progress to; the openings of lanes are held to it.
-    pub(crate) fn bind(&self, source: &str, look: &TopicLook) {
+    /// What the claim binds the progress to, anew or as it was bound before; the openings of lanes are held to it.
+    pub(crate) fn bind(&self, (source, fit): (&str, Fit), stored: &[LaneProgress], look: &TopicLook) {
         let (topic, ends) = (self.settings.topic.clone(), look.data_ends.clone());
+        let before = stored.iter().find_map(|lane| lane.target.as_ref()).filter(|_| fit == Fit::Bound);
+        let written = before.map_or_else(|| written(stored), |before| before.written);
         // Another lane that panicked leaves it whole.
         let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
-        *target = Some(StoredTarget { topic, source: source.to_owned(), ends });
+        *target = Some(StoredTarget { topic, source: source.to_owned(), ends, written });
     }
 
     /// Takes note of how far the topic reaches now.

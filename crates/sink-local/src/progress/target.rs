@@ -11,17 +11,17 @@ pub(crate) async fn target_facts(
     connection: &mut SqliteConnection,
     pipeline: &str,
     wanted: Binding,
-    (state, never_empties): (TargetState, bool),
+    (state, keeps_rows): (TargetState, bool),
 ) -> Result<TargetFacts, Fault> {
-    let stored: Option<(Option<String>, Option<String>, Option<i64>, Option<String>)> =
-        sqlx::query_as("select target, source, number, salt from tailwater_targets where pipeline = ?")
+    let stored: Option<(Option<String>, Option<String>, Option<i64>, Option<i64>, Option<String>)> =
+        sqlx::query_as("select target, source, number, written, salt from tailwater_targets where pipeline = ?")
             .bind(pipeline)
             .fetch_optional(&mut *connection)
             .await?;
-    let (target, source, number, salt) = stored.unwrap_or_default();
-    let (has_progress, has_written): (bool, bool) = sqlx::query_as(
+    let (target, source, number, written_before, salt) = stored.unwrap_or_default();
+    let (has_progress, written): (bool, i64) = sqlx::query_as(
         "select exists (select 1 from tailwater_lanes where pipeline = ?1), \
-         exists (select 1 from tailwater_shards where pipeline = ?1 and written > 0)",
+         (select coalesce(sum(written), 0) from tailwater_shards where pipeline = ?1)",
     )
     .bind(pipeline)
     .fetch_one(&mut *connection)
@@ -40,10 +40,10 @@ pub(crate) async fn target_facts(
         wanted,
         bound: target.zip(source).map(|(target, source)| Binding { target, source }),
         has_progress,
-        has_written,
+        has_written: written > 0,
         state,
-        is_another: false,
-        never_empties,
+        // A table has no identity: where rows of removed items stay, an empty one has lost what was written to it.
+        is_another: keeps_rows && state == TargetState::Empty && written > written_before.unwrap_or_default(),
         newer_pipeline: newer.map(|(newer,)| newer),
         salt,
     })
@@ -52,11 +52,12 @@ pub(crate) async fn target_facts(
 /// Binds the progress, after that of all other pipelines, and uses up the salt.
 pub(crate) async fn bind(connection: &mut SqliteConnection, pipeline: &str, binding: &Binding) -> Result<(), Fault> {
     sqlx::query(concat!(
-        "insert into tailwater_targets (pipeline, target, source, number, bound_at) \
-         values (?, ?, ?, (select coalesce(max(number), 0) + 1 from tailwater_targets), ",
+        "insert into tailwater_targets (pipeline, target, source, number, written, bound_at) \
+         values (?1, ?2, ?3, (select coalesce(max(number), 0) + 1 from tailwater_targets), \
+         (select coalesce(sum(written), 0) from tailwater_shards where pipeline = ?1), ",
         now!(),
         ") on conflict do update set target = excluded.target, source = excluded.source, number = excluded.number, \
-         bound_at = excluded.bound_at, salt = null"
+         written = excluded.written, bound_at = excluded.bound_at, salt = null"
     ))
     .bind(pipeline)
     .bind(&binding.target)

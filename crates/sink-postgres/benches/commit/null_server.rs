@@ -144,7 +144,6 @@ impl Statements for NullSession {
             has_written: false,
             state: TargetState::Empty,
             is_another: false,
-            never_empties: false,
             newer_pipeline: None,
             salt: None,
         })

@@ -13,8 +13,8 @@ mod targets;
 use std::sync::Arc;
 
 use tailwater_model::{
-    Binding, Brake, DeadLetter, DeleteMode, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress,
-    TargetFacts, Trouble,
+    Binding, Brake, DeadLetter, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress, TargetFacts,
+    Trouble,
 };
 
 pub(crate) use self::moment::moment;
@@ -41,8 +41,6 @@ pub struct PostgresSession {
     session: Session,
     table: Arc<MirrorTable>,
     place: Arc<str>,
-    /// Rows of removed items stay.
-    never_empties: bool,
 }
 
 impl PostgresServer {
@@ -63,8 +61,7 @@ impl Server for PostgresServer {
 
     async fn connect(&self, pipeline: &str, role: &str) -> Answer<PostgresSession> {
         let session = self.address.connect(&self.settings, pipeline, role).await?;
-        let (table, place) = (Arc::clone(&self.table), self.address.place.as_str().into());
-        Ok(PostgresSession { session, table, place, never_empties: self.settings.delete == DeleteMode::Soft })
+        Ok(PostgresSession { session, table: Arc::clone(&self.table), place: self.address.place.as_str().into() })
     }
 }
 
@@ -229,7 +226,7 @@ impl Statements for PostgresSession {
 
     async fn target_facts(&mut self, identity: &PipelineIdentity, keys: &KeySchema) -> Result<TargetFacts, Unready> {
         let wanted = Binding::new(self.table.place(), identity, keys);
-        targets::target_facts(&mut self.session, &self.table, identity, (wanted, self.never_empties)).await
+        targets::target_facts(&mut self.session, &self.table, identity, wanted).await
     }
 
     async fn make_target(&mut self, identity: &PipelineIdentity) -> Result<(), Unready> {

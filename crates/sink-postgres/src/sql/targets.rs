@@ -36,7 +36,7 @@ pub(super) async fn target_facts(
     session: &mut Session,
     table: &MirrorTable,
     identity: &PipelineIdentity,
-    (wanted, never_empties): (Binding, bool),
+    wanted: Binding,
 ) -> Result<TargetFacts, Unready> {
     let state = match look_at_table(session, table).await? {
         None => TargetState::Missing,
@@ -55,7 +55,6 @@ pub(super) async fn target_facts(
         has_written: row.try_get("has_written")?,
         state,
         is_another: row.try_get("is_another")?,
-        never_empties,
         newer_pipeline: row.try_get("newer_pipeline")?,
         salt: row.try_get("salt")?,
     })
