@@ -67,6 +67,7 @@ impl<H: Home> Lane<H> {
 
     async fn open_anew(&mut self) -> Result<Progress, Fault> {
         if let Some(progress) = self.claimed.take() {
+            self.facts = None;
             return Ok(progress);
         }
         let facts = match self.facts.take() {
