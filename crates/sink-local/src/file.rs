@@ -306,7 +306,7 @@ async fn open_session(
     if !progress_path.exists() {
         let message = format!("{} is gone: it held the progress of the data file", progress_path.display());
         let trouble = Trouble::new(TroubleKind::DataAtRisk, "sink.file.progress_gone", message);
-        return Err(Fault::halt(trouble.advise("put it back, or move the data file away too to begin anew")));
+        return Err(Fault::halt(trouble.advise("put it back; another start says how to go on without it")));
     }
     let mut connection = connect(progress_path, Access::Existing).await?;
     let mut transaction = begin(&mut connection).await?;

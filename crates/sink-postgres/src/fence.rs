@@ -113,7 +113,7 @@ pub(crate) fn fenced(lane: &LaneIdentity, holder: Holder) -> Failure {
         ),
         Holder::Nobody => Failure::Halt(
             Trouble::new(
-                TroubleKind::Environment,
+                TroubleKind::DataAtRisk,
                 "sink.progress_missing",
                 format!(
                     "the progress of pipeline \"{pipeline}\" is gone from Postgres at {place}: tailwater.lanes has no row \
@@ -121,7 +121,7 @@ pub(crate) fn fenced(lane: &LaneIdentity, holder: Holder) -> Failure {
                     lane.number
                 ),
             )
-            .advise("restore the schema tailwater together with the data; starting again without it begins anew"),
+            .advise("restore the schema tailwater together with the data; another start says how to go on without it"),
         ),
     }
 }
