@@ -166,7 +166,8 @@ fn check_lanes(stored: &[LaneProgress], lanes: u32, progress_topic: &str) -> Res
     );
     Err(Trouble::new(TroubleKind::Config, "sink.lane_count", message).advise(
         "partitions that were added to a topic cannot be taken away: begin anew, from the oldest record of the stream: stop the \
-         pipeline and name another progress_topic in [sink.kafka], or delete this one",
+         pipeline and name another progress_topic in [sink.kafka], or delete this one; the next start tells how the topic of change events \
+         is adopted",
     ))
 }
 

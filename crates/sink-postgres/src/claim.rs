@@ -207,6 +207,7 @@ fn check_lane_count(stored: i64, identity: &PipelineIdentity) -> Result<(), Unre
     );
     Err(Unready::Told(trouble.advise(format!(
         "set lanes = {stored} to go on. Another number means to begin anew for now, from the oldest record of the stream: \
-         stop the pipeline and delete its rows from tailwater.lanes, tailwater.streams and tailwater.shards"
+         stop the pipeline and delete its rows from tailwater.lanes, tailwater.streams and tailwater.shards; \
+         the next start tells how the table is adopted"
     ))))
 }

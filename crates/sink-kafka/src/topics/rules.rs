@@ -130,7 +130,8 @@ pub(super) fn check_lane_count(settings: &KafkaSettings, lanes: i32, partitions:
     );
     Err(Trouble::new(TroubleKind::Config, "sink.lane_count", message).advise(format!(
         "set lanes = {partitions} to go on, unless partitions were added to the topic. Another number means to begin anew for now, from the oldest record of the stream: \
-         stop the pipeline and name another progress_topic in [sink.kafka], or delete this one"
+         stop the pipeline and name another progress_topic in [sink.kafka], or delete this one; the next start tells how the topic of \
+         change events is adopted"
     )))
 }
 

@@ -129,7 +129,7 @@ fn lane_count_trouble(identity: &PipelineIdentity, stored: i64) -> Trouble {
     let message = format!("pipeline {name:?} was started with {stored} lanes before, and its file now says {lanes}");
     Trouble::new(TroubleKind::Config, "sink.lane_count", message).advise(format!(
         "set `lanes = {stored}` again: shards are dealt to lanes by that number. To change it, give the pipeline a new \
-         name: it then begins at the place that `start` says"
+         name: it then begins at the place that `start` says, once the table is adopted, as the next start tells"
     ))
 }
 
