@@ -6,6 +6,9 @@ use tailwater_model::{Binding, TargetFacts, TargetState};
 use super::now;
 use crate::database::Fault;
 
+/// Target, source, number, written and salt of a row.
+type StoredTarget = (Option<String>, Option<String>, Option<i64>, Option<i64>, Option<String>);
+
 /// What is stored, beside what is there.
 pub(crate) async fn target_facts(
     connection: &mut SqliteConnection,
@@ -13,7 +16,7 @@ pub(crate) async fn target_facts(
     wanted: Binding,
     (state, keeps_rows): (TargetState, bool),
 ) -> Result<TargetFacts, Fault> {
-    let stored: Option<(Option<String>, Option<String>, Option<i64>, Option<i64>, Option<String>)> =
+    let stored: Option<StoredTarget> =
         sqlx::query_as("select target, source, number, written, salt from tailwater_targets where pipeline = ?")
             .bind(pipeline)
             .fetch_optional(&mut *connection)
