@@ -110,7 +110,7 @@ async fn delete(topic: &str) {
     let admin: AdminClient<DefaultClientContext> =
         ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("a client");
     admin.delete_topics(&[topic], &AdminOptions::new()).await.expect("asked").remove(0).expect("deleted");
-    let asked = std::time::Instant::now();
+    let asked = tokio::time::Instant::now();
     let is_shown = || {
         let shown = admin.inner().fetch_metadata(None, READ_WITHIN).expect("metadata");
         shown.topics().iter().any(|it| it.name() == topic)
