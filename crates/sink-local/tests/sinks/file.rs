@@ -162,7 +162,7 @@ async fn the_content_of_others_is_left_alone() {
     let place = Place::file(directory.path());
     std::fs::write(place.path(), "dear diary\n").expect("written");
     let trouble = refused(place.claim().await);
-    assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.file.not_ours"));
+    assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.target_without_progress"));
     assert_eq!(content(&place), "dear diary\n");
 
     std::fs::write(place.path(), "").expect("written");
@@ -175,7 +175,36 @@ async fn the_content_of_others_is_left_alone() {
     assert_eq!(refused(place.claim_as(&other).await).code, "sink.file.lanes");
 
     std::fs::remove_file(place.database()).expect("removed");
-    assert_eq!(refused(place.claim().await).code, "sink.file.not_ours");
+    assert_eq!(refused(place.claim().await).code, "sink.target_without_progress");
+}
+
+/// What is in the file stays, and lines come behind it.
+#[tokio::test]
+async fn a_file_without_its_progress_is_adopted_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut place = Place::file(directory.path());
+    let whole = three_lines(&place).await;
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        std::fs::remove_file(place.database()).expect("removed");
+        for _ in 0..2 {
+            let refusal = refused(place.claim().await);
+            assert_eq!(refusal.code, "sink.target_without_progress");
+            let advice = refusal.advice.expect("both ways on");
+            let token = advice.split("adopt = \"").nth(1).and_then(|rest| rest.split('"').next());
+            tokens.push(token.expect("a token").to_owned());
+        }
+        let Place::File(settings) = &mut place else { unreachable!("it is a file") };
+        settings.adopt = tokens.last().cloned();
+        drop(place.opened().await);
+        let (mut lane, progress) = place.opened().await;
+        assert!(progress.shards.is_empty(), "it begins anew");
+        let again = advance(Position::Start, after(1), vec![insert(1, "a", "1")]);
+        lane.commit(group(vec![register(), again])).await.expect("fits");
+        assert!(content(&place).starts_with(&whole), "nothing was cut off");
+    }
+    assert_eq!(content(&place).lines().count(), 5);
+    assert!(tokens[0] == tokens[1] && tokens[2] == tokens[3] && tokens[1] != tokens[2], "{tokens:?}");
 }
 
 #[tokio::test]
