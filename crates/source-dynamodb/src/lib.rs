@@ -6,6 +6,7 @@ mod api;
 mod ask_again;
 mod client;
 mod connect;
+mod credentials;
 mod date;
 mod describe;
 mod deserializer;
