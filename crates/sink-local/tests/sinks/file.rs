@@ -166,6 +166,9 @@ async fn progress_that_is_gone_is_not_begun_anew_by_a_running_lane() {
     let directory = tempfile::tempdir().expect("a directory");
     let place = Place::file(directory.path());
     let (mut lane, _) = place.opened().await;
+    lane.commit(group(vec![register()])).await.expect("fits");
     std::fs::remove_file(place.database()).expect("removed");
+    let step = group(vec![advance(Position::Start, after(1), vec![insert(1, "a", "1")])]);
+    assert_eq!(told(lane.commit(step).await), ("halt", "sink.file.progress_gone"));
     assert_eq!(told(lane.open().await), ("halt", "sink.file.progress_gone"));
 }
