@@ -112,9 +112,11 @@ pub async fn next(
     let newest = table.stream.as_ref().filter(|newest| newest.arn != ended.stream_arn).map(|newest| newest.arn.clone());
     // Asked always: that the newest stream was not found once proves nothing.
     let Some(next) = after(dynamodb, &table, &ended.stream_arn).await?.or(newest) else { return Ok(None) };
-    let follows = stored(spec, &next)
-        .await?
-        .unwrap_or_else(|| PreviousStream { stream_arn: ended.stream_arn.clone(), read_until: None });
+    let follows = stored(spec, &next).await?.unwrap_or_else(|| PreviousStream {
+        stream_arn: ended.stream_arn.clone(),
+        read_until: None,
+        is_of_another_table: false,
+    });
     described(dynamodb, &table, spec, &next, Some(follows)).await.map(Some)
 }
 
@@ -192,7 +194,9 @@ fn last_read(checkpoints: &Checkpoints, arn: &str, table: &str) -> Option<Previo
         read_until: row.read_until,
     });
     let rows: Vec<ShardProgress> = rows.collect();
-    Some(PreviousStream { stream_arn: last.stream_arn.clone(), read_until: least_read_until(&rows) })
+    // The sink compares the tables.
+    let (stream_arn, read_until) = (last.stream_arn.clone(), least_read_until(&rows));
+    Some(PreviousStream { stream_arn, read_until, is_of_another_table: false })
 }
 
 fn no_stream(table: &str, aws: &AwsSettings) -> Trouble {
@@ -335,7 +339,8 @@ mod tests {
         ];
         let stored = Checkpoints { shards, ..Checkpoints::default() };
         let read_until = Some(ServiceTime::from_ms(5));
-        assert_eq!(last_read(&stored, "c", "orders"), Some(PreviousStream { stream_arn: "b".into(), read_until }));
+        let last = PreviousStream { stream_arn: "b".into(), read_until, is_of_another_table: false };
+        assert_eq!(last_read(&stored, "c", "orders"), Some(last));
         assert_eq!(last_read(&stored, "b", "orders"), None, "what has progress is gone on with");
         assert_eq!(last_read(&Checkpoints::default(), "b", "orders"), None);
     }
