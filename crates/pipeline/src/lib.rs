@@ -6,6 +6,7 @@
 mod collect;
 mod dead_letter_log;
 mod delay;
+mod group_size;
 mod lane;
 mod ownership;
 mod run;

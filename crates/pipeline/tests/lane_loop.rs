@@ -216,3 +216,17 @@ async fn transforms_change_events_and_never_the_step() {
     let counts = status.snapshot().counts;
     assert_eq!((counts.read, counts.written, counts.filtered, counts.dead_lettered), (6, 2, 3, 1));
 }
+
+/// A group that did not fit into the time of a commit was read again in the same size, for ever.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_takes_too_long_is_tried_in_smaller_ones() {
+    let sink = MemorySink::default();
+    sink.edit(|state| state.slow_above = Some(3));
+    let script = (0..20).map(|number| Scripted::Give(batch(number, 1))).collect();
+    let (ended, _) = run(script, &sink, StopSignal::new()).await;
+    assert_eq!(ended, Ok(Ended::Finished(Finished::Tip)));
+    sink.read(|state| {
+        assert_eq!(state.written, (1..=20).map(|number| number.to_string()).collect::<Vec<_>>());
+        assert!(state.largest_group <= 3, "{}", state.largest_group);
+    });
+}

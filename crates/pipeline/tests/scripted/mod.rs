@@ -23,6 +23,9 @@ pub const LANE_SETTINGS: LaneSettings = LaneSettings {
     seed: 1,
 };
 
+/// How long a sink tries that is too slow.
+pub const TIMED_OUT_AFTER: Duration = Duration::from_secs(54);
+
 pub fn number(value: usize) -> SequenceNumber {
     SequenceNumber::parse(value.to_string().into()).expect("digits")
 }
@@ -179,6 +182,8 @@ pub struct MemoryState {
     pub fetches: usize,
     pub fetches_at_commits: Vec<usize>,
     pub commit_takes: Duration,
+    /// Commits of more events take too long, and fail.
+    pub slow_above: Option<usize>,
     /// Another session has the lane.
     pub taken_over: bool,
     /// The next commit fails; whether it was applied all the same.
@@ -208,13 +213,17 @@ impl Sink for MemorySink {
     }
 
     async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
-        let takes = {
+        let (takes, is_too_slow) = {
             let mut state = self.0.lock().expect("not poisoned");
             let fetches = state.fetches;
             state.fetches_at_commits.push(fetches);
-            state.commit_takes
+            (state.commit_takes, state.slow_above.is_some_and(|most| group.events() > most))
         };
         sleep(takes).await;
+        if is_too_slow {
+            sleep(TIMED_OUT_AFTER).await;
+            return Err(Failure::Reopen(Trouble::new(TroubleKind::Environment, "test.timeout", "too slow")));
+        }
         let mut state = self.0.lock().expect("not poisoned");
         if state.taken_over {
             return Err(Failure::Halt(Trouble::new(TroubleKind::Runtime, "test.taken_over", "taken over")));
