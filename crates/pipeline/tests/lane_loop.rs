@@ -5,7 +5,7 @@ mod scripted;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scripted::{LANE_SETTINGS, MemorySink, Scripted, ScriptedSource, batch, ending_gap, stop_gap};
+use scripted::{LANE_SETTINGS, MemorySink, Scripted, ScriptedSource, TIMED_OUT_AFTER, batch, ending_gap, stop_gap};
 use tailwater_model::{ChangeEvent, Finished, Position, Rejected, Transform, TroubleKind};
 use tailwater_pipeline::{Ended, PipelineStatus, StopSignal, run_pipeline};
 
@@ -223,8 +223,8 @@ async fn a_group_that_takes_too_long_is_tried_in_smaller_ones() {
     let sink = MemorySink::default();
     sink.edit(|state| state.slow_above = Some(3));
     let script = (0..20).map(|number| Scripted::Give(batch(number, 1))).collect();
-    let (ended, _) = run(script, &sink, StopSignal::new()).await;
-    assert_eq!(ended, Ok(Ended::Finished(Finished::Tip)));
+    let ended = tokio::time::timeout(TIMED_OUT_AFTER * 100, run(script, &sink, StopSignal::new())).await;
+    assert_eq!(ended.expect("it goes on").0, Ok(Ended::Finished(Finished::Tip)));
     sink.read(|state| {
         assert_eq!(state.written, (1..=20).map(|number| number.to_string()).collect::<Vec<_>>());
         assert!(state.largest_group <= 3, "{}", state.largest_group);
