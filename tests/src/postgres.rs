@@ -51,7 +51,7 @@ impl Database {
             .await
             .context("PostgreSQL does not answer: is it there (`cargo x up`)?")?;
         for sql in [
-            format!("create role {name} login password '{}'", password_of(&name)),
+            format!("create role {name} login password '{}'", password_of(&name).replace('\'', "''")),
             format!("create database {name} owner {name}"),
         ] {
             sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut admin).await.context("a database for the test")?;
@@ -73,7 +73,7 @@ impl Database {
     }
 
     fn url_at(&self, host: &str, port: u16) -> String {
-        format!("postgres://{}:{}@{host}:{port}/{}", self.name, password_of(&self.name), self.name)
+        format!("postgres://{}:{}@{host}:{port}/{}", self.name, encoded(&password_of(&self.name)), self.name)
     }
 
     /// Where the server itself listens.
@@ -153,8 +153,17 @@ impl Database {
     }
 }
 
+/// With every character that means something in a URL, in SQL or in a shell.
 fn password_of(name: &str) -> String {
-    format!("{CANARY}-{name}")
+    format!("{CANARY}-{name}/#?@%:&=+;,!*'()[]{{}}<>|\\^`\"~$ é")
+}
+
+/// As it stands in a URL: all but letters, digits and `-` by their bytes.
+fn encoded(text: &str) -> String {
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+    text.bytes()
+        .map(|byte| if is_plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
+        .collect()
 }
 
 impl Drop for Database {

@@ -9,6 +9,7 @@ mod limits;
 mod pipeline;
 mod report;
 mod scalars;
+mod secret_file;
 mod section;
 mod sink;
 mod source;

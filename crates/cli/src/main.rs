@@ -14,6 +14,7 @@ mod demo;
 mod image_diff;
 mod logging;
 mod output;
+mod panics;
 mod progress_log;
 mod run;
 mod signals;
@@ -40,6 +41,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     let Arguments { log_format, command } = Arguments::parse();
     logging::start(log_format, command.logs_progress());
+    panics::tell_in_log();
     let (name, json) = (command.name(), command.wants_json());
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {

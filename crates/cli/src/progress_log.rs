@@ -1,19 +1,20 @@
 //! What a running pipeline says on stderr: a line now and then, and a summary at its end.
 
+mod lanes;
+
 use std::time::Duration;
 
 use tailwater_model::{Finished, ServiceTime, Trouble, TroubleKind};
-use tailwater_pipeline::{Ended, LaneState, StatusSnapshot};
-use tailwater_source_dynamodb::{LaneReading, ReadFront, SourceStatus};
+use tailwater_pipeline::{Ended, StatusSnapshot};
+use tailwater_source_dynamodb::SourceStatus;
 use tokio::time::Instant;
 use tracing::{error, info, warn};
 
 use crate::assemble::PipelineView;
+use lanes::LaneCounts;
 
 /// Time between two lines of a pipeline.
 pub const PROGRESS_INTERVAL: Duration = Duration::from_secs(10);
-/// How long a stream keeps records with certainty (DynamoDB developer guide, streams).
-const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Follows one pipeline.
 pub struct ProgressLog {
@@ -21,54 +22,6 @@ pub struct ProgressLog {
     view: PipelineView,
     read_before: u64,
     looked_at: Instant,
-}
-
-/// How many lanes are in which state: each in one.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-struct LaneCounts {
-    opening: usize,
-    waiting: usize,
-    carrying: usize,
-    idle: usize,
-    in_trouble: usize,
-    reopening: usize,
-    ended: usize,
-    /// The longest trouble of the source: seconds and what it is.
-    trouble: Option<(u64, String)>,
-}
-
-impl LaneCounts {
-    fn of(snapshot: &StatusSnapshot, source: Option<&SourceStatus>) -> Self {
-        let mut counts = Self::default();
-        for (number, state) in snapshot.lanes.iter().enumerate() {
-            let reading = source.and_then(|source| source.lanes.get(number));
-            match (state, reading) {
-                (LaneState::Opening, _) => counts.opening += 1,
-                (LaneState::Reopening(_), _) => counts.reopening += 1,
-                (LaneState::Ended, _) => counts.ended += 1,
-                (LaneState::Carrying, Some(LaneReading::WaitingForLane(_))) => counts.waiting += 1,
-                (LaneState::Carrying, Some(LaneReading::Idle)) => counts.idle += 1,
-                (LaneState::Carrying, Some(LaneReading::Trouble { seconds, why })) => {
-                    counts.in_trouble += 1;
-                    if counts.trouble.as_ref().is_none_or(|(longest, _)| longest < seconds) {
-                        counts.trouble = Some((*seconds, why.clone()));
-                    }
-                }
-                (LaneState::Carrying, Some(LaneReading::Reading) | None) => counts.carrying += 1,
-            }
-        }
-        counts
-    }
-
-    /// All of them: the pipeline looks for the stream that follows, or ends.
-    fn have_ended(&self) -> bool {
-        self.ended > 0 && *self == Self { ended: self.ended, ..Self::default() }
-    }
-}
-
-/// The time between this moment of the stream and now.
-fn behind(now: Option<ServiceTime>, front: Option<&ReadFront>) -> Option<Duration> {
-    Some(now?.since(front?.read_until?))
 }
 
 impl ProgressLog {
@@ -92,13 +45,11 @@ impl ProgressLog {
         self.read_before = snapshot.counts.read;
         self.looked_at = Instant::now();
         let lanes = LaneCounts::of(&snapshot, source.as_ref());
-        let now = source.as_ref().and_then(|source| source.now);
-        let unread = source.as_ref().and_then(|source| source.furthest_unread.as_ref());
-        let furthest = source.as_ref().and_then(|source| source.furthest_behind.as_ref());
-        // Where nothing is known to be unread nothing lags, as long as somebody reads.
-        let idle_lag = now.filter(|_| !lanes.have_ended()).map(|_| Duration::ZERO);
-        let lag = unread.map_or(idle_lag, |front| behind(now, Some(front)));
-        let headroom = behind(now, furthest).map(|behind| RETENTION.saturating_sub(behind));
+        // Between two streams nobody reads.
+        let reading = source.as_ref().filter(|_| !lanes.have_ended());
+        let (lag, headroom) = (reading.and_then(SourceStatus::lag), reading.and_then(SourceStatus::headroom));
+        let unread = reading.and_then(|source| source.furthest_unread.as_ref()).filter(|_| lag.is_some());
+        let furthest = reading.and_then(|source| source.furthest_behind.as_ref()).filter(|_| headroom.is_some());
         info!(
             pipeline = self.pipeline,
             events_per_second = (carried as f64 / seconds).round(),
@@ -110,7 +61,10 @@ impl ProgressLog {
             lanes_carrying = lanes.carrying,
             lanes_idle = lanes.idle,
             lanes_waiting = lanes.waiting,
+            lanes_waiting_for_memory = lanes.waiting_for_memory,
+            lanes_committing = lanes.committing,
             lanes_in_trouble = lanes.in_trouble,
+            lanes_stopping = lanes.stopping,
             lanes_opening = lanes.opening,
             lanes_reopening = lanes.reopening,
             lanes_ended = lanes.ended,
@@ -119,7 +73,7 @@ impl ProgressLog {
             dead_lettered = snapshot.counts.dead_lettered,
             gaps = snapshot.gaps,
             "{}",
-            if snapshot.standing_by { "standing by" } else { word(&lanes) }
+            if snapshot.standing_by { "standing by" } else { lanes.word() }
         );
     }
 
@@ -135,92 +89,107 @@ impl ProgressLog {
 
     /// Writes how the pipeline ended and what it did.
     pub fn summary(&self, outcome: &Result<Ended, Trouble>) {
-        let snapshot = self.view.status.snapshot();
-        let source = self.view.source();
-        let (how, read_until) = match outcome {
-            Ok(Ended::Stopped) => ("stopped", None),
-            Ok(Ended::Finished(Finished::Tip | Finished::StreamEnded)) => {
-                ("reached the tip", source.and_then(|source| source.begun))
-            }
-            Err(trouble) if trouble.kind == TroubleKind::StreamEnded => ("the stream has ended", None),
-            Err(trouble) if trouble.kind == TroubleKind::Replaced => ("replaced by another process", None),
-            Err(_) => ("failed", None),
-        };
-        let counts = snapshot.counts;
-        info!(
-            pipeline = self.pipeline,
-            how,
-            // Everything that was created before this moment is in the sink.
-            read_until = read_until.map(|moment| moment.to_string()),
-            read = counts.read,
-            written = counts.written,
-            filtered = counts.filtered,
-            dead_lettered = counts.dead_lettered,
-            suppressed = counts.suppressed,
-            commits = snapshot.commits,
-            reopenings = snapshot.reopenings,
-            gaps = snapshot.gaps,
-            replaced = snapshot.replaced,
-            "ended"
-        );
-        if snapshot.gaps > 0 {
-            warn!(pipeline = self.pipeline, gaps = snapshot.gaps, "data may be missing: gaps are on record");
-        }
-        if !counts.balance() {
-            // I9
-            error!(pipeline = self.pipeline, "what was read is not what was accounted for; please report this bug");
-        }
+        let begun = self.view.source().and_then(|source| source.begun);
+        tell_end(&self.pipeline, &self.view.status.snapshot(), begun, outcome);
     }
 }
 
-/// One word for all lanes: what is wrong comes first.
-fn word(lanes: &LaneCounts) -> &'static str {
-    if lanes.in_trouble > 0 {
-        "source in trouble"
-    } else if lanes.reopening > 0 {
-        "reopening"
-    } else if lanes.waiting > 0 || lanes.opening > 0 {
-        "opening"
-    } else if lanes.carrying > 0 {
-        "carrying"
-    } else if lanes.have_ended() {
-        "between two streams"
-    } else {
-        "idle"
+/// The last lines of a pipeline that first heard of its stream at this moment.
+fn tell_end(pipeline: &str, snapshot: &StatusSnapshot, begun: Option<ServiceTime>, outcome: &Result<Ended, Trouble>) {
+    let (how, read_until) = match outcome {
+        Ok(Ended::Stopped) => ("stopped", None),
+        Ok(Ended::Finished(Finished::Tip | Finished::StreamEnded)) => ("reached the tip", begun),
+        Err(trouble) if trouble.kind == TroubleKind::StreamEnded => ("the stream has ended", None),
+        Err(trouble) if trouble.kind == TroubleKind::Replaced => ("replaced by another process", None),
+        Err(_) => ("failed", None),
+    };
+    let counts = snapshot.counts;
+    info!(
+        pipeline,
+        how,
+        // Everything that was created before this moment is in the sink.
+        read_until = read_until.map(|moment| moment.to_string()),
+        read = counts.read,
+        written = counts.written,
+        filtered = counts.filtered,
+        dead_lettered = counts.dead_lettered,
+        suppressed = counts.suppressed,
+        commits = snapshot.commits,
+        reopenings = snapshot.reopenings,
+        gaps = snapshot.gaps,
+        replaced = snapshot.replaced,
+        "ended"
+    );
+    if snapshot.gaps > 0 {
+        warn!(pipeline, gaps = snapshot.gaps, "data may be missing: gaps are on record");
+    }
+    if !counts.balance() {
+        // I9
+        error!(pipeline, "what was read is not what was accounted for; please report this bug");
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use tailwater_model::Counts;
+    use std::io::{self, Write};
+    use std::sync::{Arc, Mutex};
+
+    use serde_json::Value;
+    use tailwater_pipeline::PipelineStatus;
 
     use super::*;
 
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Logged(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Logged {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().expect("not poisoned").write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// The lines that are logged meanwhile, as `run` writes them where nobody sits before it.
+    fn logged(act: impl FnOnce()) -> Vec<Value> {
+        let logged = Logged::default();
+        let writer = logged.clone();
+        let lines = tracing_subscriber::fmt().with_writer(move || writer.clone()).json().flatten_event(true);
+        tracing::subscriber::with_default(lines.finish(), act);
+        let text = String::from_utf8(logged.0.lock().expect("not poisoned").clone()).expect("UTF-8");
+        text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    }
+
+    fn last_line(outcome: &Result<Ended, Trouble>) -> Value {
+        let begun = Some(ServiceTime::from_ms(1_790_000_000_250));
+        logged(|| tell_end("orders", &PipelineStatus::new().snapshot(), begun, outcome)).pop().expect("a line")
+    }
+
     #[test]
-    fn stuck_is_told_from_idle() {
-        let snapshot = StatusSnapshot {
-            counts: Counts::default(),
-            commits: 0,
-            reopenings: 0,
-            gaps: 0,
-            replaced: 0,
-            standing_by: false,
-            newest_created_at_ms: None,
-            lanes: vec![LaneState::Carrying; 4],
-        };
-        let lanes = vec![
-            LaneReading::Idle,
-            LaneReading::Reading,
-            LaneReading::WaitingForLane(1),
-            LaneReading::Trouble { seconds: 70, why: "GetRecords: expired".into() },
-        ];
-        let source = SourceStatus { now: None, begun: None, furthest_unread: None, furthest_behind: None, lanes };
-        let counts = LaneCounts::of(&snapshot, Some(&source));
-        let trouble = Some((70, "GetRecords: expired".into()));
-        let expected = LaneCounts { waiting: 1, carrying: 1, idle: 1, in_trouble: 1, trouble, ..LaneCounts::default() };
-        assert_eq!(counts, expected);
-        assert_eq!(word(&counts), "source in trouble");
-        assert_eq!(word(&LaneCounts { idle: 2, ended: 1, ..LaneCounts::default() }), "idle");
-        assert_eq!(word(&LaneCounts { ended: 2, ..LaneCounts::default() }), "between two streams");
+    fn the_last_line_of_a_bounded_run_says_until_when_it_has_read() {
+        for finished in [Finished::Tip, Finished::StreamEnded] {
+            let line = last_line(&Ok(Ended::Finished(finished)));
+            assert_eq!(line["message"], "ended");
+            assert_eq!(line["how"], "reached the tip");
+            assert_eq!(line["read_until"], "2026-09-21T14:13:20.250Z");
+        }
+    }
+
+    #[test]
+    fn a_run_that_did_not_reach_the_tip_promises_no_moment() {
+        let trouble = |kind| Err(Trouble::new(kind, "a.b", "m"));
+        for (outcome, how) in [
+            (Ok(Ended::Stopped), "stopped"),
+            (trouble(TroubleKind::StreamEnded), "the stream has ended"),
+            (trouble(TroubleKind::Replaced), "replaced by another process"),
+            (trouble(TroubleKind::Runtime), "failed"),
+        ] {
+            let line = last_line(&outcome);
+            assert_eq!(line["how"], how);
+            assert_eq!(line["read_until"], Value::Null);
+        }
     }
 }

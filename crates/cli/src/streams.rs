@@ -319,6 +319,20 @@ mod tests {
     }
 
     #[test]
+    fn a_stream_that_went_is_named_with_what_is_lost_and_the_way_on() {
+        let stored = PreviousStream { stream_arn: "arn:old".into(), read_until: None };
+        let trouble = stream_went("orders", &stored, no_stream("orders", &AwsSettings::default()));
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::Environment, "source.no_stream"));
+        assert_eq!(
+            trouble.message,
+            "the table orders has no stream, and the one that was read, arn:old, is gone: what was not read of it is lost; the \
+             next stream begins with a gap on record"
+        );
+        let advice = trouble.advice.expect("a next step");
+        assert_eq!(advice, "tailwater stream enable orders --view NEW_AND_OLD_IMAGES");
+    }
+
+    #[test]
     fn the_stream_before_is_the_one_that_was_read_last() {
         let row = |arn: &str, shard: &str, updated_at: &str, ms| ShardCheckpoint {
             stream_arn: arn.into(),

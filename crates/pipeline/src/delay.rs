@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use backoff::backoff::Backoff;
 use backoff::{ExponentialBackoff, ExponentialBackoffBuilder};
+use tokio::time::Instant;
 
 /// Growth of the delay from one attempt to the next.
 const MULTIPLIER: f64 = 2.0;
@@ -16,6 +17,8 @@ const MULTIPLIER: f64 = 2.0;
 pub(crate) struct ReopenDelay {
     policy: ExponentialBackoff,
     jitter: fastrand::Rng,
+    /// Since when nothing has succeeded.
+    since: Option<Instant>,
 }
 
 impl ReopenDelay {
@@ -29,18 +32,25 @@ impl ReopenDelay {
             .with_randomization_factor(0.0)
             .with_max_elapsed_time(None)
             .build();
-        Self { policy, jitter: fastrand::Rng::with_seed(seed) }
+        Self { policy, jitter: fastrand::Rng::with_seed(seed), since: None }
     }
 
     /// The next wait: between half and all of the policy's, so that lanes do not come back in step.
     pub(crate) fn next(&mut self) -> Duration {
+        self.since.get_or_insert_with(Instant::now);
         let whole = self.policy.next_backoff().unwrap_or(self.policy.max_interval);
         whole.mul_f64(0.5 + 0.5 * self.jitter.f64())
+    }
+
+    /// Since when attempts fail.
+    pub(crate) fn since(&self) -> Option<Instant> {
+        self.since
     }
 
     /// Begins anew after success.
     pub(crate) fn reset(&mut self) {
         self.policy.reset();
+        self.since = None;
     }
 }
 
@@ -56,7 +66,9 @@ mod tests {
         assert!(waits.iter().all(|wait| *wait >= min / 2 && *wait <= max));
         assert!(waits[0] <= min);
         assert!(waits[199] >= max / 2);
+        assert!(delay.since().is_some());
         delay.reset();
+        assert_eq!(delay.since(), None);
         assert!(delay.next() <= min);
     }
 }

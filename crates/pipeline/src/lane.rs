@@ -72,8 +72,8 @@ impl<S: Source, K: Sink> Lane<S, K> {
     pub(crate) async fn run(mut self) -> Result<Ended, Trouble> {
         let seed = self.settings.seed.wrapping_add(self.number as u64);
         let mut delay = ReopenDelay::new(self.settings.reopen_delay_min, self.settings.reopen_delay_max, seed);
+        self.status.set_lane(self.number, LaneState::Opening { since: Instant::now() });
         loop {
-            self.status.set_lane(self.number, LaneState::Opening);
             match self.session(&mut delay).await {
                 Ok(ended) => return Ok(ended),
                 Err(Failure::Halt(trouble)) => return Err(trouble),
@@ -87,7 +87,8 @@ impl<S: Source, K: Sink> Lane<S, K> {
                         wait_ms = wait.as_millis() as u64,
                         "{trouble}; opening again"
                     );
-                    self.status.set_lane(self.number, LaneState::Reopening(trouble));
+                    let since = delay.since().unwrap_or_else(Instant::now);
+                    self.status.set_lane(self.number, LaneState::Reopening { since, trouble });
                     tokio::select! { biased;
                         () = self.stop.stopped() => return Ok(Ended::Stopped),
                         () = sleep(wait) => {}
@@ -144,6 +145,10 @@ impl<S: Source, K: Sink> Lane<S, K> {
     /// Waits until the group is due: full, old enough, or empty for so long that the lane is to be checked. Answers how
     /// the lane ends, if it ends after this group.
     async fn collect(&mut self, collecting: &mut Collecting) -> Result<Option<Ended>, Failure> {
+        // Where the sink is the slower one, groups are full before anybody looks here.
+        if self.stop.is_stopping() {
+            return Ok(Some(Ended::Stopped));
+        }
         let check_at = Instant::now() + IDLE_CHECK_INTERVAL;
         while collecting.has_room() {
             tokio::select! { biased;
@@ -175,6 +180,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
         let mut source_failure = None;
         let mut reading = overlap && tally.stop_gap().is_none();
         let begun_at = Instant::now();
+        self.status.commit_under_way(self.number, true);
         let committed = {
             let mut commit = pin!(self.sink.commit(group));
             loop {
@@ -203,6 +209,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
                 return Err(failure);
             }
         };
+        self.status.commit_under_way(self.number, false);
         self.source.committed(&steps, first_listing);
         if !is_check {
             self.group_size.committed(begun_at.elapsed(), size);

@@ -1,9 +1,14 @@
 //! What a pipeline is doing, for logs, the demo's view and the summary at the end.
 
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tailwater_model::{Batch, Committed, Counts, Gap, Group, ShardId, Trouble};
+use tokio::time::Instant;
+
+/// A commit that the sink has not answered for so long is told.
+const COMMIT_TOLD_AFTER: Duration = Duration::from_secs(10);
 
 /// Counters and lane states of a running pipeline. Lanes write, anybody reads. The numbers count from the start of the
 /// process and are not progress: progress lives in the sink.
@@ -21,20 +26,56 @@ pub struct PipelineStatus {
     standing_by: AtomicBool,
     newest_created_at_ms: AtomicI64,
     // A plain mutex: nothing awaits while it is held.
-    lanes: Mutex<Vec<LaneState>>,
+    lanes: Mutex<Vec<LaneNotes>>,
 }
 
 /// What one lane is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaneState {
-    /// Opening its sink session and its source.
-    Opening,
-    /// Carrying changes.
+    /// Opening its sink session and its source for the first time.
+    Opening {
+        /// Since then.
+        since: Instant,
+    },
+    /// Open. Its reader tells whether there is something to carry.
     Carrying,
-    /// Waiting to open again after this trouble.
-    Reopening(Trouble),
+    /// Open, and the sink does not answer a commit, which takes unusually long.
+    Committing {
+        /// Since then.
+        since: Instant,
+    },
+    /// Waiting to open again, or trying to. A lane that opens, and fails before it has committed anything, is still in the same
+    /// trouble.
+    Reopening {
+        /// Since then.
+        since: Instant,
+        /// The last trouble.
+        trouble: Trouble,
+    },
     /// Finished, stopped or halted.
     Ended,
+}
+
+/// What a lane tells of itself.
+#[derive(Debug)]
+struct LaneNotes {
+    state: LaneState,
+    /// When the commit that is under way began.
+    commit_began: Option<Instant>,
+}
+
+impl LaneNotes {
+    fn of(state: LaneState) -> Self {
+        Self { state, commit_began: None }
+    }
+
+    fn shown(&self) -> LaneState {
+        let slow = self.commit_began.filter(|began| began.elapsed() >= COMMIT_TOLD_AFTER);
+        match (&self.state, slow) {
+            (LaneState::Carrying, Some(since)) => LaneState::Committing { since },
+            (state, _) => state.clone(),
+        }
+    }
 }
 
 /// A consistent enough copy of the status.
@@ -133,8 +174,12 @@ impl PipelineStatus {
             replaced: self.replaced.load(Relaxed),
             standing_by: self.standing_by.load(Relaxed),
             newest_created_at_ms: (newest > 0).then_some(newest),
-            lanes: self.lanes.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            lanes: self.lanes().iter().map(LaneNotes::shown).collect(),
         }
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, Vec<LaneNotes>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn committed(&self, tally: &GroupTally, committed: &Committed) {
@@ -160,13 +205,20 @@ impl PipelineStatus {
     }
 
     pub(crate) fn set_lane(&self, lane: usize, state: LaneState) {
-        if matches!(state, LaneState::Reopening(_)) {
+        if matches!(state, LaneState::Reopening { .. }) {
             self.reopenings.fetch_add(1, Relaxed);
         }
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut lanes = self.lanes();
         if lanes.len() <= lane {
-            lanes.resize(lane + 1, LaneState::Opening);
+            lanes.resize_with(lane + 1, || LaneNotes::of(LaneState::Opening { since: Instant::now() }));
         }
-        lanes[lane] = state;
+        lanes[lane] = LaneNotes::of(state);
+    }
+
+    /// A commit of this lane is under way, or is not any more.
+    pub(crate) fn commit_under_way(&self, lane: usize, is_under_way: bool) {
+        if let Some(notes) = self.lanes().get_mut(lane) {
+            notes.commit_began = is_under_way.then(Instant::now);
+        }
     }
 }

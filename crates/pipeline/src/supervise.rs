@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tailwater_model::{Finished, Sink, Source, Transform, Trouble, TroubleKind};
+use tailwater_model::{Finished, Sink, Source, Transform, Trouble, TroubleKind, panic_words};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
 use tracing::warn;
@@ -97,14 +97,8 @@ async fn join_lanes(
 }
 
 fn panic_trouble(error: JoinError) -> Trouble {
-    // The number of the task, which the error tells as well, says nothing to anybody.
-    let what = error.try_into_panic().map_or_else(
-        |error| error.to_string(),
-        |payload| {
-            let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref().map(String::as_str));
-            text.unwrap_or("a panic without a message").to_owned()
-        },
-    );
+    // What the error says itself holds the panic's message.
+    let what = error.try_into_panic().map_or("it was ended from outside", |payload| panic_words(&*payload));
     Trouble::new(TroubleKind::Runtime, "pipeline.panic", format!("a lane broke down: {what}"))
         .advise("this is a bug in Tailwater; nothing was lost: starting again goes on from the last commit")
 }

@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use scripted::{LANE_SETTINGS, MemorySink, Scripted, ScriptedSource, TIMED_OUT_AFTER, batch, ending_gap, stop_gap};
 use tailwater_model::{ChangeEvent, Finished, Position, Rejected, Transform, TroubleKind};
-use tailwater_pipeline::{Ended, PipelineStatus, StopSignal, run_pipeline};
+use tailwater_pipeline::{Ended, LaneState, PipelineStatus, StopSignal, run_pipeline};
+use tokio::time::{Instant, sleep};
 
 async fn run(script: Vec<Scripted>, sink: &MemorySink, stop: StopSignal) -> (RunResult, Arc<PipelineStatus>) {
     run_with(script, sink, stop, Vec::new()).await
@@ -135,7 +136,7 @@ async fn a_stop_waits_for_a_stuck_commit_no_longer_than_the_grace_period() {
     sink.edit(|state| state.commit_takes = Duration::from_secs(3_600));
     let stop = StopSignal::new();
     let script = vec![Scripted::Give(batch(0, 2)), Scripted::Stop(stop.clone())];
-    let began = tokio::time::Instant::now();
+    let began = Instant::now();
     let (ended, _) = run(script, &sink, stop).await;
     assert_eq!(ended, Ok(Ended::Stopped));
     assert!(began.elapsed() <= LANE_SETTINGS.grace_period + Duration::from_secs(1));
@@ -147,13 +148,52 @@ async fn an_idle_lane_that_was_taken_over_ends() {
     let sink = MemorySink::default();
     let taken_over = sink.clone();
     let soon = tokio::spawn(async move {
-        tokio::time::sleep(Duration::from_secs(60)).await;
+        sleep(Duration::from_secs(60)).await;
         taken_over.edit(|state| state.taken_over = true);
     });
     let (ended, status) = run(vec![Scripted::Give(batch(0, 1)), Scripted::Wait], &sink, StopSignal::new()).await;
     soon.await.expect("no panic");
     assert_eq!(ended.expect_err("taken over").code, "test.taken_over");
     assert_eq!(status.snapshot().commits, 1, "a check is no commit");
+    sink.read(|state| assert_eq!(state.written, ["1"]));
+}
+
+/// Starts one lane, and gives what tells of it.
+fn start(script: Vec<Scripted>, sink: &MemorySink) -> Arc<PipelineStatus> {
+    let (lanes, status) = (vec![(ScriptedSource::new(script), sink.clone())], Arc::new(PipelineStatus::new()));
+    tokio::spawn(run_pipeline(lanes, Vec::new(), LANE_SETTINGS, StopSignal::new(), Arc::clone(&status)));
+    status
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_that_takes_long_is_told_with_its_beginning() {
+    let sink = MemorySink::default();
+    sink.edit(|state| state.commit_takes = Duration::from_secs(60));
+    let since = Instant::now();
+    let status = start(vec![Scripted::Give(batch(0, LANE_SETTINGS.group_events_max)), Scripted::Wait], &sink);
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(status.snapshot().lanes, [LaneState::Carrying], "every commit takes some time");
+    sleep(Duration::from_secs(40)).await;
+    assert_eq!(status.snapshot().lanes, [LaneState::Committing { since }]);
+    // The look at an idle lane is answered at once.
+    sink.edit(|state| state.commit_takes = Duration::ZERO);
+    sleep(Duration::from_secs(40)).await;
+    assert_eq!(status.snapshot().lanes, [LaneState::Carrying]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_opens_again_and_again_tells_since_when_and_why() {
+    let troubles = (0..20).map(|_| Scripted::Fail);
+    let script = troubles.chain([Scripted::Give(batch(0, 1)), Scripted::Fail, Scripted::Wait]).collect();
+    let (began, sink) = (Instant::now(), MemorySink::default());
+    let status = start(script, &sink);
+    for _ in 0..5 {
+        sleep(Duration::from_secs(1)).await;
+        let [LaneState::Reopening { since, trouble }] = &status.snapshot().lanes[..] else { panic!("in trouble") };
+        assert_eq!((*since, trouble.code), (began, "test.fail"));
+    }
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(status.snapshot().lanes, [LaneState::Carrying]);
     sink.read(|state| assert_eq!(state.written, ["1"]));
 }
 
@@ -165,7 +205,9 @@ async fn a_panic_in_a_lane_is_a_trouble_and_stops_the_others() {
         (ScriptedSource::new(vec![Scripted::Wait]), MemorySink::default()),
     ];
     let ended = run_pipeline(lanes, Vec::new(), LANE_SETTINGS, StopSignal::new(), status).await;
-    assert_eq!(ended.expect_err("a panic").code, "pipeline.panic");
+    let trouble = ended.expect_err("a panic");
+    assert_eq!(trouble.code, "pipeline.panic");
+    assert!(!trouble.message.contains("hunter2"), "what was put together may quote an item: {trouble}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -229,4 +271,24 @@ async fn a_group_that_takes_too_long_is_tried_in_smaller_ones() {
         assert_eq!(state.written, (1..=20).map(|number| number.to_string()).collect::<Vec<_>>());
         assert!(state.largest_group <= 3, "{}", state.largest_group);
     });
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_that_is_bound_by_its_sink_stops_after_the_group_in_hand() {
+    let sink = MemorySink::default();
+    let commit_takes = Duration::from_millis(50);
+    sink.edit(|state| state.commit_takes = commit_takes);
+    let stop = StopSignal::new();
+    let (soon, asked_after) = (stop.clone(), Duration::from_millis(120));
+    tokio::spawn(async move {
+        sleep(asked_after).await;
+        soon.stop();
+    });
+    // Each batch fills a group, and the next one is there before the last is committed.
+    let script = (0..1000).map(|number| Scripted::Give(batch(number * 10, 10))).collect();
+    let began = Instant::now();
+    let (ended, status) = run(script, &sink, stop).await;
+    assert_eq!(ended, Ok(Ended::Stopped));
+    assert!(began.elapsed() <= asked_after + 2 * commit_takes, "{:?}", began.elapsed());
+    assert_eq!(status.snapshot().counts.read, 40);
 }

@@ -6,11 +6,13 @@
 //! Deliberately absent: HTTP (that is the other face) and any memory between calls.
 
 mod clock;
+mod faults;
 mod given;
 mod haste;
 mod heard;
 mod hits;
 mod seam;
+mod silence;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -25,6 +27,7 @@ use tailwater_source_dynamodb::{ShardIterator, ShardListing, StreamApi, api_erro
 use tokio::time::sleep;
 
 pub use clock::VirtualClock;
+pub use faults::{NetworkFaults, NetworkHits};
 pub(crate) use given::JUST_NOW_MS;
 use given::{EmptyPages, Given};
 use haste::Haste;
@@ -32,45 +35,19 @@ pub use heard::Heard;
 pub use hits::ERROR_HITS;
 use hits::error_hit;
 pub use seam::Seam;
+pub use silence::Silence;
 
 use crate::service::{DescribeStream, GetShardIterator, IteratorType, Service, ServiceError, StreamStatus};
-
-/// What the network and the front of the service do to calls. Probabilities are per call, from 0 to 1; the default is a
-/// network that takes no time.
-#[derive(Clone, Debug, Default)]
-pub struct NetworkFaults {
-    /// What every call takes, there and back each. Empty means: no time.
-    pub latency: Range<Duration>,
-    /// It takes seconds.
-    pub slow: f64,
-    /// Never answered.
-    pub hang: f64,
-    /// The connection breaks before the call is done.
-    pub refused: f64,
-    /// The connection breaks after the call was done.
-    pub answer_lost: f64,
-    /// The body ends early.
-    pub truncated: f64,
-    /// The body is something else.
-    pub malformed: f64,
-    /// A page of HTML with status 503.
-    pub html: f64,
-    /// Something else than the service answers, and does not know the operation.
-    pub misdirected: f64,
-    /// A page of an open shard comes without what names the next one, as if the shard had ended; never twice in a row.
-    pub end_invented: f64,
-    /// The date of an answer is a day off; of one worker's never two of five.
-    pub wrong_date: f64,
-}
-
-/// How often each network fault bit, by name.
-pub type NetworkHits = BTreeMap<&'static str, u64>;
 
 struct Network {
     faults: NetworkFaults,
     rng: Rng,
     hits: NetworkHits,
     calls: u64,
+    /// Complete listings that were begun.
+    listings: u64,
+    /// What is not answered at the moment, and with which error.
+    silence: Option<(Silence, ApiErrorKind)>,
     /// A shard whose calls were repeated at once although they failed, again and again.
     hasty: Option<ShardId>,
     /// Per shard: when pages were given, and how far in time they can have told their reader that it has read.
@@ -98,7 +75,11 @@ impl Network {
     }
 
     /// The error that this call gets in place of being done.
-    fn error_before(&mut self, operation: &str) -> Option<ApiError> {
+    fn error_before(&mut self, operation: &str, shard: Option<&ShardId>) -> Option<ApiError> {
+        let silence = self.silence.as_ref().filter(|(silence, _)| silence.covers(shard));
+        if let Some((_, kind)) = silence {
+            return Some(ApiError { kind: *kind, message: format!("{operation}: nobody is answered") });
+        }
         if self.bites("refused", self.faults.refused) {
             return Some(transient(operation, "connection refused"));
         }
@@ -151,6 +132,8 @@ impl StreamNetwork {
             rng: Rng::with_seed(seed),
             hits: NetworkHits::new(),
             calls: 0,
+            listings: 0,
+            silence: None,
             hasty: None,
             given: BTreeMap::new(),
         };
@@ -236,6 +219,7 @@ impl SimulatedStream {
     async fn call<T: Send>(
         &self,
         operation: &'static str,
+        shard: Option<&ShardId>,
         act: impl FnOnce(&mut Service, i64) -> Result<T, ServiceError> + Send,
     ) -> Result<Dated<T>, ApiError> {
         self.seam.pass().await;
@@ -243,7 +227,7 @@ impl SimulatedStream {
             let mut network = lock(&self.network);
             network.calls += 1;
             let hang = network.faults.hang;
-            (network.latency(), network.bites("hang", hang), network.error_before(operation))
+            (network.latency(), network.bites("hang", hang), network.error_before(operation, shard))
         };
         wait(there).await;
         if hangs {
@@ -287,8 +271,9 @@ impl SimulatedStream {
 
     async fn describe(&self, request: DescribeStream) -> Result<Dated<ShardListing>, ApiError> {
         let is_listing = request.children_of.is_none();
+        lock(&self.network).listings += u64::from(is_listing && request.exclusive_start.is_none());
         let act = move |service: &mut Service, now| service.describe_stream(now, &request).map(|answer| (answer, now));
-        let Dated { answer: (answer, at_ms), date } = self.call("DescribeStream", act).await?;
+        let Dated { answer: (answer, at_ms), date } = self.call("DescribeStream", None, act).await?;
         if is_listing {
             self.heard.answer(at_ms);
         }
@@ -338,7 +323,8 @@ impl StreamApi for SimulatedStream {
             kind,
             sequence_number: sequence_number.map(SequenceNumber::to_string),
         };
-        let call = self.call("GetShardIterator", move |service, now| service.get_shard_iterator(now, &request));
+        let act = move |service: &mut Service, now| service.get_shard_iterator(now, &request);
+        let call = self.call("GetShardIterator", Some(shard), act);
         let iterator = self.of_shard(shard, call).await?;
         // It may meet again what the one before it has met.
         lock(&self.empty_pages).begin_anew(shard);
@@ -348,8 +334,8 @@ impl StreamApi for SimulatedStream {
     async fn get_records(&self, shard: &ShardId, iterator: &ShardIterator) -> Result<Dated<RecordPage>, ApiError> {
         let iterator = iterator.0.clone();
         let page = async {
-            let call = self.call("GetRecords", move |service, now| service.get_records(now, &iterator, None));
-            let Dated { answer: body, date } = call.await?;
+            let act = move |service: &mut Service, now| service.get_records(now, &iterator, None);
+            let Dated { answer: body, date } = self.call("GetRecords", Some(shard), act).await?;
             let body = lock(&self.network).broken_body(body);
             let body = self.with_invented_end(shard, body);
             let page = page_text(body.as_bytes()).and_then(|text| decode_page(text, shard));

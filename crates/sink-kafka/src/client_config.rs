@@ -6,7 +6,7 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
-use secrecy::ExposeSecret;
+use secrecy::{ExposeSecret, SecretString};
 use tailwater_model::{Trouble, TroubleKind};
 
 use crate::refused_property::refused_property;
@@ -229,11 +229,9 @@ fn log_level() -> RDKafkaLogLevel {
 fn finish(mut config: ClientConfig, settings: &KafkaSettings) -> Result<ClientConfig, Trouble> {
     // One after the other on its own, for a message that names the property and not its value.
     for (name, value) in &settings.librdkafka {
-        if let Some(reason) = refused_property(name) {
-            return Err(bad_property(name, reason).advise("remove it from [sink.kafka.librdkafka]"));
+        if let Some(trouble) = property_fault(name, value) {
+            return Err(trouble);
         }
-        let alone = ClientConfig::new().set(name, value.expose_secret()).create_native_config();
-        alone.map_err(|error| refused_value(name, &error))?;
         for (ours, alias) in ALIASES {
             if name == alias {
                 config.remove(ours);
@@ -250,7 +248,15 @@ fn finish(mut config: ClientConfig, settings: &KafkaSettings) -> Result<ClientCo
     }
 }
 
-/// Never holds the value, which may be a secret.
+/// Why a property in `[sink.kafka.librdkafka]` cannot be used; nothing when it can. Never holds its value, which may be a secret.
+pub fn property_fault(name: &str, value: &SecretString) -> Option<Trouble> {
+    if let Some(reason) = refused_property(name) {
+        return Some(bad_property(name, reason).advise("remove it from [sink.kafka.librdkafka]"));
+    }
+    let alone = ClientConfig::new().set(name, value.expose_secret()).create_native_config();
+    alone.err().map(|error| refused_value(name, &error))
+}
+
 fn refused_value(name: &str, error: &KafkaError) -> Trouble {
     let KafkaError::ClientConfig(code, reason, ..) = error else {
         return bad_property(name, "its name or value holds a NUL character").advise("remove that character");

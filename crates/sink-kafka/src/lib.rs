@@ -30,13 +30,14 @@ mod time;
 mod topics;
 
 pub use claim::{check_claim, checkpoints, checkpoints_on, claim, claim_on};
-pub use client_config::{Batches, Isolation, ProducerRole};
+pub use client_config::{Batches, Isolation, ProducerRole, property_fault};
 pub use cluster::{Cluster, Outgoing, Producer, Read, Reader, SendFault, StoredRecord};
 pub use fault::Fault;
 pub use lane::{DirectLane, KafkaLane};
 pub use message::{Header, partition_of};
 pub use ownership::{DirectOwnership, KafkaOwnership};
 pub use refused_property::refused_property;
+pub use secured::{are_local, secret_in_the_clear, tls_faults};
 pub use settings::{ChangeHeader, CreateTopics, Credentials, Deletes, DeliveryPromise, Format, KafkaSettings};
 pub use settings::{OnRepartition, SaslSettings, TlsSettings};
 pub use topics::{MessageLimits, TopicFacts, topic_name_fault};

@@ -35,8 +35,8 @@ pub(crate) fn set_security(settings: &KafkaSettings, config: &mut ClientConfig) 
         set_tls(tls, config)?;
     }
     match &settings.sasl {
-        Some(sasl) if settings.tls.is_none() && shows_secret(sasl) && !is_all_local(&settings.brokers) => {
-            Err(secret_in_the_clear(&settings.brokers))
+        Some(sasl) if settings.tls.is_none() && !are_local(&settings.brokers) => {
+            Err(secret_in_the_clear(&settings.brokers, sasl))
         }
         Some(sasl) => {
             set_sasl(sasl, config);
@@ -46,20 +46,30 @@ pub(crate) fn set_security(settings: &KafkaSettings, config: &mut ClientConfig) 
     }
 }
 
+/// What is wrong with the files of `[sink.kafka.tls]`, each under its key there. No message holds a path, for it may be a secret
+/// gone astray.
+pub fn tls_faults(tls: &TlsSettings) -> Vec<(&'static str, Trouble)> {
+    let files = [
+        ("ca_file", &tls.ca_file, CERTIFICATE_MARK),
+        ("certificate_file", &tls.certificate_file, CERTIFICATE_MARK),
+        ("key_file", &tls.key_file, KEY_MARK),
+    ];
+    let checked = files.into_iter().filter_map(|(key, path, mark)| Some((key, check_pem(key, path.as_deref()?, mark))));
+    checked.filter_map(|(key, checked)| Some((key, checked.err()?))).collect()
+}
+
 fn set_tls(tls: &TlsSettings, config: &mut ClientConfig) -> Result<(), Trouble> {
+    if let Some((_, trouble)) = tls_faults(tls).into_iter().next() {
+        return Err(trouble);
+    }
     config.set("enable.ssl.certificate.verification", "true").set("ssl.endpoint.identification.algorithm", "https");
     let authorities = match &tls.ca_file {
-        Some(file) => {
-            check_pem("tls.ca_file", file, CERTIFICATE_MARK)?;
-            file.clone()
-        }
+        Some(file) => file.clone(),
         None => system_authorities()?,
     };
     config.set("ssl.ca.location", path_text("tls.ca_file", &authorities)?);
     match (&tls.certificate_file, &tls.key_file) {
         (Some(certificate), Some(key)) => {
-            check_pem("tls.certificate_file", certificate, CERTIFICATE_MARK)?;
-            check_pem("tls.key_file", key, KEY_MARK)?;
             config.set("ssl.certificate.location", path_text("tls.certificate_file", certificate)?);
             config.set("ssl.key.location", path_text("tls.key_file", key)?);
         }
@@ -101,18 +111,8 @@ fn set_sasl(sasl: &SaslSettings, config: &mut ClientConfig) {
     }
 }
 
-/// Whether whoever listens on the wire learns what they need to log in themselves.
-fn shows_secret(sasl: &SaslSettings) -> bool {
-    match sasl {
-        SaslSettings::Plain(_) | SaslSettings::OAuthBearer { .. } => true,
-        #[cfg(feature = "msk-iam")]
-        SaslSettings::MskIam { .. } => true,
-        // A proof that the password is known, which cannot be used a second time.
-        SaslSettings::ScramSha256(_) | SaslSettings::ScramSha512(_) => false,
-    }
-}
-
-fn is_all_local(brokers: &str) -> bool {
+/// Whether all of these brokers, `HOST:PORT,HOST:PORT`, are on this machine.
+pub fn are_local(brokers: &str) -> bool {
     brokers.split(',').all(|broker| {
         let broker = broker.trim();
         let broker = broker.split_once("://").map_or(broker, |(_, address)| address);
@@ -121,13 +121,24 @@ fn is_all_local(brokers: &str) -> bool {
     })
 }
 
-fn secret_in_the_clear(brokers: &str) -> Trouble {
-    let message = format!(
-        "the password or token of [sink.kafka] would go to {brokers} unencrypted, for everybody on the way to read"
-    );
-    Trouble::new(TroubleKind::Config, "sink.kafka.secret_in_the_clear", message).advise(
-        "set tls = true, or where the broker has no TLS sasl.mechanism = \"SCRAM-SHA-512\", which sends no password",
-    )
+/// Why nobody logs in without TLS to brokers that are not all on this machine.
+pub fn secret_in_the_clear(brokers: &str, sasl: &SaslSettings) -> Trouble {
+    let why = match sasl {
+        SaslSettings::Plain(_) | SaslSettings::OAuthBearer { .. } => {
+            "the password or token of [sink.kafka] would go to them unencrypted, for everybody on the way to read"
+        }
+        #[cfg(feature = "msk-iam")]
+        SaslSettings::MskIam { .. } => {
+            "the token of [sink.kafka] would go to them unencrypted, for everybody on the way to read"
+        }
+        // A proof that the password is known: it cannot be used a second time, but guesses can be held against it.
+        SaslSettings::ScramSha256(_) | SaslSettings::ScramSha512(_) => {
+            "the login of [sink.kafka] would go to them unencrypted, and whoever keeps it can try passwords until one fits"
+        }
+    };
+    let message = format!("not all of the brokers {brokers} are on this machine: {why}");
+    Trouble::new(TroubleKind::Config, "sink.kafka.secret_in_the_clear", message)
+        .advise("set tls = true in [sink.kafka] and name the brokers' TLS port")
 }
 
 fn half_a_pair(given: &str, missing: &str) -> Trouble {
@@ -145,7 +156,7 @@ fn check_pem(key: &str, path: &Path, mark: &str) -> Result<(), Trouble> {
         Ok(_) => (TroubleKind::Config, format!("it holds no \"{mark}\"")),
         Err(error) => (TroubleKind::Environment, error.to_string()),
     };
-    let message = format!("the {key} of [sink.kafka], {}, cannot be used: {why}", path.display());
+    let message = format!("the tls.{key} of [sink.kafka] cannot be used: {why}");
     Err(Trouble::new(kind, "sink.kafka.tls_files", message).advise("name a PEM file that this process may read"))
 }
 
@@ -171,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_password_or_token_goes_unencrypted_to_this_machine_only() {
+    fn a_login_goes_unencrypted_to_this_machine_only() {
         let bearer = || SaslSettings::OAuthBearer { token_file: "/t".into() };
         let scram = || SaslSettings::ScramSha256(Credentials { username: "u".into(), password: "canary".into() });
         for (brokers, sasl, allowed) in [
@@ -182,7 +193,8 @@ mod tests {
             ("localhost.example.org", plain(), false),
             ("10.0.0.1:9092", bearer(), false),
             ("", plain(), false),
-            ("kafka:9092", scram(), true),
+            ("localhost:9092", scram(), true),
+            ("kafka:9092", scram(), false),
         ] {
             let settings = KafkaSettings { brokers: brokers.into(), sasl: Some(sasl), ..sample() };
             let answer = configured(&settings);
@@ -208,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_used_is_named() {
+    fn a_file_that_cannot_be_used_is_told_by_its_key() {
         let dir = tempfile::tempdir().expect("a folder");
         let file = |name: &str, text: &str| {
             let path = dir.path().join(name);
@@ -224,10 +236,14 @@ mod tests {
         };
         let missing = || Some(dir.path().join("missing.pem"));
         for (tls, says, kind) in [
-            (tls(missing(), None, None), "missing.pem", TroubleKind::Environment),
-            (tls(file("empty.pem", ""), None, None), "empty.pem", TroubleKind::Config),
-            (tls(good(), missing(), good()), "missing.pem", TroubleKind::Environment),
-            (tls(good(), good(), file("no-key.pem", "-----BEGIN CERTIFICATE-----")), "no-key.pem", TroubleKind::Config),
+            (tls(missing(), None, None), "tls.ca_file", TroubleKind::Environment),
+            (tls(file("empty.pem", ""), None, None), "tls.ca_file", TroubleKind::Config),
+            (tls(good(), missing(), good()), "tls.certificate_file", TroubleKind::Environment),
+            (
+                tls(good(), good(), file("no-key.pem", "-----BEGIN CERTIFICATE-----")),
+                "tls.key_file",
+                TroubleKind::Config,
+            ),
             (tls(good(), good(), None), "tls.key_file is not", TroubleKind::Config),
             (tls(good(), None, good()), "tls.certificate_file is not", TroubleKind::Config),
             (tls(Some(dir.path().to_owned()), None, None), "tls.ca_file", TroubleKind::Environment),
@@ -237,6 +253,7 @@ mod tests {
             assert_eq!((trouble.kind, trouble.code), (kind, "sink.kafka.tls_files"), "{trouble:?}");
             assert!(trouble.message.contains(says) && trouble.advice.is_some(), "{trouble:?}");
             assert!(!format!("{trouble:?} {settings:?}").contains("canary"));
+            assert!(!trouble.message.contains(".pem"), "a path may be a secret gone astray: {trouble:?}");
         }
         configured(&KafkaSettings { tls: Some(tls(good(), good(), good())), ..sample() }).expect("looks good");
     }

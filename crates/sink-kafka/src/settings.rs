@@ -166,10 +166,10 @@ impl KafkaSettings {
     }
 }
 
-/// Who we are to the broker.
+/// Who we are to the broker: only over TLS, unless the broker is on this machine.
 #[derive(Clone, Debug)]
 pub enum SaslSettings {
-    /// User name and password as they are: only over TLS, unless the broker is on this machine.
+    /// User name and password as they are.
     Plain(Credentials),
     /// SCRAM with SHA-256.
     ScramSha256(Credentials),

@@ -7,6 +7,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions, Connection, Sqlite, Transaction};
 use tailwater_model::{Failure, TooManyDeadLetters, Trouble, TroubleKind};
 
+use crate::private_file::make_private;
+
 /// Longest wait for the write lock of another connection.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -24,6 +26,10 @@ pub(crate) enum Access {
 /// Opens the database. Commits survive a power failure: WAL with `synchronous = FULL` syncs the log at each commit
 /// (<https://www.sqlite.org/pragma.html#pragma_synchronous>).
 pub(crate) async fn connect(path: &Path, access: Access) -> Result<SqliteConnection, Fault> {
+    if access == Access::Create {
+        // SQLite gives the files of its log the rights of the database.
+        make_private(path);
+    }
     let options = SqliteConnectOptions::new().filename(path).busy_timeout(BUSY_TIMEOUT).disable_statement_logging();
     let options = match access {
         Access::Create | Access::Existing => options
@@ -62,6 +68,8 @@ pub(crate) async fn begin(connection: &mut SqliteConnection) -> Result<Transacti
 pub(crate) enum Fault {
     /// The database said so.
     Database(sqlx::Error),
+    /// The rules of the mirror table answer a row with this result code, which may pass. What they say with it may quote an item.
+    Row(i32),
     /// We said so.
     Failure(Failure),
     /// The store would take too many dead letters.
@@ -90,6 +98,7 @@ impl Fault {
     pub(crate) fn into_failure(self, path: &Path) -> Failure {
         match self {
             Self::Failure(failure) => failure,
+            Self::Row(code) => Failure::Reopen(row_trouble(code, path)),
             Self::TooManyDeadLetters(exceeded) => Failure::Halt(exceeded.trouble("the dead letters")),
             Self::Database(error) => {
                 let trouble = database_trouble(&error, path);
@@ -104,6 +113,17 @@ impl Fault {
             Failure::Reopen(trouble) | Failure::Halt(trouble) => trouble,
         }
     }
+}
+
+fn row_trouble(code: i32, path: &Path) -> Trouble {
+    let message = format!(
+        "a row cannot be written to the mirror table in the SQLite database {}: result code {code}",
+        path.display()
+    );
+    Trouble::new(TroubleKind::Runtime, "sink.sqlite.error", message).advise(
+        "look at the table's triggers, indexes and generated columns; when it comes again and again, the record goes to the dead \
+         letters",
+    )
 }
 
 /// Result codes: <https://www.sqlite.org/rescode.html>. The low byte is the primary code.

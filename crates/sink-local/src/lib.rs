@@ -13,6 +13,7 @@ mod file_identity;
 mod identifier;
 mod json_lines;
 mod mirror_table;
+mod private_file;
 mod progress;
 mod read_mirror;
 mod refused_rows;
@@ -20,6 +21,7 @@ mod sqlite;
 mod stdout;
 
 pub use file::{FileLane, FileSettings, check_file, claim_file, file_checkpoints};
+pub use mirror_table::table_name_fault;
 pub use progress::SqliteOwnership;
 pub use read_mirror::read_mirror;
 pub use sqlite::{SqliteLane, SqliteSettings, check_sqlite, claim_sqlite, sqlite_checkpoints};

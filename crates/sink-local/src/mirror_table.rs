@@ -55,7 +55,7 @@ impl MirrorTable {
     pub(crate) fn new(name: &str, keys: &KeySchema, delete: DeleteMode) -> Result<Self, Trouble> {
         let columns = columns(keys);
         check_names(name, &columns)?;
-        let unquotable = || config("sink.identifier", format!("a name of table {name:?} contains U+0000"));
+        let unquotable = || config("sink.sqlite.name", format!("a name of table {name:?} contains U+0000"));
         let quote = |name: &str| quote_identifier(name).ok_or_else(unquotable);
         let table = quote(name)?;
         let quoted = columns.iter().map(|column| quote(&column.name)).collect::<Result<Vec<_>, _>>()?;
@@ -244,13 +244,21 @@ fn config(code: &'static str, message: String) -> Trouble {
     Trouble::new(TroubleKind::Config, code, message)
 }
 
-/// SQLite takes names for equal that differ only in the case of ASCII letters.
-fn check_names(table: &str, columns: &[Column]) -> Result<(), Trouble> {
+/// Why the mirror table cannot have this name; nothing when it can.
+pub fn table_name_fault(table: &str) -> Option<Trouble> {
     let lower = table.to_ascii_lowercase();
-    if lower.is_empty() || ["sqlite_", "tailwater_"].iter().any(|reserved| lower.starts_with(reserved)) {
+    let is_reserved = ["sqlite_", "tailwater_"].iter().any(|reserved| lower.starts_with(reserved));
+    (lower.is_empty() || is_reserved).then(|| {
         let message = format!("{table:?} cannot be the name of the mirror table");
         let advice = "choose a name that is not empty and does not begin with \"sqlite_\" or \"tailwater_\"";
-        return Err(config("sink.table_name", message).advise(advice));
+        config("sink.sqlite.name", message).advise(advice)
+    })
+}
+
+/// SQLite takes names for equal that differ only in the case of ASCII letters.
+fn check_names(table: &str, columns: &[Column]) -> Result<(), Trouble> {
+    if let Some(trouble) = table_name_fault(table) {
+        return Err(trouble);
     }
     for (index, column) in columns.iter().enumerate() {
         if let Some(other) = columns[..index].iter().find(|other| other.name.eq_ignore_ascii_case(&column.name)) {
@@ -259,7 +267,7 @@ fn check_names(table: &str, columns: &[Column]) -> Result<(), Trouble> {
                 other.name, column.name
             );
             let advice = "this table's key cannot be mirrored into SQLite: use the file sink, or Postgres";
-            return Err(config("sink.column_collision", message).advise(advice));
+            return Err(config("sink.sqlite.key_name", message).advise(advice));
         }
     }
     Ok(())
@@ -315,13 +323,13 @@ mod tests {
     #[test]
     fn names_that_cannot_work_are_refused_at_start() {
         assert_eq!(code("orders", &schema("Id", Some("Sort"))), None);
-        assert_eq!(code("", &schema("Id", None)), Some("sink.table_name"));
-        assert_eq!(code("SQLite_x", &schema("Id", None)), Some("sink.table_name"));
-        assert_eq!(code("tailwater_lanes", &schema("Id", None)), Some("sink.table_name"));
-        assert_eq!(code("a\0b", &schema("Id", None)), Some("sink.identifier"));
-        assert_eq!(code("orders", &schema("a\0b", None)), Some("sink.identifier"));
-        assert_eq!(code("orders", &schema("id", Some("ID"))), Some("sink.column_collision"));
-        assert_eq!(code("orders", &schema("Document", None)), Some("sink.column_collision"));
+        assert_eq!(code("", &schema("Id", None)), Some("sink.sqlite.name"));
+        assert_eq!(code("SQLite_x", &schema("Id", None)), Some("sink.sqlite.name"));
+        assert_eq!(code("tailwater_lanes", &schema("Id", None)), Some("sink.sqlite.name"));
+        assert_eq!(code("a\0b", &schema("Id", None)), Some("sink.sqlite.name"));
+        assert_eq!(code("orders", &schema("a\0b", None)), Some("sink.sqlite.name"));
+        assert_eq!(code("orders", &schema("id", Some("ID"))), Some("sink.sqlite.key_name"));
+        assert_eq!(code("orders", &schema("Document", None)), Some("sink.sqlite.key_name"));
     }
 
     #[test]

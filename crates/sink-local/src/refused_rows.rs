@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use tailwater_model::{Change, DeleteMode, Folded, Group, Key, Rejected};
 
+use crate::database::Fault;
+
 /// After so many commits that failed with the same code and none that succeeded, it is not by chance: a row is at fault.
 const FAILURES_MAX: u32 = 3;
 
@@ -76,8 +78,9 @@ impl Failures {
     ///
     /// # Errors
     /// Nobody knows that it is the row.
-    pub(crate) fn refusal(&mut self, fault: RowFault) -> Result<Rejected, sqlx::Error> {
-        let is_refusal = match fault.blame() {
+    pub(crate) fn refusal(&mut self, fault: RowFault) -> Result<Rejected, Fault> {
+        let blame = fault.blame();
+        let is_refusal = match blame {
             Blame::Row => true,
             Blame::NoRow => false,
             Blame::Unknown(code) => {
@@ -87,7 +90,10 @@ impl Failures {
             }
         };
         match fault {
-            RowFault::Error(error) if !is_refusal => Err(error),
+            RowFault::Error(error) if !is_refusal => Err(match blame {
+                Blame::Unknown(code) => Fault::Row(code),
+                Blame::Row | Blame::NoRow => error.into(),
+            }),
             fault => Ok(fault.rejected()),
         }
     }

@@ -23,9 +23,9 @@ const LOCKED_CODES: [&str; 2] = ["sink.postgres.lock_timeout", "sink.postgres.st
 /// mirror table when they are missing, and compares the table when it is there. Index is lane.
 ///
 /// # Errors
-/// Trouble of kind `Config` for names, a table of another shape (`sink.postgres.table_shape`), another lane count
-/// (`sink.lane_count`), a brake on dead letters that this number does not lift (`sink.dead_letter_rate`); of kind
-/// `Environment` for everything that the server refuses.
+/// Trouble of kind `Config` for names, another lane count (`sink.lane_count`), a brake on dead letters that this number does
+/// not lift (`sink.dead_letter_rate`); of kind `Environment` for a table of another shape (`sink.table_shape`) and for everything
+/// that the server refuses.
 pub async fn claim(
     settings: &PostgresSettings,
     identity: &PipelineIdentity,

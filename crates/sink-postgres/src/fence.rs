@@ -82,7 +82,7 @@ pub(crate) fn fenced(lane: &LaneIdentity, holder: Holder) -> Failure {
     match holder {
         Holder::Us => Failure::Reopen(Trouble::new(
             TroubleKind::Runtime,
-            "sink.position_mismatch",
+            "sink.step_refused",
             format!(
                 "lane {} of pipeline \"{pipeline}\" found another stored position than expected on Postgres at {place}: \
                  an earlier commit was not kept, or this one came twice; nothing was written",
@@ -113,7 +113,7 @@ pub(crate) fn fenced(lane: &LaneIdentity, holder: Holder) -> Failure {
         ),
         Holder::Nobody => Failure::Halt(
             Trouble::new(
-                TroubleKind::Environment,
+                TroubleKind::DataAtRisk,
                 "sink.progress_missing",
                 format!(
                     "the progress of pipeline \"{pipeline}\" is gone from Postgres at {place}: tailwater.lanes has no row \
@@ -130,7 +130,7 @@ pub(crate) fn fenced(lane: &LaneIdentity, holder: Holder) -> Failure {
 pub(crate) fn read_position(stored: &str) -> Result<Position, Trouble> {
     Position::parse(stored).map_err(|fault| {
         Trouble::new(
-            TroubleKind::Environment,
+            TroubleKind::DataAtRisk,
             "sink.progress_unreadable",
             format!("tailwater.shards holds a position that cannot be read: {fault}"),
         )

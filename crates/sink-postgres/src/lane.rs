@@ -134,7 +134,7 @@ impl<S: Server> MirrorLane<S> {
         let mut work = prepare(group, &self.shared.keys, self.shared.delete).map_err(|broken| {
             Failure::Reopen(Trouble::new(
                 TroubleKind::Runtime,
-                "sink.steps_broken",
+                "sink.step_refused",
                 format!("two steps of shard {} in one group do not follow one another (I2)", broken.0),
             ))
         })?;

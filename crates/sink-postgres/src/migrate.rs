@@ -62,8 +62,8 @@ impl MigrateFault {
                 )
             }
             Self::Newer(version) => Trouble::new(
-                TroubleKind::Config,
-                "sink.postgres.newer_schema",
+                TroubleKind::Environment,
+                "sink.newer_schema",
                 format!(
                     "the schema tailwater at {place} is at version {version}, and this Tailwater knows versions up to {}",
                     MIGRATIONS.len()

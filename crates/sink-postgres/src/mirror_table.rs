@@ -15,7 +15,11 @@ pub(crate) const FIXED_COLUMNS: [(&str, &str, &str); 7] = [
     ("_seq", "numeric(40,0)", "Sequence number of the last change in its shard of the stream."),
     ("_event_id", "text", "DynamoDB's id of the last change."),
     ("_source_ts", "timestamp with time zone", "When DynamoDB made the last change, to the second."),
-    ("_synced_at", "timestamp with time zone", "When this row was last written here."),
+    (
+        "_synced_at",
+        "timestamp with time zone",
+        "When the transaction began that wrote this row last: rows may become visible in another order.",
+    ),
     ("_deleted", "boolean", "Whether the item is gone from the table; document is its last known state."),
 ];
 

@@ -260,7 +260,7 @@ fn write_of(key: &Key, event: &ChangeEvent, keys: &KeySchema, delete: DeleteMode
         Some(_) => Err(Unwritable::Event(nul("the item"))),
         None if removed => Ok(mark(key, keys)),
         None => Err(Unwritable::Event(Rejected {
-            code: "sink.missing_image",
+            code: "sink.image_missing",
             message: "the record has no new image, which a mirror needs: the stream's view type must be NEW_IMAGE or \
                       NEW_AND_OLD_IMAGES"
                 .into(),

@@ -223,8 +223,8 @@ fn column_differences(columns: &[Column], table: &MirrorTable) -> Vec<String> {
 
 fn unfit(table: &MirrorTable, differences: &[String]) -> Trouble {
     Trouble::new(
-        TroubleKind::Config,
-        "sink.postgres.table_shape",
+        TroubleKind::Environment,
+        "sink.table_shape",
         format!("the table {} cannot be a mirror:\n  - {}", table.place(), differences.join("\n  - ")),
     )
     .advise("change it as the list says, name another table, or drop it and let Tailwater make it")

@@ -1,5 +1,6 @@
 //! `cargo x tidy`: the rules of the house that neither the compiler nor clippy holds.
 
+mod codes;
 mod edges;
 mod source;
 mod text;
@@ -73,6 +74,7 @@ fn check_checkout(root: &Path) -> Result<Vec<Finding>> {
         findings.extend(text::check(&path, &content));
         if path.extension().is_some_and(|extension| extension == "rs") {
             findings.extend(source::check(&path, &content));
+            findings.extend(codes::check(&path, &content));
         }
     }
     Ok(findings)

@@ -108,6 +108,25 @@ async fn a_wrong_password_and_a_database_that_is_not_there() -> Result<()> {
     Ok(())
 }
 
+/// What `psql` would take from them.
+#[tokio::test]
+async fn variables_of_other_programs_take_no_part() -> Result<()> {
+    let mut scene = Scene::new().await?;
+    for (name, value) in [
+        ("PGHOST", "127.0.0.9"),
+        ("PGPORT", "1"),
+        ("PGUSER", "nobody"),
+        ("PGPASSWORD", "wrong"),
+        ("PGDATABASE", "not_there"),
+        ("PGSSLMODE", "verify-full"),
+        ("PGSSLROOTCERT", "/nowhere/ca.pem"),
+    ] {
+        scene.environment.insert(name.into(), value.into());
+    }
+    scene.run_to_tip().await?;
+    Ok(())
+}
+
 #[tokio::test]
 async fn tls_is_demanded_and_the_certificate_is_not_known() -> Result<()> {
     let mut scene = Scene::new().await?;
@@ -124,13 +143,13 @@ async fn a_target_table_of_another_shape() -> Result<()> {
     ] {
         let scene = Scene::new().await?;
         scene.database.execute(&format!("{sql}; grant all on orders to public")).await?;
-        refused(&scene, 2, &words).await?;
+        refused(&scene, 3, &words).await?;
     }
     // The table of another pipeline's key types.
     let scene = Scene::new().await?;
     scene.run_to_tip().await?;
     scene.database.execute(r#"alter table orders alter column "Fecha" type numeric using 0"#).await?;
-    refused(&scene, 2, &["Fecha", "numeric", "text"]).await?;
+    refused(&scene, 3, &["Fecha", "numeric", "text"]).await?;
     Ok(())
 }
 

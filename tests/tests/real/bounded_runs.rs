@@ -47,6 +47,8 @@ async fn a_run_to_the_tip_waits_for_children_that_are_not_listed_yet() -> Result
     let missing: Vec<_> = (1..=ITEMS).filter(|number| !written.contains(number)).collect();
     ensure!(missing.is_empty(), "missing: {missing:?}\n{}", last.said());
     ensure!(lines.len() == ITEMS, "{} lines", lines.len());
+    // Until when it has read: the moment of its start.
+    last.must_say(&["reached the tip", "\"read_until\":\"20"])?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::types::{ScalarAttributeType, StreamViewType};
 use rustix::process::Signal;
 use tailwater_tests::patience::{Look, wait_until};
@@ -171,5 +171,22 @@ async fn a_start_that_follows_a_replaced_stream_waits_while_it_is_throttled() ->
     }
     scene.run_to_tip().await?.must_exit_with(4)?.must_say(&["asking again", "source.gaps_recorded"])?;
     ensure!(scene.written()?.len() == 2, "{:?}", scene.written()?);
+    Ok(())
+}
+
+/// Nobody ran when the stream was turned off, nor in the day in which it could be read.
+#[tokio::test]
+async fn a_start_after_its_stream_has_gone_says_which_it_was_and_what_to_do() -> Result<()> {
+    let scene = scene().await?;
+    scene.table.put(key("carried", "x")).await?;
+    scene.run_to_tip().await?.must_exit_with(0)?;
+    scene.table.put(key("left in the stream", "x")).await?;
+    let arn = scene.table.stream_arn().await?.context("the table has a stream")?;
+    scene.table.close_stream().await?;
+    scene.forget_streams().await?;
+    let said =
+        ["source.no_stream", arn.as_str(), "is gone", "what was not read of it is lost", "tailwater stream enable"];
+    scene.run_to_tip().await?.must_exit_with(3)?.must_say(&said)?;
+    ensure!(scene.written()?.len() == 1, "it begins nothing");
     Ok(())
 }

@@ -6,7 +6,7 @@
 use std::fs::File;
 use std::io::Read;
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Longest content of a `${file:…}`: a secret or a URL, not a document.
 pub const RESOLVED_FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -23,6 +23,8 @@ pub struct Resolved {
     pub shape: String,
     /// Which bytes of the value came from outside the file, in order.
     pub references: Vec<Range<usize>>,
+    /// The files that some of it was read from.
+    pub files: Vec<PathBuf>,
 }
 
 /// Why a value cannot be resolved.
@@ -57,7 +59,7 @@ pub fn resolve(raw: &str, surroundings: &Surroundings<'_>) -> Result<Resolved, U
                 return Err(unresolved("a reference that opens with ${ is never closed", "write $$ for a dollar sign"));
             };
             let begin = resolved.text.len();
-            resolved.text.push_str(&look_up(&after[..end], surroundings)?);
+            resolved.text.push_str(&look_up(&after[..end], surroundings, &mut resolved.files)?);
             resolved.references.push(begin..resolved.text.len());
             resolved.shape.push_str(PLACEHOLDER);
             rest = &after[end + 1..];
@@ -85,10 +87,13 @@ fn unresolved(message: impl Into<String>, suggestion: impl Into<String>) -> Unre
     Unresolved { message: message.into(), suggestion: suggestion.into() }
 }
 
-fn look_up(reference: &str, surroundings: &Surroundings<'_>) -> Result<String, Unresolved> {
+fn look_up(reference: &str, surroundings: &Surroundings<'_>, files: &mut Vec<PathBuf>) -> Result<String, Unresolved> {
     match reference.split_once(':') {
         Some(("env", rest)) => variable(rest, surroundings),
-        Some(("file", path)) => file(path, surroundings.folder),
+        Some(("file", path)) => {
+            files.push(surroundings.folder.join(path));
+            file(path, surroundings.folder)
+        }
         _ => Err(unresolved(
             "a reference in ${…} has an unknown scheme",
             "write ${env:NAME}, ${env:NAME:-default}, ${env:NAME:?message} or ${file:/path}, and $$ for a dollar sign",

@@ -8,6 +8,7 @@ use toml::de::{DeTable, DeValue};
 use crate::configuration::interpolation::{Resolved, resolve};
 use crate::configuration::report::{Place, Report};
 use crate::configuration::scalars::{Bounds, parse_bytes, parse_duration, show_bytes, show_duration};
+use crate::configuration::secret_file::warn_of_exposed;
 
 /// Least similarity (Jaro-Winkler) at which a known word is suggested for an unknown one.
 const SIMILARITY_MIN: f64 = 0.8;
@@ -213,7 +214,10 @@ impl<'a> Entry<'a> {
             return None;
         };
         match resolve(raw, report.surroundings) {
-            Ok(value) => Some(Text { value, place: self.place.clone() }),
+            Ok(value) => {
+                value.files.iter().for_each(|file| warn_of_exposed(file, &self.place, report));
+                Some(Text { value, place: self.place.clone() })
+            }
             Err(fault) => {
                 report.fault(&self.place, "config.unresolved", fault.message, Some(fault.suggestion));
                 None

@@ -55,9 +55,13 @@ pub fn progress(
         let _infallible = write!(line, " · {not_shown} changes not shown");
     }
     for lane in &status.lanes {
-        if let LaneState::Reopening(trouble) = lane {
-            let _infallible = write!(line, " · opening again: {trouble}");
-        }
+        let _infallible = match lane {
+            LaneState::Reopening { trouble, .. } => write!(line, " · opening again: {trouble}"),
+            LaneState::Committing { since } => {
+                write!(line, " · the sink has not answered for {} s", since.elapsed().as_secs())
+            }
+            LaneState::Opening { .. } | LaneState::Carrying | LaneState::Ended => Ok(()),
+        };
     }
     line
 }
@@ -104,6 +108,7 @@ pub fn summary(
 mod tests {
     use super::*;
     use tailwater_model::{Counts, Trouble, TroubleKind};
+    use tokio::time::Instant;
 
     fn status(written: u64) -> StatusSnapshot {
         StatusSnapshot {
@@ -126,8 +131,11 @@ mod tests {
             progress(10, 4, Some(Lineage { open: 2, closed: 1 }), &slow, 8_500),
             "  written 10 · carried 7 · 3 behind, about 3 s · 2 shards open, 1 closed · 4 changes not shown"
         );
-        slow.lanes = vec![LaneState::Reopening(Trouble::new(TroubleKind::Runtime, "a.b", "the disk is full"))];
+        let (since, trouble) = (Instant::now(), Trouble::new(TroubleKind::Runtime, "a.b", "the disk is full"));
+        slow.lanes = vec![LaneState::Reopening { since, trouble }];
         assert!(progress(10, 0, None, &slow, 0).ends_with("opening again: the disk is full"));
+        slow.lanes = vec![LaneState::Committing { since }];
+        assert!(progress(10, 0, None, &slow, 0).ends_with("the sink has not answered for 0 s"));
     }
 
     #[test]

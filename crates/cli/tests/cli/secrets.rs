@@ -121,7 +121,10 @@ const DAMAGES: [&str; 15] = [
 #[test]
 fn no_output_holds_a_secret_of_the_file() {
     let folder = tempfile::tempdir().expect("a folder");
-    std::fs::write(folder.path().join("ca.pem"), "-----BEGIN CERTIFICATE-----").expect("writes");
+    for name in ["ca.pem", "c.pem", "k.pem"] {
+        let text = "-----BEGIN CERTIFICATE-----\n-----BEGIN PRIVATE KEY-----\n";
+        std::fs::write(folder.path().join(name), text).expect("writes");
+    }
     let mut files = Vec::new();
     for (sink, more) in
         [("postgres", POSTGRES), ("postgres-keys", POSTGRES_KEYS), ("kafka", KAFKA), ("token", KAFKA_TOKEN)]
@@ -179,6 +182,34 @@ fn no_output_holds_a_password_that_cannot_connect() {
     }
 }
 
+/// Also where another user of this machine could read it in a file.
+#[cfg(unix)]
+#[test]
+fn a_secret_file_that_everybody_may_read_is_warned_of() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = ["url", "key.pem", "token"].map(|name| folder.path().join(name));
+    std::fs::write(&files[0], "postgres://writer:CANARY@127.0.0.1:1/shop").expect("writes");
+    std::fs::write(&files[1], "-----BEGIN PRIVATE KEY-----").expect("writes");
+    std::fs::write(&files[2], "CANARY").expect("writes");
+    std::fs::write(folder.path().join("c.pem"), "-----BEGIN CERTIFICATE-----").expect("writes");
+    let kafka = "name = \"orders\"\n[source]\ntable = \"orders\"\n[sink.kafka]\nbrokers = \"kafka.example.org\"\n\
+                 tls = { certificate_file = \"c.pem\", key_file = \"key.pem\" }\n\
+                 sasl = { mechanism = \"OAUTHBEARER\", token_file = \"token\" }\n";
+    std::fs::write(folder.path().join("kafka.toml"), kafka).expect("writes");
+    std::fs::write(folder.path().join("postgres.toml"), into_postgres("url = \"${file:url}\"")).expect("writes");
+    for (mode, warnings) in [(0o644, 3), (0o604, 3), (0o640, 0), (0o600, 0)] {
+        for file in &files {
+            std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).expect("set");
+        }
+        let found = output_of(folder.path(), &["validate", "postgres.toml", "kafka.toml"], &[]);
+        assert_eq!(found.code, Some(0), "{}", found.text);
+        assert_eq!(found.text.matches("[WARN] config.exposed_secret").count(), warnings, "{mode:o}: {}", found.text);
+        assert!(!found.text.contains("CANARY"), "{}", found.text);
+    }
+}
+
 /// A pipeline into Postgres, with these lines in its table. Nothing listens on port 1.
 fn into_postgres(lines: &str) -> String {
     format!(
@@ -227,8 +258,10 @@ fn a_password_may_hold_any_character_and_is_never_shown() {
 #[test]
 fn no_output_holds_a_password_that_no_broker_asks_for() {
     let folder = tempfile::tempdir().expect("a folder");
-    let password = "CANARY9f3e7";
-    for (mechanism, tls) in [("PLAIN", "false"), ("SCRAM-SHA-512", "true")] {
+    let (canary, special) = ("CANARY9f3e7", format!("{SPECIAL}CANARY9f3e7{SPECIAL}"));
+    for (mechanism, tls, password) in
+        [("PLAIN", "false", canary), ("SCRAM-SHA-512", "true", canary), ("PLAIN", "false", &*special)]
+    {
         // Nothing listens on port 1.
         let file = format!(
             "name = \"shop\"\n[source]\ntable = \"orders\"\n[sink.kafka]\nbrokers = \"127.0.0.1:1\"\n\
@@ -240,7 +273,7 @@ fn no_output_holds_a_password_that_no_broker_asks_for() {
         let variables = [("KAFKA_PASSWORD", password), ("TAILWATER_LOG", "trace")];
         let found = output_of(folder.path(), &["checkpoints", "show", "shop.toml"], &variables);
         assert_eq!(found.code, Some(3), "{}", found.text);
-        assert!(!found.text.contains(password), "{}", found.text);
+        assert!(!found.text.contains(canary), "{}", found.text);
     }
 }
 

@@ -159,7 +159,7 @@ impl Source for ScriptedSource {
                 self.script.push_front(Scripted::Wait);
                 std::future::pending().await
             }
-            Some(Scripted::Panic) => panic!("planted"),
+            Some(Scripted::Panic) => panic!("planted {}", std::hint::black_box("hunter2")),
         }
     }
 

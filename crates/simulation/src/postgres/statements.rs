@@ -113,7 +113,7 @@ fn stored_counts(counts: Counts) -> StoredCounts {
 
 fn progress((shard, row): (String, super::rows::ShardRow)) -> Result<ShardProgress, Trouble> {
     let position = Position::parse(&row.position)
-        .map_err(|fault| Trouble::new(TroubleKind::Environment, "sink.progress_unreadable", fault.to_string()))?;
+        .map_err(|fault| Trouble::new(TroubleKind::DataAtRisk, "sink.progress_unreadable", fault.to_string()))?;
     let (parent, read_until) = (row.parent.as_deref().map(ShardId::new), row.read_until_ms.map(ServiceTime::from_ms));
     Ok(ShardProgress { shard: ShardId::new(&shard), parent, position, read_until })
 }

@@ -55,11 +55,14 @@ pub enum Profile {
     Bounded,
     /// Days of rotations.
     Year,
+    /// Everything that `tailwater simulate --faults harsh` does, rotations all the time, processes that are killed, and runs to
+    /// the tip.
+    Harsh,
 }
 
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Default,
         Self::Gaps,
         Self::Owners,
@@ -69,6 +72,7 @@ impl Profile {
         Self::Postgres,
         Self::Bounded,
         Self::Year,
+        Self::Harsh,
     ];
 
     /// Its name on the command line.
@@ -83,6 +87,7 @@ impl Profile {
             Self::Postgres => "postgres",
             Self::Bounded => "bounded",
             Self::Year => "year",
+            Self::Harsh => "harsh",
         }
     }
 
@@ -100,7 +105,13 @@ impl Profile {
             Self::Owners => &["process.second_owner", "process.started_twice", "process.pause", "process.crash"],
             Self::Storm => &["process.storm", "process.split", "process.rotation"],
             Self::SlowSink => &["sink.slow", "sink.reply_lost", "sink.not_applied", "sink.applied_later"],
+            Self::Harsh => faults::HARSH,
         }
+    }
+
+    /// Runs end at the tip.
+    fn is_bounded(self) -> bool {
+        matches!(self, Self::Bounded | Self::Harsh)
     }
 }
 
@@ -190,7 +201,13 @@ impl Plan {
         // Younger than the first kept seeds: so these stay about the stories that they were.
         let mut later = Rng::with_seed(seed.rotate_left(32) ^ (profile as u64) << 56);
         let faults = faults::draw(profile, &mut rng, &mut apart, &mut later);
-        let span_ms = if rng.u32(0..4) == 0 { rng.i64(10..60) * MINUTE_MS } else { rng.i64(1..10) * MINUTE_MS };
+        let minutes = match profile {
+            // Long enough for some runs.
+            Profile::Harsh => 8..15,
+            _ if rng.u32(0..4) == 0 => 10..60,
+            _ => 1..10,
+        };
+        let span_ms = rng.i64(minutes) * MINUTE_MS;
         let has = |name: &str| faults.iter().any(|fault| fault.name == name);
         let mut reader = draw_reader(profile, span_ms, &mut rng);
         if seed.is_multiple_of(STALLS_WAITED_OUT_ONE_IN) {
@@ -209,8 +226,8 @@ impl Plan {
             actions::write_at_the_start(&mut actions, &mut Rng::with_seed(seed));
         }
         let is_bounded = later.u32(0..BOUNDED_ONE_IN) == 0;
-        reader.until_tip = profile == Profile::Bounded || is_bounded;
-        if profile == Profile::Bounded {
+        reader.until_tip = profile.is_bounded() || is_bounded;
+        if profile.is_bounded() {
             // New shards are seen while others are still to be read.
             reader.discovery_interval = Duration::from_secs(later.u64(5..20));
         }

@@ -2,6 +2,8 @@
 
 mod action;
 mod aftermath;
+mod ends;
+mod health;
 mod live;
 mod peace;
 mod without_lane;
@@ -138,6 +140,8 @@ impl<G: Ground> Scene<G> {
             self.keep_the_peace().await;
             self.end_under_live_traffic().await;
             self.forget_what_is_gone().await;
+            self.end_shards_in_quiet().await;
+            self.tell_the_truth().await;
         }
         if !self.is_over() {
             self.let_the_tip_be_known().await;

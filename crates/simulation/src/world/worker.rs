@@ -2,6 +2,7 @@
 //! frozen, and in a task that can be killed.
 
 mod seamed;
+mod view;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -11,13 +12,14 @@ use tailwater_model::{
     Claimed, Delivery, Failure, Finished, FirstListing, PipelineIdentity, Position, PreviousStream, Progress, ShardId,
     Source, Step, StreamIdentity, Transform, Trouble, TroubleKind,
 };
-use tailwater_pipeline::{Assembly, ClaimOf, Ended, Following, PipelineStatus, RunSettings, StopSignal};
+use tailwater_pipeline::{Assembly, ClaimOf, Ended, Following, RunSettings, StopSignal};
 use tailwater_source_dynamodb::{LaneReader, OnGap, ReaderSettings, STREAM_GONE, open_stream};
 use tailwater_transform::{ChangeName, KeepChanges};
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
 use self::seamed::{SeamedOwnership, SeamedSink};
+pub use self::view::View;
 use super::ground::{Ground, SharedWitness, lock};
 use super::lanes_down::LanesDown;
 use super::plan::Plan;
@@ -52,12 +54,15 @@ struct Controls {
     stop: StopSignal,
     panic: PanicCountdown,
     lanes_down: LanesDown,
+    view: View,
 }
 
 /// A running worker.
 pub struct Worker {
     /// Its seam to the world outside.
     pub seam: Seam,
+    /// What a person sees of it.
+    pub view: View,
     stop: StopSignal,
     task: JoinHandle<Result<Ended, Trouble>>,
     crash: JoinHandle<()>,
@@ -74,8 +79,9 @@ impl Worker {
         witness: &SharedWitness,
         (panic, lanes_down): (PanicCountdown, LanesDown),
     ) -> Self {
-        let stop = StopSignal::new();
-        let controls = Controls { seam: seam.clone(), stop: stop.clone(), panic, lanes_down };
+        let (stop, view) = (StopSignal::new(), View::default());
+        let (of_seam, of_stop, of_view) = (seam.clone(), stop.clone(), view.clone());
+        let controls = Controls { seam: of_seam, stop: of_stop, panic, lanes_down, view: of_view };
         let run = run(plan, identity, ground.clone(), stream, Arc::clone(witness), controls);
         let task = tokio::spawn(run);
         let (dying, abort) = (seam.clone(), task.abort_handle());
@@ -83,7 +89,7 @@ impl Worker {
             dying.crashed().await;
             abort.abort();
         });
-        Self { seam, stop, task, crash }
+        Self { seam, view, stop, task, crash }
     }
 
     /// Kills it.
@@ -123,13 +129,12 @@ fn run<G: Ground>(
     controls: Controls,
 ) -> impl Future<Output = Result<Ended, Trouble>> + Send + use<G> {
     let settings = RunSettings { lane: plan.lane, lease: plan.lease, stands_by: !plan.reader.until_tip };
-    let (stop, seam) = (controls.stop.clone(), controls.seam.clone());
+    let (stop, seam, status) = (controls.stop.clone(), controls.seam.clone(), Arc::clone(&controls.view.status));
     let (reader, keeps) = (plan.reader.clone(), plan.keeps);
     let (follows, heard, ended) = (None, None, None);
     let process = Process { identity, ground, api, follows, heard, ended, reader, keeps, witness, controls };
     async move {
         seam.pass().await;
-        let status = Arc::new(PipelineStatus::new());
         match Box::pin(tailwater_pipeline::run(process, settings, stop, status)).await {
             Err(trouble) if trouble.code == NO_STREAM => Ok(Ended::Stopped),
             outcome => outcome,
@@ -209,7 +214,8 @@ impl<G: Ground> Assembly for Process<G> {
         let (api, heard) = self.api.begin();
         self.heard = Some(heard);
         let settings = ReaderSettings { follows: self.follows.clone(), ..self.reader.clone() };
-        let (readers, _) = open_stream(api, self.identity.stream.clone(), self.identity.lanes, settings);
+        let (readers, status) = open_stream(api, self.identity.stream.clone(), self.identity.lanes, settings);
+        self.controls.view.reads(status);
         let of_all_lanes = Arc::new(Mutex::new(0));
         let watched = |source| WatchedSource {
             source,

@@ -315,7 +315,7 @@ impl Malformed {
     pub(crate) fn trouble(&self, topic: &str, partition: i32, offset: i64) -> Trouble {
         Trouble::new(
             TroubleKind::DataAtRisk,
-            "sink.kafka.progress_malformed",
+            "sink.progress_unreadable",
             format!("the record at offset {offset} of partition {partition} of the progress topic {topic} is not Tailwater's"),
         )
         .advise("give the pipeline a progress_topic of its own that nobody else writes to, or use the Tailwater that wrote it")

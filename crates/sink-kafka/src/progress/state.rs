@@ -121,11 +121,13 @@ impl LaneProgress {
     }
 
     /// The records that a group adds: one per shard that moves or is forgotten, and those of gaps and of the stream. Every
-    /// step is held to what is stored (I2), as by [`check_steps`](Self::check_steps).
+    /// step is held to what is stored (I2), as by [`check_steps`](Self::check_steps). Where the stream is known, since
+    /// `known_at_ms` by the broker's clock, the table's earlier streams leave with them.
     pub(crate) fn records_of(
         &self,
         group: &Group,
         stream: &StreamIdentity,
+        known_at_ms: Option<i64>,
     ) -> Result<Vec<ProgressRecord>, StepRefused> {
         let stream_arn = &stream.stream_arn;
         let mut moved: BTreeMap<ShardKey, Option<StoredShard>> = BTreeMap::new();
@@ -159,6 +161,10 @@ impl LaneProgress {
             }
         }
         records.extend(self.stream_record(group, stream));
+        if let Some(known_at_ms) = known_at_ms {
+            records.extend(self.without_earlier_streams(stream, known_at_ms, &mut forgotten));
+        }
+        // One sum for all that leaves: a second record would take the place of the first.
         records.extend((forgotten != self.forgotten).then_some(ProgressRecord::Forgotten(forgotten)));
         Ok(records)
     }
@@ -188,19 +194,23 @@ impl LaneProgress {
     }
 
     /// The records by which the table's earlier streams leave this partition, some of them at a time: what was stored of
-    /// them before this one was known, at this time by the broker's clock, nobody asks for any more.
-    pub(crate) fn without_earlier_streams(&self, stream: &StreamIdentity, known_at_ms: i64) -> Vec<ProgressRecord> {
+    /// them before this one was known, at this time by the broker's clock, nobody asks for any more. What their shards
+    /// accounted for is added to `forgotten`.
+    fn without_earlier_streams(
+        &self,
+        stream: &StreamIdentity,
+        known_at_ms: i64,
+        forgotten: &mut Counts,
+    ) -> Vec<ProgressRecord> {
         let is_earlier = |stream_arn: &str, at_ms: i64| is_other_stream(stream_arn, stream) && at_ms <= known_at_ms;
-        let mut forgotten = self.forgotten;
         let mut records = Vec::new();
         let shards = self.shards.iter().filter(|(key, stored)| is_earlier(&key.stream_arn, stored.at_ms));
         for (key, stored) in shards.take(GONE_MAX) {
-            forgotten += stored.fact.counts;
+            *forgotten += stored.fact.counts;
             records.push(gone(key));
         }
         let streams = self.streams.iter().filter(|(stream_arn, stored)| is_earlier(stream_arn, stored.at_ms));
         records.extend(streams.map(|(arn, _)| ProgressRecord::StreamGone { stream_arn: arn.clone() }));
-        records.extend((forgotten != self.forgotten).then_some(ProgressRecord::Forgotten(forgotten)));
         records
     }
 

@@ -98,21 +98,19 @@ impl<C: Cluster> LaneSession<C> {
     /// Writes the session's record once more: only the lane's owner can.
     async fn check(&self, opened: &mut Opened<C::Producer>) -> Result<(), CommitFault> {
         let mut records = vec![ProgressRecord::Session(opened.mark.clone())];
-        records.extend(self.without_earlier_streams(opened, &Group::default()));
+        records.extend(self.records_of(opened, &Group::default()).map_err(refused_step)?);
         let stored = self.store(&opened.transactional, &records).await;
         stored.map_err(|fault| CommitFault::Ending(self.send_fault(&opened.transactional, fault)))?;
         self.add(opened, records);
         Ok(())
     }
 
-    /// What takes the table's earlier streams out of this lane's partition, once the stream is known: by this group, or by
-    /// what a lane has stored before.
-    fn without_earlier_streams(&self, opened: &Opened<C::Producer>, group: &Group) -> Vec<ProgressRecord> {
+    /// What a group adds to this lane's partition. Once the stream is known, by this group or by what a lane has stored before,
+    /// the table's earlier streams leave with it.
+    fn records_of(&self, opened: &Opened<C::Producer>, group: &Group) -> Result<Vec<ProgressRecord>, StepRefused> {
         let known_at_ms = self.shared.note_stream(None).known_at_ms;
         let known_at_ms = known_at_ms.or_else(|| group.known_since().map(|_| opened.at_ms()));
-        known_at_ms
-            .map(|at_ms| opened.progress.without_earlier_streams(&self.shared.pipeline.stream, at_ms))
-            .unwrap_or_default()
+        opened.progress.records_of(group, &self.shared.pipeline.stream, known_at_ms)
     }
 
     /// Takes durable records into what is known of the lane.
@@ -128,10 +126,9 @@ impl<C: Cluster> LaneSession<C> {
 
     /// One transaction.
     async fn write(&self, opened: &mut Opened<C::Producer>, work: &mut Work) -> Result<(), CommitFault> {
-        let refused = |refused: StepRefused| CommitFault::Refused(refused.failure());
-        let (shared, stream) = (&self.shared, &self.shared.pipeline.stream);
+        let shared = &self.shared;
         // I2: held to what is stored before anything is sent; nobody else can have changed it since.
-        opened.progress.check_steps(&work.group, stream).map_err(refused)?;
+        opened.progress.check_steps(&work.group, &shared.pipeline.stream).map_err(refused_step)?;
         work.begin(opened.batches);
         let deadline = Instant::now() + shared.settings.transaction_timeout;
         let Opened { transactional, facts, batches, .. } = &*opened;
@@ -150,8 +147,7 @@ impl<C: Cluster> LaneSession<C> {
         }
         let counted = self.count_dead_letters(opened, &work.group).map_err(CommitFault::TooManyDeadLetters)?;
         work.send_dead_letters(shared, transactional, facts, deadline).await.map_err(inside)?;
-        let mut records = opened.progress.records_of(&work.group, stream).map_err(refused)?;
-        records.extend(self.without_earlier_streams(opened, &work.group));
+        let mut records = self.records_of(opened, &work.group).map_err(refused_step)?;
         records.extend(counted);
         self.send_records(transactional, &records, deadline).await.map_err(inside)?;
         transactional.wait_delivered(deadline).await.map_err(inside)?;
@@ -234,6 +230,10 @@ impl<C: Cluster> LaneSession<C> {
             Err(fault) => self.send_fault(&opened.transactional, fault).into_failure(),
         }
     }
+}
+
+fn refused_step(refused: StepRefused) -> CommitFault {
+    CommitFault::Refused(refused.failure())
 }
 
 fn refused_by_server(code: RDKafkaErrorCode) -> Rejected {

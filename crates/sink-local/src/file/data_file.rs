@@ -1,12 +1,13 @@
 //! The data file itself: opened, locked, checked against the recorded length, cut and appended to. Blocking.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use tailwater_model::{Failure, Trouble, TroubleKind};
 
 use crate::file_identity::{FileIdentity, sync_parent_directory};
+use crate::private_file::private_options;
 
 /// A file of lines. A lock is held as long as the file is open.
 pub(super) struct DataFile {
@@ -21,7 +22,7 @@ impl DataFile {
 
     /// Opens the file. One that `must_exist` is not made anew.
     pub(super) fn open(&mut self, must_exist: bool) -> Result<(), Trouble> {
-        let mut options = OpenOptions::new();
+        let mut options = private_options();
         options.read(true).write(true).create(!must_exist).truncate(false);
         let file = options.open(&self.path).map_err(|error| match error.kind() {
             ErrorKind::NotFound if must_exist => {

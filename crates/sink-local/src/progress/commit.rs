@@ -47,7 +47,7 @@ pub(super) async fn fence(connection: &mut SqliteConnection, claim: &LaneClaim, 
         Some((owner, stored)) if owner == claim.owner && stored == epoch.0 => Ok(()),
         Some((owner, _)) if owner == claim.owner => {
             let message = format!("lane {} was opened again by a newer session", claim.lane);
-            Err(Failure::Reopen(Trouble::new(TroubleKind::Runtime, "sink.fenced", message)).into())
+            Err(Failure::Reopen(Trouble::new(TroubleKind::Runtime, "sink.step_refused", message)).into())
         }
         _ => Err(Fault::halt(taken_over(claim))),
     }

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use tailwater_model::{Change, ChangeEvent, Position, RemoveCause, Sink, TroubleKind};
+use tailwater_model::{Change, ChangeEvent, DeleteMode, Position, RemoveCause, Sink, TroubleKind};
 
 use crate::fixture::{Place, advance, after, event, group, identity, image, insert, refused, register, remove, told};
 
@@ -137,6 +137,41 @@ async fn a_file_that_is_moved_away_while_it_is_written_stops_the_lane() {
         assert_eq!(refused.trouble().kind, TroubleKind::DataAtRisk, "{refused:?}");
         assert!(!place.path().exists(), "nothing was made in its place");
     }
+}
+
+/// They hold whole items. What is there already keeps the rights that it has.
+#[cfg(unix)]
+#[tokio::test]
+async fn only_this_user_may_read_the_files_that_are_made() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = tempfile::tempdir().expect("a directory");
+    for place in Place::all(directory.path()) {
+        let (mut lane, _) = place.opened().await;
+        lane.commit(group(vec![register()])).await.expect("committed");
+    }
+    let log = Place::sqlite(directory.path(), DeleteMode::Soft);
+    let (_open, _) = log.opened().await;
+    let mut names = Vec::new();
+    for entry in std::fs::read_dir(directory.path()).expect("readable") {
+        let entry = entry.expect("an entry");
+        // A connection that is closed takes its log away in its own time.
+        let Ok(metadata) = entry.metadata() else { continue };
+        let mode = metadata.permissions().mode() & 0o777;
+        assert_eq!(mode, 0o600, "{entry:?}");
+        names.push(entry.file_name().into_string().expect("a name"));
+    }
+    for name in ["mirror.sqlite", "mirror.sqlite-wal", "orders.jsonl", "orders.jsonl.progress"] {
+        assert!(names.iter().any(|found| found == name), "{name} of {names:?}");
+    }
+
+    let shared = tempfile::tempdir().expect("a directory");
+    let place = Place::file(shared.path());
+    std::fs::write(place.path(), "").expect("made");
+    std::fs::set_permissions(place.path(), std::fs::Permissions::from_mode(0o644)).expect("set");
+    drop(place.claim().await.expect("claimed"));
+    let mode = std::fs::metadata(place.path()).expect("is there").permissions().mode();
+    assert_eq!(mode & 0o777, 0o644);
 }
 
 #[tokio::test]

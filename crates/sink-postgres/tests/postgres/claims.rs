@@ -98,7 +98,7 @@ async fn a_table_of_another_shape_is_refused_with_every_difference() {
             )
             .await;
         let trouble = refused(&database.settings(), 1, &id_key()).await;
-        assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.postgres.table_shape"));
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::Environment, "sink.table_shape"));
         for part in [
             "unlogged",
             "add primary key (\"Id\")",
@@ -130,7 +130,7 @@ async fn an_unlogged_partition_anywhere_in_the_tree_is_refused() {
             )
             .await;
         let trouble = refused(&database.settings(), 1, &id_key()).await;
-        assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.postgres.table_shape"));
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::Environment, "sink.table_shape"));
         assert!(trouble.message.contains("alter table public.\"Odd one\" set logged"), "{}", trouble.message);
         assert!(!trouble.message.contains("even"), "{}", trouble.message);
         database.run("alter table \"Odd one\" set logged").await;
@@ -268,7 +268,7 @@ async fn a_newer_schema_is_left_alone() {
         database.lane(&database.settings(), &id_key()).await;
         database.run("insert into tailwater.migrations (version) values (99)").await;
         let trouble = refused(&database.settings(), 1, &id_key()).await;
-        assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.postgres.newer_schema"));
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::Environment, "sink.newer_schema"));
     })
     .await;
 }

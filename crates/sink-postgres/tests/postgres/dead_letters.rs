@@ -149,7 +149,7 @@ async fn an_event_without_a_usable_key_or_image_is_put_aside() {
         let committed = lane.commit(group([batch(Position::Start, after(3), events)])).await.expect("commits");
         assert_eq!((committed.written, committed.dead_lettered), (1, 2));
         let codes = database.texts("select code from tailwater.dead_letters order by sequence_number").await;
-        assert_eq!(codes, ["sink.key_mismatch", "sink.missing_image"]);
+        assert_eq!(codes, ["sink.key_mismatch", "sink.image_missing"]);
     })
     .await;
 }

@@ -107,10 +107,7 @@ async fn a_commit_that_was_lost_is_noticed() {
         // What a fail-over to a replica that lagged behind does.
         database.run("update tailwater.shards set position = 'start'; delete from orders").await;
         let answer = lane.commit(group([batch(after(1), after(2), vec![put(2, "b", 2)])])).await;
-        assert!(
-            matches!(&answer, Err(Failure::Reopen(trouble)) if trouble.code == "sink.position_mismatch"),
-            "{answer:?}"
-        );
+        assert!(matches!(&answer, Err(Failure::Reopen(trouble)) if trouble.code == "sink.step_refused"), "{answer:?}");
         assert_eq!(database.count("orders").await, "0");
         assert_eq!(lane.open().await.expect("opens").shards[0].position, Position::Start);
         let events = vec![put(1, "a", 1), put(2, "b", 2)];

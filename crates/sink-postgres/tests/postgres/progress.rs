@@ -133,7 +133,7 @@ async fn steps_that_do_not_follow_one_another_are_not_written() {
             batch(after(2), after(3), vec![put(3, "b", 3)]),
         ]);
         let answer = lane.commit(broken).await;
-        assert!(matches!(&answer, Err(Failure::Reopen(trouble)) if trouble.code == "sink.steps_broken"), "{answer:?}");
+        assert!(matches!(&answer, Err(Failure::Reopen(trouble)) if trouble.code == "sink.step_refused"), "{answer:?}");
         assert_eq!(lane.open().await.expect("opens").shards[0].position, Position::Start);
         assert_eq!(database.count("orders").await, "0");
 
@@ -144,10 +144,7 @@ async fn steps_that_do_not_follow_one_another_are_not_written() {
         let mut again = registration(SHARD, None);
         again.counts.read = 0;
         let answer = lane.commit(group([other, again])).await;
-        assert!(
-            matches!(&answer, Err(Failure::Reopen(trouble)) if trouble.code == "sink.position_mismatch"),
-            "{answer:?}"
-        );
+        assert!(matches!(&answer, Err(Failure::Reopen(trouble)) if trouble.code == "sink.step_refused"), "{answer:?}");
         lane.open().await.expect("opens");
         let answer = lane.commit(group([step])).await;
         assert!(matches!(answer, Err(Failure::Reopen(_))), "a shard that was never registered");

@@ -61,10 +61,8 @@ async fn a_position_that_nobody_wrote_is_not_guessed() {
         let mut lane = database.ready_lane(&database.settings(), &id_key()).await;
         database.run("update tailwater.shards set position = 'somewhere'").await;
         let opened = lane.open().await;
-        assert!(
-            matches!(&opened, Err(Failure::Halt(trouble)) if trouble.code == "sink.progress_unreadable"),
-            "{opened:?}"
-        );
+        let Err(Failure::Halt(trouble)) = &opened else { panic!("{opened:?}") };
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.progress_unreadable"));
     })
     .await;
 }

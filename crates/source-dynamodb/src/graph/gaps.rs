@@ -201,6 +201,12 @@ impl ShardGraph {
         self.on_gap == OnGap::Stop && !self.stream_gaps.is_empty()
     }
 
+    /// A gap that stops the pipeline is this lane's, or keeps all lanes from reading.
+    pub fn stops(&self, lane: usize) -> bool {
+        let is_stopped = |shard: &Shard| shard.lane == lane && matches!(shard.stage, Stage::Stopped(_));
+        self.is_frozen() || self.shards.values().any(is_stopped)
+    }
+
     /// Nobody reads the shards of this lane for now. What it had handed out of gaps is handed out again, by whichever lane can:
     /// its own sink may be away for long, and behind a stop nobody goes on.
     pub fn lane_closed(&mut self, lane: usize) {

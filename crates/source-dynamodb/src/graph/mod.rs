@@ -241,7 +241,7 @@ impl ShardGraph {
     /// The stream is known, or the first lane was restored: it holds what is known of the stream as a whole. Whether a pipeline
     /// has no progress at all, so that `LATEST` is chosen, only all lanes tell.
     pub fn may_list(&self) -> bool {
-        let is_fresh_enough = self.start != StartAt::Latest || self.lanes.iter().all(|lane| lane.opened);
+        let is_fresh_enough = self.start != StartAt::Latest || self.all_opened();
         self.is_known() || (self.lanes[0].opened && is_fresh_enough)
     }
 
@@ -261,8 +261,12 @@ impl ShardGraph {
 
     /// The stream was turned off, long enough ago for its last shards to be listed, and every shard is drained.
     pub fn ended(&self) -> bool {
-        let all_opened = self.lanes.iter().all(|lane| lane.opened);
-        all_opened && self.is_disabled_for_long() && self.all_drained() && self.stream_gaps.is_empty()
+        self.all_opened() && self.is_disabled_for_long() && self.all_drained() && self.stream_gaps.is_empty()
+    }
+
+    /// What every lane has stored is known.
+    pub fn all_opened(&self) -> bool {
+        self.lanes.iter().all(|lane| lane.opened)
     }
 
     /// Every known shard is drained.

@@ -118,8 +118,8 @@ impl ShardGraph {
             self.fronts.first().is_none_or(passed)
         };
         // What a lane that is not open has still to be read of is not known.
-        let all_opened = self.lanes.iter().all(|lane| lane.opened);
-        let is_whole = all_opened && self.is_known() && self.stream_gaps.is_empty() && !self.wants_second_listing();
+        let is_whole =
+            self.all_opened() && self.is_known() && self.stream_gaps.is_empty() && !self.wants_second_listing();
         is_whole && self.disabled_at.is_none() && self.begun.is_some_and(reached)
     }
 

@@ -43,6 +43,15 @@ impl Budget {
         Hold { budget: Arc::clone(self), units }
     }
 
+    /// Room for a page, where there is some and nobody waits for it.
+    pub fn try_reserve(self: &Arc<Self>) -> Option<Hold> {
+        let units = self.reserve_units;
+        let many = u32::try_from(units).unwrap_or(u32::MAX);
+        // What comes back goes to those who wait: none is free while somebody does.
+        self.units.try_acquire_many(many).ok()?.forget();
+        Some(Hold { budget: Arc::clone(self), units })
+    }
+
     fn give_back(&self, units: usize) {
         let mut debt = self.debt_units.lock().unwrap_or_else(PoisonError::into_inner);
         let paid = units.min(*debt);

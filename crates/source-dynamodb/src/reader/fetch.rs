@@ -6,7 +6,9 @@ use std::time::Duration;
 use tailwater_model::{ServiceTime, ShardId};
 use tokio::time::Instant;
 
-use super::budget::{Budget, Hold};
+use super::Shared;
+use super::budget::Hold;
+use super::status::LaneNotes;
 use crate::api::{ApiError, ApiErrorKind, Dated, IteratorStart, RecordPage, ShardIterator, StreamApi};
 
 /// Iterators expire 15 minutes after they were issued (DynamoDB API reference, `GetShardIterator`). Older ones than this
@@ -61,16 +63,16 @@ pub(super) struct FetchFailed {
     pub iterator: Option<Issued>,
 }
 
-/// Fetches one page.
-pub(super) async fn fetch<A: StreamApi>(api: A, stream_arn: Arc<str>, budget: Arc<Budget>, fetch: Fetch) -> Fetched {
+/// Fetches one page for this lane.
+pub(super) async fn fetch<A: StreamApi>(api: A, shared: Arc<Shared>, lane: usize, fetch: Fetch) -> Fetched {
     let Fetch { shard, iterator, start } = fetch;
     // First the room, then the iterator: the wait for room may be longer than an iterator lives.
-    let mut hold = budget.reserve().await;
+    let mut hold = reserve(&shared, lane).await;
     let young = iterator.filter(|issued| issued.at.elapsed() < ITERATOR_AGE_MAX);
     let is_fresh = young.is_none();
     let issued = match young {
         Some(issued) => issued,
-        None => match in_time(api.shard_iterator(&stream_arn, &shard, &start)).await {
+        None => match in_time(api.shard_iterator(&shared.stream_arn, &shard, &start)).await {
             Ok(iterator) => Issued { iterator, at: Instant::now(), start: Some(start) },
             Err(error) => {
                 let failed = FetchFailed { call: "GetShardIterator", error, iterator: None };
@@ -87,6 +89,17 @@ pub(super) async fn fetch<A: StreamApi>(api: A, stream_arn: Arc<str>, budget: Ar
         Err(error) => Err(FetchFailed { call: "GetRecords", error, iterator: Some(issued) }),
     };
     Fetched { shard, is_fresh, result }
+}
+
+/// Room for a page. Whoever has to wait for it says so.
+async fn reserve(shared: &Shared, lane: usize) -> Hold {
+    if let Some(hold) = shared.budget.try_reserve() {
+        return hold;
+    }
+    shared.note(lane, LaneNotes::waits_for_room);
+    let hold = shared.budget.reserve().await;
+    shared.note(lane, LaneNotes::has_room);
+    hold
 }
 
 /// An answer within its time, or a passing error.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tailwater_model::{Batch, Counts, Failure, ServiceTime, ShardId, Step, Trouble, TroubleKind};
+use tailwater_model::{Batch, Counts, Failure, ServiceTime, ShardId, Step, Trouble, TroubleKind, panic_words};
 use tokio::task::JoinError;
 use tokio::time::Instant;
 use tracing::{info, warn};
@@ -24,7 +24,8 @@ const NOT_FOUND_SUSPECT: u32 = 2;
 impl<A: StreamApi> LaneReader<A> {
     pub(super) fn take_in(&mut self, fetched: Result<Fetched, JoinError>) -> Result<(), Failure> {
         let Fetched { shard, is_fresh, result } = fetched.map_err(|error| {
-            let message = format!("a fetch of lane {} broke down: {error}", self.lane);
+            let what = error.try_into_panic().map_or("it was ended from outside", |payload| panic_words(&*payload));
+            let message = format!("a fetch of lane {} broke down: {what}", self.lane);
             Failure::Reopen(Trouble::new(TroubleKind::Runtime, "source.fetch_broke_down", message))
         })?;
         match result {

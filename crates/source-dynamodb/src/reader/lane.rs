@@ -226,13 +226,7 @@ impl<A: StreamApi> LaneReader<A> {
                 continue;
             };
             let task = Fetch { shard, iterator: reader.iterator.take(), start };
-            let shared = &self.shared;
-            self.fetches.spawn(fetch(
-                self.api.clone(),
-                Arc::clone(&shared.stream_arn),
-                Arc::clone(&shared.budget),
-                task,
-            ));
+            self.fetches.spawn(fetch(self.api.clone(), Arc::clone(&self.shared), self.lane, task));
         }
     }
 }

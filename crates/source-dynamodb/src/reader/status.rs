@@ -10,14 +10,23 @@ use tokio::time::Instant;
 use super::Shared;
 use crate::graph::ReadFront;
 
-/// A failure that passes sooner is none to tell: among hundreds of shards there is always one.
+/// A failure that passes sooner is none to tell: among hundreds of shards there is always one. Nor is a wait for memory.
 const TROUBLE_AFTER: Duration = Duration::from_secs(10);
+/// How long a stream keeps records with certainty (DynamoDB developer guide, streams).
+const RETENTION: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What one lane's reader is doing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LaneReading {
     /// It waits for the progress of another lane, which holds the parents of all that it could read.
     WaitingForLane(usize),
+    /// No page of it gets room in the memory budget: what was read before takes all of it, and is not in the sink.
+    WaitingForMemory {
+        /// For so many seconds.
+        seconds: u64,
+    },
+    /// A gap that stops the pipeline was found, and nothing is read any more. The pipeline ends when the gap is on record.
+    Stopping,
     /// There is something to read, as far as anybody knows.
     Reading,
     /// The last pages of all shards were empty, or there are none.
@@ -39,12 +48,33 @@ pub struct SourceStatus {
     pub now: Option<ServiceTime>,
     /// When the stream was first heard of in this process: a bounded run ends when everything older is in the sink.
     pub begun: Option<ServiceTime>,
+    /// What every lane has stored is known. Until then nobody knows which shard is furthest behind.
+    pub is_whole: bool,
     /// The shard that is furthest behind, of those with something to read, as far as is known.
     pub furthest_unread: Option<ReadFront>,
     /// The shard that is furthest behind of all. A shard whose pages are empty moves on with some delay.
     pub furthest_behind: Option<ReadFront>,
     /// The lanes by number.
     pub lanes: Vec<LaneReading>,
+}
+
+impl SourceStatus {
+    /// The age of the oldest change that may not be in the sink: none, where nothing is known to be unread. Nothing while nobody
+    /// knows.
+    pub fn lag(&self) -> Option<Duration> {
+        let now = self.now.filter(|_| self.is_whole)?;
+        match &self.furthest_unread {
+            Some(front) => Some(now.since(front.read_until?)),
+            None => Some(Duration::ZERO),
+        }
+    }
+
+    /// The time that is left until something unread may be trimmed. Nothing while nobody knows.
+    pub fn headroom(&self) -> Option<Duration> {
+        let now = self.now.filter(|_| self.is_whole)?;
+        let behind = now.since(self.furthest_behind.as_ref()?.read_until?);
+        Some(RETENTION.saturating_sub(behind))
+    }
 }
 
 /// What a lane tells of itself.
@@ -54,6 +84,8 @@ pub(super) struct LaneNotes {
     is_reading: bool,
     /// By shard that is not answered: when the run of failures began, and the last of them.
     troubles: BTreeMap<ShardId, (Instant, String)>,
+    /// Since when pages wait for room in the memory budget, and none got it.
+    without_room: Option<Instant>,
 }
 
 impl LaneNotes {
@@ -67,6 +99,16 @@ impl LaneNotes {
     pub fn failure(&mut self, shard: &ShardId, why: String) {
         let since = self.troubles.get(shard).map_or_else(Instant::now, |(since, _)| *since);
         self.troubles.insert(shard.clone(), (since, why));
+    }
+
+    /// A page waits for room in the memory budget.
+    pub fn waits_for_room(&mut self) {
+        self.without_room.get_or_insert_with(Instant::now);
+    }
+
+    /// A page that waited has got room.
+    pub fn has_room(&mut self) {
+        self.without_room = None;
     }
 
     /// This shard is not read any more, perhaps the last of the lane.
@@ -99,11 +141,13 @@ impl StatusReader {
                 waits_for: graph.waits_for_lane(lane),
                 has_unread: graph.has_unread(lane, &in_trouble),
                 overdue: graph.overdue_in(lane),
+                stops: graph.stops(lane),
             };
             let lanes: Vec<OfGraph> = (0..notes.len()).map(of_lane).collect();
             let status = SourceStatus {
                 now: None,
                 begun: graph.begun(),
+                is_whole: graph.all_opened(),
                 furthest_unread: graph.furthest_unread(&in_trouble),
                 furthest_behind: graph.furthest_behind(),
                 lanes: Vec::new(),
@@ -124,6 +168,7 @@ struct OfGraph {
     waits_for: Option<usize>,
     has_unread: bool,
     overdue: Option<(ServiceTime, ShardId)>,
+    stops: bool,
 }
 
 fn reading(
@@ -132,6 +177,9 @@ fn reading(
     listing: Option<&(Instant, String)>,
     now: Option<ServiceTime>,
 ) -> LaneReading {
+    if lane.stops {
+        return LaneReading::Stopping;
+    }
     // What a lane does not know of it cannot read. One that has something to read goes on.
     let listing = listing.filter(|_| !notes.is_reading).cloned();
     let troubles = notes.troubles.into_values().chain(listing).map(|(since, why)| (since.elapsed(), why));
@@ -142,6 +190,10 @@ fn reading(
     });
     if let Some((lasts, why)) = troubles.chain(overdue).max_by_key(|(lasts, _)| *lasts) {
         return LaneReading::Trouble { seconds: lasts.as_secs(), why };
+    }
+    let without_room = notes.without_room.map(|since| since.elapsed());
+    if let Some(lasts) = without_room.filter(|lasts| *lasts >= TROUBLE_AFTER) {
+        return LaneReading::WaitingForMemory { seconds: lasts.as_secs() };
     }
     match lane.waits_for {
         _ if notes.is_reading => LaneReading::Reading,

@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 
 use secrecy::SecretString;
 use tailwater_sink_kafka::{
-    ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaSettings, OnRepartition, refused_property,
+    ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaSettings, OnRepartition, property_fault,
+    refused_property,
 };
 
 use crate::configuration::limits::{REQUEST_TIMEOUT, TRANSACTION_TIMEOUT};
@@ -126,7 +127,11 @@ fn read_librdkafka(entry: Option<Entry<'_>>, report: &mut Report<'_>) -> BTreeMa
         if name.ends_with("password") {
             security::warn_of_literal(&property.value, &property.place, report);
         }
-        accepted.insert(name, SecretString::from(property.value.text));
+        let value = SecretString::from(property.value.text);
+        if let Some(trouble) = property_fault(&name, &value) {
+            report.fault(&property.place, trouble.code, trouble.message, trouble.advice);
+        }
+        accepted.insert(name, value);
     }
     accepted
 }

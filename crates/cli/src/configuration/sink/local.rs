@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tailwater_model::DeleteMode;
-use tailwater_sink_local::{FileSettings, SqliteSettings};
+use tailwater_sink_local::{FileSettings, SqliteSettings, table_name_fault};
 
 use crate::configuration::report::Report;
 use crate::configuration::section::Section;
@@ -14,6 +14,9 @@ use crate::configuration::spec::SinkSpec;
 pub fn read_sqlite(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>) -> Option<SinkSpec> {
     let path = required_path(&mut section, "path = \"orders.db\"", report);
     let table = target_table::read(&mut section, given, report);
+    if let Some(trouble) = table.as_deref().and_then(table_name_fault) {
+        report.fault(&section.place_of("table"), trouble.code, trouble.message, trouble.advice);
+    }
     let delete = section.choice("delete", &DELETE_MODES, report).unwrap_or(DeleteMode::Soft);
     section.finish(report);
     let dead_letters_per_minute_max = given.dead_letters_per_minute_max;

@@ -18,6 +18,8 @@ const DEFAULT_WORLDS: u64 = 400;
 const SPECIAL_WORLDS: u64 = 250;
 /// Worlds of days: they take longer.
 const YEAR_WORLDS: u64 = 2;
+/// Harsh worlds: they take longer, too.
+const HARSH_WORLDS: u64 = 20;
 /// Of each profile so many are run twice: a seed is a story that repeats.
 const REPEATED_WORLDS: u64 = 12;
 /// Seeds between the ranges of two days, and seconds of a day.
@@ -104,6 +106,7 @@ fn worlds_from(from: u64) -> Vec<(u64, Profile)> {
         let worlds = match profile {
             Profile::Default => DEFAULT_WORLDS,
             Profile::Year => YEAR_WORLDS,
+            Profile::Harsh => HARSH_WORLDS,
             _ => SPECIAL_WORLDS,
         };
         (from..from + worlds).map(move |seed| (seed, profile))

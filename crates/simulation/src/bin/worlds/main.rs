@@ -35,7 +35,7 @@ struct Arguments {
 enum Command {
     /// Count the worlds until one fails: several times, from other seeds
     Hunt {
-        /// Of this profile only; else of all but the years in turn.
+        /// Of this profile only; else of all but the years and the harsh worlds in turn.
         #[arg(long, value_parser = profile)]
         profile: Option<Profile>,
     },
@@ -104,8 +104,9 @@ fn hunt(profile: Option<Profile>, out: &mut impl Write) -> io::Result<ExitCode> 
 
 /// The number of worlds until one fails, and that one.
 fn find(from: u64, only: Option<Profile>) -> io::Result<Option<(u64, u64, Profile, Shown)>> {
-    // A world of days costs as much as fifty others: bugs that only such worlds meet name them.
-    let in_turn = || Profile::ALL.into_iter().filter(|profile| *profile != Profile::Year).collect();
+    // Such a world costs as much as fifty others: bugs that only they meet name them.
+    let is_long = |profile: &Profile| matches!(profile, Profile::Year | Profile::Harsh);
+    let in_turn = || Profile::ALL.into_iter().filter(|profile| !is_long(profile)).collect();
     let profiles: Vec<Profile> = only.map_or_else(in_turn, |only| vec![only]);
     let turns = profiles.len() as u64;
     for world in 0..HUNT_WORLDS_MAX {

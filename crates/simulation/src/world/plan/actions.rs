@@ -6,6 +6,9 @@ use super::{Action, HOUR_MS, MINUTE_MS, Profile};
 
 /// Records of a small world.
 const WRITES: std::ops::Range<u32> = 50..300;
+/// In harsh worlds one of some three shards closes so often, each once a minute, and one in so many of them splits.
+const CLOSES_EVERY_MS: usize = 20_000;
+const SPLITS_ONE_IN: u32 = 6;
 
 pub(super) fn draw(profile: Profile, span_ms: i64, has: &dyn Fn(&str) -> bool, rng: &mut Rng) -> Vec<(i64, Action)> {
     let mut actions = vec![(0, Action::Start(0))];
@@ -30,7 +33,13 @@ pub(super) fn draw(profile: Profile, span_ms: i64, has: &dyn Fn(&str) -> bool, r
     if has("process.stream_disabled") {
         actions.push((span_ms / 2 + at(rng) / 2, Action::Disable));
     }
-    let often = if profile == Profile::Owners { 4 } else { 2 };
+    if profile == Profile::Harsh {
+        for at in (0..span_ms).step_by(CLOSES_EVERY_MS) {
+            let closes = if rng.u32(0..SPLITS_ONE_IN) == 0 { Action::Split } else { Action::Rotate };
+            actions.push((at, closes));
+        }
+    }
+    let often = if matches!(profile, Profile::Owners | Profile::Harsh) { 4 } else { 2 };
     for _ in 0..rng.u32(1..=often) {
         draw_process(span_ms, has, &mut actions, rng);
     }

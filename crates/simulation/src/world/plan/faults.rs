@@ -18,8 +18,38 @@ const FAULTS_OF_A_YEAR_MAX: usize = 3;
 const DAYS: [&str; 5] =
     ["process.suspended", "process.two_absences", "process.lag_and_absence", "process.days_frozen", "process.away"];
 
+/// What `tailwater simulate --faults harsh` does, and what processes meet beside it.
+pub(super) const HARSH: &[&str] = &[
+    "service.throttled",
+    "service.limit_exceeded",
+    "service.throughput_exceeded",
+    "service.internal_error",
+    "service.unavailable",
+    "service.expired_early",
+    "service.iterator_forgotten",
+    "service.expired_token",
+    "service.unknown_code",
+    "service.page_empty",
+    "service.page_short",
+    "service.end_apart",
+    "service.stalled",
+    "service.child_listed_late",
+    "service.closed_listed_late",
+    "service.listing_empty",
+    "service.listing_page_empty",
+    "service.shard_unlisted",
+    "service.shard_listed_twice",
+    "network.slow",
+    "network.truncated",
+    "network.html",
+    "process.crash",
+];
+
 /// Swarm: of ten worlds one has no fault, two have one, two have a pair, and the others a random subset.
 pub(super) fn draw(profile: Profile, rng: &mut Rng, apart: &mut Rng, later: &mut Rng) -> Vec<&'static Fault> {
+    if profile == Profile::Harsh {
+        return FAULTS.iter().filter(|fault| HARSH.contains(&fault.name)).collect();
+    }
     let (older, drawn_later) = FAULTS.split_at(FAULTS.len() - FAULTS_DRAWN_LATER);
     let (swarm, drawn_apart) = older.split_at(older.len() - FAULTS_DRAWN_APART);
     let count = match rng.u32(0..10) {

@@ -3,6 +3,7 @@
 use tailwater_model::Position;
 
 use super::{Manner, Witness};
+use crate::world::Written;
 
 impl Witness {
     /// Records that are neither settled nor trimmed unread, closed shards that are not drained, and gaps that are due:
@@ -36,12 +37,23 @@ impl Witness {
     /// A record of such shards that is neither settled nor trimmed unread.
     pub fn behind_of(&mut self, of_shard: &dyn Fn(&Self, &str) -> bool) -> Option<String> {
         self.learn_if_stale();
-        let open = self.history.records.iter().zip(&self.settled).find(|(record, settled)| {
+        let open = self.not_carried().find(|record| of_shard(self, &record.shard));
+        open.map(|record| format!("record {} of shard {}", record.event_id, record.shard))
+    }
+
+    /// When the oldest record was written that is neither settled nor trimmed unread.
+    pub fn oldest_behind_ms(&mut self) -> Option<i64> {
+        self.learn_if_stale();
+        self.not_carried().map(|record| record.created_at_ms).min()
+    }
+
+    fn not_carried(&self) -> impl Iterator<Item = &Written> {
+        let records = self.history.records.iter().zip(&self.settled);
+        let open = records.filter(|(record, settled)| {
             let seen = self.next_of_key.get(&record.key).is_some_and(|next| record.ordinal < *next);
             // What a rule drops is settled when it was passed.
-            let is_carried = **settled || record.is_free() || (seen && self.manner == Manner::Folded);
-            !is_carried && of_shard(self, &record.shard)
+            !(**settled || record.is_free() || (seen && self.manner == Manner::Folded))
         });
-        open.map(|(record, _)| format!("record {} of shard {}", record.event_id, record.shard))
+        open.map(|(record, _)| record)
     }
 }

@@ -37,10 +37,15 @@ fn add(progress: &mut LaneProgress, records: Vec<ProgressRecord>, at_ms: i64) {
     records.into_iter().for_each(|record| progress.add(record, at_ms));
 }
 
+/// By which records the earlier streams of a known one leave.
+fn leaving(progress: &LaneProgress, stream: &StreamIdentity, known_at_ms: i64) -> Vec<ProgressRecord> {
+    progress.records_of(&Group::default(), stream, Some(known_at_ms)).expect("no step")
+}
+
 /// Stores a group as a commit does.
 fn store(progress: &mut LaneProgress, batches: Vec<Batch>, at_ms: i64) -> Result<usize, StepRefused> {
     let group = Group { batches, first_listing: None };
-    let records = progress.records_of(&group, &stream("a"))?;
+    let records = progress.records_of(&group, &stream("a"), None)?;
     let count = records.len();
     add(progress, records, at_ms);
     Ok(count)
@@ -103,6 +108,21 @@ fn what_a_forgotten_shard_accounted_for_stays() {
     assert_eq!(store(&mut progress, vec![register()], 1), Ok(1), "it may come back");
 }
 
+/// A commit that forgets a shard and takes an earlier stream out: both are in the one sum.
+#[test]
+fn what_leaves_in_one_commit_is_added_up() {
+    let mut progress = LaneProgress::default();
+    store(&mut progress, vec![register(), advance(Position::Start, after("100000000000000000001"))], 7).expect("fits");
+    let whole_life = vec![register(), advance(Position::Start, Position::End), batch(Step::Forget, 0)];
+    let group = Group { batches: whole_life, first_listing: None };
+    let records = progress.records_of(&group, &stream("b"), Some(8)).expect("fits");
+    let sums = records.iter().filter(|record| matches!(record, ProgressRecord::Forgotten(_)));
+    assert_eq!(sums.count(), 1, "{records:?}");
+    add(&mut progress, records, 9);
+    assert!(progress.shards.is_empty());
+    assert_eq!(progress.forgotten, Counts { read: 6, written: 6, ..Counts::default() });
+}
+
 #[test]
 fn a_stream_becomes_known_once() {
     let mut progress = LaneProgress::default();
@@ -111,7 +131,7 @@ fn a_stream_becomes_known_once() {
     let stored = |ms| FirstListing::stored(ServiceTime::from_ms(ms));
     for (listing, records) in [(begun(4), 1), (begun(5), 1), (stored(5), 1), (stored(6), 0), (begun(6), 0)] {
         let group = Group { batches: Vec::new(), first_listing: Some(listing) };
-        let written = progress.records_of(&group, &stream("a")).expect("no step");
+        let written = progress.records_of(&group, &stream("a"), None).expect("no step");
         assert_eq!(written.len(), records, "{listing:?}");
         add(&mut progress, written, 99);
         let facts = progress.stream_facts(&stream("a").stream_arn).expect("it is listed");
@@ -141,7 +161,7 @@ fn another_stream_of_the_same_table_is_seen() {
     let mut progress = LaneProgress::default();
     assert_eq!(store(&mut progress, vec![register()], 7), Ok(1));
     let known = Group { batches: Vec::new(), first_listing: moment(5).map(FirstListing::stored) };
-    let records = progress.records_of(&known, &stream("a")).expect("no step");
+    let records = progress.records_of(&known, &stream("a"), None).expect("no step");
     add(&mut progress, records, 8);
     let seen = |label| progress.other_streams(&stream(label)).map(|(at, _)| at).collect::<Vec<_>>();
     assert_eq!(seen("b"), [8, 7], "the stream and its shard");
@@ -149,10 +169,10 @@ fn another_stream_of_the_same_table_is_seen() {
     let table = StreamIdentity { table: "customers".into(), ..stream("b") };
     assert_eq!(progress.other_streams(&table).count(), 0);
     assert!(progress.progress(&stream("b"), NONE).shards.is_empty(), "progress is the stream's own");
-    assert!(progress.without_earlier_streams(&table, 9).is_empty());
-    assert!(progress.without_earlier_streams(&stream("b"), 6).is_empty(), "they were read again since");
+    assert!(leaving(&progress, &table, 9).is_empty());
+    assert!(leaving(&progress, &stream("b"), 6).is_empty(), "they were read again since");
 
-    let records = progress.without_earlier_streams(&stream("b"), 8);
+    let records = leaving(&progress, &stream("b"), 8);
     assert_eq!(records.len(), 2, "they accounted for nothing");
     add(&mut progress, records, 9);
     assert_eq!(progress.other_streams(&stream("b")).count(), 0);
@@ -165,9 +185,9 @@ fn many_shards_of_another_stream_go_in_parts() {
     let shards = (0..GONE_MAX + 1).map(|number| Batch { shard: ShardId::new(&format!("s{number}")), ..register() });
     store(&mut progress, shards.collect(), 7).expect("new shards");
     for left in [1, 0] {
-        let records = progress.without_earlier_streams(&stream("b"), 9);
+        let records = leaving(&progress, &stream("b"), 9);
         add(&mut progress, records, 9);
         assert_eq!(progress.shards.len(), left);
     }
-    assert!(progress.without_earlier_streams(&stream("b"), 9).is_empty());
+    assert!(leaving(&progress, &stream("b"), 9).is_empty());
 }

@@ -277,9 +277,18 @@ pub struct Run {
 
 impl Run {
     pub async fn open(fake: &Fake, lanes: u32, settings: ReaderSettings) -> Self {
+        let mut run = Self::new(fake, lanes, settings);
+        for lane in 0..lanes as usize {
+            run.reopen(lane).await;
+        }
+        run
+    }
+
+    /// No lane is open.
+    pub fn new(fake: &Fake, lanes: u32, settings: ReaderSettings) -> Self {
         let stream = StreamIdentity { table: "t".into(), table_id: "id".into(), stream_arn: "arn".into() };
         let (readers, status) = open_stream(fake.clone(), stream, lanes, settings);
-        let mut run = Self {
+        Self {
             lanes: readers,
             status,
             stored: BTreeMap::new(),
@@ -289,11 +298,7 @@ impl Run {
             listing_told: None,
             uncommitted: (0..lanes).map(|_| Vec::new()).collect(),
             group_max: 3,
-        };
-        for lane in 0..lanes as usize {
-            run.reopen(lane).await;
         }
-        run
     }
 
     pub async fn reopen(&mut self, lane: usize) {

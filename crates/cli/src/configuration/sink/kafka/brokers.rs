@@ -1,6 +1,6 @@
 //! `brokers`.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::Ipv6Addr;
 
 use crate::configuration::report::{Place, Report};
 use crate::configuration::section::Section;
@@ -13,8 +13,6 @@ const PORT_DEFAULT: u16 = 9092;
 pub struct Brokers {
     /// `HOST:PORT,HOST:PORT`.
     pub list: String,
-    /// Whether all of them are on this machine.
-    pub are_here: bool,
     /// Where they stand in the file.
     pub place: Place,
 }
@@ -35,8 +33,7 @@ pub fn read(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<Broker
     }
     let complete = brokers.len() == text.value.text.split(',').count();
     let list: Vec<_> = brokers.iter().map(|broker| format!("{}:{}", broker.host, broker.port)).collect();
-    let are_here = brokers.iter().all(|broker| is_this_machine(broker.host));
-    complete.then(|| Brokers { list: list.join(","), are_here, place: text.place })
+    complete.then(|| Brokers { list: list.join(","), place: text.place })
 }
 
 struct Broker<'a> {
@@ -91,26 +88,22 @@ fn bracketed(host: &str) -> Option<&str> {
     host.strip_prefix('[')?.strip_suffix(']')
 }
 
-fn is_this_machine(host: &str) -> bool {
-    host == "localhost" || bracketed(host).unwrap_or(host).parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn hosts_and_ports_are_read() {
-        for (text, host, port, here) in [
-            ("kafka", "kafka", 9092, false),
-            ("kafka-1.example.org:9093", "kafka-1.example.org", 9093, false),
-            ("127.0.0.1:29092", "127.0.0.1", 29092, true),
-            ("localhost", "localhost", 9092, true),
-            ("[::1]:9092", "[::1]", 9092, true),
-            ("[2001:db8::1]", "[2001:db8::1]", 9092, false),
+        for (text, host, port) in [
+            ("kafka", "kafka", 9092),
+            ("kafka-1.example.org:9093", "kafka-1.example.org", 9093),
+            ("127.0.0.1:29092", "127.0.0.1", 29092),
+            ("localhost", "localhost", 9092),
+            ("[::1]:9092", "[::1]", 9092),
+            ("[2001:db8::1]", "[2001:db8::1]", 9092),
         ] {
             let broker = parse(text).unwrap_or_else(|fault| panic!("{text}: {fault:?}"));
-            assert_eq!((broker.host, broker.port, is_this_machine(broker.host)), (host, port, here), "{text}");
+            assert_eq!((broker.host, broker.port), (host, port), "{text}");
         }
     }
 

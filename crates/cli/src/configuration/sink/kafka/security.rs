@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-use tailwater_sink_kafka::{Credentials, SaslSettings, TlsSettings};
+use tailwater_sink_kafka::{Credentials, SaslSettings, TlsSettings, are_local, secret_in_the_clear, tls_faults};
 use toml::de::DeValue;
 
 use crate::configuration::interpolation::Resolved;
 use crate::configuration::report::{Place, Report};
+use crate::configuration::secret_file::warn_of_exposed;
 use crate::configuration::section::{Section, Text, wrong_type};
 use crate::configuration::sink::check_path;
 use crate::configuration::sink::kafka::brokers::Brokers;
@@ -35,7 +36,6 @@ pub struct Tls {
 pub struct Sasl {
     /// Who we are.
     pub settings: SaslSettings,
-    mechanism: Mechanism,
     place: Place,
 }
 
@@ -55,15 +55,6 @@ impl Mechanism {
             Self::Plain | Self::ScramSha256 | Self::ScramSha512 => &["username", "password"],
             Self::OAuthBearer => &["token_file"],
             Self::MskIam => &["region"],
-        }
-    }
-
-    /// What everybody on the way can read when nothing encrypts it. SCRAM shows no password.
-    fn bare_secret(self) -> Option<&'static str> {
-        match self {
-            Self::Plain => Some("password"),
-            Self::OAuthBearer | Self::MskIam => Some("token"),
-            Self::ScramSha256 | Self::ScramSha512 => None,
         }
     }
 }
@@ -91,6 +82,9 @@ fn read_tls_table(mut section: Section<'_>, report: &mut Report<'_>) -> TlsSetti
     };
     let (ca_file, certificate_file) = (file("ca_file", report), file("certificate_file", report));
     let key_file = file("key_file", report);
+    if let Some(key_file) = &key_file {
+        warn_of_exposed(key_file, &section.place_of("key_file"), report);
+    }
     let key_password = section.text("key_password", report).and_then(|text| secret(text, report));
     for (key, needed) in
         [("certificate_file", "key_file"), ("key_file", "certificate_file"), ("key_password", "key_file")]
@@ -100,8 +94,12 @@ fn read_tls_table(mut section: Section<'_>, report: &mut Report<'_>) -> TlsSetti
             report.fault(&section.place_of(key), "config.conflict", message, Some(format!("add the `{needed}`")));
         }
     }
+    let settings = TlsSettings { ca_file, certificate_file, key_file, key_password };
+    for (key, trouble) in tls_faults(&settings) {
+        report.fault(&section.place_of(key), trouble.code, trouble.message, trouble.advice);
+    }
     section.finish(report);
-    TlsSettings { ca_file, certificate_file, key_file, key_password }
+    settings
 }
 
 /// Reads `[sink.kafka.sasl]`. Nothing when it is faulty.
@@ -124,12 +122,14 @@ pub fn read_sasl(mut section: Section<'_>, report: &mut Report<'_>) -> Option<Sa
         Mechanism::ScramSha256 => SaslSettings::ScramSha256(credentials(report)?),
         Mechanism::ScramSha512 => SaslSettings::ScramSha512(credentials(report)?),
         Mechanism::OAuthBearer => {
-            let token_file = check_path(&token_file?, "give the path of the file with the token", report)?;
+            let token = token_file?;
+            let token_file = check_path(&token, "give the path of the file with the token", report)?;
+            warn_of_exposed(&token_file, &token.place, report);
             SaslSettings::OAuthBearer { token_file }
         }
         Mechanism::MskIam => msk_iam(filled(region?, report)?, &word.place, report)?,
     };
-    Some(Sasl { settings, mechanism, place: word.place })
+    Some(Sasl { settings, place: word.place })
 }
 
 fn read_key(
@@ -169,24 +169,21 @@ fn msk_iam(_: Text, mechanism: &Place, report: &mut Report<'_>) -> Option<SaslSe
     None
 }
 
-/// Refuses to send a password or a token unencrypted over a network, and warns of items that go so.
+/// Refuses to log in unencrypted over a network, and warns of items that go so.
 pub fn check(brokers: &Brokers, tls: &Tls, sasl: Option<&Sasl>, report: &mut Report<'_>) {
-    if brokers.are_here || tls.settings.is_some() || tls.is_faulty {
+    if are_local(&brokers.list) || tls.settings.is_some() || tls.is_faulty {
         return;
     }
-    match sasl.and_then(|sasl| Some((sasl, sasl.mechanism.bare_secret()?))) {
-        Some((sasl, secret)) => report.fault(
-            &sasl.place,
-            "config.conflict",
-            format!("the {secret} would travel unencrypted to a broker on another host"),
-            Some("add `tls = true` to [sink.kafka] and name the brokers' TLS port".into()),
-        ),
-        None => report.warn(
+    if let Some(sasl) = sasl {
+        let trouble = secret_in_the_clear(&brokers.list, &sasl.settings);
+        report.fault(&sasl.place, trouble.code, trouble.message, trouble.advice);
+    } else {
+        report.warn(
             &brokers.place,
             "config.plain_text",
             "items travel unencrypted to a broker on another host",
             Some("add `tls = true` and name the brokers' TLS port, where they have one".into()),
-        ),
+        );
     }
 }
 
