@@ -320,7 +320,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_went_is_named_with_what_is_lost_and_the_way_on() {
-        let stored = PreviousStream { stream_arn: "arn:old".into(), read_until: None };
+        let stored = PreviousStream { stream_arn: "arn:old".into(), read_until: None, is_of_another_table: false };
         let trouble = stream_went("orders", &stored, no_stream("orders", &AwsSettings::default()));
         assert_eq!((trouble.kind, trouble.code), (TroubleKind::Environment, "source.no_stream"));
         assert_eq!(
