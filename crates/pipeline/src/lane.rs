@@ -14,6 +14,7 @@ use crate::collect::{Collecting, GroupLimits, Transforms};
 use crate::dead_letter_log::DeadLetterLog;
 use crate::delay::ReopenDelay;
 use crate::group_size::GroupSize;
+use crate::refusals::Refusals;
 use crate::status::{GapOfGroup, GroupTally, LaneState, PipelineStatus};
 use crate::stop::StopSignal;
 use crate::supervise::Ended;
@@ -60,6 +61,7 @@ pub(crate) struct Lane<S, K> {
     pub(crate) transforms: Transforms,
     pub(crate) settings: LaneSettings,
     pub(crate) group_size: GroupSize,
+    pub(crate) refusals: Refusals,
     pub(crate) stop: StopSignal,
     pub(crate) status: Arc<PipelineStatus>,
     /// Shards that ended with a gap in a commit that nobody answered.
@@ -101,7 +103,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
     async fn session(&mut self, delay: &mut ReopenDelay) -> Result<Ended, Failure> {
         let stop = self.stop.clone();
         let opened = async {
-            let progress = self.sink.open().await?;
+            let progress = self.sink.open().await.map_err(|failure| self.refusals.weigh(failure))?;
             for GapOfGroup { shard, gap, .. } in self.unanswered.drain(..) {
                 let is_ended = |row: &ShardProgress| row.shard == shard && row.position == Position::End;
                 if progress.shards.iter().any(is_ended) {
@@ -206,9 +208,10 @@ impl<S: Source, K: Sink> Lane<S, K> {
                     let GroupLimits { events_max, bytes_max, .. } = self.group_size.limits();
                     info!(lane = self.number, events_max, bytes_max, "the commit took too long: smaller ones are next");
                 }
-                return Err(failure);
+                return Err(self.refusals.weigh(failure));
             }
         };
+        self.refusals.end();
         self.status.commit_under_way(self.number, false);
         self.source.committed(&steps, first_listing);
         if !is_check {

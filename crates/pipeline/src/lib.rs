@@ -9,6 +9,7 @@ mod delay;
 mod group_size;
 mod lane;
 mod ownership;
+mod refusals;
 mod run;
 mod status;
 mod stop;

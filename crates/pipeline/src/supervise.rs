@@ -10,6 +10,7 @@ use tracing::warn;
 use crate::dead_letter_log::DeadLetterLog;
 use crate::group_size::GroupSize;
 use crate::lane::{Lane, LaneSettings};
+use crate::refusals::Refusals;
 use crate::status::{LaneState, PipelineStatus};
 use crate::stop::StopSignal;
 
@@ -44,6 +45,7 @@ pub async fn run_pipeline<S: Source + 'static, K: Sink + 'static>(
             transforms: Arc::clone(&transforms),
             settings,
             group_size: GroupSize::new(settings.group_limits()),
+            refusals: Refusals::default(),
             stop: stop.clone(),
             status: Arc::clone(&status),
             unanswered: Vec::new(),

@@ -292,3 +292,16 @@ async fn a_lane_that_is_bound_by_its_sink_stops_after_the_group_in_hand() {
     assert!(began.elapsed() <= asked_after + 2 * commit_takes, "{:?}", began.elapsed());
     assert_eq!(status.snapshot().counts.read, 40);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_is_missing_for_a_minute_ends_nothing_and_one_that_stays_away_does() {
+    for (minutes, is_carried) in [(1, true), (60, false)] {
+        let sink = MemorySink::default();
+        let began = Instant::now();
+        sink.edit(|state| state.denied_until = Some(began + Duration::from_secs(60 * minutes)));
+        let (ended, _) = run(vec![Scripted::Give(batch(0, 3))], &sink, StopSignal::new()).await;
+        assert_eq!(ended.as_ref().err().map(|trouble| trouble.code), (!is_carried).then_some("test.denied"));
+        assert!(began.elapsed() < Duration::from_secs(150), "{:?}", began.elapsed());
+        sink.read(|state| assert_eq!(state.written.len(), if is_carried { 3 } else { 0 }));
+    }
+}

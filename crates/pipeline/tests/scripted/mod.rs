@@ -11,7 +11,7 @@ use tailwater_model::{
     SourceInfo, Step, Trouble, TroubleKind,
 };
 use tailwater_pipeline::{LaneSettings, StopSignal};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 pub const LANE_SETTINGS: LaneSettings = LaneSettings {
     group_events_max: 10,
@@ -184,6 +184,8 @@ pub struct MemoryState {
     pub commit_takes: Duration,
     /// Commits of more events take too long, and fail.
     pub slow_above: Option<usize>,
+    /// Until then commits are refused for want of a right.
+    pub denied_until: Option<Instant>,
     /// Another session has the lane.
     pub taken_over: bool,
     /// The next commit fails; whether it was applied all the same.
@@ -227,6 +229,9 @@ impl Sink for MemorySink {
         let mut state = self.0.lock().expect("not poisoned");
         if state.taken_over {
             return Err(Failure::Halt(Trouble::new(TroubleKind::Runtime, "test.taken_over", "taken over")));
+        }
+        if state.denied_until.is_some_and(|until| Instant::now() < until) {
+            return Err(Failure::Halt(Trouble::new(TroubleKind::Environment, "test.denied", "no right")));
         }
         if group.is_empty() {
             return Ok(Committed::default());
