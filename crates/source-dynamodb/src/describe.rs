@@ -9,6 +9,7 @@ use tailwater_model::{SequenceNumber, ShardId, Trouble, TroubleKind, ViewType};
 use crate::api::ApiErrorKind;
 use crate::ask_again::answered;
 use crate::connect::DynamoDb;
+use crate::date::DateSlot;
 
 /// Most pages of shards that are asked for. A page has at most 100 shards (DynamoDB API reference, `DescribeStream`).
 const SHARD_PAGES_MAX: usize = 1000;
@@ -16,6 +17,9 @@ const SHARD_PAGES_MAX: usize = 1000;
 const STREAM_PAGES_MAX: usize = 20;
 /// Wait between two pages: `DescribeStream` may be called ten times in a second, and the reader needs some of them.
 const PAGE_PAUSE: Duration = Duration::from_millis(200);
+
+/// Answers without a date that show that a service tells none.
+const DATELESS_PROVE: u32 = 3;
 
 /// What a stream says of itself, without its shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,6 +70,28 @@ impl DynamoDb {
         };
         let stream = answer.stream_description.unwrap_or_else(empty_description);
         Ok(Some(StreamHead { status: status(&stream), view_type: view_type(&stream) }))
+    }
+
+    /// Whether the answers about a stream tell the time: whoever reads it takes the time from nothing else. Where there is no answer
+    /// nothing is known of that.
+    ///
+    /// # Errors
+    /// Trouble `source.no_date`: they do not.
+    pub async fn check_dates(&self, table: &str, stream_arn: &str) -> Result<(), Trouble> {
+        for _ in 0..DATELESS_PROVE {
+            let date = DateSlot::default();
+            let answered = date.filled_by(self.stream_head(table, stream_arn)).await;
+            if answered.is_err() || date.take().is_some() {
+                return Ok(());
+            }
+            tokio::time::sleep(PAGE_PAUSE).await;
+        }
+        let message =
+            format!("the answers about {stream_arn} in {} have no `Date` header that can be read", self.place);
+        Err(Trouble::new(TroubleKind::Environment, "source.no_date", message).advise(
+            "lag, gaps and the end of a bounded run go by the service's time: use an endpoint that tells it, and let a proxy on the \
+             way pass the header on",
+        ))
     }
 
     /// Describes a stream of `table` with all its shards. Needs `dynamodb:DescribeStream`.

@@ -60,3 +60,19 @@ async fn what_does_not_pass_is_told_at_once() {
     assert_eq!(nobody.code, "aws.unreachable");
     assert!(asked_at.elapsed() < Duration::from_secs(10), "{:?}", asked_at.elapsed());
 }
+
+/// It would be read for ever, and nothing of it carried.
+#[tokio::test]
+async fn a_service_that_tells_no_time_is_refused_after_some_answers() {
+    for (name, script, refused) in [
+        ("never", vec![Answer::undated(PAGE); 3], Some("source.no_date")),
+        ("not once", vec![Answer::undated(PAGE), Answer::ok(PAGE)], None),
+        ("of a stream that is not there", vec![Answer::error(400, "ResourceNotFoundException")], None),
+        ("no right", vec![Answer::error(400, "AccessDeniedException")], None),
+    ] {
+        let server = ScriptedServer::start(script.clone()).await;
+        let checked = connect_emulator(&server.url).check_dates("orders", "arn").await;
+        assert_eq!(checked.err().map(|trouble| trouble.code), refused, "{name}");
+        assert_eq!(server.served(), script.len(), "{name}");
+    }
+}
