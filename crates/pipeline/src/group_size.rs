@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::collect::GroupLimits;
 
 /// A commit that fails after so long may have been too large for its time; one that fails sooner failed for something else.
-/// Whatever a sink allows for a commit is longer than this.
+/// By their defaults all sinks allow more for a commit.
 const SLOW: Duration = Duration::from_secs(5);
 
 /// The bounds of the next group.
