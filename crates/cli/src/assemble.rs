@@ -65,6 +65,7 @@ pub async fn connect_source(spec: PipelineSpec) -> Result<ConnectedPipeline, Tro
     let dynamodb = Box::pin(connect(&spec.source.aws)).await?;
     let (table, stream) = Box::pin(choose(&dynamodb, &spec)).await?;
     check_renames(&spec.transforms, &table.key_schema)?;
+    dynamodb.check_dates(&table.name, &stream.identity.stream_arn).await?;
     Ok(ConnectedPipeline { spec, dynamodb, table, stream })
 }
 

@@ -176,7 +176,12 @@ fn previous_stream(stored: &[LaneProgress], stream: &StreamIdentity) -> Option<P
     let (_, stream_arn) = stored.iter().flat_map(|lane| lane.other_streams(stream)).max()?;
     let facts = stream_facts(stored, stream_arn);
     let shards: Vec<_> = stored.iter().flat_map(|lane| lane.shards_of(stream_arn, facts)).collect();
-    Some(PreviousStream { stream_arn: stream_arn.to_owned(), read_until: least_read_until(&shards) })
+    let table_id = stored.iter().find_map(|lane| lane.table_id_of(stream_arn));
+    Some(PreviousStream {
+        stream_arn: stream_arn.to_owned(),
+        read_until: least_read_until(&shards),
+        is_of_another_table: table_id.is_some_and(|table_id| table_id != stream.table_id),
+    })
 }
 
 /// What is known of a stream, in whichever lane's partition it stands.

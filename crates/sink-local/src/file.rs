@@ -26,6 +26,7 @@ use self::data_file::DataFile;
 use crate::accounting::set_refused_aside;
 use crate::blocking::{BlockingResource, ResourceLost};
 use crate::database::{Access, Fault, begin, connect, may_be_made, not_open};
+use crate::file_identity::FileIdentity;
 use crate::json_lines::JsonLines;
 use crate::progress::{Epoch, LaneClaim, SqliteOwnership, bind, braked, claim_lanes, leave_salt, migrate};
 use crate::progress::{open_lane, read_checkpoints, store_group, target_facts};
@@ -263,6 +264,7 @@ pub struct FileLane {
 struct Session {
     connection: SqliteConnection,
     epoch: Epoch,
+    progress_file: FileIdentity,
     /// Length of the data file in bytes that the progress stands for.
     length: u64,
 }
@@ -293,6 +295,9 @@ impl Sink for FileLane {
         };
         drop(turn);
         let committed = stored.map_err(|fault| fault.into_failure(&self.progress_path))?;
+        if FileIdentity::of_path(&self.progress_path).ok() != Some(session.progress_file) {
+            return Err(Failure::Halt(progress_gone(&self.progress_path)));
+        }
         self.session = Some(session);
         Ok(committed)
     }
@@ -303,11 +308,7 @@ async fn open_session(
     claim: &LaneClaim,
     data: &mut BlockingResource<DataFile>,
 ) -> Result<(Session, Progress), Fault> {
-    if !progress_path.exists() {
-        let message = format!("{} is gone: it held the progress of the data file", progress_path.display());
-        let trouble = Trouble::new(TroubleKind::DataAtRisk, "sink.file.progress_gone", message);
-        return Err(Fault::halt(trouble.advise("put it back; another start says how to go on without it")));
-    }
+    let progress_file = FileIdentity::of_path(progress_path).map_err(|_| Fault::halt(progress_gone(progress_path)))?;
     let mut connection = connect(progress_path, Access::Existing).await?;
     let mut transaction = begin(&mut connection).await?;
     let (epoch, progress) = open_lane(&mut transaction, claim).await?;
@@ -315,7 +316,15 @@ async fn open_session(
     transaction.commit().await?;
     // I1: what is behind the recorded length belongs to a commit that never became durable.
     data.run(move |data| data.cut(length)).await.map_err(|lost_data| Fault::halt(lost(lost_data)))??;
-    Ok((Session { connection, epoch, length }, progress))
+    Ok((Session { connection, epoch, progress_file, length }, progress))
+}
+
+/// I8: SQLite goes on writing to a file that was moved or deleted, where no start will find the progress.
+fn progress_gone(progress_path: &Path) -> Trouble {
+    let message =
+        format!("{} was moved, deleted or replaced: it held the progress of the data file", progress_path.display());
+    Trouble::new(TroubleKind::DataAtRisk, "sink.file.progress_gone", message)
+        .advise("put it back, or move the data file away too to begin anew")
 }
 
 /// The fence and the steps first, so that nothing is appended for a group that does not fit; then the lines, synced;

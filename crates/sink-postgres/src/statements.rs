@@ -46,6 +46,8 @@ pub struct StoredStream {
     pub first_listing: Option<FirstListing>,
     /// The stream of the same table that was read last before this one.
     pub previous_stream: Option<String>,
+    /// That one is of another table of the same name.
+    pub is_of_another_table: bool,
 }
 
 /// Who owns a pipeline, as the store says it.

@@ -240,6 +240,11 @@ impl LaneProgress {
         })
     }
 
+    /// The id of the table that a stream is of.
+    pub(crate) fn table_id_of(&self, stream_arn: &str) -> Option<&str> {
+        self.streams.get(stream_arn).map(|stored| stored.fact.table_id.as_str())
+    }
+
     /// What is stored of the shards of a stream.
     pub(crate) fn shards_of(&self, stream_arn: &str, facts: StreamFacts) -> impl Iterator<Item = ShardProgress> {
         let shards = self.shards.iter().filter(move |(key, _)| key.stream_arn == stream_arn);

@@ -73,9 +73,10 @@ impl DataFile {
     }
 
     /// Writes the lines at the end and makes them durable. `sync_data` includes the length: without it the data could
-    /// not be read back (POSIX, `fdatasync`).
+    /// not be read back (POSIX, `fdatasync`). A file that others cut is not filled up with zeros.
     pub(super) fn append(&mut self, at: u64, lines: &str) -> Result<(), Failure> {
         self.check_identity()?;
+        self.check_length(at).map_err(Failure::Halt)?;
         let mut file = self.opened().map_err(Failure::Halt)?;
         file.seek(SeekFrom::Start(at))
             .and_then(|_| file.write_all(lines.as_bytes()))

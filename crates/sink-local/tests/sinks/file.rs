@@ -104,6 +104,24 @@ async fn a_file_that_lost_lines_is_never_filled_up_in_silence() {
     assert_eq!(place.opened().await.1.shards[0].position, after(3));
 }
 
+/// As `logrotate` does with `copytruncate`: what the path leads to is the same file, and it is empty.
+#[tokio::test]
+async fn a_file_that_is_cut_while_it_is_written_stops_the_lane() {
+    for left in [0, 10] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = Place::file(directory.path());
+        let (mut lane, _) = place.opened().await;
+        let first = vec![register(), advance(Position::Start, after(1), vec![insert(1, "a", "1")])];
+        lane.commit(group(first)).await.expect("fits");
+        let file = std::fs::OpenOptions::new().write(true).open(place.path()).expect("the file is there");
+        file.set_len(left).expect("cut");
+        let second = group(vec![advance(after(1), after(2), vec![insert(2, "b", "1")])]);
+        assert_eq!(told(lane.commit(second).await), ("halt", "sink.file.data_missing"));
+        assert_eq!(std::fs::metadata(place.path()).expect("the file is there").len(), left, "no hole");
+        assert_eq!(told(lane.open().await), ("halt", "sink.file.data_missing"));
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_moved_away_while_it_is_written_stops_the_lane() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -212,6 +230,9 @@ async fn progress_that_is_gone_is_not_begun_anew_by_a_running_lane() {
     let directory = tempfile::tempdir().expect("a directory");
     let place = Place::file(directory.path());
     let (mut lane, _) = place.opened().await;
+    lane.commit(group(vec![register()])).await.expect("fits");
     std::fs::remove_file(place.database()).expect("removed");
+    let step = group(vec![advance(Position::Start, after(1), vec![insert(1, "a", "1")])]);
+    assert_eq!(told(lane.commit(step).await), ("halt", "sink.file.progress_gone"));
     assert_eq!(told(lane.open().await), ("halt", "sink.file.progress_gone"));
 }

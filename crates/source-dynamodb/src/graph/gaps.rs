@@ -230,16 +230,13 @@ impl ShardGraph {
         self.give_gaps_back(lane);
         let Some(previous) = previous.filter(|_| !self.is_known()) else { return };
         self.follows_another = true;
-        let told = self.stream_gaps.iter_mut().find(|gap| gap.cause == GapCause::StreamReplaced);
+        let told = self.stream_gaps.iter_mut().find(|gap| gap.cause.is_between_streams());
         match told {
             // Each lane may know another part of the stream before.
             Some(gap) => gap.since = gap.since.and_then(|since| Some(since.min(previous.read_until?))),
             None => {
-                let old = &previous.stream_arn;
-                let detail = format!(
-                    "the table's stream was replaced: progress belongs to {old}, and what was written after its end and before the new stream was turned on is in neither"
-                );
-                self.add_stream_gap(None, GapCause::StreamReplaced, detail, previous.read_until, self.now);
+                let (cause, detail) = between_streams(previous);
+                self.add_stream_gap(None, cause, detail, previous.read_until, self.now);
             }
         }
     }
@@ -320,7 +317,7 @@ impl ShardGraph {
         // A shard that is registered now carries its own.
         let waits = shard.is_some_and(|(id, shard)| self.may_register(id, shard));
         // Before the first page of a listing nobody knows the time, nor when the new stream was turned on.
-        let is_dated = self.begun.is_some() || gap.cause != GapCause::StreamReplaced;
+        let is_dated = self.begun.is_some() || !gap.cause.is_between_streams();
         gap.carrier.is_none() && !waits && is_dated && (all_opened || gap.shard.is_some())
     }
 
@@ -351,7 +348,7 @@ impl ShardGraph {
     fn carry(&mut self, index: usize, carrier: &ShardId) -> Option<Gap> {
         let stop = self.on_gap == OnGap::Stop;
         // What was written to the new stream is carried from its beginning.
-        let replaced_at = self.created_at.filter(|_| self.stream_gaps[index].cause == GapCause::StreamReplaced);
+        let replaced_at = self.created_at.filter(|_| self.stream_gaps[index].cause.is_between_streams());
         let now = self.now;
         let gap = self.stream_gaps.get_mut(index)?;
         gap.carrier = Some(carrier.clone());
@@ -384,4 +381,19 @@ pub(super) fn new_root_detail(id: &ShardId, parent: Option<&ShardId>) -> String 
         ),
         None => format!("shard {id} is new and has no parent: at least one shard came and was trimmed unread"),
     }
+}
+
+/// Why something is missing between the stream that was read before and this one, and what of it is where.
+fn between_streams(previous: &PreviousStream) -> (GapCause, String) {
+    let old = &previous.stream_arn;
+    let hole = "what was written after its end and before the new stream was turned on is in neither";
+    if previous.is_of_another_table {
+        let detail = format!(
+            "the table was deleted and made again: progress belongs to its stream {old}, {hole}, and items of the old table \
+             that nobody wrote in the new one are still in the target"
+        );
+        return (GapCause::TableReplaced, detail);
+    }
+    let detail = format!("the table's stream was replaced: progress belongs to {old}, and {hole}");
+    (GapCause::StreamReplaced, detail)
 }

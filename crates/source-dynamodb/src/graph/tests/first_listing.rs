@@ -105,7 +105,7 @@ fn latest_is_chosen_anew_where_nothing_was_registered() {
     world.ask(&[]);
     assert!(world.gaps.is_empty());
 
-    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) };
+    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START), is_of_another_table: false };
     let progress = Progress { previous_stream: Some(previous), ..progress };
     let mut world = Fixture::new(StartAt::Latest, OnGap::Continue, false, progress);
     world.list_now(false, &["A."]);

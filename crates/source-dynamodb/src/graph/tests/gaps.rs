@@ -240,7 +240,8 @@ fn rule_5_believes_no_stored_moment_of_the_future() {
 #[test]
 fn a_replaced_stream_is_a_gap() {
     for on_gap in BOTH {
-        let previous = Some(PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) });
+        let previous =
+            Some(PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START), is_of_another_table: false });
         let progress = Progress { previous_stream: previous, ..Progress::default() };
         let mut world = Fixture::new(StartAt::TrimHorizon, on_gap, false, progress);
         world.list(&["A", "B"]);
@@ -313,13 +314,25 @@ fn a_shard_that_is_registered_hours_after_the_first_listing_was_promised_then() 
     }
 }
 
+/// Its items are nothing that the new stream tells of.
+#[test]
+fn a_table_that_was_made_again_is_a_gap_of_its_own() {
+    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START), is_of_another_table: true };
+    let progress = Progress { previous_stream: Some(previous), ..Progress::default() };
+    let mut world = Fixture::new(StartAt::TrimHorizon, OnGap::Continue, false, progress);
+    world.list(&["A"]);
+    assert_eq!(world.causes(), [GapCause::TableReplaced]);
+    assert_eq!((world.gaps[0].since, world.gaps[0].until), (Some(START), world.now));
+    assert!(world.gaps[0].detail.contains("items of the old table"), "{}", world.gaps[0].detail);
+}
+
 /// Behind a stop nobody goes on before the gap is stored: not the lane decides that whose sink is away.
 #[test]
 fn a_gap_waits_for_no_lane_that_is_closed() {
     let shard_of =
         |lane| ["A", "B", "C", "D"].into_iter().find(|shard| id(shard).lane(2) == lane).expect("one of each");
     let rows = |lane| vec![row(shard_of(lane), None, after(4), START)];
-    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) };
+    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START), is_of_another_table: false };
     let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
     for lane in [0, 1] {
         let progress = Progress { shards: rows(lane), ..Progress::default() };

@@ -55,7 +55,11 @@ fn a_shard_that_closes_while_it_waits_for_an_iterator_of_latest_is_registered() 
 
 #[test]
 fn latest_never_is_for_a_stream_that_follows_another() {
-    let previous = tailwater_model::PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) };
+    let previous = tailwater_model::PreviousStream {
+        stream_arn: "arn:old".into(),
+        read_until: Some(START),
+        is_of_another_table: false,
+    };
     let progress = Progress { previous_stream: Some(previous), ..Progress::default() };
     for on_gap in [OnGap::Stop, OnGap::Continue] {
         let mut world = Fixture::new(StartAt::Latest, on_gap, false, progress.clone());
