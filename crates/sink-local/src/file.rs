@@ -324,7 +324,7 @@ fn progress_gone(progress_path: &Path) -> Trouble {
     let message =
         format!("{} was moved, deleted or replaced: it held the progress of the data file", progress_path.display());
     Trouble::new(TroubleKind::DataAtRisk, "sink.file.progress_gone", message)
-        .advise("put it back, or move the data file away too to begin anew")
+        .advise("put it back; another start says how to go on without it")
 }
 
 /// The fence and the steps first, so that nothing is appended for a group that does not fit; then the lines, synced;
