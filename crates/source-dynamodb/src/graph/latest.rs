@@ -59,6 +59,7 @@ impl ShardGraph {
     /// It is not read, and what comes from it need not wait for it.
     pub(super) fn leave_out(&mut self, id: &ShardId) {
         let first_listed_at = self.first_listed_at();
+        self.await_left_out(id);
         self.set_origin(id, Origin::LeftOut);
         if let Some(shard) = self.shards.get_mut(id) {
             shard.read_until = first_listed_at;

@@ -96,7 +96,7 @@ impl ShardGraph {
             self.listings.complete_newest = self.listings.complete_newest.max(number);
             if self.listings.complete == 1 {
                 self.listings.first_complete_at = Some(when.asked);
-                self.listings.bootstrap = listed.clone();
+                self.listings.bootstrap.extend(listed.iter().cloned());
                 self.choose_first_listing();
                 self.choose_latest(when.asked);
             }
@@ -225,7 +225,7 @@ impl ShardGraph {
             if self.is_over_before_latest(id, listed.closed, when.asked) {
                 self.leave_out(id);
             } else {
-                self.place_late_parent(id, when);
+                self.place_late_parent(id);
             }
         }
         let Some(shard) = self.shards.get_mut(id) else { return };

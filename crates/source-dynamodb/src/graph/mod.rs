@@ -12,6 +12,7 @@ mod first_listing;
 mod forgotten;
 mod future;
 mod gaps;
+mod late_parents;
 mod latest;
 mod listing;
 mod missing;
@@ -196,7 +197,9 @@ impl ShardGraph {
         self.doubts_due = true;
         self.choose_first_listing();
         if is_first {
-            mine.iter().for_each(|id| self.place(id));
+            // A parent in another lane may have waited for what is known of its children.
+            let parents: Vec<ShardId> = mine.iter().filter_map(|id| self.shards.get(id)?.parent.clone()).collect();
+            mine.iter().chain(&parents).for_each(|id| self.place(id));
             self.place_orphans();
         }
         if is_first || !self.stream_gaps.is_empty() || self.first_listing_durable != durable_before {
@@ -251,12 +254,9 @@ impl ShardGraph {
         if !self.may_list() || !self.knows_first_listing() {
             return (0..self.lanes.len()).find(is_closed);
         }
-        let waits = self
-            .shards
-            .values()
-            .filter(|shard| shard.lane == lane && matches!(shard.stage, Stage::Unregistered | Stage::Blocked(_)));
-        let mut parents = waits.filter_map(|shard| shard.parent.as_ref()).map(|parent| self.lane_number(parent));
-        parents.find(is_closed)
+        let may_wait = |shard: &Shard| matches!(shard.stage, Stage::Unregistered | Stage::Blocked(_));
+        let mut waits = self.shards.iter().filter(|(_, shard)| shard.lane == lane && may_wait(shard));
+        waits.find_map(|(id, shard)| self.lane_waited_for(id, shard))
     }
 
     /// The stream was turned off, long enough ago for its last shards to be listed, and every shard is drained.
