@@ -105,6 +105,7 @@ impl ShardGraph {
         self.count_absences(number, when.asked, listed);
         self.doubts_due = true;
         self.count_listing_of_children(when);
+        self.count_listing_without_children(when.asked);
         self.settle_all();
         self.settle_bootstrap();
         self.changes += 1;
@@ -222,9 +223,7 @@ impl ShardGraph {
         if is_new {
             self.insert(id.clone(), parent.clone(), when.asked);
             self.changes += 1;
-            if self.is_over_before_latest(id, listed.closed, when.asked) {
-                self.leave_out(id);
-            } else {
+            if !self.place_before_latest(id, listed.closed, when.asked) {
                 self.place_late_parent(id);
             }
         }

@@ -335,7 +335,7 @@ impl ShardGraph {
         let is_readable = matches!(shard.stage, Stage::Readable(..));
         let is_cut_off = shard.is_cut_off();
         let wants_latest = shard.is_unregistered() && shard.origin == Origin::Latest;
-        let is_over = shard.closed || shard.absence.is_noticed();
+        let is_over = shard.is_closed() || shard.absence.is_noticed();
         // Two children are all that a shard has; one of them may be gone before its parent.
         let has_all_children = self.children.get(id).is_some_and(|children| children.len() >= 2);
         let may_be_ancestor = is_over && !shard.is_drained() && !has_all_children;

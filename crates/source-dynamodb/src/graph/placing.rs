@@ -25,6 +25,9 @@ impl ShardGraph {
         let lane = self.lane_number(&id);
         if let Some(parent) = &parent {
             self.children.entry(parent.clone()).or_default().insert(id.clone());
+            if let Some(parent) = self.shards.get_mut(parent) {
+                parent.goes_on = false;
+            }
         }
         let mut shard = Shard::new(parent, lane, seen_at);
         shard.seen_at_listing = self.listings.begun;

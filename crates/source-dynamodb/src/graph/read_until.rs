@@ -144,7 +144,7 @@ impl ShardGraph {
         let has_all = match &shard.stage {
             Stage::Exhausted(_) => self.has_children(id),
             // The listing calls it open, and its pages say that it has ended: a child would confirm that.
-            Stage::Readable(_, reading) if reading.ends_told > 0 && !shard.closed => self.has_children(id),
+            Stage::Readable(_, reading) if reading.ends_told > 0 && !shard.is_closed() => self.has_children(id),
             Stage::Drained(_, ended) if ended.gone_since.is_some() => true,
             Stage::Drained(_, ended) => self.has_children(id) && (ended.has_all_children() || !self.is_bounded),
             _ => return false,
@@ -259,9 +259,11 @@ impl super::shard::Ended {
 }
 
 impl Shard {
-    /// Its last page was empty, a moment ago, and nothing of it is on its way.
+    /// Its last page was empty, a moment ago, and nothing of it is on its way. One that is closed goes on to its end.
     fn is_idle(&self, now: ServiceTime) -> bool {
         let Stage::Readable(chain, _) = &self.stage else { return false };
-        chain.pending.is_empty() && chain.empty.newest().is_some_and(|asked| now.since(asked) <= IDLE_FOR)
+        !self.is_closed()
+            && chain.pending.is_empty()
+            && chain.empty.newest().is_some_and(|asked| now.since(asked) <= IDLE_FOR)
     }
 }

@@ -13,6 +13,7 @@ mod doubt;
 mod fetch;
 mod intake;
 mod lane;
+mod latest;
 mod overdue;
 mod pacing;
 mod schedule;

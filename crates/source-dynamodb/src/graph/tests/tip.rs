@@ -95,6 +95,24 @@ fn empty_pages_of_a_closed_shard_prove_nothing() {
     assert_eq!(world.read_until("A"), before);
 }
 
+/// Some services name an end of shards that are open: neither their pages nor a child ever bears it out.
+#[test]
+fn an_end_that_neither_pages_nor_children_bear_out_is_none() {
+    let mut world = bounded();
+    list(&mut world, &["A."]);
+    for _ in 0..3 {
+        world.list(&["A."]);
+    }
+    world.read_empty("A", EMPTY_PAGES_PROVE - 1);
+    assert!(!world.graph.at_tip());
+    world.read_empty("A", 1);
+    assert!(world.graph.at_tip());
+    world.list(&["A.", "B<A"]);
+    let before = world.read_until("A");
+    world.read_empty("A", 3 * EMPTY_PAGES_PROVE);
+    assert_eq!(world.read_until("A"), before, "it has a child: only its end tells");
+}
+
 #[test]
 fn the_tip_waits_for_all_children_of_what_ended() {
     let mut world = bounded();

@@ -237,6 +237,15 @@ async fn a_shard_that_is_gone_is_a_gap_and_a_stream_that_is_gone_halts() {
     assert_eq!(run.gaps.iter().map(|gap| gap.cause).collect::<Vec<_>>(), [GapCause::ShardGone, GapCause::StreamGone]);
 }
 
+/// Of a closed shard empty pages prove nothing. One that only listings call closed would keep the run from its end for ever.
+#[tokio::test(start_paused = true)]
+async fn a_bounded_run_ends_where_listings_name_ends_of_open_shards() {
+    let fake = Fake::new(vec![("a", FakeShard { end_named: true, ..open(4) })]);
+    let mut run = Run::open(&fake, 1, settings()).await;
+    assert_eq!(run.run(10 * MINUTE).await, Ok(vec![Finished::Tip]));
+    assert_eq!(run.read("a"), until(4));
+}
+
 /// A bounded run would have no end, and nobody would know why.
 #[tokio::test(start_paused = true)]
 async fn a_bounded_run_ends_where_the_clock_of_the_service_stands_still() {
