@@ -12,6 +12,7 @@ mod first_listing;
 mod forgotten;
 mod future;
 mod gaps;
+mod hidden;
 mod late_parents;
 mod latest;
 mod listing;

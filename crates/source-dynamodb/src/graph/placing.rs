@@ -93,7 +93,7 @@ impl ShardGraph {
         let over = self.suspects.iter().filter(|id| {
             self.shards.get(*id).is_some_and(|shard| {
                 matches!(&shard.stage, Stage::Drained(_, ended) if ended.gone_since.is_none())
-                    && self.has_begun_children(id, shard)
+                    && (!self.has_children(id) || self.has_begun_children(id, shard))
             })
         });
         let absent = self.suspects.iter().filter(|id| {
@@ -132,16 +132,7 @@ impl ShardGraph {
             return;
         }
         if self.missing_parents.get(id).is_some_and(|parent| parent.absence.is_suspicious()) {
-            // No listing shows it. Nothing is known of what came before it, and nothing can be.
-            tracing::warn!(shard = %id, "a shard exists that no listing shows; it is read from its beginning");
-            self.insert(id.clone(), None, when.asked);
-            self.place_late_parent(id);
-            if let Some(shard) = self.shards.get_mut(id).filter(|shard| shard.origin == Origin::Unplaced) {
-                shard.is_parent_unknown = true;
-                self.begin_root(id, when.asked);
-            }
-            self.settle_family(id);
-            self.changes += 1;
+            self.begin_hidden(id, when);
         }
     }
 
@@ -291,13 +282,16 @@ impl ShardGraph {
         }
     }
 
-    /// All its children have begun: what it was read to is stored with them.
+    /// All its children have begun: what it was read to is stored with them. One that is gone and has none may have had some: it
+    /// stays until enough listings show nothing that comes from it.
     fn has_begun_children(&self, id: &ShardId, shard: &Shard) -> bool {
         let has_begun = |child: &Shard| {
             let stored = child.chain().and_then(|chain| chain.durable_until);
             child.is_drained() || (child.is_stored() && stored >= shard.read_until)
         };
-        self.children.get(id).into_iter().flatten().filter_map(|child| self.shards.get(child)).all(has_begun)
+        let is_last = matches!(&shard.stage, Stage::Drained(_, ended) if ended.is_listed_through());
+        let mut children = self.children.get(id).into_iter().flatten().filter_map(|child| self.shards.get(child));
+        (is_last || self.has_children(id)) && children.all(has_begun)
     }
 
     /// Its progress can be removed: it does not exist any more, its children have begun, and its parent went before it. Not
