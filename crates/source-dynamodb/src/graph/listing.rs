@@ -75,6 +75,10 @@ impl ShardGraph {
         self.is_gone = false;
         if *disabled {
             self.disabled_at.get_or_insert(when.answered);
+        } else {
+            // A stream that was turned off is never on again: an answer that said so was wrong.
+            self.disabled_at = None;
+            self.listings.late_since_off = 0;
         }
         shards.iter().for_each(|listed| self.see(listed, number, when));
     }

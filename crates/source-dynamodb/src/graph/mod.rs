@@ -76,7 +76,7 @@ pub(crate) struct ShardGraph {
     is_loss_undated: bool,
     /// When the stream was turned on, as the service says.
     created_at: Option<ServiceTime>,
-    /// When a listing first said that the stream was turned off: nothing is added from then on.
+    /// When listings began to say that the stream was turned off: nothing is added from then on.
     disabled_at: Option<ServiceTime>,
     /// The stream was said not to exist any more, and a gap was made of it.
     is_gone: bool,

@@ -190,6 +190,25 @@ fn a_stream_that_was_turned_off_ends_when_no_child_can_be_late() {
     assert!(world.graph.ended());
 }
 
+/// Believed for ever it ended a live stream, and kept a bounded run from its tip.
+#[test]
+fn an_answer_that_calls_a_stream_off_counts_until_another_one_does_not() {
+    let mut world = bounded();
+    list(&mut world, &["A"]);
+    world.list_now(true, &["A"]);
+    assert!(world.graph.is_off());
+    for _ in 0..4 {
+        world.list(&["A"]);
+    }
+    assert!(!world.graph.is_off());
+    world.read("A", Some(1), false);
+    assert!(world.graph.at_tip());
+    world.list(&["A."]);
+    world.end("A");
+    assert!(world.graph.all_drained() && !world.graph.ended());
+    assert_eq!(world.graph.take_children_needed(true), [id("A")]);
+}
+
 #[test]
 fn a_leaf_holds_its_lineage_back() {
     let mut world = Fixture::fresh(OnGap::Stop);
