@@ -230,10 +230,7 @@ impl<C: Claims> Assembly for Pipeline<C> {
             Ok(next) => {
                 let stream = &next.identity.stream_arn;
                 if *stream == self.source.stream.identity.stream_arn {
-                    warn!(
-                        pipeline = spec.name,
-                        stream, "answers called the stream turned off, and it is on: going on with it"
-                    );
+                    warn!(pipeline = spec.name, stream, "it was called turned off, and is on: going on with it");
                 } else {
                     info!(pipeline = spec.name, stream, "going on with the stream that follows");
                 }

@@ -160,7 +160,7 @@ fn a_leaf_that_is_gone_holds_its_lineage_back_until_listings_show_nothing_of_it(
         world.read("X", Some(9), false);
         assert!(!world.graph.at_tip() && world.stored.contains_key(&id("P")));
         for _ in 0..3 {
-            world.list(if is_listed { &["X", "D<C"] } else { &["X"] });
+            world.list(&["X", "D<C"][..1 + usize::from(is_listed)]);
             world.ask(&[]);
         }
         assert!(!world.stored.contains_key(&id("P")), "what comes from it would have been listed");

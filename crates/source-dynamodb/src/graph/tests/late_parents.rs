@@ -48,8 +48,8 @@ fn a_shard_is_no_root_before_the_lanes_of_its_children_are_open() {
                 graph.restore(1, &theirs, None);
             }
             graph.restore(0, &stored(vec![row(&x, None, after(1), START)]), None);
-            let shards: &[&str] = if is_child_listed { &[&closed, &child, &x, &n] } else { &[&closed, &x, &n] };
-            list(&mut graph, START.plus(HOUR), shards);
+            let shards = [closed.as_str(), x.as_str(), n.as_str(), child.as_str()];
+            list(&mut graph, START.plus(HOUR), &shards[..3 + usize::from(is_child_listed)]);
             let mut steps = commit(&mut graph, 0);
             assert!(graph.read_from(&id(&n)).is_some(), "an open shard has no child that may be stored");
             if !child_lane_first {

@@ -1,5 +1,6 @@
 //! The reader against a scripted stream, in paused time.
 
+mod clock;
 mod fake;
 mod latest;
 mod status;
@@ -237,24 +238,6 @@ async fn a_shard_that_is_gone_is_a_gap_and_a_stream_that_is_gone_halts() {
     assert_eq!(run.gaps.iter().map(|gap| gap.cause).collect::<Vec<_>>(), [GapCause::ShardGone, GapCause::StreamGone]);
 }
 
-/// It would be stored that the shard was read until tomorrow: the next start would take that for a gap.
-#[tokio::test(start_paused = true)]
-async fn a_clock_that_was_ahead_for_minutes_leaves_nothing_behind() {
-    let fake = Fake::new(vec![("a", open(4))]);
-    let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
-    run.run(MINUTE).await.expect("no trouble");
-    let day = 1_440 * MINUTE;
-    fake.stream().leap = day;
-    run.run(3 * MINUTE).await.expect("no trouble");
-    let tomorrow = Some(BEGINNING.plus(day));
-    assert!(run.stored[&id("a")].2 > tomorrow, "dates that agree are believed");
-    fake.stream().leap = Duration::ZERO;
-    run.run(3 * MINUTE).await.expect("no trouble");
-    let read_until = run.stored[&id("a")].2;
-    assert!(read_until > Some(BEGINNING) && read_until < Some(BEGINNING.plus(10 * MINUTE)), "{read_until:?}");
-    assert!(run.gaps.is_empty());
-}
-
 /// Of a closed shard empty pages prove nothing. One that only listings call closed would keep the run from its end for ever.
 #[tokio::test(start_paused = true)]
 async fn a_bounded_run_ends_where_listings_name_ends_of_open_shards() {
@@ -262,19 +245,6 @@ async fn a_bounded_run_ends_where_listings_name_ends_of_open_shards() {
     let mut run = Run::open(&fake, 1, settings()).await;
     assert_eq!(run.run(10 * MINUTE).await, Ok(vec![Finished::Tip]));
     assert_eq!(run.read("a"), until(4));
-}
-
-/// A bounded run would have no end, and nobody would know why.
-#[tokio::test(start_paused = true)]
-async fn a_bounded_run_ends_where_the_clock_of_the_service_stands_still() {
-    for until_tip in [true, false] {
-        let fake = Fake::new(vec![("a", open(4))]);
-        fake.stream().date_stands_still = true;
-        let mut run = Run::open(&fake, 1, ReaderSettings { until_tip, ..settings() }).await;
-        let ended = run.run(10 * MINUTE).await;
-        assert_eq!(run.read("a"), until(4));
-        assert_eq!(ended.err().map(|trouble| trouble.code), until_tip.then_some("source.clock_stands_still"));
-    }
 }
 
 #[tokio::test(start_paused = true)]
