@@ -8,7 +8,7 @@ use super::fetch::{Issued, in_time};
 use super::{Shared, doubt, lock};
 use crate::api::{Dated, IteratorStart, StreamApi};
 
-/// Empty pages that are followed on the way to an end. What has not ended by then is read like an open shard.
+/// Pages that are followed on the way to an end. What has not ended by then is read like an open shard.
 const END_PAGES_MAX: u32 = 10;
 
 /// Gets an iterator for each of these shards and holds it for the first read. A shard that is only said to be over is asked first
@@ -34,14 +34,12 @@ pub(super) async fn hold<A: StreamApi>(api: &A, shared: &Arc<Shared>, wanted: Ve
     asked
 }
 
-/// Whether nothing comes behind this iterator but the end of the shard.
+/// Whether the end of the shard comes soon behind this iterator. `LATEST` may begin a little earlier, with records that nobody
+/// wants: of a shard that has ended they are as old as it.
 async fn ends<A: StreamApi>(api: &A, shard: &ShardId, issued: &Issued) -> bool {
     let mut iterator = issued.iterator.clone();
     for _ in 0..END_PAGES_MAX {
         let Ok(Dated { answer: page, .. }) = in_time(api.get_records(shard, &iterator)).await else { return false };
-        if !page.records.is_empty() {
-            return false;
-        }
         let Some(next) = page.next else { return true };
         iterator = next;
     }
