@@ -99,7 +99,8 @@ async fn left(
     Ok(None)
 }
 
-/// The stream that comes after one that was read to its end; nothing when there is none.
+/// The stream that comes after one that was read to its end; the same one where it is on all the same, and nothing when there is
+/// none.
 pub async fn next(
     dynamodb: &DynamoDb,
     spec: &PipelineSpec,
@@ -109,6 +110,11 @@ pub async fn next(
         return Ok(None);
     }
     let table = Box::pin(dynamodb.describe_table(&spec.source.table)).await?;
+    // Answers that called it off may have been wrong: the table says that it is on, and it is there.
+    let is_on = table.stream.as_ref().is_some_and(|newest| newest.enabled && newest.arn == ended.stream_arn);
+    if is_on && exists(dynamodb, &table, &ended.stream_arn).await? {
+        return described(dynamodb, &table, spec, &ended.stream_arn, None).await.map(Some);
+    }
     let newest = table.stream.as_ref().filter(|newest| newest.arn != ended.stream_arn).map(|newest| newest.arn.clone());
     // Asked always: that the newest stream was not found once proves nothing.
     let Some(next) = after(dynamodb, &table, &ended.stream_arn).await?.or(newest) else { return Ok(None) };

@@ -3,7 +3,6 @@
 use tailwater_model::{Gap, GapCause, Position, PreviousStream, ServiceTime, ShardId, Step};
 
 use super::ShardGraph;
-use super::read_until::UNREAD_MAX;
 use super::shard::{Origin, ReadFrom, Shard, Stage};
 use crate::settings::OnGap;
 
@@ -165,15 +164,15 @@ impl ShardGraph {
     /// start the oldest ones go before they can be read.
     fn was_promised(&self, shard: &Shard) -> bool {
         let Some(promised) = self.first_listed_at().map(|listed_at| self.promised_from(listed_at)) else { return true };
-        let is_first_start = self.now.since(promised) <= UNREAD_MAX;
         let was_begun = shard.position() != Position::Start || shard.read_until.is_none_or(|until| until > promised);
-        was_begun || !is_first_start || self.is_unread_for_too_long(shard, self.now)
+        was_begun || !self.is_first_start(self.now) || self.is_unread_for_too_long(shard, self.now)
     }
 
     fn register(&mut self, id: &ShardId, stream_gap: Option<usize>) -> Option<GraphStep> {
         let stop = self.on_gap == OnGap::Stop;
         let now = self.now;
         self.inherit(id);
+        self.inherit_unknown(id);
         // Stored before its gap it would look harmless: it carries the gap, though another may have it under way.
         let of_shard = || self.stream_gaps.iter().position(|gap| gap.shard.as_ref() == Some(id));
         let stream_gap = of_shard().or(stream_gap);

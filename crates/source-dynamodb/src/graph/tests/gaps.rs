@@ -237,6 +237,30 @@ fn rule_5_believes_no_stored_moment_of_the_future() {
     assert!(["B", "C", "D"].iter().all(|shard| world.stored[&id(shard)].2 < Some(START.plus(HOUR))));
 }
 
+/// The same within one process: what it knows by the dates that were ahead is set right, and so is what it has stored.
+#[test]
+fn a_clock_that_goes_back_takes_back_what_it_told() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A"]);
+    world.read("A", Some(1), false);
+    let day = 24 * HOUR;
+    world.now = world.now.plus(day);
+    world.list_now(false, &["A"]);
+    world.read_empty("A", EMPTY_PAGES_PROVE);
+    assert!(world.stored[&id("A")].2 > Some(START.plus(23 * HOUR)));
+    world.now = world.now.minus(day);
+    world.graph.clock_went_back(world.now, day);
+    world.steps();
+    assert!(world.read_until("A") <= Some(world.now) && world.stored[&id("A")].2 <= Some(world.now));
+    world.list(&["A.", "C<A"]);
+    world.end("A");
+    assert!(world.read_until("C") <= Some(world.now), "A was not open tomorrow");
+    let mut again = world.restart();
+    again.list(&["A.", "C<A"]);
+    again.read("C", Some(1), false);
+    assert!(again.gaps.is_empty(), "{:?}", again.gaps);
+}
+
 #[test]
 fn a_replaced_stream_is_a_gap() {
     for on_gap in BOTH {

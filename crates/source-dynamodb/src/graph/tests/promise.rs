@@ -57,6 +57,19 @@ fn latest_promises_what_comes_after_its_first_listing() {
     assert_eq!(world.causes(), []);
 }
 
+/// A shard goes a day after its end, and so none of a stream that is an hour old. The hour of a first start excuses it, and no more.
+#[test]
+fn a_young_stream_excuses_what_goes_unread_for_an_hour() {
+    for (pause, causes) in [(HOUR / 2, vec![]), (5 * HOUR, vec![GapCause::ShardGone])] {
+        let mut world = Fixture::fresh(OnGap::Continue);
+        list(&mut world.graph, &["A.", "B<A"], Some(START.minus(HOUR)), START);
+        world.steps();
+        world.now = START.plus(pause);
+        assert_eq!(world.is_missing("A"), [id("A")]);
+        assert_eq!(world.causes(), causes, "{pause:?}");
+    }
+}
+
 /// Its gap tells of what was lost until it was found, and not of what is lost while its lane is away.
 #[test]
 fn a_lost_shard_whose_lane_is_away_for_a_day_has_a_second_gap() {
