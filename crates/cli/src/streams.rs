@@ -112,7 +112,7 @@ pub async fn next(
     let table = Box::pin(dynamodb.describe_table(&spec.source.table)).await?;
     // Answers that called it off may have been wrong: the table says that it is on, and it is there.
     let is_on = table.stream.as_ref().is_some_and(|newest| newest.enabled && newest.arn == ended.stream_arn);
-    if is_on && exists(dynamodb, &table, &ended.stream_arn).await? {
+    if is_on && dynamodb.stream_head(&table.name, &ended.stream_arn).await?.is_some() {
         return described(dynamodb, &table, spec, &ended.stream_arn, None).await.map(Some);
     }
     let newest = table.stream.as_ref().filter(|newest| newest.arn != ended.stream_arn).map(|newest| newest.arn.clone());
