@@ -113,6 +113,11 @@ impl SourceTable {
         self.make(Some(view), [ScalarAttributeType::S, ScalarAttributeType::S]).await
     }
 
+    /// The same without a stream.
+    pub async fn make_without_stream(&self) -> Result<()> {
+        self.make(None, [ScalarAttributeType::S, ScalarAttributeType::S]).await
+    }
+
     async fn make(&self, view: Option<StreamViewType>, [partition, sort]: [ScalarAttributeType; 2]) -> Result<()> {
         let attribute = |name, kind| AttributeDefinition::builder().attribute_name(name).attribute_type(kind).build();
         let element = |name, kind| KeySchemaElement::builder().attribute_name(name).key_type(kind).build();

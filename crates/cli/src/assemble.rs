@@ -11,7 +11,7 @@ use tailwater_pipeline::{Assembly, Ended, Following, LaneSettings, PipelineStatu
 use tailwater_source_dynamodb::{
     DynamoDb, LaneReader, OnGap, ReaderSettings, STREAM_GONE, SourceStatus, StatusReader, Table, connect, open_stream,
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::claims::{Claims, Stdout};
 use crate::configuration::{LimitsSpec, PipelineSpec, SinkSpec, TransformSpec};
@@ -65,6 +65,7 @@ pub async fn connect_source(spec: PipelineSpec) -> Result<ConnectedPipeline, Tro
     let dynamodb = Box::pin(connect(&spec.source.aws)).await?;
     let (table, stream) = Box::pin(choose(&dynamodb, &spec)).await?;
     check_renames(&spec.transforms, &table.key_schema)?;
+    dynamodb.check_dates(&table.name, &stream.identity.stream_arn).await?;
     Ok(ConnectedPipeline { spec, dynamodb, table, stream })
 }
 
@@ -229,7 +230,11 @@ impl<C: Claims> Assembly for Pipeline<C> {
         match found {
             Ok(next) => {
                 let stream = &next.identity.stream_arn;
-                info!(pipeline = spec.name, stream, "going on with the stream that follows");
+                if *stream == self.source.stream.identity.stream_arn {
+                    warn!(pipeline = spec.name, stream, "it was called turned off, and is on: going on with it");
+                } else {
+                    info!(pipeline = spec.name, stream, "going on with the stream that follows");
+                }
                 self.ended = Some(self.source.stream.identity.clone());
                 Following::Stream
             }

@@ -7,6 +7,7 @@ use tailwater_sink_local::{
     claim_file, claim_sqlite, claim_stdout,
 };
 use tailwater_sink_postgres::{PostgresLane, PostgresOwnership, PostgresSettings, check_claim, claim};
+use tracing::info;
 
 use crate::streams::ChosenStream;
 
@@ -45,7 +46,9 @@ impl Claims for KafkaSettings {
         identity: &PipelineIdentity,
         stream: &ChosenStream,
     ) -> Result<Claimed<KafkaLane, KafkaOwnership>, Trouble> {
-        Box::pin(tailwater_sink_kafka::claim(self, identity, &stream.keys, stream.view_type)).await
+        let claimed = Box::pin(tailwater_sink_kafka::claim(self, identity, &stream.keys, stream.view_type)).await?;
+        tell_used_up(self.adopt.as_ref(), &identity.name);
+        Ok(claimed)
     }
 }
 
@@ -62,7 +65,9 @@ impl Claims for PostgresSettings {
         identity: &PipelineIdentity,
         stream: &ChosenStream,
     ) -> Result<Claimed<PostgresLane, PostgresOwnership>, Trouble> {
-        Box::pin(claim(self, identity, &stream.keys)).await
+        let claimed = Box::pin(claim(self, identity, &stream.keys)).await?;
+        tell_used_up(self.adopt.as_ref(), &identity.name);
+        Ok(claimed)
     }
 }
 
@@ -79,7 +84,9 @@ impl Claims for SqliteSettings {
         identity: &PipelineIdentity,
         stream: &ChosenStream,
     ) -> Result<Claimed<SqliteLane, SqliteOwnership>, Trouble> {
-        Box::pin(claim_sqlite(self, identity, &stream.keys)).await
+        let claimed = Box::pin(claim_sqlite(self, identity, &stream.keys)).await?;
+        tell_used_up(self.adopt.as_ref(), &identity.name);
+        Ok(claimed)
     }
 }
 
@@ -87,8 +94,8 @@ impl Claims for FileSettings {
     type Lane = FileLane;
     type Ownership = SqliteOwnership;
 
-    async fn check(&self, identity: &PipelineIdentity, _: &ChosenStream) -> Result<(), Trouble> {
-        Box::pin(check_file(self, identity)).await
+    async fn check(&self, identity: &PipelineIdentity, stream: &ChosenStream) -> Result<(), Trouble> {
+        Box::pin(check_file(self, identity, &stream.keys)).await
     }
 
     async fn claim(
@@ -96,7 +103,16 @@ impl Claims for FileSettings {
         identity: &PipelineIdentity,
         stream: &ChosenStream,
     ) -> Result<Claimed<FileLane, SqliteOwnership>, Trouble> {
-        Box::pin(claim_file(self, identity, &stream.keys)).await
+        let claimed = Box::pin(claim_file(self, identity, &stream.keys)).await?;
+        tell_used_up(self.adopt.as_ref(), &identity.name);
+        Ok(claimed)
+    }
+}
+
+/// A token is good once; what is left over in the file does nothing.
+fn tell_used_up(adopt: Option<&String>, pipeline: &str) {
+    if adopt.is_some() {
+        info!(pipeline, "progress and target belong together: `adopt` can be removed from the file");
     }
 }
 

@@ -182,6 +182,7 @@ async fn assemble(endpoint_url: &str, mirror: &Path) -> Result<Assembled, Troubl
         // A row for each item and no others: that is what can be compared.
         delete: DeleteMode::Hard,
         dead_letters_per_minute_max: 100,
+        adopt: None,
     };
     let sinks = claim_sqlite(&sink, &identity, &table.key_schema).await?.lanes;
     let (sources, _) = open_stream(dynamodb, identity.stream, identity.lanes, reader_settings());

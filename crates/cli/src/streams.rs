@@ -40,18 +40,18 @@ pub struct ChosenStream {
 pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> Result<ChosenStream, Trouble> {
     if let Some(arn) = &spec.source.stream_arn {
         let named = described(dynamodb, table, spec, arn, None).await;
-        return named.map_err(|trouble| if trouble.code == NOT_FOUND { no_such_stream(arn, spec) } else { trouble });
+        return named.map_err(|trouble| if trouble.code == STREAM_GONE { no_such_stream(arn, spec) } else { trouble });
     }
     let Some(newest) = &table.stream else {
         let trouble = no_stream(&table.name, &spec.source.aws);
-        return Err(match stored(spec, "").await? {
-            Some(stored) => stream_went(&table.name, &stored, trouble),
-            None => trouble,
-        });
+        let Some(stored) = stored(spec, "").await? else { return Err(trouble) };
+        // Perhaps of a table that was made again, or restored: what it holds is carried all the same.
+        let old = left(dynamodb, table, spec, &stored).await?;
+        return old.ok_or_else(|| stream_went(&table.name, &stored, trouble));
     };
     if let Some(stored) = stored(spec, &newest.arn).await? {
-        if exists(dynamodb, table, &stored.stream_arn).await? {
-            return described(dynamodb, table, spec, &stored.stream_arn, None).await;
+        if let Some(old) = left(dynamodb, table, spec, &stored).await? {
+            return Ok(old);
         }
         // It is gone, and what was not read of it is lost: the gap says so.
         return match after(dynamodb, table, &stored.stream_arn).await? {
@@ -64,35 +64,43 @@ pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> R
 
 /// What a person is to know of the stream that a pipeline begins with.
 pub fn tell_first(spec: &PipelineSpec, table: &Table, chosen: &StreamIdentity) {
-    let Some(newest) = table.stream.as_ref().filter(|_| spec.source.stream_arn.is_none()) else { return };
-    if newest.arn != chosen.stream_arn {
-        tracing::info!(
+    if spec.source.stream_arn.is_some() {
+        return;
+    }
+    match &table.stream {
+        Some(newest) if newest.arn != chosen.stream_arn => tracing::info!(
             pipeline = spec.name,
             stream = chosen.stream_arn,
             "the stream was replaced: what is left of the one that was read before is carried first"
-        );
-    } else if !newest.enabled {
-        tracing::warn!(
+        ),
+        Some(newest) if newest.enabled => {}
+        _ => tracing::warn!(
             pipeline = spec.name,
             table = table.name,
+            stream = chosen.stream_arn,
             "the stream is turned off: what is in it is carried, then the pipeline ends"
-        );
+        ),
     }
 }
 
-/// Whether a stream exists. One answer does not prove that it does not.
-async fn exists(dynamodb: &DynamoDb, table: &Table, arn: &str) -> Result<bool, Trouble> {
+/// The stream that was read before, while it can be read. One answer does not prove that it cannot.
+async fn left(
+    dynamodb: &DynamoDb,
+    table: &Table,
+    spec: &PipelineSpec,
+    stored: &PreviousStream,
+) -> Result<Option<ChosenStream>, Trouble> {
     for pause in NOT_FOUND_PAUSES {
-        match Box::pin(dynamodb.stream_description(&table.name, arn)).await {
-            Ok(_) => return Ok(true),
-            Err(trouble) if trouble.code == NOT_FOUND => sleep(pause).await,
-            Err(trouble) => return Err(trouble),
+        if let Some(head) = dynamodb.stream_head(&table.name, &stored.stream_arn).await? {
+            return usable(table, spec, &stored.stream_arn, head.view_type, None).map(Some);
         }
+        sleep(pause).await;
     }
-    Ok(false)
+    Ok(None)
 }
 
-/// The stream that comes after one that was read to its end; nothing when there is none.
+/// The stream that comes after one that was read to its end; the same one where it is on all the same, and nothing when there is
+/// none.
 pub async fn next(
     dynamodb: &DynamoDb,
     spec: &PipelineSpec,
@@ -102,19 +110,20 @@ pub async fn next(
         return Ok(None);
     }
     let table = Box::pin(dynamodb.describe_table(&spec.source.table)).await?;
+    // Answers that called it off may have been wrong: the table says that it is on, and it is there.
+    let is_on = table.stream.as_ref().is_some_and(|newest| newest.enabled && newest.arn == ended.stream_arn);
+    if is_on && dynamodb.stream_head(&table.name, &ended.stream_arn).await?.is_some() {
+        return described(dynamodb, &table, spec, &ended.stream_arn, None).await.map(Some);
+    }
     let newest = table.stream.as_ref().filter(|newest| newest.arn != ended.stream_arn).map(|newest| newest.arn.clone());
     // Asked always: that the newest stream was not found once proves nothing.
     let Some(next) = after(dynamodb, &table, &ended.stream_arn).await?.or(newest) else { return Ok(None) };
-    let follows = stored(spec, &next)
-        .await?
-        .unwrap_or_else(|| PreviousStream { stream_arn: ended.stream_arn.clone(), read_until: None });
-    let next = described(dynamodb, &table, spec, &next, Some(follows)).await;
-    // Listed, and not there: it has expired, or is not there yet. The table is.
-    next.map(Some).map_err(|trouble| if trouble.code == NOT_FOUND { not_there(trouble) } else { trouble })
-}
-
-fn not_there(trouble: Trouble) -> Trouble {
-    Trouble::new(TroubleKind::Environment, STREAM_GONE, trouble.message)
+    let follows = stored(spec, &next).await?.unwrap_or_else(|| PreviousStream {
+        stream_arn: ended.stream_arn.clone(),
+        read_until: None,
+        is_of_another_table: false,
+    });
+    described(dynamodb, &table, spec, &next, Some(follows)).await.map(Some)
 }
 
 /// The stream of this table that was turned on next after this one. Their ARNs end with the time of that.
@@ -131,12 +140,29 @@ async fn described(
     arn: &str,
     follows: Option<PreviousStream>,
 ) -> Result<ChosenStream, Trouble> {
-    let identity =
-        StreamIdentity { table: table.name.clone(), table_id: table.table_id.clone(), stream_arn: arn.to_owned() };
     let view_type = match &table.stream {
         Some(newest) if newest.arn == arn => Some(newest.view_type),
-        _ => Box::pin(dynamodb.stream_description(&table.name, arn)).await?.view_type,
+        _ => dynamodb.stream_head(&table.name, arn).await?.ok_or_else(|| not_there(table, arn))?.view_type,
     };
+    usable(table, spec, arn, view_type, follows)
+}
+
+/// Named or listed, and not there: it has expired, or is not there yet. The table is.
+fn not_there(table: &Table, arn: &str) -> Trouble {
+    let message = format!("the stream {arn} of the table {} is not there", table.name);
+    Trouble::new(TroubleKind::Environment, STREAM_GONE, message)
+}
+
+/// The stream, where the sink can use it.
+fn usable(
+    table: &Table,
+    spec: &PipelineSpec,
+    arn: &str,
+    view_type: Option<ViewType>,
+    follows: Option<PreviousStream>,
+) -> Result<ChosenStream, Trouble> {
+    let identity =
+        StreamIdentity { table: table.name.clone(), table_id: table.table_id.clone(), stream_arn: arn.to_owned() };
     // A service that does not say its view type is taken at its records.
     match view_type {
         Some(view) if spec.sink.mirrors() && !view.images().new => Err(wrong_view_type(&table.name, view, spec)),
@@ -174,7 +200,9 @@ fn last_read(checkpoints: &Checkpoints, arn: &str, table: &str) -> Option<Previo
         read_until: row.read_until,
     });
     let rows: Vec<ShardProgress> = rows.collect();
-    Some(PreviousStream { stream_arn: last.stream_arn.clone(), read_until: least_read_until(&rows) })
+    // The sink compares the tables.
+    let (stream_arn, read_until) = (last.stream_arn.clone(), least_read_until(&rows));
+    Some(PreviousStream { stream_arn, read_until, is_of_another_table: false })
 }
 
 fn no_stream(table: &str, aws: &AwsSettings) -> Trouble {
@@ -209,7 +237,7 @@ pub async fn without_table(dynamodb: &DynamoDb, spec: &PipelineSpec, trouble: Tr
     }
     // Whatever else is wrong, there is no table.
     let Ok(Some(stored)) = stored(spec, "").await else { return trouble };
-    if Box::pin(dynamodb.stream_description(&spec.source.table, &stored.stream_arn)).await.is_err() {
+    if !matches!(dynamodb.stream_head(&spec.source.table, &stored.stream_arn).await, Ok(Some(_))) {
         return trouble;
     }
     let table = &spec.source.table;
@@ -298,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_stream_that_went_is_named_with_what_is_lost_and_the_way_on() {
-        let stored = PreviousStream { stream_arn: "arn:old".into(), read_until: None };
+        let stored = PreviousStream { stream_arn: "arn:old".into(), read_until: None, is_of_another_table: false };
         let trouble = stream_went("orders", &stored, no_stream("orders", &AwsSettings::default()));
         assert_eq!((trouble.kind, trouble.code), (TroubleKind::Environment, "source.no_stream"));
         assert_eq!(
@@ -331,7 +359,8 @@ mod tests {
         ];
         let stored = Checkpoints { shards, ..Checkpoints::default() };
         let read_until = Some(ServiceTime::from_ms(5));
-        assert_eq!(last_read(&stored, "c", "orders"), Some(PreviousStream { stream_arn: "b".into(), read_until }));
+        let last = PreviousStream { stream_arn: "b".into(), read_until, is_of_another_table: false };
+        assert_eq!(last_read(&stored, "c", "orders"), Some(last));
         assert_eq!(last_read(&stored, "b", "orders"), None, "what has progress is gone on with");
         assert_eq!(last_read(&Checkpoints::default(), "b", "orders"), None);
     }

@@ -150,11 +150,18 @@ pub enum GapCause {
     Away,
     /// The table has another stream than the one that the progress belongs to.
     StreamReplaced,
+    /// The table itself was deleted and made again: what it held then is unknown to its new stream.
+    TableReplaced,
     /// The stream does not exist any more, and some of its shards were not drained.
     StreamGone,
 }
 
 impl GapCause {
+    /// Whether it lies between the stream that was read before and this one.
+    pub fn is_between_streams(self) -> bool {
+        matches!(self, Self::StreamReplaced | Self::TableReplaced)
+    }
+
     /// Stable name in storage, metrics and outputs.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -165,6 +172,7 @@ impl GapCause {
             Self::Orphan => "orphan",
             Self::Away => "away",
             Self::StreamReplaced => "stream_replaced",
+            Self::TableReplaced => "table_replaced",
             Self::StreamGone => "stream_gone",
         }
     }

@@ -108,6 +108,8 @@ pub struct PreviousStream {
     pub stream_arn: String,
     /// The moment up to which it was read as a whole; nothing when nobody knows.
     pub read_until: Option<ServiceTime>,
+    /// It is known to be of another table, which was deleted and had the same name.
+    pub is_of_another_table: bool,
 }
 
 /// What is durable for one shard.

@@ -5,6 +5,7 @@
 
 mod accounting;
 mod batch;
+mod binding;
 mod brake;
 mod committed;
 mod conceal;
@@ -27,6 +28,7 @@ mod scan;
 mod service_time;
 
 pub use batch::{Batch, Counts, DeadLetter, Delivery, Finished, Gap, GapCause, Group, Step};
+pub use binding::{Binding, Fit, Misfit, TargetFacts, TargetState};
 pub use brake::{Brake, TooManyDeadLetters};
 pub use committed::{Committed, DeadLetterReason};
 pub use conceal::{conceal_event, conceal_letter};

@@ -14,7 +14,7 @@ pub(crate) type Transforms = Arc<Vec<Box<dyn Transform>>>;
 const GROUP_BATCHES_MAX: usize = 1_000;
 
 /// Bounds of a group (I6).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct GroupLimits {
     pub(crate) events_max: usize,
     pub(crate) bytes_max: usize,
@@ -42,6 +42,16 @@ impl Collecting {
             && self.bytes < self.limits.bytes_max
             && self.group.batches.len() < GROUP_BATCHES_MAX
             && !self.has_stop_gap()
+    }
+
+    /// Takes other bounds for what comes next.
+    pub(crate) fn limit(&mut self, limits: GroupLimits) {
+        self.limits = limits;
+    }
+
+    /// Events and bytes that are in it.
+    pub(crate) fn size(&self) -> (usize, usize) {
+        (self.events, self.bytes)
     }
 
     /// When the group is to be committed even if it is not full; nothing while it is empty.

@@ -13,6 +13,8 @@ use tracing::{info, warn};
 use crate::collect::{Collecting, GroupLimits, Transforms};
 use crate::dead_letter_log::DeadLetterLog;
 use crate::delay::ReopenDelay;
+use crate::group_size::GroupSize;
+use crate::refusals::Refusals;
 use crate::status::{GapOfGroup, GroupTally, LaneState, PipelineStatus};
 use crate::stop::StopSignal;
 use crate::supervise::Ended;
@@ -40,6 +42,17 @@ pub struct LaneSettings {
     pub seed: u64,
 }
 
+impl LaneSettings {
+    /// The bounds of a group.
+    pub(crate) fn group_limits(&self) -> GroupLimits {
+        GroupLimits {
+            events_max: self.group_events_max,
+            bytes_max: self.group_bytes_max,
+            delay_max: self.group_delay_max,
+        }
+    }
+}
+
 /// Everything that a lane runs with.
 pub(crate) struct Lane<S, K> {
     pub(crate) number: usize,
@@ -47,6 +60,8 @@ pub(crate) struct Lane<S, K> {
     pub(crate) sink: K,
     pub(crate) transforms: Transforms,
     pub(crate) settings: LaneSettings,
+    pub(crate) group_size: GroupSize,
+    pub(crate) refusals: Refusals,
     pub(crate) stop: StopSignal,
     pub(crate) status: Arc<PipelineStatus>,
     /// Shards that ended with a gap in a commit that nobody answered.
@@ -88,7 +103,7 @@ impl<S: Source, K: Sink> Lane<S, K> {
     async fn session(&mut self, delay: &mut ReopenDelay) -> Result<Ended, Failure> {
         let stop = self.stop.clone();
         let opened = async {
-            let progress = self.sink.open().await?;
+            let progress = self.sink.open().await.map_err(|failure| self.refusals.weigh(failure))?;
             for GapOfGroup { shard, gap, .. } in self.unanswered.drain(..) {
                 let is_ended = |row: &ShardProgress| row.shard == shard && row.position == Position::End;
                 if progress.shards.iter().any(is_ended) {
@@ -112,19 +127,16 @@ impl<S: Source, K: Sink> Lane<S, K> {
 
     /// Collects a group, commits it while the next one is collected, and so on.
     async fn carry(&mut self, delay: &mut ReopenDelay) -> Result<Ended, Failure> {
-        let limits = GroupLimits {
-            events_max: self.settings.group_events_max,
-            bytes_max: self.settings.group_bytes_max,
-            delay_max: self.settings.group_delay_max,
-        };
-        let mut collecting = Collecting::new(limits, self.transforms.clone());
+        let mut collecting = Collecting::new(self.group_size.limits(), self.transforms.clone());
         loop {
             let due = self.collect(&mut collecting).await?;
+            let size = collecting.size();
             let group = collecting.take();
             if let (true, Some(ended)) = (group.is_empty(), due) {
                 return Ok(ended);
             }
-            self.commit(group, &mut collecting, due.is_none()).await?;
+            self.commit(group, size, &mut collecting, due.is_none()).await?;
+            collecting.limit(self.group_size.limits());
             delay.reset();
             if let Some(ended) = due {
                 return Ok(ended);
@@ -154,8 +166,14 @@ impl<S: Source, K: Sink> Lane<S, K> {
         Ok(None)
     }
 
-    /// Commits one group. Meanwhile the source may fill the next one, if `overlap` says so.
-    async fn commit(&mut self, group: Group, next: &mut Collecting, overlap: bool) -> Result<(), Failure> {
+    /// Commits one group of so many events and bytes. Meanwhile the source may fill the next one, if `overlap` says so.
+    async fn commit(
+        &mut self,
+        group: Group,
+        size: (usize, usize),
+        next: &mut Collecting,
+        overlap: bool,
+    ) -> Result<(), Failure> {
         // What the source has just begun to fetch is asked for before the sink takes this thread to encode.
         tokio::task::yield_now().await;
         let is_check = group.is_empty();
@@ -163,18 +181,13 @@ impl<S: Source, K: Sink> Lane<S, K> {
         let tally = GroupTally::of(&group);
         let mut source_failure = None;
         let mut reading = overlap && tally.stop_gap().is_none();
+        let begun_at = Instant::now();
         self.status.commit_under_way(self.number, true);
         let committed = {
             let mut commit = pin!(self.sink.commit(group));
             loop {
                 tokio::select! { biased;
-                    committed = &mut commit => match committed {
-                        Ok(committed) => break committed,
-                        Err(failure) => {
-                            self.unanswered = tally.ended_with_gap();
-                            return Err(failure);
-                        }
-                    },
+                    committed = &mut commit => break committed,
                     delivery = self.source.next(), if reading && next.has_room() => match delivery {
                         // A commit in flight is let finish, so that the trouble of the source costs nothing twice.
                         Err(failure) => {
@@ -187,9 +200,22 @@ impl<S: Source, K: Sink> Lane<S, K> {
                 }
             }
         };
+        let committed = match committed {
+            Ok(committed) => committed,
+            Err(failure) => {
+                self.unanswered = tally.ended_with_gap();
+                if !is_check && self.group_size.failed(begun_at.elapsed(), size) {
+                    let GroupLimits { events_max, bytes_max, .. } = self.group_size.limits();
+                    info!(lane = self.number, events_max, bytes_max, "the commit took too long: smaller ones are next");
+                }
+                return Err(self.refusals.weigh(failure));
+            }
+        };
+        self.refusals.end();
         self.status.commit_under_way(self.number, false);
         self.source.committed(&steps, first_listing);
         if !is_check {
+            self.group_size.committed(begun_at.elapsed(), size);
             self.status.committed(&tally, &committed);
         }
         if !committed.reasons.is_empty() {

@@ -6,8 +6,10 @@
 mod collect;
 mod dead_letter_log;
 mod delay;
+mod group_size;
 mod lane;
 mod ownership;
+mod refusals;
 mod run;
 mod status;
 mod stop;

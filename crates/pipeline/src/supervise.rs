@@ -8,7 +8,9 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use crate::dead_letter_log::DeadLetterLog;
+use crate::group_size::GroupSize;
 use crate::lane::{Lane, LaneSettings};
+use crate::refusals::Refusals;
 use crate::status::{LaneState, PipelineStatus};
 use crate::stop::StopSignal;
 
@@ -42,6 +44,8 @@ pub async fn run_pipeline<S: Source + 'static, K: Sink + 'static>(
             sink,
             transforms: Arc::clone(&transforms),
             settings,
+            group_size: GroupSize::new(settings.group_limits()),
+            refusals: Refusals::default(),
             stop: stop.clone(),
             status: Arc::clone(&status),
             unanswered: Vec::new(),

@@ -5,7 +5,7 @@ mod scripted;
 use std::sync::Arc;
 use std::time::Duration;
 
-use scripted::{LANE_SETTINGS, MemorySink, Scripted, ScriptedSource, batch, ending_gap, stop_gap};
+use scripted::{LANE_SETTINGS, MemorySink, Scripted, ScriptedSource, TIMED_OUT_AFTER, batch, ending_gap, stop_gap};
 use tailwater_model::{ChangeEvent, Finished, Position, Rejected, Transform, TroubleKind};
 use tailwater_pipeline::{Ended, LaneState, PipelineStatus, StopSignal, run_pipeline};
 use tokio::time::{Instant, sleep};
@@ -259,6 +259,20 @@ async fn transforms_change_events_and_never_the_step() {
     assert_eq!((counts.read, counts.written, counts.filtered, counts.dead_lettered), (6, 2, 3, 1));
 }
 
+/// A group that did not fit into the time of a commit was read again in the same size, for ever.
+#[tokio::test(start_paused = true)]
+async fn a_group_that_takes_too_long_is_tried_in_smaller_ones() {
+    let sink = MemorySink::default();
+    sink.edit(|state| state.slow_above = Some(3));
+    let script = (0..20).map(|number| Scripted::Give(batch(number, 1))).collect();
+    let ended = tokio::time::timeout(TIMED_OUT_AFTER * 100, run(script, &sink, StopSignal::new())).await;
+    assert_eq!(ended.expect("it goes on").0, Ok(Ended::Finished(Finished::Tip)));
+    sink.read(|state| {
+        assert_eq!(state.written, (1..=20).map(|number| number.to_string()).collect::<Vec<_>>());
+        assert!(state.largest_group <= 3, "{}", state.largest_group);
+    });
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lane_that_is_bound_by_its_sink_stops_after_the_group_in_hand() {
     let sink = MemorySink::default();
@@ -277,4 +291,17 @@ async fn a_lane_that_is_bound_by_its_sink_stops_after_the_group_in_hand() {
     assert_eq!(ended, Ok(Ended::Stopped));
     assert!(began.elapsed() <= asked_after + 2 * commit_takes, "{:?}", began.elapsed());
     assert_eq!(status.snapshot().counts.read, 40);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_right_that_is_missing_for_a_minute_ends_nothing_and_one_that_stays_away_does() {
+    for (minutes, is_carried) in [(1, true), (60, false)] {
+        let sink = MemorySink::default();
+        let began = Instant::now();
+        sink.edit(|state| state.denied_until = Some(began + Duration::from_secs(60 * minutes)));
+        let (ended, _) = run(vec![Scripted::Give(batch(0, 3))], &sink, StopSignal::new()).await;
+        assert_eq!(ended.as_ref().err().map(|trouble| trouble.code), (!is_carried).then_some("test.denied"));
+        assert!(began.elapsed() < Duration::from_secs(150), "{:?}", began.elapsed());
+        sink.read(|state| assert_eq!(state.written.len(), if is_carried { 3 } else { 0 }));
+    }
 }

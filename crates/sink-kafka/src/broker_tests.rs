@@ -19,7 +19,7 @@ use crate::cluster::{Outgoing, Producer};
 use crate::session::{Claim, LaneSession, Shared};
 use crate::settings::{CreateTopics, DeliveryPromise, KafkaSettings, sample};
 use crate::thread::wait_for;
-use crate::topics::{MessageLimits, TopicFacts, check_topics};
+use crate::topics::{MayMake, MessageLimits, TopicFacts, check_topics};
 
 /// Where the tests' broker is, unless `TAILWATER_TEST_KAFKA` names another.
 const BROKER: &str = "127.0.0.1:29092";
@@ -50,10 +50,11 @@ impl Scene {
             librdkafka: [("compression.type".to_owned(), "none".into())].into(),
             transaction_timeout: Duration::from_secs(20),
             dead_letters_per_minute_max: 3,
+            adopt: None,
             ..sample()
         };
-        let facts = check_topics(&settings, 1).await.expect("topics");
-        let facts = TopicFacts { limits: MessageLimits::same(1_048_588), ..facts };
+        let look = check_topics(&settings, 1, MayMake::All).await.expect("topics");
+        let facts = TopicFacts { limits: MessageLimits::same(1_048_588), ..look.facts };
         let stream = StreamIdentity { table: "Orders".into(), table_id: "id".into(), stream_arn: "arn".into() };
         let pipeline = PipelineIdentity { name: stem, lanes: 1, stream };
         let keys = KeySchema { partition: KeyAttribute { name: "Id".into(), kind: KeyKind::S }, sort: None };

@@ -17,7 +17,7 @@ use crate::context::KafkaContext;
 use crate::fault::Fault;
 use crate::producer::LaneProducer;
 use crate::settings::KafkaSettings;
-use crate::topics::{TopicFacts, check_topics};
+use crate::topics::{MayMake, TopicLook, check_topics};
 
 /// Where reading begins. Not [`Offset::Beginning`]: librdkafka asks the broker for that, and half a second later when the
 /// partition's leader is not known yet, as it never is here. What lies before the first record that is left counts as out
@@ -52,8 +52,8 @@ impl Cluster for Brokers {
         PartitionReader::new(&self.settings, lanes, isolation)
     }
 
-    async fn check_topics(&self, lanes: u32) -> Result<TopicFacts, Fault> {
-        check_topics(&self.settings, lanes).await
+    async fn check_topics(&self, lanes: u32, may_make: MayMake) -> Result<TopicLook, Fault> {
+        check_topics(&self.settings, lanes, may_make).await
     }
 }
 

@@ -19,11 +19,11 @@ use crate::home::Home;
 use crate::lane::{ByClaim, DirectLane, KafkaLane, Lane};
 use crate::ownership::{DirectOwnership, KafkaOwnership, OwnerSession};
 use crate::progress::{ClaimMark, LaneProgress, StreamFacts, read_lanes};
-use crate::session::{Claim, LaneSession, Shared};
+use crate::session::{Claim, LaneSession, Shared, target_facts};
 use crate::settings::KafkaSettings;
 use crate::thread::{LaneThread, wait_for};
 use crate::time::rfc_3339;
-use crate::topics::TopicFacts;
+use crate::topics::{MayMake, TopicFacts, TopicLook};
 
 /// How often a claim is made that others come into, before it is told.
 const CLAIM_ATTEMPTS_MAX: u32 = 10;
@@ -41,7 +41,8 @@ const CLAIM_PAUSE_MS_MAX: u64 = 2000;
 ///
 /// # Errors
 /// Trouble of kind `Config` for another lane count (`sink.lane_count`), topics that cannot hold what they are to, or a brake on
-/// dead letters that the settings do not lift (`sink.dead_letter_rate`); of kind `Environment` for everything that the cluster refuses.
+/// dead letters that the settings do not lift (`sink.dead_letter_rate`); of kind `DataAtRisk` where progress and topic do not
+/// belong together (I11); of kind `Environment` for everything that the cluster refuses.
 pub async fn claim(
     settings: &KafkaSettings,
     identity: &PipelineIdentity,
@@ -49,13 +50,13 @@ pub async fn claim(
     view_type: Option<ViewType>,
 ) -> Result<Claimed<KafkaLane, KafkaOwnership>, Trouble> {
     let shared = Shared::new(Brokers::new(settings), settings, identity, keys, view_type);
-    let Claimed { lanes, ownership } = Box::pin(claim_lanes(Arc::new(shared), ambient_chance())).await?;
+    let Claimed { lanes, ownership } = Box::pin(claim_lanes(Arc::new(shared), keys, ambient_chance())).await?;
     let ownership = KafkaOwnership::start(ownership)?;
     Ok(Claimed { lanes: lanes.into_iter().map(KafkaLane::new).collect(), ownership })
 }
 
 /// Whether the pipeline could be claimed, as far as that can be seen. Makes the topics that may be made, and takes nothing from
-/// anybody.
+/// anybody; a refusal that may be lifted by a token stores what that is made of.
 ///
 /// # Errors
 /// As [`claim`].
@@ -66,11 +67,43 @@ pub async fn check_claim(
     view_type: Option<ViewType>,
 ) -> Result<(), Trouble> {
     let shared = Arc::new(Shared::new(Brokers::new(settings), settings, identity, keys, view_type));
-    shared.cluster.check_topics(identity.lanes).await.map_err(told)?;
+    let look = shared.cluster.check_topics(identity.lanes, MayMake::AtClaim).await.map_err(told)?;
     let mut first = LaneThread::house(format!("{}-check", identity.name), LaneSession::new(Arc::clone(&shared), 0))?;
     let stored = first.read_lanes().await.map_err(told)?;
     check_lanes(&stored, identity.lanes, &settings.progress_topic)?;
-    shared.take_stock(&stored)
+    shared.take_stock(&stored)?;
+    bind(&shared, &mut first, keys, (&stored, look), &mut ambient_chance()).await.map(drop)
+}
+
+/// Binds the progress to the topic, if the two belong together or a person has said that they do. Only then topics that are missing
+/// beside progress are made. I11
+async fn bind<H: Home>(
+    shared: &Shared<H::Cluster>,
+    first: &mut H,
+    keys: &KeySchema,
+    (stored, look): (&[LaneProgress], TopicLook),
+    chance: &mut fastrand::Rng,
+) -> Result<TopicFacts, Trouble> {
+    stored.iter().try_for_each(|lane| shared.check_pipeline(lane))?;
+    let target = target_facts(&shared.settings, &shared.pipeline, keys, stored, &look);
+    let fit = match target.fit(shared.settings.adopt.as_deref()) {
+        Ok(fit) => fit,
+        Err(misfit) => {
+            let left = target.salt.clone();
+            let salt = left.clone().unwrap_or_else(|| random_mark(chance));
+            if left.is_none() {
+                first.leave_salt(salt.clone()).await.map_err(told)?;
+            }
+            return Err(target.refusal(misfit, &salt));
+        }
+    };
+    let look = if look.is_complete {
+        look
+    } else {
+        shared.cluster.check_topics(shared.pipeline.lanes, MayMake::All).await.map_err(told)?
+    };
+    shared.bind((&target.wanted.source, fit), stored, &look);
+    Ok(look.facts)
 }
 
 /// The same on a cluster that the caller answers for, a model of Kafka. No thread is started, and nothing is left to
@@ -88,16 +121,17 @@ pub async fn claim_on<C: Cluster>(
     chance: fastrand::Rng,
 ) -> Result<Claimed<DirectLane<C>, DirectOwnership<C>>, Trouble> {
     let shared = Shared::new(cluster, settings, identity, keys, view_type);
-    let Claimed { lanes, ownership } = Box::pin(claim_lanes(Arc::new(shared), chance)).await?;
+    let Claimed { lanes, ownership } = Box::pin(claim_lanes(Arc::new(shared), keys, chance)).await?;
     Ok(Claimed { lanes: lanes.into_iter().map(DirectLane::new).collect(), ownership: DirectOwnership::new(ownership) })
 }
 
 async fn claim_lanes<H: Home>(
     shared: Arc<Shared<H::Cluster>>,
+    keys: &KeySchema,
     mut chance: fastrand::Rng,
 ) -> Result<Claimed<Lane<H>, OwnerSession<H::Cluster>>, Trouble> {
     let identity = &shared.pipeline;
-    let facts = shared.cluster.check_topics(identity.lanes).await.map_err(told)?;
+    let look = shared.cluster.check_topics(identity.lanes, MayMake::AtClaim).await.map_err(told)?;
     let house = |number| {
         let session = LaneSession::new(Arc::clone(&shared), number);
         H::house(format!("{}-{number}", identity.name), session)
@@ -106,8 +140,9 @@ async fn claim_lanes<H: Home>(
     let stored = first.read_lanes().await.map_err(told)?;
     check_lanes(&stored, identity.lanes, &shared.settings.progress_topic)?;
     shared.take_stock(&stored)?;
+    let facts = bind(&shared, &mut first, keys, (&stored, look), &mut chance).await?;
     let previous_stream = previous_stream(&stored, &identity.stream);
-    let owner = owner_mark(&mut chance);
+    let owner = random_mark(&mut chance);
     let (number, progress) = take(&mut first, facts, &owner, &mut chance).await?;
     let ownership = OwnerSession::new(Arc::clone(&shared), ClaimMark { number, owner: owner.clone() });
     let claim = Claim::Made { number, owner };
@@ -131,7 +166,8 @@ fn check_lanes(stored: &[LaneProgress], lanes: u32, progress_topic: &str) -> Res
     );
     Err(Trouble::new(TroubleKind::Config, "sink.lane_count", message).advise(
         "partitions that were added to a topic cannot be taken away: begin anew, from the oldest record of the stream: stop the \
-         pipeline and name another progress_topic in [sink.kafka], or delete this one",
+         pipeline and name another progress_topic in [sink.kafka], or delete this one; the next start tells how the topic of change events \
+         is adopted",
     ))
 }
 
@@ -140,7 +176,12 @@ fn previous_stream(stored: &[LaneProgress], stream: &StreamIdentity) -> Option<P
     let (_, stream_arn) = stored.iter().flat_map(|lane| lane.other_streams(stream)).max()?;
     let facts = stream_facts(stored, stream_arn);
     let shards: Vec<_> = stored.iter().flat_map(|lane| lane.shards_of(stream_arn, facts)).collect();
-    Some(PreviousStream { stream_arn: stream_arn.to_owned(), read_until: least_read_until(&shards) })
+    let table_id = stored.iter().find_map(|lane| lane.table_id_of(stream_arn));
+    Some(PreviousStream {
+        stream_arn: stream_arn.to_owned(),
+        read_until: least_read_until(&shards),
+        is_of_another_table: table_id.is_some_and(|table_id| table_id != stream.table_id),
+    })
 }
 
 /// What is known of a stream, in whichever lane's partition it stands.
@@ -263,7 +304,7 @@ fn ambient_chance() -> fastrand::Rng {
 }
 
 /// A random mark: two processes that claim must not look the same.
-fn owner_mark(chance: &mut fastrand::Rng) -> String {
+fn random_mark(chance: &mut fastrand::Rng) -> String {
     format!("{:032x}", chance.u128(..))
 }
 

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::client_config::{Isolation, ProducerRole};
 use crate::fault::Fault;
 use crate::message::Header;
-use crate::topics::TopicFacts;
+use crate::topics::{MayMake, TopicLook};
 
 /// A Kafka cluster, as one process sees it. Shared by all lanes of the process.
 pub trait Cluster: Send + Sync + 'static {
@@ -40,13 +40,13 @@ pub trait Cluster: Send + Sync + 'static {
     /// When no client can be made of the settings.
     fn reader(&self, lanes: Range<u32>, isolation: Isolation) -> Result<Self::Reader, Fault>;
 
-    /// Looks at the three topics, and makes those that are missing and may be made. The progress topic must have a
+    /// Looks at the three topics, and makes those that are missing, as far as they may be made. The progress topic must have a
     /// partition per lane.
     ///
     /// # Errors
     /// A fault that needs a person when there is to be no lane, or a topic cannot hold what it is to; and [`Fault::of`] for
     /// what the cluster answers.
-    fn check_topics(&self, lanes: u32) -> impl Future<Output = Result<TopicFacts, Fault>> + Send;
+    fn check_topics(&self, lanes: u32, may_make: MayMake) -> impl Future<Output = Result<TopicLook, Fault>> + Send;
 }
 
 /// A producer of one lane, used by one caller at a time. Every method but [`fault`](Self::fault) and

@@ -22,6 +22,9 @@ pub(crate) trait Home: Send + Sized {
     /// Runs [`LaneSession::read_lanes`].
     fn read_lanes(&mut self) -> impl Future<Output = Result<Vec<LaneProgress>, Fault>> + Send;
 
+    /// Runs [`LaneSession::leave_salt`].
+    fn leave_salt(&mut self, salt: String) -> impl Future<Output = Result<(), Fault>> + Send;
+
     /// Runs [`LaneSession::open`].
     fn open(&mut self, facts: TopicFacts, claim: &Claim)
     -> impl Future<Output = Result<(u64, Progress), Fault>> + Send;
@@ -40,6 +43,10 @@ impl<C: Cluster> Home for LaneSession<C> {
 
     async fn read_lanes(&mut self) -> Result<Vec<LaneProgress>, Fault> {
         Self::read_lanes(self).await
+    }
+
+    async fn leave_salt(&mut self, salt: String) -> Result<(), Fault> {
+        Self::leave_salt(self, salt).await
     }
 
     async fn open(&mut self, facts: TopicFacts, claim: &Claim) -> Result<(u64, Progress), Fault> {

@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::home::Home;
 use crate::session::{Claim, LaneSession, Shared, not_open};
 use crate::thread::LaneThread;
-use crate::topics::TopicFacts;
+use crate::topics::{MayMake, TopicFacts};
 
 /// One lane of a pipeline, with a transactional producer of its own on a thread of its own. Made by
 /// [`claim`](crate::claim()); it has to be opened before it commits. Dropping the future of a commit does not end the
@@ -75,8 +75,12 @@ impl<H: Home> Lane<H> {
         let facts = match self.claimed.take() {
             Some(ByClaim::Opened(progress)) => return Ok(progress),
             Some(ByClaim::Looked(facts)) => facts,
-            // Each time: limits and partitions may have changed.
-            None => self.shared.cluster.check_topics(self.shared.pipeline.lanes).await?,
+            // Each time: limits and partitions may have changed. Nothing is made any more.
+            None => {
+                let look = self.shared.cluster.check_topics(self.shared.pipeline.lanes, MayMake::Nothing).await?;
+                self.shared.hold_to_target(&look)?;
+                look.facts
+            }
         };
         Ok(self.home.open(facts, &self.claim).await?.1)
     }

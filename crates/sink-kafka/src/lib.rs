@@ -40,4 +40,4 @@ pub use refused_property::refused_property;
 pub use secured::{are_local, secret_in_the_clear, tls_faults};
 pub use settings::{ChangeHeader, CreateTopics, Credentials, Deletes, DeliveryPromise, Format, KafkaSettings};
 pub use settings::{OnRepartition, SaslSettings, TlsSettings};
-pub use topics::{MessageLimits, TopicFacts, topic_name_fault};
+pub use topics::{MayMake, MessageLimits, TopicFacts, TopicLook, topic_name_fault};

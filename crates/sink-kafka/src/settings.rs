@@ -43,6 +43,8 @@ pub struct KafkaSettings {
     pub request_timeout: Duration,
     /// More dead letters than this within a minute stop the pipeline.
     pub dead_letters_per_minute_max: u32,
+    /// The token of a refused start: goes on although progress and topic do not belong together.
+    pub adopt: Option<String>,
 }
 
 /// The form of a message's value.
@@ -217,5 +219,6 @@ pub(crate) fn sample() -> KafkaSettings {
         transaction_timeout: Duration::from_secs(60),
         request_timeout: Duration::from_secs(30),
         dead_letters_per_minute_max: 100,
+        adopt: None,
     }
 }

@@ -55,6 +55,10 @@ impl Home for LaneThread {
         self.run(|session| wait_for(session.read_lanes())).await?
     }
 
+    async fn leave_salt(&mut self, salt: String) -> Result<(), Fault> {
+        self.run(|session| wait_for(session.leave_salt(salt))).await?
+    }
+
     async fn open(&mut self, facts: TopicFacts, claim: &Claim) -> Result<(u64, Progress), Fault> {
         let claim = claim.clone();
         self.run(move |session| wait_for(session.open(facts, &claim))).await?

@@ -28,6 +28,28 @@ pub struct TopicFacts {
     pub limits: MessageLimits,
 }
 
+/// What a look at the topics has found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicLook {
+    /// What sending needs to know.
+    pub facts: TopicFacts,
+    /// Where each partition of the topic of change events ends; none when that topic is missing.
+    pub data_ends: Vec<i64>,
+    /// All three are there. Only a look [`AtClaim`](MayMake::AtClaim) may find less.
+    pub is_complete: bool,
+}
+
+/// Which topics a look may make where they are missing (I11). Beside the one of progress only those that `create_topics` allows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MayMake {
+    /// All, unless there is a progress topic already: what is missing then may be what progress was made with.
+    AtClaim,
+    /// All: there is no progress that is bound to any of them.
+    All,
+    /// None: the pipeline runs, and whatever is missing was lost.
+    Nothing,
+}
+
 /// Why this cannot be the name of a topic; nothing when it can (Apache Kafka, `Topic.validate`).
 pub fn topic_name_fault(name: &str) -> Option<&'static str> {
     let is_legal = |letter: char| letter.is_ascii_alphanumeric() || matches!(letter, '.' | '_' | '-');
@@ -45,17 +67,18 @@ pub fn topic_name_fault(name: &str) -> Option<&'static str> {
 }
 
 /// Looks at the topics of a pipeline with so many lanes. Makes the progress topic when it is missing, and the other two
-/// when `create_topics` says so; nothing is ever made by the broker's own `auto.create.topics.enable`, whose defaults
+/// when `create_topics` says so, as far as they may be made; nothing is ever made by the broker's own `auto.create.topics.enable`, whose defaults
 /// (one partition, records deleted after a week) would lose progress and order.
 ///
 /// # Errors
 /// What only a person can change halts: a missing topic, another number of lanes, a cleanup policy that would lose
 /// progress or dead letters, a missing right. What the cluster does not answer may pass.
-pub(crate) async fn check_topics(settings: &KafkaSettings, lanes: u32) -> Result<TopicFacts, Fault> {
+pub(crate) async fn check_topics(settings: &KafkaSettings, lanes: u32, may_make: MayMake) -> Result<TopicLook, Fault> {
     let settings = settings.clone();
     let handle = Handle::current();
     // librdkafka blocks: in looking at metadata, and when a client is dropped.
-    let checking = tokio::task::spawn_blocking(move || Check { settings: &settings, lanes, handle: &handle }.run());
+    let checking =
+        tokio::task::spawn_blocking(move || Check { settings: &settings, lanes, may_make, handle: &handle }.run());
     checking.await.unwrap_or_else(|ended| {
         if ended.is_panic() {
             std::panic::resume_unwind(ended.into_panic());
@@ -72,11 +95,12 @@ pub(crate) async fn check_topics(settings: &KafkaSettings, lanes: u32) -> Result
 struct Check<'a> {
     settings: &'a KafkaSettings,
     lanes: u32,
+    may_make: MayMake,
     handle: &'a Handle,
 }
 
 impl Check<'_> {
-    fn run(&self) -> Result<TopicFacts, Fault> {
+    fn run(&self) -> Result<TopicLook, Fault> {
         let lanes = self.checked_lanes()?;
         let plans = plan::plans(self.settings, lanes);
         check_names(&plans)?;
@@ -85,7 +109,8 @@ impl Check<'_> {
         let shapes = self.look_or_make(&client, admin.as_ref(), &plans)?;
         let mut data_partitions = 0;
         let mut limits = MessageLimits::same(limits::MESSAGE_BYTES_MAX_DEFAULT);
-        for (plan, shape) in plans.iter().zip(shapes) {
+        let is_complete = shapes.iter().all(Option::is_some);
+        for (plan, shape) in plans.iter().zip(shapes).filter_map(|(plan, shape)| Some((plan, shape?))) {
             let config = match &admin {
                 Some(admin) => admin.config_of(plan)?,
                 None => {
@@ -107,7 +132,8 @@ impl Check<'_> {
                 }
             }
         }
-        Ok(TopicFacts { data_partitions, limits })
+        let data_ends = client.ends(&self.settings.topic, data_partitions)?;
+        Ok(TopicLook { facts: TopicFacts { data_partitions, limits }, data_ends, is_complete })
     }
 
     fn checked_lanes(&self) -> Result<i32, Trouble> {
@@ -117,17 +143,24 @@ impl Check<'_> {
         })
     }
 
-    /// The shape of each topic, in the order of the plans.
+    /// The shape of each topic, in the order of the plans; nothing where it is missing and not to be made yet.
     fn look_or_make(
         &self,
         client: &MetadataClient<'_>,
         admin: Option<&Admin<'_>>,
         plans: &[TopicPlan<'_>],
-    ) -> Result<Vec<TopicShape>, Fault> {
+    ) -> Result<Vec<Option<TopicShape>>, Fault> {
+        let is_begun = matches!(client.look(&self.settings.progress_topic)?, Looked::There(_));
+        let makes = match self.may_make {
+            MayMake::AtClaim => !is_begun,
+            MayMake::All => true,
+            MayMake::Nothing => false,
+        };
         let mut shapes = Vec::new();
         let mut missing = Vec::new();
         for plan in plans {
-            let looked = match (client.look(plan.name)?, plan.may_be_made.then_some(admin).flatten()) {
+            let maker = admin.filter(|_| makes && plan.may_be_made);
+            let looked = match (client.look(plan.name)?, maker) {
                 (Looked::There(shape), _) => Looked::There(shape),
                 (Looked::Missing { .. }, Some(admin)) => {
                     admin.make(plan)?;
@@ -136,11 +169,21 @@ impl Check<'_> {
                 (Looked::Missing { .. }, None) => client.look_longer(plan.name)?,
             };
             match looked {
-                Looked::There(shape) => shapes.push(shape),
-                Looked::Missing { brokers } => missing.push((plan, brokers)),
+                Looked::There(shape) => shapes.push(Some(shape)),
+                Looked::Missing { brokers } => {
+                    shapes.push(None);
+                    missing.push((plan, brokers));
+                }
             }
         }
-        if missing.is_empty() { Ok(shapes) } else { Err(rules::missing(self.settings, &missing).into()) }
+        match (self.may_make, missing.first()) {
+            (_, None) => Ok(shapes),
+            (MayMake::AtClaim, Some(_)) if is_begun => Ok(shapes),
+            (MayMake::Nothing, Some((plan, _))) if plan.purpose != Purpose::DeadLetters => {
+                Err(rules::gone(self.settings, plan).into())
+            }
+            _ => Err(rules::missing(self.settings, &missing).into()),
+        }
     }
 }
 

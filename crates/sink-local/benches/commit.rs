@@ -38,8 +38,11 @@ fn commits(bencher: Bencher<'_, '_>, runtime: &Runtime, items: usize, mut lane: 
 #[divan::bench(max_time = 2)]
 fn file(bencher: Bencher<'_, '_>) {
     let (runtime, place) = (runtime(), tempfile::tempdir().expect("a directory"));
-    let settings =
-        FileSettings { path: place.path().join("orders.jsonl"), dead_letters_per_minute_max: DEAD_LETTERS_MAX };
+    let settings = FileSettings {
+        path: place.path().join("orders.jsonl"),
+        dead_letters_per_minute_max: DEAD_LETTERS_MAX,
+        adopt: None,
+    };
     let lanes = runtime.block_on(claim_file(&settings, &orders::identity(), &orders::keys()));
     commits(bencher, &runtime, EVENTS, lanes.expect("claimed").lanes.pop().expect("one lane"));
 }
@@ -53,6 +56,7 @@ fn sqlite(bencher: Bencher<'_, '_>, items: usize) {
         table: "orders".into(),
         delete: DeleteMode::Hard,
         dead_letters_per_minute_max: DEAD_LETTERS_MAX,
+        adopt: None,
     };
     let lanes = runtime.block_on(claim_sqlite(&settings, &orders::identity(), &orders::keys()));
     commits(bencher, &runtime, items, lanes.expect("claimed").lanes.pop().expect("one lane"));

@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
+use tailwater_model::{Binding, Fit, TargetFacts, TargetState, Trouble, TroubleKind};
 use tailwater_model::{Checkpoints, Claimed, Committed, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink};
-use tailwater_model::{Trouble, TroubleKind};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
@@ -26,9 +26,10 @@ use self::data_file::DataFile;
 use crate::accounting::set_refused_aside;
 use crate::blocking::{BlockingResource, ResourceLost};
 use crate::database::{Access, Fault, begin, connect, may_be_made, not_open};
+use crate::file_identity::FileIdentity;
 use crate::json_lines::JsonLines;
-use crate::progress::{Epoch, LaneClaim, SqliteOwnership, braked, claim_lanes, migrate};
-use crate::progress::{open_lane, read_checkpoints, store_group};
+use crate::progress::{Epoch, LaneClaim, SqliteOwnership, bind, braked, claim_lanes, leave_salt, migrate};
+use crate::progress::{open_lane, read_checkpoints, store_group, target_facts};
 
 /// An owner that was replaced lets the data file go within this: its idle lane looks every ten seconds.
 const GIVES_WAY_WITHIN: Duration = Duration::from_secs(30);
@@ -43,6 +44,8 @@ pub struct FileSettings {
     pub path: PathBuf,
     /// More dead letters than this within a minute stop the pipeline.
     pub dead_letters_per_minute_max: u32,
+    /// The token of a refused start: goes on although progress and file do not belong together.
+    pub adopt: Option<String>,
 }
 
 /// Claims the pipeline's only lane, and locks the data file as soon as the owner so far lets it go.
@@ -54,7 +57,7 @@ pub async fn claim_file(
     identity: &PipelineIdentity,
     keys: &KeySchema,
 ) -> Result<Claimed<FileLane, SqliteOwnership>, Trouble> {
-    check_file(settings, identity).await?;
+    check_file(settings, identity, keys).await?;
     let (path, progress_path) = (&settings.path, progress_path(&settings.path));
     let claim = claim(settings, identity).await.map_err(|fault| fault.into_trouble(&progress_path))?;
     let recorded = recorded_length(settings, identity).await?;
@@ -63,8 +66,8 @@ pub async fn claim_file(
     lock(&mut data).await?;
     // Nobody else writes any more: once again, and for good.
     let recorded = recorded_length(settings, identity).await?;
-    data.run(move |data| data.check(recorded)).await.map_err(lost)??;
-    begin_length(&progress_path, &claim).await.map_err(|fault| fault.into_trouble(&progress_path))?;
+    let length = data.run(move |data| data.check(recorded)).await.map_err(lost)??;
+    bind_to_file(settings, identity, keys, (recorded, length), Some(&claim)).await?;
     data.run(|data| data.sync_directory()).await.map_err(lost)??;
     let turn = Arc::new(Mutex::new(()));
     let ownership = SqliteOwnership::new(&progress_path, claim.clone(), turn.clone());
@@ -81,11 +84,12 @@ pub async fn claim_file(
     Ok(Claimed { lanes: vec![lane], ownership })
 }
 
-/// Whether the pipeline could be claimed. Takes nothing from anybody, and leaves everything as it is.
+/// Whether the pipeline could be claimed. Takes nothing from anybody, and leaves everything as it is; but a refusal that may be
+/// lifted by a token stores what that is made of.
 ///
 /// # Errors
 /// As [`claim_file`], but for a lock that somebody has.
-pub async fn check_file(settings: &FileSettings, identity: &PipelineIdentity) -> Result<(), Trouble> {
+pub async fn check_file(settings: &FileSettings, identity: &PipelineIdentity, keys: &KeySchema) -> Result<(), Trouble> {
     if identity.lanes != 1 {
         let message = format!("the file sink has one lane, and the pipeline's file says {}", identity.lanes);
         return Err(Trouble::new(TroubleKind::Config, "sink.file.lanes", message).advise("set `lanes = 1`"));
@@ -100,7 +104,52 @@ pub async fn check_file(settings: &FileSettings, identity: &PipelineIdentity) ->
         data.open(must_exist)?;
         data.check(recorded)
     };
-    data.run(look).await.map_err(lost)?
+    let length = data.run(look).await.map_err(lost)??;
+    if recorded.is_none() && length == 0 {
+        return Ok(());
+    }
+    bind_to_file(settings, identity, keys, (recorded, length), None).await
+}
+
+/// Holds the file of this length and the progress that stands for `recorded` bytes of it to one another (I11), and binds the
+/// progress of a claim to it: what nothing is recorded of stands for the whole file. Without a claim it only looks. A refusal
+/// leaves its salt.
+async fn bind_to_file(
+    settings: &FileSettings,
+    identity: &PipelineIdentity,
+    keys: &KeySchema,
+    (recorded, length): (Option<u64>, u64),
+    claim: Option<&LaneClaim>,
+) -> Result<(), Trouble> {
+    let (path, pipeline) = (progress_path(&settings.path), &identity.name);
+    let wanted = Binding::new(format!("the file {}", settings.path.display()), identity, keys);
+    let held = async {
+        let mut connection = connect(&path, Access::Create).await?;
+        let mut transaction = begin(&mut connection).await?;
+        migrate(&mut transaction).await?;
+        let state = if length > 0 { TargetState::Filled } else { TargetState::Empty };
+        let stored = target_facts(&mut transaction, pipeline, wanted.clone(), (state, false)).await?;
+        // A file may be moved, together with its progress.
+        let bound = stored.bound.clone().map(|bound| Binding { target: wanted.target.clone(), ..bound });
+        let (has_progress, has_written) = (recorded.is_some(), recorded > Some(0));
+        let target = TargetFacts { bound, has_progress, has_written, ..stored };
+        let held = match target.fit(settings.adopt.as_deref()) {
+            Ok(fit) => {
+                if let Some(claim) = claim.filter(|_| recorded.is_none()) {
+                    store_length(&mut transaction, claim, length).await?;
+                }
+                if claim.is_some() && fit == Fit::Bind {
+                    bind(&mut transaction, pipeline, &wanted).await?;
+                }
+                Ok(())
+            }
+            Err(misfit) => Err(target.refusal(misfit, &leave_salt(&mut transaction, pipeline).await?)),
+        };
+        transaction.commit().await?;
+        connection.close().await?;
+        held.map_err(Fault::halt)
+    };
+    held.await.map_err(|fault: Fault| fault.into_trouble(&path))
 }
 
 /// Waits until the owner so far lets the data file go.
@@ -181,18 +230,6 @@ async fn recorded_length(settings: &FileSettings, identity: &PipelineIdentity) -
     read.await.map_err(|fault: Fault| fault.into_trouble(&progress_path))
 }
 
-/// The progress of a file that nothing was written to yet stands for no bytes of it.
-async fn begin_length(progress_path: &Path, claim: &LaneClaim) -> Result<(), Fault> {
-    let mut connection = connect(progress_path, Access::Existing).await?;
-    let mut transaction = begin(&mut connection).await?;
-    if stored_length(&mut transaction).await?.is_none() {
-        store_length(&mut transaction, claim, 0).await?;
-    }
-    transaction.commit().await?;
-    connection.close().await?;
-    Ok(())
-}
-
 async fn stored_length(connection: &mut SqliteConnection) -> Result<Option<u64>, Fault> {
     let found: Option<(Option<i64>,)> =
         sqlx::query_as("select data_length_bytes from tailwater_lanes").fetch_optional(connection).await?;
@@ -227,6 +264,7 @@ pub struct FileLane {
 struct Session {
     connection: SqliteConnection,
     epoch: Epoch,
+    progress_file: FileIdentity,
     /// Length of the data file in bytes that the progress stands for.
     length: u64,
 }
@@ -257,6 +295,9 @@ impl Sink for FileLane {
         };
         drop(turn);
         let committed = stored.map_err(|fault| fault.into_failure(&self.progress_path))?;
+        if FileIdentity::of_path(&self.progress_path).ok() != Some(session.progress_file) {
+            return Err(Failure::Halt(progress_gone(&self.progress_path)));
+        }
         self.session = Some(session);
         Ok(committed)
     }
@@ -267,11 +308,7 @@ async fn open_session(
     claim: &LaneClaim,
     data: &mut BlockingResource<DataFile>,
 ) -> Result<(Session, Progress), Fault> {
-    if !progress_path.exists() {
-        let message = format!("{} is gone: it held the progress of the data file", progress_path.display());
-        let trouble = Trouble::new(TroubleKind::DataAtRisk, "sink.file.progress_gone", message);
-        return Err(Fault::halt(trouble.advise("put it back, or move the data file away too to begin anew")));
-    }
+    let progress_file = FileIdentity::of_path(progress_path).map_err(|_| Fault::halt(progress_gone(progress_path)))?;
     let mut connection = connect(progress_path, Access::Existing).await?;
     let mut transaction = begin(&mut connection).await?;
     let (epoch, progress) = open_lane(&mut transaction, claim).await?;
@@ -279,7 +316,15 @@ async fn open_session(
     transaction.commit().await?;
     // I1: what is behind the recorded length belongs to a commit that never became durable.
     data.run(move |data| data.cut(length)).await.map_err(|lost_data| Fault::halt(lost(lost_data)))??;
-    Ok((Session { connection, epoch, length }, progress))
+    Ok((Session { connection, epoch, progress_file, length }, progress))
+}
+
+/// I8: SQLite goes on writing to a file that was moved or deleted, where no start will find the progress.
+fn progress_gone(progress_path: &Path) -> Trouble {
+    let message =
+        format!("{} was moved, deleted or replaced: it held the progress of the data file", progress_path.display());
+    Trouble::new(TroubleKind::DataAtRisk, "sink.file.progress_gone", message)
+        .advise("put it back; another start says how to go on without it")
 }
 
 /// The fence and the steps first, so that nothing is appended for a group that does not fit; then the lines, synced;

@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{AssertSqlSafe, Sqlite};
-use tailwater_model::{Change, ChangeEvent, DeleteMode, Item, Key, KeyKind, KeySchema, KeyValue, Rejected, Trouble};
+use tailwater_model::{Binding, Change, ChangeEvent, DeleteMode, Item, Key, KeyKind, KeySchema, KeyValue, Misfit};
+use tailwater_model::{PipelineIdentity, Rejected, TargetState, Trouble};
 use tailwater_model::{TroubleKind, push_plain_item, push_plain_key, rfc_3339};
 
 use crate::database::Fault;
@@ -45,6 +46,7 @@ pub(crate) struct MirrorTable {
     delete: DeleteMode,
     columns: Vec<Column>,
     create: Arc<str>,
+    is_filled: Arc<str>,
     upsert: Arc<str>,
     mark_deleted: Arc<str>,
     remove: Arc<str>,
@@ -78,6 +80,7 @@ impl MirrorTable {
             keys: keys.clone(),
             delete,
             create: create.into(),
+            is_filled: format!("select exists (select 1 from {table})").into(),
             upsert: format!("{insert}{}", set.join(", ")).into(),
             // All but the document, which comes first.
             mark_deleted: format!("{insert}{}", set[1..].join(", ")).into(),
@@ -86,20 +89,34 @@ impl MirrorTable {
         })
     }
 
+    /// What the file asks progress to be bound to.
+    pub(crate) fn binding(&self, identity: &PipelineIdentity) -> Binding {
+        Binding::new(format!("the table {:?}", self.name), identity, &self.keys)
+    }
+
+    /// What is in the table, and whether rows of removed items stay in it.
+    pub(crate) async fn state(&self, connection: &mut SqliteConnection) -> Result<(TargetState, bool), Fault> {
+        let (is_there,): (bool,) = sqlx::query_as(
+            "select exists (select 1 from sqlite_schema where name = ? collate nocase and type = 'table')",
+        )
+        .bind(&self.name)
+        .fetch_one(&mut *connection)
+        .await?;
+        let state = if is_there {
+            let (is_filled,): (bool,) =
+                sqlx::query_as(AssertSqlSafe(self.is_filled.clone())).fetch_one(&mut *connection).await?;
+            if is_filled { TargetState::Filled } else { TargetState::Empty }
+        } else {
+            TargetState::Missing
+        };
+        Ok((state, self.delete == DeleteMode::Soft))
+    }
+
     /// Makes the table when it is missing; otherwise it must have our shape.
-    pub(crate) async fn create_or_check(&self, connection: &mut SqliteConnection, pipeline: &str) -> Result<(), Fault> {
-        if self.check(connection).await? {
-            return Ok(());
+    pub(crate) async fn create_or_check(&self, connection: &mut SqliteConnection) -> Result<(), Fault> {
+        if !self.check(connection).await? {
+            sqlx::raw_sql(AssertSqlSafe(self.create.clone())).execute(&mut *connection).await?;
         }
-        let (carried,): (bool,) =
-            sqlx::query_as("select exists (select 1 from tailwater_shards where pipeline = ? and position <> 'start')")
-                .bind(pipeline)
-                .fetch_one(&mut *connection)
-                .await?;
-        if carried {
-            return Err(Fault::halt(self.table_missing(pipeline)));
-        }
-        sqlx::raw_sql(AssertSqlSafe(self.create.clone())).execute(&mut *connection).await?;
         Ok(())
     }
 
@@ -110,14 +127,10 @@ impl MirrorTable {
 
     /// I8: an empty table in place of one that was written to would hide that all its rows are missing.
     fn table_missing(&self, pipeline: &str) -> Trouble {
-        let message = format!(
-            "the table {:?} does not exist, although pipeline {pipeline:?} has carried changes before",
-            self.name
-        );
-        Trouble::new(TroubleKind::DataAtRisk, "sink.table_missing", message).advise(
-            "restore the table, name the one that was written to, or give the pipeline a new name to carry the stream \
-             again from its beginning",
-        )
+        let message =
+            format!("the table {:?} does not exist, although pipeline {pipeline:?} is bound to it", self.name);
+        Trouble::new(TroubleKind::DataAtRisk, Misfit::Missing.code(), message)
+            .advise("restore the table; another start says how to go on without it")
     }
 
     /// Whether the table is there. One of another shape is trouble.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tailwater_model::{
-    Checkpoints, Claimed, Committed, DeleteMode, Failure, Group, Key, KeySchema, PipelineIdentity, Progress, Sink,
+    Checkpoints, Claimed, Committed, DeleteMode, Failure, Fit, Group, Key, KeySchema, PipelineIdentity, Progress, Sink,
 };
 use tailwater_model::{Folded, Trouble, TroubleKind, fold_by_key};
 use tokio::sync::Mutex;
@@ -16,8 +16,8 @@ use crate::accounting::set_refused_aside;
 use crate::database::{Access, Fault, begin, connect, may_be_made, not_open};
 use crate::file_identity::{FileIdentity, sync_parent_directory};
 use crate::mirror_table::MirrorTable;
-use crate::progress::{Epoch, LaneClaim, SqliteOwnership, braked, claim_lanes, migrate};
-use crate::progress::{open_lane, read_checkpoints, store_group};
+use crate::progress::{Epoch, LaneClaim, SqliteOwnership, bind, braked, claim_lanes, leave_salt, migrate};
+use crate::progress::{open_lane, read_checkpoints, store_group, target_facts};
 use crate::refused_rows::{Failures, RowFault, SetAside};
 
 /// Where to mirror to.
@@ -31,13 +31,15 @@ pub struct SqliteSettings {
     pub delete: DeleteMode,
     /// More dead letters than this within a minute stop the pipeline.
     pub dead_letters_per_minute_max: u32,
+    /// The token of a refused start: goes on although progress and table do not belong together.
+    pub adopt: Option<String>,
 }
 
 /// Makes the tables when they are missing and takes over all lanes of the pipeline, in one transaction. Another process
 /// that runs the same pipeline is shut out from then on.
 ///
 /// Refused with trouble: a mirror table of another shape, a lane count that differs from the stored one, a database
-/// that cannot be opened or was written by a newer version.
+/// that cannot be opened or was written by a newer version, and progress and a table that do not belong together (I11).
 pub async fn claim_sqlite(
     settings: &SqliteSettings,
     identity: &PipelineIdentity,
@@ -65,7 +67,8 @@ pub async fn claim_sqlite(
     Ok(Claimed { lanes: claims.into_iter().map(lane).collect(), ownership })
 }
 
-/// Whether the pipeline could be claimed. Takes nothing from anybody, and leaves everything as it is.
+/// Whether the pipeline could be claimed. Takes nothing from anybody, and leaves everything as it is; but a refusal that may be
+/// lifted by a token stores what that is made of.
 ///
 /// # Errors
 /// As [`claim_sqlite`].
@@ -82,8 +85,13 @@ pub async fn check_sqlite(
     let check = async {
         let mut connection = connect(path, Access::Existing).await?;
         let mut transaction = begin(&mut connection).await?;
-        take(&mut transaction, settings, identity, &table).await?;
-        transaction.rollback().await?;
+        match take(&mut transaction, settings, identity, &table).await? {
+            Ok(_) => transaction.rollback().await?,
+            Err(refused) => {
+                transaction.commit().await?;
+                return Err(Fault::halt(refused));
+            }
+        }
         connection.close().await?;
         Ok(())
     };
@@ -97,21 +105,32 @@ async fn claim(
 ) -> Result<Vec<LaneClaim>, Fault> {
     let mut connection = connect(&settings.path, Access::Create).await?;
     let mut transaction = begin(&mut connection).await?;
-    let claims = take(&mut transaction, settings, identity, table).await?;
+    let taken = take(&mut transaction, settings, identity, table).await?;
     transaction.commit().await?;
     connection.close().await?;
-    Ok(claims)
+    taken.map_err(Fault::halt)
 }
 
+/// The inner error is a refusal whose salt is to be committed; nothing else was written then.
 async fn take(
     transaction: &mut SqliteConnection,
     settings: &SqliteSettings,
     identity: &PipelineIdentity,
     table: &MirrorTable,
-) -> Result<Vec<LaneClaim>, Fault> {
+) -> Result<Result<Vec<LaneClaim>, Trouble>, Fault> {
     migrate(transaction).await?;
-    table.create_or_check(transaction, &identity.name).await?;
-    claim_lanes(transaction, identity, settings.dead_letters_per_minute_max).await
+    let (pipeline, state) = (&identity.name, table.state(transaction).await?);
+    let target = target_facts(transaction, pipeline, table.binding(identity), state).await?;
+    let fit = match target.fit(settings.adopt.as_deref()) {
+        Ok(fit) => fit,
+        Err(misfit) => return Ok(Err(target.refusal(misfit, &leave_salt(transaction, pipeline).await?))),
+    };
+    table.create_or_check(transaction).await?;
+    let claims = claim_lanes(transaction, identity, settings.dead_letters_per_minute_max).await?;
+    if fit == Fit::Bind {
+        bind(transaction, pipeline, &target.wanted).await?;
+    }
+    Ok(Ok(claims))
 }
 
 /// The stored progress of a pipeline, for people. Nothing when the file is missing or the pipeline was never run there.

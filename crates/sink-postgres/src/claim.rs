@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use tailwater_model::{Claimed, KeySchema, PipelineIdentity, Trouble, TroubleKind};
+use tailwater_model::{Claimed, Fit, KeySchema, PipelineIdentity, Trouble, TroubleKind};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -24,8 +24,8 @@ const LOCKED_CODES: [&str; 2] = ["sink.postgres.lock_timeout", "sink.postgres.st
 ///
 /// # Errors
 /// Trouble of kind `Config` for names, another lane count (`sink.lane_count`), a brake on dead letters that this number does
-/// not lift (`sink.dead_letter_rate`); of kind `Environment` for a table of another shape (`sink.table_shape`) and for everything
-/// that the server refuses.
+/// not lift (`sink.dead_letter_rate`); of kind `DataAtRisk` where progress and table do not belong together (I11); of kind
+/// `Environment` for a table of another shape (`sink.table_shape`) and for everything that the server refuses.
 pub async fn claim(
     settings: &PostgresSettings,
     identity: &PipelineIdentity,
@@ -45,7 +45,7 @@ pub async fn claim_on<S: Server>(
     keys: &KeySchema,
 ) -> Result<Claimed<MirrorLane<S>, MirrorOwnership<S>>, Trouble> {
     let lanes = lane_count(identity)?;
-    let owner = take_when_free(&server, settings, identity, Take::ForGood).await?;
+    let owner = take_when_free(&server, settings, (identity, keys), Take::ForGood).await?;
     let place = server.place().to_owned();
     let shared = Arc::new(Shared {
         server,
@@ -61,7 +61,8 @@ pub async fn claim_on<S: Server>(
     Ok(Claimed { lanes, ownership })
 }
 
-/// Whether the pipeline could be claimed. Takes nothing from anybody, and leaves everything as it is.
+/// Whether the pipeline could be claimed. Takes nothing from anybody, and leaves everything as it is; but a refusal that may be
+/// lifted by a token stores what that is made of.
 ///
 /// # Errors
 /// As for [`claim`].
@@ -71,7 +72,7 @@ pub async fn check_claim(
     keys: &KeySchema,
 ) -> Result<(), Trouble> {
     let server = PostgresServer::new(settings, keys)?;
-    take_when_free(&server, settings, identity, Take::AndGiveBack).await.map(drop)
+    take_when_free(&server, settings, (identity, keys), Take::AndGiveBack).await.map(drop)
 }
 
 /// Whether a claim is to hold.
@@ -97,7 +98,7 @@ pub(crate) struct OwnClaim {
 async fn take_when_free<S: Server>(
     server: &S,
     settings: &PostgresSettings,
-    identity: &PipelineIdentity,
+    (identity, keys): (&PipelineIdentity, &KeySchema),
     how: Take,
 ) -> Result<OwnClaim, Trouble> {
     let place = server.place();
@@ -106,7 +107,7 @@ async fn take_when_free<S: Server>(
         let mut session = Box::pin(server.connect(&identity.name, "claim"))
             .await
             .map_err(|fault| fault.trouble("connecting", place))?;
-        let trouble = match Box::pin(take(&mut session, settings, identity, place, how)).await {
+        let trouble = match Box::pin(take(&mut session, settings, (identity, keys), place, how)).await {
             Ok(owner) => return Ok(owner),
             Err(fault) => fault.trouble(place),
         };
@@ -150,7 +151,7 @@ impl From<SqlFault> for Unready {
 async fn take<S: Statements>(
     session: &mut S,
     settings: &PostgresSettings,
-    identity: &PipelineIdentity,
+    (identity, keys): (&PipelineIdentity, &KeySchema),
     place: &str,
     how: Take,
 ) -> Result<OwnClaim, Unready> {
@@ -159,7 +160,18 @@ async fn take<S: Statements>(
     if let Some(trouble) = read_only_trouble(session.write_access().await?, place) {
         return Err(Unready::Told(trouble));
     }
-    session.prepare(identity).await?;
+    session.prepare().await?;
+    let target = session.target_facts(identity, keys).await?;
+    let fit = match target.fit(settings.adopt.as_deref()) {
+        Ok(fit) => fit,
+        Err(misfit) => {
+            // Nothing else was written.
+            let salt = session.leave_salt(&identity.name).await?;
+            session.commit().await?;
+            return Err(Unready::Told(target.refusal(misfit, &salt)));
+        }
+    };
+    session.make_target(identity).await?;
     check_lane_count(session.lane_count(&identity.name).await?, identity)?;
     let owner = session.new_owner().await?;
     session.take_lanes(&identity.name, lanes, &owner).await?;
@@ -170,6 +182,9 @@ async fn take<S: Statements>(
     }
     let number = session.own(&identity.name, &owner).await?;
     session.add_stream(identity).await?;
+    if fit == Fit::Bind {
+        session.bind(&identity.name, &target.wanted).await?;
+    }
     match how {
         Take::ForGood => session.commit().await?,
         Take::AndGiveBack => session.rollback().await?,
@@ -191,6 +206,7 @@ fn check_lane_count(stored: i64, identity: &PipelineIdentity) -> Result<(), Unre
     );
     Err(Unready::Told(trouble.advise(format!(
         "set lanes = {stored} to go on. Another number means to begin anew for now, from the oldest record of the stream: \
-         stop the pipeline and delete its rows from tailwater.lanes, tailwater.streams and tailwater.shards"
+         stop the pipeline and delete its rows from tailwater.lanes, tailwater.streams and tailwater.shards; \
+         the next start tells how the table is adopted"
     ))))
 }

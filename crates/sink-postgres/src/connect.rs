@@ -188,6 +188,7 @@ mod tests {
             lock_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             dead_letters_per_minute_max: 10,
+            adopt: None,
         }
     }
 

@@ -121,7 +121,7 @@ pub(crate) fn fenced(lane: &LaneIdentity, holder: Holder) -> Failure {
                     lane.number
                 ),
             )
-            .advise("restore the schema tailwater together with the data; starting again without it begins anew"),
+            .advise("restore the schema tailwater together with the data; another start says how to go on without it"),
         ),
     }
 }

@@ -69,7 +69,8 @@ async fn read_progress<S: Statements>(session: &mut S, lane: &LaneIdentity) -> R
     let previous_stream = match stream.previous_stream {
         Some(stream_arn) => {
             let shards = session.stored_shards_of(&lane.pipeline.name, &stream_arn).await?.map_err(unreadable)?;
-            Some(PreviousStream { stream_arn, read_until: least_read_until(&shards) })
+            let read_until = least_read_until(&shards);
+            Some(PreviousStream { stream_arn, read_until, is_of_another_table: stream.is_of_another_table })
         }
         None => None,
     };

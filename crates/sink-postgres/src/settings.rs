@@ -28,6 +28,8 @@ pub struct PostgresSettings {
     /// Most dead letters that the store takes within a minute, of all lanes of the pipeline together. With more the pipeline
     /// stops, and starts again only with a greater number.
     pub dead_letters_per_minute_max: u32,
+    /// The token of a refused start: goes on although progress and table do not belong together.
+    pub adopt: Option<String>,
 }
 
 /// How the connection is protected.

@@ -4,8 +4,8 @@
 use std::future::Future;
 
 use tailwater_model::{
-    Brake, Counts, DeadLetter, FirstListing, Gap, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress,
-    Trouble,
+    Binding, Brake, Counts, DeadLetter, FirstListing, Gap, KeySchema, PipelineIdentity, Position, ServiceTime, ShardId,
+    ShardProgress, TargetFacts, Trouble,
 };
 
 use crate::fence::Holder;
@@ -46,6 +46,8 @@ pub struct StoredStream {
     pub first_listing: Option<FirstListing>,
     /// The stream of the same table that was read last before this one.
     pub previous_stream: Option<String>,
+    /// That one is of another table of the same name.
+    pub is_of_another_table: bool,
 }
 
 /// Who owns a pipeline, as the store says it.
@@ -176,8 +178,20 @@ pub trait Statements: Send + Sync {
     /// Removes the pipeline's other streams of the same table, and their shards.
     fn forget_other_streams(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<()>> + Send;
 
-    /// Makes schema and mirror table ready within the transaction, one claim after the other (advisory lock).
-    fn prepare(&mut self, identity: &PipelineIdentity) -> impl Future<Output = Result<(), Unready>> + Send;
+    /// Makes the schema ready within the transaction, one claim after the other (advisory lock).
+    fn prepare(&mut self) -> impl Future<Output = Result<(), Unready>> + Send;
+    /// What is in the mirror table, and what progress is bound to. I11
+    fn target_facts(
+        &mut self,
+        identity: &PipelineIdentity,
+        keys: &KeySchema,
+    ) -> impl Future<Output = Result<TargetFacts, Unready>> + Send;
+    /// Makes the mirror table where it is missing, and compares it where it is there.
+    fn make_target(&mut self, identity: &PipelineIdentity) -> impl Future<Output = Result<(), Unready>> + Send;
+    /// Binds the pipeline's progress to the mirror table as it is now, after all other pipelines, and uses up the salt.
+    fn bind(&mut self, pipeline: &str, binding: &Binding) -> impl Future<Output = Answer<()>> + Send;
+    /// The salt of the pipeline's next token, made at random where there is none.
+    fn leave_salt(&mut self, pipeline: &str) -> impl Future<Output = Answer<String>> + Send;
     /// How many lanes are stored for the pipeline.
     fn lane_count(&mut self, pipeline: &str) -> impl Future<Output = Answer<i64>> + Send;
     /// A random mark for a new owner, as a UUID's text.

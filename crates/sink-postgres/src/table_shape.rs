@@ -57,47 +57,38 @@ from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on
 where n.nspname = $1 and c.relname = $2 and a.attnum > 0 and not a.attisdropped
 order by a.attnum";
 
-const CARRIED_SQL: &str = "select 1 from tailwater.shards where pipeline = $1 and written > 0 limit 1";
+/// A relation that has the mirror table's name.
+pub(crate) struct TableLook {
+    /// It is a table, partitioned or not.
+    pub(crate) is_table: bool,
+    row: PgRow,
+}
 
-/// Makes the table, or compares it, inside the caller's transaction, in which the schema `tailwater` is there already.
-/// `origin` is what the table's comment says.
-pub(crate) async fn prepare_table(
-    session: &mut Session,
-    table: &MirrorTable,
-    pipeline: &str,
-    origin: &str,
-) -> Result<(), TableFault> {
+/// Looks at what has the table's name, if anything has, and whether the role has its rights on it.
+pub(crate) async fn look_at_table(session: &mut Session, table: &MirrorTable) -> Result<Option<TableLook>, TableFault> {
     let mut key_names: Vec<&str> = table.key_columns.iter().map(|column| column.name.name()).collect();
     key_names.sort_unstable();
     let query = sqlx::query(TABLE_SQL).bind(table.schema.name()).bind(table.table.name()).bind(key_names);
-    let Some(row) = session.row(query).await? else {
-        let query = sqlx::query(CARRIED_SQL).bind(pipeline);
-        if session.row(query).await?.is_some() {
-            return Err(TableFault::Unfit(missing(table, pipeline)));
-        }
+    let Some(row) = session.row(query).await? else { return Ok(None) };
+    let kind: String = row.try_get("kind")?;
+    let is_table = ["r", "p"].contains(&kind.as_str());
+    let missing_rights: Vec<String> = row.try_get("missing_rights")?;
+    if is_table && !missing_rights.is_empty() {
+        return Err(TableFault::Unfit(denied(table, &missing_rights)));
+    }
+    Ok(Some(TableLook { is_table, row }))
+}
+
+/// Makes the table, or compares it, inside the caller's transaction. `origin` is what the table's comment says.
+pub(crate) async fn make_table(session: &mut Session, table: &MirrorTable, origin: &str) -> Result<(), TableFault> {
+    let Some(look) = look_at_table(session, table).await? else {
         return create(session, table, origin).await.map_err(TableFault::Sql);
     };
     let query = sqlx::query(COLUMNS_SQL).bind(table.schema.name()).bind(table.table.name());
     let columns = session.rows(query).await?.iter().map(read_column).collect::<Result<Vec<_>, _>>()?;
-    let mut differences = relation_differences(&row, table)?;
+    let mut differences = relation_differences(&look, table)?;
     differences.extend(column_differences(&columns, table));
-    if !differences.is_empty() {
-        return Err(TableFault::Unfit(unfit(table, &differences)));
-    }
-    let missing_rights: Vec<String> = row.try_get("missing_rights")?;
-    if missing_rights.is_empty() { Ok(()) } else { Err(TableFault::Unfit(denied(table, &missing_rights))) }
-}
-
-/// I8: an empty table in place of one that was written to would hide that all its rows are missing.
-fn missing(table: &MirrorTable, pipeline: &str) -> Trouble {
-    let message = format!(
-        "the table {} does not exist, although pipeline \"{pipeline}\" has carried changes before",
-        table.place()
-    );
-    Trouble::new(TroubleKind::DataAtRisk, "sink.table_missing", message).advise(
-        "restore the table, name the one that was written to, or give the pipeline a new name to carry the stream again \
-         from its beginning",
-    )
+    if differences.is_empty() { Ok(()) } else { Err(TableFault::Unfit(unfit(table, &differences))) }
 }
 
 async fn create(session: &mut Session, table: &MirrorTable, origin: &str) -> Result<(), SqlFault> {
@@ -149,12 +140,12 @@ fn read_column(row: &PgRow) -> Result<Column, sqlx::Error> {
     })
 }
 
-fn relation_differences(row: &PgRow, table: &MirrorTable) -> Result<Vec<String>, sqlx::Error> {
+fn relation_differences(look: &TableLook, table: &MirrorTable) -> Result<Vec<String>, sqlx::Error> {
+    let TableLook { is_table, row } = look;
     let mut differences = Vec::new();
-    let kind: String = row.try_get("kind")?;
     let persistence: String = row.try_get("persistence")?;
     let unique_key: bool = row.try_get("unique_key")?;
-    if kind != "r" && kind != "p" {
+    if !is_table {
         differences.push("it is not a table".to_owned());
         return Ok(differences);
     }

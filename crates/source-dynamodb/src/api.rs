@@ -77,7 +77,7 @@ pub struct ListedShard {
     pub shard: ShardId,
     /// Its parent, which may already be trimmed from the listing.
     pub parent: Option<ShardId>,
-    /// It has an ending sequence number: no record will be added.
+    /// It has an ending sequence number: no record will be added. Some services name one of shards that are open.
     pub closed: bool,
 }
 

@@ -11,7 +11,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_http_client::tls::Provider;
@@ -21,6 +21,7 @@ use aws_types::service_config::ServiceConfigKey;
 use tailwater_model::{Trouble, TroubleKind};
 use url::Url;
 
+use crate::credentials::Renewed;
 use crate::deserializer::PageInterceptor;
 
 /// Longest wait for a TCP and TLS connection.
@@ -162,7 +163,26 @@ fn timeouts() -> TimeoutConfig {
 }
 
 async fn sdk_config(settings: &AwsSettings) -> Result<SdkConfig, Trouble> {
-    let mut loader = aws_config::defaults(behavior_version()).http_client(http_client());
+    let http = http_client();
+    let mut sdk = loader(settings, http.clone()).load().await;
+    // An empty variable is one that is not set.
+    if sdk.region().is_none_or(|region| region.as_ref().is_empty()) {
+        if sdk.endpoint_url().is_none() && settings.endpoint_url.is_none() {
+            return Err(no_region());
+        }
+        // An emulator takes any.
+        sdk = sdk.into_builder().region(Region::from_static(EMULATOR_REGION)).build();
+    }
+    // The region stays, whatever the files say later.
+    let region = sdk.region().map(ToString::to_string);
+    let settings = AwsSettings { region, ..settings.clone() };
+    let clock = sdk.time_source().unwrap_or_default();
+    let chain = Renewed::new(move || credentials_chain(settings.clone(), http.clone()), clock);
+    Ok(sdk.into_builder().credentials_provider(SharedCredentialsProvider::new(chain)).build())
+}
+
+fn loader(settings: &AwsSettings, http: SharedHttpClient) -> ConfigLoader {
+    let mut loader = aws_config::defaults(behavior_version()).http_client(http);
     loader = loader.retry_config(retries()).timeout_config(timeouts());
     loader = loader.stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(profile) = &settings.profile {
@@ -173,22 +193,18 @@ async fn sdk_config(settings: &AwsSettings) -> Result<SdkConfig, Trouble> {
     } else if settings.endpoint_url.is_some() {
         loader = loader.region(region_of_emulator(settings.profile.as_deref()));
     }
-    let mut sdk = loader.load().await;
-    // An empty variable is one that is not set.
-    if sdk.region().is_none_or(|region| region.as_ref().is_empty()) {
-        if sdk.endpoint_url().is_none() && settings.endpoint_url.is_none() {
-            return Err(no_region());
-        }
-        // An emulator takes any.
-        sdk = sdk.into_builder().region(Region::from_static(EMULATOR_REGION)).build();
-    }
-    let Some(role) = &settings.role_arn else { return Ok(sdk) };
+    loader
+}
+
+/// AWS's own chain as the environment and the files are now, and the role that is assumed with what it finds.
+async fn credentials_chain(settings: AwsSettings, http: SharedHttpClient) -> Option<SharedCredentialsProvider> {
+    let sdk = Box::pin(loader(&settings, http).load()).await;
+    let Some(role) = &settings.role_arn else { return sdk.credentials_provider() };
     let mut provider = AssumeRoleProvider::builder(role).session_name(ROLE_SESSION_NAME).configure(&sdk);
     if let Some(external_id) = &settings.external_id {
         provider = provider.external_id(external_id);
     }
-    let provider = SharedCredentialsProvider::new(provider.build().await);
-    Ok(sdk.into_builder().credentials_provider(provider).build())
+    Some(SharedCredentialsProvider::new(provider.build().await))
 }
 
 /// Like AWS's own chain, but with a last resort, and without asking the metadata service of a machine that is perhaps

@@ -3,11 +3,13 @@
 
 use std::time::Duration;
 
-use aws_sdk_dynamodbstreams::types::Shard;
+use aws_sdk_dynamodbstreams::types::{Shard, StreamDescription as Answered};
 use tailwater_model::{SequenceNumber, ShardId, Trouble, TroubleKind, ViewType};
 
+use crate::api::ApiErrorKind;
+use crate::ask_again::answered;
 use crate::connect::DynamoDb;
-use crate::errors;
+use crate::date::DateSlot;
 
 /// Most pages of shards that are asked for. A page has at most 100 shards (DynamoDB API reference, `DescribeStream`).
 const SHARD_PAGES_MAX: usize = 1000;
@@ -15,6 +17,18 @@ const SHARD_PAGES_MAX: usize = 1000;
 const STREAM_PAGES_MAX: usize = 20;
 /// Wait between two pages: `DescribeStream` may be called ten times in a second, and the reader needs some of them.
 const PAGE_PAUSE: Duration = Duration::from_millis(200);
+
+/// Answers without a date that show that a service tells none.
+const DATELESS_PROVE: u32 = 3;
+
+/// What a stream says of itself, without its shards.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamHead {
+    /// DynamoDB's word for its state: `ENABLING`, `ENABLED`, `DISABLING`, `DISABLED`.
+    pub status: String,
+    /// What its records carry; nothing when the service names a view type that this version does not know.
+    pub view_type: Option<ViewType>,
+}
 
 /// A stream with all its shards.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,20 +59,55 @@ pub struct DescribedShard {
 }
 
 impl DynamoDb {
+    /// What a stream says of itself, asked for with one call; nothing when the service does not know the stream, of which one
+    /// answer proves nothing. Needs `dynamodb:DescribeStream`.
+    pub async fn stream_head(&self, table: &str, stream_arn: &str) -> Result<Option<StreamHead>, Trouble> {
+        let ask = || self.streams.describe_stream().stream_arn(stream_arn).limit(1).send();
+        let answer = match answered("DescribeStream", ask).await {
+            Ok(answer) => answer,
+            Err(gone) if gone.kind == ApiErrorKind::NotFound => return Ok(None),
+            Err(sorted) => return Err(sorted.trouble("dynamodb:DescribeStream", table, &self.place)),
+        };
+        let stream = answer.stream_description.unwrap_or_else(empty_description);
+        Ok(Some(StreamHead { status: status(&stream), view_type: view_type(&stream) }))
+    }
+
+    /// Whether the answers about a stream tell the time: whoever reads it takes the time from nothing else. Where there is no answer
+    /// nothing is known of that.
+    ///
+    /// # Errors
+    /// Trouble `source.no_date`: they do not.
+    pub async fn check_dates(&self, table: &str, stream_arn: &str) -> Result<(), Trouble> {
+        for _ in 0..DATELESS_PROVE {
+            let date = DateSlot::default();
+            let answered = date.filled_by(self.stream_head(table, stream_arn)).await;
+            if answered.is_err() || date.take().is_some() {
+                return Ok(());
+            }
+            tokio::time::sleep(PAGE_PAUSE).await;
+        }
+        let message =
+            format!("the answers about {stream_arn} in {} have no `Date` header that can be read", self.place);
+        Err(Trouble::new(TroubleKind::Environment, "source.no_date", message).advise(
+            "lag, gaps and the end of a bounded run go by the service's time: use an endpoint that tells it, and let a proxy on the \
+             way pass the header on",
+        ))
+    }
+
     /// Describes a stream of `table` with all its shards. Needs `dynamodb:DescribeStream`.
     pub async fn stream_description(&self, table: &str, stream_arn: &str) -> Result<StreamDescription, Trouble> {
         let mut stream: Option<StreamDescription> = None;
-        let mut after = None;
+        let mut after: Option<String> = None;
         for _ in 0..SHARD_PAGES_MAX {
-            let call = self.streams.describe_stream().stream_arn(stream_arn).set_exclusive_start_shard_id(after);
-            let answer = call.send().await.map_err(|error| {
-                errors::sort("DescribeStream", &error).trouble("dynamodb:DescribeStream", table, &self.place)
-            })?;
+            let call = || self.streams.describe_stream().stream_arn(stream_arn);
+            let ask = || call().set_exclusive_start_shard_id(after.clone()).send();
+            let answer = answered("DescribeStream", ask).await;
+            let answer = answer.map_err(|sorted| sorted.trouble("dynamodb:DescribeStream", table, &self.place))?;
             let page = answer.stream_description.unwrap_or_else(empty_description);
             let described = stream.get_or_insert_with(|| StreamDescription {
                 arn: stream_arn.to_owned(),
-                status: page.stream_status().map_or("UNKNOWN", |status| status.as_str()).to_owned(),
-                view_type: page.stream_view_type().and_then(|view| ViewType::parse(view.as_str())),
+                status: status(&page),
+                view_type: view_type(&page),
                 created_at_ms: page.creation_request_date_time().and_then(|time| time.to_millis().ok()),
                 shards: Vec::new(),
             });
@@ -76,12 +125,12 @@ impl DynamoDb {
     /// `dynamodb:ListStreams`.
     pub async fn stream_arns(&self, table: &str) -> Result<Vec<String>, Trouble> {
         let mut arns = Vec::new();
-        let mut after = None;
+        let mut after: Option<String> = None;
         for _ in 0..STREAM_PAGES_MAX {
-            let call = self.streams.list_streams().table_name(table).set_exclusive_start_stream_arn(after);
-            let page = call.send().await.map_err(|error| {
-                errors::sort("ListStreams", &error).trouble("dynamodb:ListStreams", table, &self.place)
-            })?;
+            let call = || self.streams.list_streams().table_name(table);
+            let ask = || call().set_exclusive_start_stream_arn(after.clone()).send();
+            let page = answered("ListStreams", ask).await;
+            let page = page.map_err(|sorted| sorted.trouble("dynamodb:ListStreams", table, &self.place))?;
             arns.extend(page.streams().iter().filter_map(|stream| stream.stream_arn().map(ToOwned::to_owned)));
             after = page.last_evaluated_stream_arn;
             if after.is_none() {
@@ -93,8 +142,16 @@ impl DynamoDb {
     }
 }
 
-fn empty_description() -> aws_sdk_dynamodbstreams::types::StreamDescription {
-    aws_sdk_dynamodbstreams::types::StreamDescription::builder().build()
+fn empty_description() -> Answered {
+    Answered::builder().build()
+}
+
+fn status(stream: &Answered) -> String {
+    stream.stream_status().map_or("UNKNOWN", |status| status.as_str()).to_owned()
+}
+
+fn view_type(stream: &Answered) -> Option<ViewType> {
+    stream.stream_view_type().and_then(|view| ViewType::parse(view.as_str()))
 }
 
 fn described_shard(shard: &Shard) -> Option<DescribedShard> {

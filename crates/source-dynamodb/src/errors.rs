@@ -175,6 +175,11 @@ impl From<SortedError> for ApiError {
 }
 
 impl SortedError {
+    /// Whether the service itself says that it has no answer for the moment. Where nothing answers, the address may be wrong.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.origin == Origin::Service && matches!(self.kind, ApiErrorKind::Throttled | ApiErrorKind::Transient)
+    }
+
     /// The error of a table's operation in words for people. `place` says where we looked (region, endpoint).
     pub(crate) fn trouble(self, action: &str, table: &str, place: &str) -> Trouble {
         let Self { kind, origin, message } = self;

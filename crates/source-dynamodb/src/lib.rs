@@ -3,8 +3,10 @@
 //! Deliberately absent: any type of the AWS SDK in the public interface, and any knowledge of sinks.
 
 mod api;
+mod ask_again;
 mod client;
 mod connect;
+mod credentials;
 mod date;
 mod describe;
 mod deserializer;
@@ -21,7 +23,7 @@ mod tolerant;
 pub use api::{ApiError, ApiErrorKind, Dated, Decoded, IteratorStart, ListedShard, RecordPage};
 pub use api::{ShardIterator, ShardListing, StreamApi};
 pub use connect::{AwsSettings, DynamoDb, connect, connect_emulator};
-pub use describe::{DescribedShard, StreamDescription};
+pub use describe::{DescribedShard, StreamDescription, StreamHead};
 pub use errors::api_error;
 pub use graph::ReadFront;
 pub use page::{PAGE_BYTES_MAX, PageFault, RawPage, decode_page};

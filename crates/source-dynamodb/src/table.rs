@@ -9,7 +9,7 @@ use aws_sdk_dynamodbstreams::types::StreamStatus;
 use tailwater_model::{KeyAttribute, KeyKind, KeySchema, Trouble, TroubleKind, ViewType};
 use tokio::time::Instant;
 
-use crate::api::ApiErrorKind;
+use crate::ask_again::answered;
 use crate::connect::DynamoDb;
 use crate::errors;
 
@@ -117,9 +117,9 @@ impl DynamoDb {
     }
 
     async fn table_description(&self, table: &str) -> Result<TableDescription, Trouble> {
-        let answer = self.tables.describe_table().table_name(table).send().await.map_err(|error| {
-            errors::sort("DescribeTable", &error).trouble("dynamodb:DescribeTable", table, &self.place)
-        })?;
+        let ask = || self.tables.describe_table().table_name(table).send();
+        let answer = answered("DescribeTable", ask).await;
+        let answer = answer.map_err(|sorted| sorted.trouble("dynamodb:DescribeTable", table, &self.place))?;
         answer.table.ok_or_else(|| incomplete(table, "no description"))
     }
 
@@ -131,31 +131,14 @@ impl DynamoDb {
             return Ok(Some(TableStream { arn: arn.to_owned(), view_type, enabled: true }));
         }
         // Turned off: only the stream itself still knows its view type, for as long as it can be read.
-        match self.streams.describe_stream().stream_arn(arn).limit(1).send().await {
-            Ok(answer) => Ok(answer
-                .stream_description()
-                .and_then(|stream| stream.stream_view_type())
-                .and_then(|view| ViewType::parse(view.as_str()))
-                .map(|view_type| TableStream { arn: arn.to_owned(), view_type, enabled: false })),
-            Err(error) => match errors::sort("DescribeStream", &error) {
-                gone if gone.kind == ApiErrorKind::NotFound => Ok(None),
-                sorted => Err(sorted.trouble("dynamodb:DescribeStream", table, &self.place)),
-            },
-        }
+        let view_type = self.stream_head(table, arn).await?.and_then(|head| head.view_type);
+        Ok(view_type.map(|view_type| TableStream { arn: arn.to_owned(), view_type, enabled: false }))
     }
 
     async fn stream_is_ready(&self, table: &str, arn: &str) -> Result<bool, Trouble> {
-        match self.streams.describe_stream().stream_arn(arn).limit(1).send().await {
-            Ok(answer) => {
-                let status = answer.stream_description().and_then(|stream| stream.stream_status());
-                Ok(status == Some(&StreamStatus::Enabled))
-            }
-            Err(error) => match errors::sort("DescribeStream", &error) {
-                // The table may know its new stream a moment before the stream is there.
-                early if early.kind == ApiErrorKind::NotFound => Ok(false),
-                sorted => Err(sorted.trouble("dynamodb:DescribeStream", table, &self.place)),
-            },
-        }
+        // The table may know its new stream a moment before the stream is there.
+        let head = self.stream_head(table, arn).await?;
+        Ok(head.is_some_and(|head| head.status == StreamStatus::Enabled.as_str()))
     }
 
     /// A table that is being created or changed refuses changes.

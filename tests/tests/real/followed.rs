@@ -142,6 +142,38 @@ async fn a_table_that_was_deleted_meanwhile_is_told_with_the_way_to_what_its_str
     Ok(())
 }
 
+/// As a table that was restored: it has the name and no stream, and the old stream can be read for a day.
+#[tokio::test]
+async fn what_the_stream_of_a_table_holds_is_carried_although_the_next_one_has_none() -> Result<()> {
+    let scene = scene().await?;
+    scene.table.put(key("the first", "x")).await?;
+    scene.run_to_tip().await?.must_exit_with(0)?;
+    scene.table.put(key("the last", "x")).await?;
+    scene.table.delete_table().await?;
+    scene.table.make_without_stream().await?;
+    let carried = scene.run_to_tip().await?.must_exit_with(0)?.must_say(&["what is in it is carried"])?;
+    let lines = scene.written()?;
+    ensure!(lines.len() == 2 && lines[1].contains("the last"), "{lines:?}\n{}", carried.said());
+    scene.forget_streams().await?;
+    scene.run_to_tip().await?.must_exit_with(3)?.must_say(&["source.no_stream", "is gone", "→"])?;
+    Ok(())
+}
+
+/// An account with many readers: each question of a start is throttled for a while.
+#[tokio::test]
+async fn a_start_that_follows_a_replaced_stream_waits_while_it_is_throttled() -> Result<()> {
+    let scene = scene().await?;
+    scene.table.put(key("of the first", "x")).await?;
+    scene.run_to_tip().await?.must_exit_with(0)?;
+    replaced_with(&scene, "of the second").await?;
+    for operation in ["DescribeTable", "DescribeStream", "ListStreams"] {
+        scene.fail(operation, "LimitExceededException", 4).await?;
+    }
+    scene.run_to_tip().await?.must_exit_with(4)?.must_say(&["asking again", "source.gaps_recorded"])?;
+    ensure!(scene.written()?.len() == 2, "{:?}", scene.written()?);
+    Ok(())
+}
+
 /// Nobody ran when the stream was turned off, nor in the day in which it could be read.
 #[tokio::test]
 async fn a_start_after_its_stream_has_gone_says_which_it_was_and_what_to_do() -> Result<()> {

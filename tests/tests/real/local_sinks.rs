@@ -177,7 +177,7 @@ async fn a_start_that_is_refused_in_one_pipeline_takes_no_other() -> Result<()> 
     std::fs::write(scene.dir().join("orders.jsonl"), "not ours\n")?;
     let arguments = ["run", "tests.toml", "file.toml"];
     let refused = Tailwater::run(scene.dir(), &arguments, &scene.environment, CARRIED_WITHIN).await?;
-    refused.must_exit_with(2)?.must_say(&["sink.file.not_ours"])?;
+    refused.must_exit_with(4)?.must_say(&["sink.target_without_progress"])?;
     tokio::time::sleep(Duration::from_secs(6)).await;
     owner.must_be_running()?;
     ensure!(!owner.stderr_so_far().contains(STANDS_BY), "{}", owner.said());

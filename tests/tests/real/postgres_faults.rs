@@ -17,6 +17,8 @@ use tailwater_tests::writer::Writer;
 const WRITE_PAUSE: Duration = Duration::from_millis(10);
 /// After the fault: the longest pause between two tries, and what a busy machine needs.
 const RECOVERED_WITHIN: Duration = Duration::from_secs(60);
+/// A missing right is believed after two minutes.
+const REFUSED_WITHIN: Duration = Duration::from_secs(180);
 /// Row changes that show that data moves again.
 const SOME: i64 = 20;
 
@@ -205,7 +207,19 @@ async fn the_line_is_silent_for_longer_than_any_answer_may_take() -> Result<()> 
     running.end().await
 }
 
-/// The operator takes a right away and gives it back: the process stops with the reason, and the next one goes on.
+/// As by a migration that makes grants anew.
+#[tokio::test]
+async fn a_right_is_missing_for_a_moment() -> Result<()> {
+    let mut running = Running::begin(9, "").await?;
+    let role = running.scene.database.name().to_owned();
+    running.scene.database.execute(&format!("revoke insert, update on {MIRROR} from {role}")).await?;
+    running.says("permission denied", 0).await?;
+    running.scene.database.execute(&format!("grant insert, update on {MIRROR} to {role}")).await?;
+    running.recovers().await?;
+    running.end().await
+}
+
+/// The operator takes a right away for long and gives it back: the process stops with the reason, and the next one goes on.
 #[tokio::test]
 async fn a_right_is_taken_away_while_it_runs() -> Result<()> {
     let running = Running::begin(8, "").await?;
@@ -213,7 +227,7 @@ async fn a_right_is_taken_away_while_it_runs() -> Result<()> {
     let role = scene.database.name().to_owned();
     // The owner's own rights can be taken away, too.
     scene.database.execute(&format!("revoke insert, update on {MIRROR} from {role}")).await?;
-    let outcome = process.ends(RECOVERED_WITHIN).await?.must_exit_with(3)?;
+    let outcome = process.ends(REFUSED_WITHIN).await?.must_exit_with(3)?;
     outcome.must_say(&["permission denied", "→"])?;
     writer.stop().await?;
     scene.database.execute(&format!("grant insert, update on {MIRROR} to {role}")).await?;

@@ -89,8 +89,8 @@ async fn a_table_made_again_under_its_name_is_not_carried_on_with() -> Result<()
     scene.run_to_tip().await?;
     scene.table.make_again(StreamViewType::NewAndOldImages).await?;
     scene.table.put(nasty_item("of the second table")).await?;
-    scene.try_to_tip().await?.must_exit_with(4)?.must_say(&["stream_replaced", "→"])?;
-    assert_eq!(gaps(&scene).await?, ["stream_replaced true"]);
+    scene.try_to_tip().await?.must_exit_with(4)?.must_say(&["table_replaced", "items of the old table", "→"])?;
+    assert_eq!(gaps(&scene).await?, ["table_replaced true"]);
     Ok(())
 }
 

@@ -71,6 +71,11 @@ pub fn read(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>
     specs.into_iter().flatten().flatten().next()
 }
 
+/// The token of a refused start. A left-over one does nothing.
+fn read_adopt(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<String> {
+    section.text("adopt", report).map(|token| token.value.text)
+}
+
 /// Relative paths begin in the folder of the pipeline file, so that progress is found again from wherever it is run.
 fn in_folder(path: &Text, report: &Report<'_>) -> PathBuf {
     report.surroundings.folder.join(&path.value.text)

@@ -41,6 +41,7 @@ const HEALS: &[&str] = &[
     "sink.sqlite.busy",
     "sink.sqlite.disk_full",
     "sink.sqlite.io",
+    "sink.file.io",
     "sink.file.locked",
 ];
 /// How long a refusal may last, as of rights that vanish.
@@ -84,7 +85,7 @@ mod tests {
         let of = |code| of_kind(TroubleKind::Environment, code);
         let mut patience = Patience::default();
         // A server that recovers from a crash, a full disk: nothing that a lane would not wait for, too.
-        for code in ["sink.postgres.connection", "sink.postgres.unavailable", "sink.sqlite.disk_full"].repeat(40) {
+        for code in ["sink.postgres.connection", "sink.postgres.unavailable", "sink.file.io"].repeat(40) {
             assert_eq!(patience.bear(of(code), "p", &stop).await, Ok(true));
         }
         let mut borne = 0;

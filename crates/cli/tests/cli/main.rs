@@ -4,3 +4,4 @@ mod bad_pipelines;
 mod binary;
 mod commands;
 mod secrets;
+mod supervisor;

@@ -11,7 +11,7 @@ use tailwater_model::{
     SourceInfo, Step, Trouble, TroubleKind,
 };
 use tailwater_pipeline::{LaneSettings, StopSignal};
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 
 pub const LANE_SETTINGS: LaneSettings = LaneSettings {
     group_events_max: 10,
@@ -22,6 +22,9 @@ pub const LANE_SETTINGS: LaneSettings = LaneSettings {
     grace_period: Duration::from_secs(5),
     seed: 1,
 };
+
+/// How long a sink tries that is too slow.
+pub const TIMED_OUT_AFTER: Duration = Duration::from_secs(54);
 
 pub fn number(value: usize) -> SequenceNumber {
     SequenceNumber::parse(value.to_string().into()).expect("digits")
@@ -179,6 +182,10 @@ pub struct MemoryState {
     pub fetches: usize,
     pub fetches_at_commits: Vec<usize>,
     pub commit_takes: Duration,
+    /// Commits of more events take too long, and fail.
+    pub slow_above: Option<usize>,
+    /// Until then commits are refused for want of a right.
+    pub denied_until: Option<Instant>,
     /// Another session has the lane.
     pub taken_over: bool,
     /// The next commit fails; whether it was applied all the same.
@@ -208,16 +215,23 @@ impl Sink for MemorySink {
     }
 
     async fn commit(&mut self, group: Group) -> Result<Committed, Failure> {
-        let takes = {
+        let (takes, is_too_slow) = {
             let mut state = self.0.lock().expect("not poisoned");
             let fetches = state.fetches;
             state.fetches_at_commits.push(fetches);
-            state.commit_takes
+            (state.commit_takes, state.slow_above.is_some_and(|most| group.events() > most))
         };
         sleep(takes).await;
+        if is_too_slow {
+            sleep(TIMED_OUT_AFTER).await;
+            return Err(Failure::Reopen(Trouble::new(TroubleKind::Environment, "test.timeout", "too slow")));
+        }
         let mut state = self.0.lock().expect("not poisoned");
         if state.taken_over {
             return Err(Failure::Halt(Trouble::new(TroubleKind::Runtime, "test.taken_over", "taken over")));
+        }
+        if state.denied_until.is_some_and(|until| Instant::now() < until) {
+            return Err(Failure::Halt(Trouble::new(TroubleKind::Environment, "test.denied", "no right")));
         }
         if group.is_empty() {
             return Ok(Committed::default());

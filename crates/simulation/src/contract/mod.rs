@@ -139,6 +139,39 @@ pub trait WilfulGround: Ground {
     fn allow_dead_letters(&mut self, per_minute_max: u32);
 }
 
+/// A ground whose progress and target can be lost, each without the other (I11).
+pub trait LossyGround: WilfulGround {
+    /// Loses the progress.
+    fn lose_progress(&mut self) -> impl Future<Output = ()>;
+
+    /// Removes the target.
+    fn lose_target(&mut self) -> impl Future<Output = ()>;
+
+    /// Makes a target that was removed again, empty, as it was made first.
+    fn make_target(&mut self) -> impl Future<Output = ()>;
+
+    /// From the next claim on, the file names another target, which is not there.
+    fn name_another_target(&mut self);
+
+    /// From the next claim on, the file has this token.
+    fn adopt(&mut self, token: &str);
+}
+
+/// [`contract_cases!`](crate::contract_cases) for a ground that can lose progress and target.
+#[macro_export]
+macro_rules! belonging_contract_cases {
+    ($stand:path) => {
+        $crate::contract_cases! { $stand:
+            a_target_without_its_progress_is_adopted_once,
+            a_target_that_is_gone_is_not_made_again_in_silence,
+            a_target_that_was_made_again_is_refused,
+            another_target_is_refused_until_it_is_adopted,
+            another_source_is_refused,
+            a_second_pipeline_on_the_target_is_refused,
+        }
+    };
+}
+
 /// [`contract_cases!`](crate::contract_cases) for a ground whose server has a will of its own.
 #[macro_export]
 macro_rules! wilful_contract_cases {

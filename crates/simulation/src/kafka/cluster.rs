@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use tailwater_model::{Trouble, TroubleKind};
-use tailwater_sink_kafka::{Cluster, Fault, Isolation, KafkaSettings, MessageLimits, ProducerRole, TopicFacts};
+use tailwater_model::{Misfit, Trouble, TroubleKind};
+use tailwater_sink_kafka::{
+    Cluster, Fault, Isolation, KafkaSettings, MayMake, MessageLimits, ProducerRole, TopicFacts, TopicLook,
+};
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::broker::{Broker, Topic};
+use super::broker::{Broker, Place, Topic};
 use super::log::PartitionLog;
 use super::producer::ModelProducer;
 use super::reader::ModelReader;
@@ -40,6 +42,24 @@ pub(crate) struct ClientSettings {
     pub(crate) transaction_timeout: Duration,
     /// An answer that takes longer is not waited for, and the request is sent again.
     pub(crate) request_timeout: Duration,
+    /// Partitions of a topic of change events that is made.
+    create_partitions: Option<usize>,
+}
+
+impl ClientSettings {
+    fn new(settings: &KafkaSettings) -> Self {
+        Self {
+            topic: settings.topic.as_str().into(),
+            dead_letter_topic: settings.dead_letter_topic.as_str().into(),
+            progress_topic: settings.progress_topic.as_str().into(),
+            transaction_timeout: settings.transaction_timeout,
+            request_timeout: settings.request_timeout,
+            create_partitions: settings
+                .create_topics
+                .as_ref()
+                .map(|create| usize::try_from(create.partitions).unwrap_or(usize::MAX)),
+        }
+    }
 }
 
 impl std::fmt::Debug for ModelCluster {
@@ -80,17 +100,17 @@ impl ModelCluster {
     /// A cluster with the topics that the settings name: the one of change events with so many partitions, the one of dead
     /// letters with one. The progress topic is made by the first look. Has to be made inside a tokio runtime.
     pub fn new(seed: u64, settings: &KafkaSettings, data_partitions: usize) -> Self {
-        let client = ClientSettings {
-            topic: settings.topic.as_str().into(),
-            dead_letter_topic: settings.dead_letter_topic.as_str().into(),
-            progress_topic: settings.progress_topic.as_str().into(),
-            transaction_timeout: settings.transaction_timeout,
-            request_timeout: settings.request_timeout,
-        };
+        let client = ClientSettings::new(settings);
         let mut broker = Broker::new(seed);
         broker.topics.insert(Arc::clone(&client.topic), topic(data_partitions, false));
         broker.topics.insert(Arc::clone(&client.dead_letter_topic), topic(1, false));
         Self { broker: Arc::new(Mutex::new(broker)), client: Arc::new(client) }
+    }
+
+    /// The same cluster, for a process with other settings.
+    #[must_use]
+    pub fn with(&self, settings: &KafkaSettings) -> Self {
+        Self { broker: Arc::clone(&self.broker), client: Arc::new(ClientSettings::new(settings)) }
     }
 
     /// The cluster's state as of now. A test that panicked while it looked leaves a usable one.
@@ -151,43 +171,81 @@ impl ModelCluster {
         }
     }
 
-    /// The facts of the topics, the progress topic made if it is missing.
-    fn look_at_topics(&self, broker: &mut Broker, lanes: u32) -> Result<TopicFacts, Fault> {
-        let unknown = |broker: &mut Broker| broker.topics_are_unknown();
-        if unknown(broker) {
+    /// Makes the topics that are missing, as far as they may be made.
+    fn make_topics(&self, broker: &mut Broker, lanes: usize, may_make: MayMake) {
+        let ClientSettings { topic: data, dead_letter_topic, progress_topic, create_partitions, .. } = &*self.client;
+        let is_begun = broker.topics.contains_key(progress_topic);
+        if may_make == MayMake::Nothing || (may_make == MayMake::AtClaim && is_begun) {
+            return;
+        }
+        for (name, partitions) in [(data, *create_partitions), (dead_letter_topic, create_partitions.map(|_| 1))] {
+            if let Some(partitions) = partitions {
+                broker.topics.entry(Arc::clone(name)).or_insert_with(|| topic(partitions, false));
+            }
+        }
+        broker.topics.entry(Arc::clone(progress_topic)).or_insert_with(|| topic(lanes, true));
+    }
+
+    /// What is told of a topic that is missing.
+    fn missing(&self, name: &Arc<str>, may_make: MayMake) -> Fault {
+        let (kind, code) = if may_make != MayMake::Nothing {
+            (TroubleKind::Environment, "sink.kafka.topic_missing")
+        } else if *name == self.client.topic {
+            (TroubleKind::DataAtRisk, Misfit::Missing.code())
+        } else {
+            (TroubleKind::DataAtRisk, "sink.kafka.progress_gone")
+        };
+        Trouble::new(kind, code, format!("the topic {name} is missing")).into()
+    }
+
+    /// What is there of the topics, and whether all of them are.
+    fn look_at_topics(&self, broker: &mut Broker, lanes: u32, may_make: MayMake) -> Result<(TopicFacts, bool), Fault> {
+        if broker.topics_are_unknown() {
             return Err(self.fault("looking at the topics", RDKafkaErrorCode::UnknownTopicOrPartition));
         }
         broker.repartition(&self.client.topic);
         let lanes_wanted = usize::try_from(lanes).unwrap_or(usize::MAX);
-        let made = || topic(lanes_wanted, true);
-        let progress = broker.topics.entry(Arc::clone(&self.client.progress_topic)).or_insert_with(made);
-        if progress.partitions.len() != lanes_wanted {
-            let message = format!("the progress topic has {} lanes, not {lanes}", progress.partitions.len());
+        let was_begun = broker.topics.contains_key(&self.client.progress_topic);
+        self.make_topics(broker, lanes_wanted, may_make);
+        let names = [&self.client.topic, &self.client.dead_letter_topic, &self.client.progress_topic];
+        let (mut limits, mut is_complete, hidden) = ([MESSAGE_BYTES_MAX; 3], true, broker.hides_limits);
+        for (limit, name) in limits.iter_mut().zip(names) {
+            match broker.topics.get(name) {
+                // Who may not read a topic's settings takes Kafka's default for its limit.
+                Some(topic) if !hidden => *limit = topic.message_bytes_max,
+                Some(_) => {}
+                None if may_make == MayMake::AtClaim && was_begun => is_complete = false,
+                None => return Err(self.missing(name, may_make)),
+            }
+        }
+        let partitions = |name: &Arc<str>| broker.topics.get(name).map_or(0, |topic| topic.partitions.len());
+        if partitions(&self.client.progress_topic) != lanes_wanted {
+            let message = format!("the progress topic has not {lanes} lanes");
             return Err(Trouble::new(TroubleKind::Config, "sink.lane_count", message).into());
         }
-        let names = [&self.client.topic, &self.client.dead_letter_topic, &self.client.progress_topic];
-        let mut topics = Vec::new();
-        for name in names {
-            let Some(topic) = broker.topics.get(name) else {
-                let message = format!("the topic {name} is missing");
-                return Err(Trouble::new(TroubleKind::Environment, "sink.kafka.topic_missing", message).into());
+        let [data_bytes_max, dead_letter_bytes_max, progress_bytes_max] = limits;
+        let limits = MessageLimits { data_bytes_max, dead_letter_bytes_max, ..MessageLimits::same(progress_bytes_max) };
+        let data_partitions = i32::try_from(partitions(&self.client.topic)).unwrap_or(i32::MAX);
+        Ok((TopicFacts { data_partitions, limits }, is_complete))
+    }
+
+    /// Where each partition of the topic of change events ends. A leader that has just changed does not tell for a while.
+    async fn data_ends(&self, partitions: i32, until: Instant) -> Result<Vec<i64>, Fault> {
+        loop {
+            let topic = Arc::clone(&self.client.topic);
+            let look = move |broker: &mut Broker| {
+                let places = (0..partitions).map(|partition| Place { topic: Arc::clone(&topic), partition });
+                places.map(|place| broker.end_of(&place, Isolation::Committed)).collect::<Result<Vec<i64>, _>>()
             };
-            // Who may not read a topic's settings takes Kafka's default for its limit.
-            topics.push((
-                topic.partitions.len(),
-                if broker.hides_limits { MESSAGE_BYTES_MAX } else { topic.message_bytes_max },
-            ));
+            match self.ask_until(Request::Metadata, until, look).await {
+                Some(Ok(ends)) => return Ok(ends),
+                Some(Err(_)) if Instant::now() < until => sleep(RETRY_PAUSE).await,
+                failed => {
+                    let code = failed.and_then(Result::err).unwrap_or(RDKafkaErrorCode::AllBrokersDown);
+                    return Err(self.fault("looking where partitions end", code));
+                }
+            }
         }
-        let [(partitions, data_bytes_max), (_, dead_letter_bytes_max), (_, progress_bytes_max)] = topics.as_slice()
-        else {
-            return Err(self.fault("looking at the topics", RDKafkaErrorCode::UnknownTopicOrPartition));
-        };
-        let limits = MessageLimits {
-            data_bytes_max: *data_bytes_max,
-            dead_letter_bytes_max: *dead_letter_bytes_max,
-            ..MessageLimits::same(*progress_bytes_max)
-        };
-        Ok(TopicFacts { data_partitions: i32::try_from(*partitions).unwrap_or(i32::MAX), limits })
     }
 
     fn fault(&self, doing: &str, code: RDKafkaErrorCode) -> Fault {
@@ -215,11 +273,16 @@ impl Cluster for ModelCluster {
         Ok(ModelReader::new(self.clone(), Arc::clone(&self.client.progress_topic), positions, isolation))
     }
 
-    async fn check_topics(&self, lanes: u32) -> Result<TopicFacts, Fault> {
+    async fn check_topics(&self, lanes: u32, may_make: MayMake) -> Result<TopicLook, Fault> {
         let until = Instant::now() + self.client.request_timeout;
         let cluster = self.clone();
-        let looked = self.ask_until(Request::Metadata, until, move |broker| cluster.look_at_topics(broker, lanes));
-        looked.await.unwrap_or_else(|| Err(self.fault("looking at the topics", RDKafkaErrorCode::AllBrokersDown)))
+        let look = move |broker: &mut Broker| cluster.look_at_topics(broker, lanes, may_make);
+        let looked = self.ask_until(Request::Metadata, until, look).await;
+        let looked =
+            looked.unwrap_or_else(|| Err(self.fault("looking at the topics", RDKafkaErrorCode::AllBrokersDown)));
+        let (facts, is_complete) = looked?;
+        let data_ends = self.data_ends(facts.data_partitions, until).await?;
+        Ok(TopicLook { facts, data_ends, is_complete })
     }
 }
 

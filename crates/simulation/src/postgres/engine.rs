@@ -327,6 +327,11 @@ impl Engine {
         lost
     }
 
+    /// Drops rows while nobody works on any.
+    pub(crate) fn drop_rows(&mut self, wanted: impl Fn(&RowKey) -> bool) {
+        self.rows.retain(|key, _| !wanted(key));
+    }
+
     /// Transactions that have not ended, for those who look from outside.
     pub(crate) fn open_transactions(&self) -> usize {
         self.transactions.len()

@@ -24,6 +24,7 @@ mod sql_error;
 mod statements;
 mod stream_sql;
 mod table;
+mod target_sql;
 #[cfg(test)]
 mod tests;
 
@@ -34,7 +35,9 @@ pub use commits::{Claimed, CommitView, FAIL_OVER_COMMITS_MAX, Happening, RowChan
 pub(crate) use executing::{Change, Executing};
 pub use faults::{Faults, Hits, Trigger, TriggerAnswer};
 pub use look::{GapLook, LaneLook, MirrorLook, ShardLook, StreamLook};
-pub use rows::{DeadLetterRow, GapRow, LaneRow, MirrorRow, RowKey, RowValue, ShardRow, StoredCounts, StreamRow};
+pub use rows::{
+    DeadLetterRow, GapRow, LaneRow, MirrorRow, RowKey, RowValue, ShardRow, StoredCounts, StreamRow, TargetRow,
+};
 pub use server::ModelServer;
 pub use session::ModelSession;
 #[cfg(test)]

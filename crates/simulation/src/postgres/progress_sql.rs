@@ -271,10 +271,11 @@ pub(crate) async fn lift_brakes(
 
 /// How many dead letters of the pipeline are not older than a minute.
 pub(crate) fn recent_dead_letters(sql: &Executing, pipeline: &str) -> u64 {
-    let since_ms = sql.now_ms().checked_sub(MINUTE_MS);
+    let (since_ms, now_ms) = (sql.now_ms().checked_sub(MINUTE_MS), sql.now_ms());
+    let of_last_minute = |stored_ms: u64| stored_ms <= now_ms && since_ms.is_none_or(|since| stored_ms > since);
     let all = |key: &RowKey| matches!(key, RowKey::DeadLetter(_));
     let recent = |value: &RowValue| match value {
-        RowValue::DeadLetter(row) => row.pipeline == pipeline && since_ms.is_none_or(|since| row.stored_at_ms > since),
+        RowValue::DeadLetter(row) => row.pipeline == pipeline && of_last_minute(row.stored_at_ms),
         _ => false,
     };
     sql.scan(RowKey::DeadLetter(0), all).iter().filter(|(_, value)| recent(value)).count() as u64

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tailwater_model::{FirstListing, Key};
+use tailwater_model::{Binding, FirstListing, Key};
 use tailwater_sink_postgres::StoredOwner;
 
 /// The name of a row: its table with its primary key. The order of rows is the order of their keys, so everything that
@@ -20,6 +20,8 @@ pub enum RowKey {
     },
     /// `tailwater.owners`, by the pipeline's name.
     Owner(String),
+    /// `tailwater.targets`, by the pipeline's name.
+    Target(String),
     /// `tailwater.streams`.
     Stream {
         /// The pipeline's name.
@@ -69,6 +71,8 @@ pub enum RowValue {
     Lane(LaneRow),
     /// Of `tailwater.owners`.
     Owner(StoredOwner),
+    /// Of `tailwater.targets`.
+    Target(TargetRow),
     /// Of `tailwater.streams`.
     Stream(StreamRow),
     /// Of `tailwater.shards`.
@@ -91,6 +95,15 @@ pub struct LaneRow {
     /// The number of dead letters within a minute that would have been exceeded, and when, in milliseconds since the server
     /// was made.
     pub brake: Option<(u32, u64)>,
+}
+
+/// A row of `tailwater.targets`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TargetRow {
+    /// What the progress was made for, with the oid of its table and the number of the binding.
+    pub bound: Option<(Binding, u64, u64)>,
+    /// What a refused start left.
+    pub salt: Option<String>,
 }
 
 /// A row of `tailwater.streams`. Times are milliseconds since the server was made.

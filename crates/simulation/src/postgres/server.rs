@@ -13,6 +13,7 @@ use super::commits::{Claimed, FAIL_OVER_COMMITS_MAX, Watch};
 use super::engine::Engine;
 use super::faults::{Chance, Faults, Hits};
 use super::row_versions::TransactionId;
+use super::rows::RowKey;
 use super::sql_error::SqlError;
 
 /// A PostgreSQL server in memory. Clones are the same server. Everything happens by tokio's clock; every chance comes from
@@ -28,6 +29,9 @@ pub(crate) struct State {
     pub(crate) engine: Engine,
     pub(crate) chance: Chance,
     pub(crate) tables: BTreeMap<Arc<str>, KeySchema>,
+    /// Of the tables that were made.
+    pub(crate) oids: BTreeMap<Arc<str>, u64>,
+    oids_given: u64,
     sessions: BTreeMap<u64, SessionRecord>,
     sessions_begun: u64,
     refusing_until: Option<Instant>,
@@ -53,6 +57,8 @@ impl ModelServer {
             engine: Engine::default(),
             chance: Chance::new(seed),
             tables: BTreeMap::new(),
+            oids: BTreeMap::new(),
+            oids_given: 0,
             sessions: BTreeMap::new(),
             sessions_begun: 0,
             refusing_until: None,
@@ -110,6 +116,27 @@ impl ModelServer {
             state.kill_session(*session);
         }
         killed.len()
+    }
+
+    /// Ends all sessions and drops the schema `tailwater`, as somebody does who takes it for rubbish.
+    pub fn drop_progress(&self) {
+        self.kill_connections(None);
+        self.state().engine.drop_rows(|key| !matches!(key, RowKey::Mirror { .. }));
+    }
+
+    /// Ends all sessions and drops the mirror tables.
+    pub fn drop_tables(&self) {
+        self.kill_connections(None);
+        let mut state = self.state();
+        state.engine.drop_rows(|key| matches!(key, RowKey::Mirror { .. }));
+        state.oids.clear();
+    }
+
+    /// Makes every mirror table that is missing, empty.
+    pub fn make_tables(&self) {
+        let mut state = self.state();
+        let tables: Vec<Arc<str>> = state.tables.keys().cloned().collect();
+        tables.iter().for_each(|table| state.make_table(table));
     }
 
     /// Refuses new connections with 57P03 for so long.
@@ -183,6 +210,14 @@ impl ModelServer {
 }
 
 impl State {
+    /// Makes a table, if it is missing. At once: nothing here makes one and rolls back.
+    pub(crate) fn make_table(&mut self, table: &Arc<str>) {
+        if !self.oids.contains_key(table) {
+            self.oids_given += 1;
+            self.oids.insert(Arc::clone(table), self.oids_given);
+        }
+    }
+
     fn transaction(&self, session: u64) -> Option<TransactionId> {
         self.sessions.get(&session).and_then(|record| record.transaction)
     }

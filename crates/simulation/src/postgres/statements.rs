@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use tailwater_model::{
-    Brake, Counts, DeadLetter, FirstListing, Gap, Key, PipelineIdentity, Position, ServiceTime, ShardId, ShardProgress,
-    Trouble, TroubleKind,
+    Binding, Brake, Counts, DeadLetter, FirstListing, Gap, Key, KeySchema, PipelineIdentity, Position, ServiceTime,
+    ShardId, ShardProgress, TargetFacts, Trouble, TroubleKind,
 };
 use tailwater_sink_postgres::{
     Answer, Holder, LaneIdentity, Move, NewShard, Row, SqlFault, Statements, StoredOwner, StoredStream, Unready, Write,
@@ -20,6 +20,7 @@ use super::rows::{DeadLetterRow, GapRow, MirrorRow, StoredCounts};
 use super::session::{ModelSession, SessionFault};
 use super::sql_error::SqlError;
 use super::stream_sql;
+use super::target_sql;
 
 /// The savepoint around a part of the rows.
 const PART: &str = "part";
@@ -301,10 +302,36 @@ impl Statements for ModelStatements {
         self.write(forget).await
     }
 
-    async fn prepare(&mut self, _identity: &PipelineIdentity) -> Result<(), Unready> {
-        // Schema and table are always there; what is left of making them ready is the order of those who do.
+    async fn prepare(&mut self) -> Result<(), Unready> {
+        // The schema is always there; what is left of making it ready is the order of those who do.
         let locked = self.write(|sql| async move { progress_sql::advisory_lock(&sql, CLAIM_LOCK).await });
         locked.await.map_err(Unready::Sql)
+    }
+
+    async fn target_facts(&mut self, identity: &PipelineIdentity, keys: &KeySchema) -> Result<TargetFacts, Unready> {
+        let (table, pipeline) = (Arc::clone(&self.table), identity.name.clone());
+        let wanted = Binding::new(&*self.table, identity, keys);
+        let look = move |sql| async move { Ok(target_sql::target_facts(&sql, &table, &pipeline, wanted)) };
+        self.read(look).await.map_err(Unready::Sql)
+    }
+
+    async fn make_target(&mut self, _identity: &PipelineIdentity) -> Result<(), Unready> {
+        let table = Arc::clone(&self.table);
+        let make = move |sql| async move {
+            target_sql::make_target(&sql, &table);
+            Ok(())
+        };
+        self.write(make).await.map_err(Unready::Sql)
+    }
+
+    async fn bind(&mut self, pipeline: &str, binding: &Binding) -> Answer<()> {
+        let (table, pipeline, binding) = (Arc::clone(&self.table), pipeline.to_owned(), binding.clone());
+        self.write(move |sql| async move { target_sql::bind(&sql, &table, &pipeline, binding).await }).await
+    }
+
+    async fn leave_salt(&mut self, pipeline: &str) -> Answer<String> {
+        let pipeline = pipeline.to_owned();
+        self.write(move |sql| async move { target_sql::leave_salt(&sql, &pipeline).await }).await
     }
 
     async fn lane_count(&mut self, pipeline: &str) -> Answer<i64> {

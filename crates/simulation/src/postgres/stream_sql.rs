@@ -41,10 +41,14 @@ pub(crate) fn read_stream(sql: &Executing, pipeline: &str, stream_arn: &str) -> 
     let previous = streams(sql, pipeline)
         .into_iter()
         .filter(|(of, row)| of != stream_arn && row.table_name == this.table_name)
-        .map(|(of, row)| (moved_at(&of), row.first_seen_at_ms, FirstListing::known_since(row.first_listing), of))
-        .filter(|(moved_at, _, known_since, _)| moved_at.is_some() || known_since.is_some())
+        .map(|(of, row)| {
+            (moved_at(&of), row.first_seen_at_ms, FirstListing::known_since(row.first_listing), of, row.table_id)
+        })
+        .filter(|(moved_at, _, known_since, _, _)| moved_at.is_some() || known_since.is_some())
         .max();
-    Some(StoredStream { first_listing: this.first_listing, previous_stream: previous.map(|(_, _, _, of)| of) })
+    let is_of_another_table = previous.as_ref().is_some_and(|(_, _, _, _, table_id)| *table_id != this.table_id);
+    let previous_stream = previous.map(|(_, _, _, of, _)| of);
+    Some(StoredStream { first_listing: this.first_listing, previous_stream, is_of_another_table })
 }
 
 fn streams(sql: &Executing, of_pipeline: &str) -> Vec<(String, StreamRow)> {

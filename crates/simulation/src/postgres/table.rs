@@ -29,7 +29,8 @@ impl ModelTable {
         let table: Arc<str> = format!("\"{}\".\"{}\"", settings.schema, settings.table).into();
         server.state().tables.insert(Arc::clone(&table), keys.clone());
         let PostgresSettings { statement_timeout, lock_timeout, connect_timeout, .. } = *settings;
-        Self { server: server.clone(), table, times: SessionTimes { statement_timeout, lock_timeout }, connect_timeout }
+        let times = SessionTimes { statement_timeout, lock_timeout };
+        Self { server: server.clone(), table, times, connect_timeout }
     }
 }
 

@@ -111,13 +111,17 @@ pub const FAULTS: &[Fault] = faults![
     process.lag_and_absence 0.0,
     network.end_invented 0.05,
     network.wrong_date 0.02,
+    process.progress_lost 0.0,
+    process.target_made_again 0.0,
 ];
 
 /// The last classes are younger than the first kept seeds, and are drawn apart: so these seeds stay the stories that they
 /// were.
 pub const FAULTS_DRAWN_APART: usize = 2;
-/// So are the youngest.
+/// So are younger ones.
 pub const FAULTS_DRAWN_LATER: usize = 10;
+/// The last end a world, and only where the sink is one that ships: at most one of them is drawn.
+pub const FAULTS_OF_LOSS: usize = 2;
 
 impl Fault {
     /// Turns the knob by a random intensity.

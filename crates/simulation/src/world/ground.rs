@@ -26,6 +26,21 @@ pub trait Ground: Clone + Send + Sync + 'static {
 
     /// What is durable now.
     fn durable(&self) -> Durable;
+
+    /// Somebody loses something that no process of the pipeline may pass over; nobody is at work. Answers whether there was
+    /// something to lose, and does nothing where there was not.
+    fn lose(&self, _loss: Loss) -> bool {
+        false
+    }
+}
+
+/// What a sink can lose.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The progress; the target is still there.
+    Progress,
+    /// The target is made again, empty; the progress is still there.
+    Target,
 }
 
 /// What becomes of a claim.

@@ -19,7 +19,7 @@ use tailwater_sink_kafka::{
 
 use removals::Removals;
 
-use super::ground::{ClaimResult, Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
+use super::ground::{ClaimResult, Durable, Ground, Held, LandedChange, Landing, Loss, SharedWitness, SinkFaults, lock};
 use crate::kafka::{Faults, Landed, LandedRecord, ModelCluster, Record};
 
 const TOPIC: &str = "orders";
@@ -118,6 +118,7 @@ impl KafkaGround {
             transaction_timeout: Duration::from_secs([12, 60][rng.usize(0..2)]),
             request_timeout: Duration::from_secs([3, 10, 30][rng.usize(0..3)]),
             dead_letters_per_minute_max: DEAD_LETTERS_PER_MINUTE_MAX,
+            adopt: None,
         };
         let cluster = ModelCluster::new(rng.u64(..), &settings, rng.usize(1..4));
         let refusal = [Refusal::TooLarge, Refusal::UnknownLimit, Refusal::Rule][(seed % 3) as usize];
@@ -179,6 +180,17 @@ impl Ground for KafkaGround {
 
     fn durable(&self) -> Durable {
         lock(&self.book).durable.clone()
+    }
+
+    fn lose(&self, loss: Loss) -> bool {
+        if lock(&self.book).durable.items.is_empty() {
+            return false;
+        }
+        match loss {
+            Loss::Progress => self.cluster.remove_topic(PROGRESS_TOPIC),
+            Loss::Target => self.cluster.make_topic(TOPIC, self.cluster.offsets(TOPIC).len(), false),
+        }
+        true
     }
 }
 
@@ -318,19 +330,19 @@ impl Book {
                 landing.gaps.push(row);
             }
             // What the topics are, and what was counted of shards that are forgotten.
-            ["topic", _] | ["forgotten"] => {}
+            ["topic", _] | ["target"] | ["forgotten"] => {}
             // How many dead letters there were lately, and where somebody stood.
-            ["dead_letters"] | ["barrier", _] => {}
+            ["dead_letters"] | ["barrier", _] | ["salt"] => {}
             other => lock(&self.witness).violated("an unknown record", format!("{other:?} in the progress topic")),
         }
     }
 }
 
-/// Says of an owner whether it lives, and is fenced by nobody.
+/// Says of an owner whether it lives, or what its refused start left, and is fenced by nobody.
 fn is_sign(record: &LandedRecord) -> bool {
     let key: Vec<String> = serde_json::from_slice(&record.record.key).unwrap_or_default();
     let kind = key.first().map(String::as_str);
-    &*record.place.topic == PROGRESS_TOPIC && matches!(kind, Some("life" | "handed_over"))
+    &*record.place.topic == PROGRESS_TOPIC && matches!(kind, Some("life" | "handed_over" | "salt"))
 }
 
 fn header(record: &Record, name: &str) -> Option<String> {

@@ -269,6 +269,7 @@ impl State {
             previous_stream: previous.map(|stream| PreviousStream {
                 stream_arn: stream.arn.clone(),
                 read_until: least_read_until(&rows(&stream.arn)),
+                is_of_another_table: false,
             }),
         }
     }

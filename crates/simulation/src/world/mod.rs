@@ -23,7 +23,7 @@ mod worker;
 mod workload;
 
 pub use fault::{FAULTS, Fault};
-pub use ground::{Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults};
+pub use ground::{Durable, Ground, Held, LandedChange, Landing, Loss, SharedWitness, SinkFaults};
 pub use history::{History, Written};
 pub use kafka::KafkaGround;
 pub use kept::KEPT;

@@ -3,6 +3,7 @@
 mod actions;
 mod days;
 mod faults;
+mod loss;
 mod past;
 mod year;
 
@@ -13,6 +14,7 @@ use tailwater_pipeline::LaneSettings;
 use tailwater_source_dynamodb::{OnGap, ReaderSettings, StartAt, VISIBLE_WITHIN};
 
 use super::fault::Fault;
+use super::ground::Loss;
 use super::promise::Promise;
 
 const MINUTE_MS: i64 = 60_000;
@@ -154,6 +156,8 @@ pub enum Action {
     Suspend(i64),
     /// They go on.
     Resume,
+    /// The sink loses this, and no start may pass over it.
+    Lose(Loss),
 }
 
 /// A world before it begins.
@@ -200,7 +204,7 @@ impl Plan {
         let mut apart = Rng::with_seed(!seed ^ (profile as u64) << 56);
         // Younger than the first kept seeds: so these stay about the stories that they were.
         let mut later = Rng::with_seed(seed.rotate_left(32) ^ (profile as u64) << 56);
-        let faults = faults::draw(profile, &mut rng, &mut apart, &mut later);
+        let mut faults = faults::draw(profile, &mut rng, &mut apart, &mut later);
         let minutes = match profile {
             // Long enough for some runs.
             Profile::Harsh => 8..15,
@@ -208,7 +212,8 @@ impl Plan {
             _ => 1..10,
         };
         let span_ms = rng.i64(minutes) * MINUTE_MS;
-        let has = |name: &str| faults.iter().any(|fault| fault.name == name);
+        let drawn = faults.clone();
+        let has = |name: &str| drawn.iter().any(|fault| fault.name == name);
         let mut reader = draw_reader(profile, span_ms, &mut rng);
         if seed.is_multiple_of(STALLS_WAITED_OUT_ONE_IN) {
             reader.visible_within = STALL_MAX;
@@ -239,6 +244,7 @@ impl Plan {
             reader.until_tip = false;
             reader.discovery_interval = Duration::from_secs(later.u64(60..1200));
         }
+        heal_ms = loss::draw(profile, heal_ms, &mut faults, &mut actions, &mut Rng::with_seed(seed.rotate_left(40)));
         actions.sort_by_key(|(at, _)| *at);
         if profile != Profile::Year {
             actions.splice(0..0, past::draw(&mut Rng::with_seed(seed.rotate_left(48))));

@@ -12,7 +12,7 @@ use tailwater_model::{
 };
 use tailwater_sink_postgres::{MirrorLane, MirrorOwnership, PostgresSettings, TlsSettings, claim_on};
 
-use super::ground::{ClaimResult, Durable, Ground, Held, LandedChange, Landing, SharedWitness, SinkFaults, lock};
+use super::ground::{ClaimResult, Durable, Ground, Held, LandedChange, Landing, Loss, SharedWitness, SinkFaults, lock};
 use crate::postgres::{
     CommitView, Faults, Happening, ModelServer, ModelTable, RowChange, RowKey, RowValue, Trigger, TriggerAnswer,
 };
@@ -78,6 +78,7 @@ impl PostgresGround {
             lock_timeout: statement_timeout / [1, 3][rng.usize(0..2)],
             connect_timeout: Duration::from_secs(5),
             dead_letters_per_minute_max: DEAD_LETTERS_PER_MINUTE_MAX,
+            adopt: None,
         };
         let server = ModelServer::new(rng.u64(..));
         // Swarm: with every fault at its most, nothing gets deep.
@@ -135,6 +136,20 @@ impl Ground for PostgresGround {
 
     fn durable(&self) -> Durable {
         lock(&self.book).durable.clone()
+    }
+
+    fn lose(&self, loss: Loss) -> bool {
+        if self.server.mirror_rows().is_empty() {
+            return false;
+        }
+        match loss {
+            Loss::Progress => self.server.drop_progress(),
+            Loss::Target => {
+                self.server.drop_tables();
+                self.server.make_tables();
+            }
+        }
+        true
     }
 }
 

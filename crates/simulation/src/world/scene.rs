@@ -5,6 +5,7 @@ mod aftermath;
 mod ends;
 mod health;
 mod live;
+mod loss;
 mod peace;
 mod without_lane;
 mod year;
@@ -80,6 +81,8 @@ pub(super) struct Scene<G> {
     /// What the user's rules refuse. They are no fault, and stay.
     refused_text: Option<String>,
     away_until: Option<Instant>,
+    /// Starts that were refused since the sink lost what no start may pass over.
+    lost: Option<u32>,
     calls: (Instant, u64),
 }
 
@@ -115,6 +118,7 @@ impl<G: Ground> Scene<G> {
             ends: 0,
             refused_text: None,
             away_until: None,
+            lost: None,
             calls: (Instant::now(), 0),
             plan,
         }
@@ -135,6 +139,7 @@ impl<G: Ground> Scene<G> {
         self.supervise_until(began + Duration::from_millis(self.plan.heal_ms.unsigned_abs())).await;
         if !self.is_over() {
             self.heal().await;
+            self.refuse_what_is_lost().await;
             self.carry_without_a_lane().await;
             self.carry_everything().await;
             self.keep_the_peace().await;
@@ -247,6 +252,9 @@ impl<G: Ground> Scene<G> {
         }
         if FALSE_TROUBLES.contains(&trouble.code) {
             lock(&self.witness).violated("P8 a halt by a passing answer", format!("{}: {trouble}", trouble.code));
+        }
+        if self.is_told_of_loss(trouble) {
+            return;
         }
         if trouble.kind == TroubleKind::DataAtRisk {
             if !lock(&self.witness).has_gaps() {

@@ -47,5 +47,5 @@ fn after(streams: &[(String, bool)], arn: &str) -> Option<String> {
 
 /// The sink itself knows how far it was read.
 fn of(stream_arn: String) -> PreviousStream {
-    PreviousStream { stream_arn, read_until: None }
+    PreviousStream { stream_arn, read_until: None, is_of_another_table: false }
 }

@@ -80,6 +80,8 @@ pub struct Witness {
     /// The stream that somebody claimed last.
     claimed: Option<String>,
     claimed_again: u64,
+    /// The sink has lost what no start may pass over.
+    is_lost: bool,
     violation: Option<Violation>,
     /// Landings that changed data, progress, gaps or dead letters.
     pub landings: u64,
@@ -119,6 +121,7 @@ impl Witness {
             registered_ms: None,
             is_known: false,
             follows_another: false,
+            is_lost: false,
             stale: true,
             claimed: None,
             claimed_again: 0,
@@ -148,6 +151,11 @@ impl Witness {
     /// Somebody runs the pipeline.
     pub fn started(&mut self) {
         self.started_ms.get_or_insert(self.clock.now_ms());
+    }
+
+    /// The sink has lost its progress or its target.
+    pub fn lost(&mut self) {
+        self.is_lost = true;
     }
 
     /// Something was written, or changed in the lineage.

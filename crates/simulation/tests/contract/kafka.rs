@@ -7,13 +7,15 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::Message;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Headers;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tailwater_model::{Change, ChangeEvent, Group, Item, PipelineIdentity, Sink, ViewType};
 use tailwater_simulation::contract::{
-    ClaimResult, Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
 };
 use tailwater_sink_kafka::{
     ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaLane, KafkaOwnership, KafkaSettings,
@@ -30,6 +32,7 @@ pub const TOO_LARGE_BYTES: usize = 2_000_000;
 
 tailwater_simulation::contract_cases!(stand);
 tailwater_simulation::wilful_contract_cases!(stand);
+tailwater_simulation::belonging_contract_cases!(stand);
 
 struct KafkaGround {
     /// In front of the names of pipelines, whose transactional ids the whole cluster shares.
@@ -68,6 +71,7 @@ pub fn settings(prefix: &str) -> KafkaSettings {
         transaction_timeout: Duration::from_secs(20),
         request_timeout: Duration::from_secs(20),
         dead_letters_per_minute_max: 100,
+        adopt: None,
     }
 }
 
@@ -98,6 +102,47 @@ impl WilfulGround for KafkaGround {
 
     fn allow_dead_letters(&mut self, per_minute_max: u32) {
         self.settings.dead_letters_per_minute_max = per_minute_max;
+    }
+}
+
+/// Deletes a topic, and waits until the broker does not show it any more.
+async fn delete(topic: &str) {
+    let admin: AdminClient<DefaultClientContext> =
+        ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("a client");
+    admin.delete_topics(&[topic], &AdminOptions::new()).await.expect("asked").remove(0).expect("deleted");
+    let asked = tokio::time::Instant::now();
+    let is_shown = || {
+        let shown = admin.inner().fetch_metadata(None, READ_WITHIN).expect("metadata");
+        shown.topics().iter().any(|it| it.name() == topic)
+    };
+    while is_shown() {
+        assert!(asked.elapsed() < READ_WITHIN, "{topic} is deleted and still shown");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+impl LossyGround for KafkaGround {
+    async fn lose_progress(&mut self) {
+        delete(&self.settings.progress_topic).await;
+    }
+
+    async fn lose_target(&mut self) {
+        delete(&self.settings.topic).await;
+    }
+
+    async fn make_target(&mut self) {
+        let admin: AdminClient<DefaultClientContext> =
+            ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("a client");
+        let topic = NewTopic::new(&self.settings.topic, 2, TopicReplication::Fixed(1));
+        admin.create_topics([&topic], &AdminOptions::new()).await.expect("asked").remove(0).expect("made");
+    }
+
+    fn name_another_target(&mut self) {
+        self.settings.topic.push_str("-others");
+    }
+
+    fn adopt(&mut self, token: &str) {
+        self.settings.adopt = Some(token.to_owned());
     }
 }
 

@@ -8,7 +8,7 @@ use fastrand::Rng;
 use rdkafka::error::RDKafkaErrorCode;
 use tailwater_model::{Change, ChangeEvent, Group, Item, PipelineIdentity, Sink, ViewType};
 use tailwater_simulation::contract::{
-    ClaimResult, Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
 };
 use tailwater_simulation::kafka::{Faults, ModelCluster};
 use tailwater_sink_kafka::{DirectLane, DirectOwnership, KafkaSettings, checkpoints_on, claim_on};
@@ -19,6 +19,8 @@ use crate::kafka::{TOO_LARGE_BYTES, settings};
 
 /// A text that a rule of the topic does not like.
 const RULED_OUT: &str = "ruled out";
+/// Partitions of the topic of change events.
+const PARTITIONS: usize = 2;
 /// What a request takes at most.
 const LATENCY_MAX: Duration = Duration::from_millis(5);
 /// What is late comes so much later: after everybody has given up, and before the transaction is too old.
@@ -28,6 +30,7 @@ const OUTAGE: Duration = Duration::from_secs(30);
 
 tailwater_simulation::contract_cases!(stand);
 tailwater_simulation::wilful_contract_cases!(stand);
+tailwater_simulation::belonging_contract_cases!(stand);
 
 struct ModelGround {
     settings: KafkaSettings,
@@ -39,7 +42,7 @@ struct ModelGround {
 fn stand(test: impl AsyncFnOnce(&mut ModelGround)) {
     in_paused_time(async {
         let settings = settings("model");
-        let cluster = ModelCluster::new(1, &settings, 2);
+        let cluster = ModelCluster::new(1, &settings, PARTITIONS);
         cluster.refuse_messages(&settings.topic, Some((RULED_OUT, RDKafkaErrorCode::InvalidRecord)));
         let ground = &mut ModelGround { settings, cluster, chance: Rng::with_seed(2), lanes: 0 };
         ground.heal();
@@ -77,6 +80,32 @@ impl WilfulGround for ModelGround {
 
     fn allow_dead_letters(&mut self, per_minute_max: u32) {
         self.settings.dead_letters_per_minute_max = per_minute_max;
+    }
+}
+
+impl LossyGround for ModelGround {
+    async fn lose_progress(&mut self) {
+        sleep(LATENCY_MAX).await;
+        self.cluster.remove_topic(&self.settings.progress_topic);
+    }
+
+    async fn lose_target(&mut self) {
+        // The markers of what is committed are still to come.
+        sleep(LATENCY_MAX).await;
+        self.cluster.remove_topic(&self.settings.topic);
+    }
+
+    async fn make_target(&mut self) {
+        self.cluster.make_topic(&self.settings.topic, PARTITIONS, false);
+    }
+
+    fn name_another_target(&mut self) {
+        self.settings.topic.push_str("-others");
+        self.cluster = self.cluster.with(&self.settings);
+    }
+
+    fn adopt(&mut self, token: &str) {
+        self.settings.adopt = Some(token.to_owned());
     }
 }
 

@@ -9,7 +9,7 @@ use tailwater_model::{
     Change, ChangeEvent, Counts, DeleteMode, Group, Item, KeyValue, PipelineIdentity, ServiceTime, Sink,
 };
 use tailwater_simulation::contract::{
-    ClaimResult, Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
 };
 use tailwater_simulation::postgres::{Faults, ModelServer, ModelTable, StoredCounts, Trigger, TriggerAnswer};
 use tailwater_sink_postgres::{MirrorLane, MirrorOwnership, PostgresSettings, TlsSettings, claim_on};
@@ -26,6 +26,7 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 
 tailwater_simulation::contract_cases!(stand);
 tailwater_simulation::wilful_contract_cases!(stand);
+tailwater_simulation::belonging_contract_cases!(stand);
 
 struct ModelGround {
     settings: PostgresSettings,
@@ -45,6 +46,7 @@ fn stand(test: impl AsyncFnOnce(&mut ModelGround)) {
             lock_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(5),
             dead_letters_per_minute_max: 1_000,
+            adopt: None,
         };
         let ground = &mut ModelGround { settings, server: ModelServer::new(1), chance: Rng::with_seed(2) };
         ground.server.set_faults(kind());
@@ -93,6 +95,28 @@ impl WilfulGround for ModelGround {
 
     fn allow_dead_letters(&mut self, per_minute_max: u32) {
         self.settings.dead_letters_per_minute_max = per_minute_max;
+    }
+}
+
+impl LossyGround for ModelGround {
+    async fn lose_progress(&mut self) {
+        self.server.drop_progress();
+    }
+
+    async fn lose_target(&mut self) {
+        self.server.drop_tables();
+    }
+
+    async fn make_target(&mut self) {
+        self.server.make_tables();
+    }
+
+    fn name_another_target(&mut self) {
+        self.settings.table = "others".into();
+    }
+
+    fn adopt(&mut self, token: &str) {
+        self.settings.adopt = Some(token.to_owned());
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, Item, PipelineIdentity, Sink};
 use tailwater_simulation::contract::{
-    ClaimResult, Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
 };
 use tailwater_sink_postgres::{PostgresLane, PostgresOwnership, PostgresSettings, TlsSettings, checkpoints, claim};
 use tokio::time::{sleep, timeout};
@@ -43,6 +43,7 @@ const GIVEN_UP_AFTER: Duration = Duration::from_millis(500);
 
 tailwater_simulation::contract_cases!(stand);
 tailwater_simulation::wilful_contract_cases!(stand);
+tailwater_simulation::belonging_contract_cases!(stand);
 
 /// A fresh database with the rules of the user, which goes when the test ends.
 pub struct PostgresGround {
@@ -51,6 +52,8 @@ pub struct PostgresGround {
     has_rules: bool,
     delete: DeleteMode,
     dead_letters_per_minute_max: u32,
+    table: String,
+    adopt: Option<String>,
     interruptions: u32,
 }
 
@@ -78,6 +81,8 @@ pub fn stand(test: impl AsyncFnOnce(&mut PostgresGround)) {
                 has_rules: false,
                 delete: DeleteMode::Hard,
                 dead_letters_per_minute_max: 100,
+                table: "orders".into(),
+                adopt: None,
                 interruptions: 0,
             })
             .await;
@@ -105,13 +110,14 @@ impl PostgresGround {
         PostgresSettings {
             url: self.url.clone().into(),
             schema: "public".into(),
-            table: "orders".into(),
+            table: self.table.clone(),
             delete: self.delete,
             tls: TlsSettings::default(),
             statement_timeout: Duration::from_secs(20),
             lock_timeout: Duration::from_secs(10),
             connect_timeout: Duration::from_secs(10),
             dead_letters_per_minute_max: self.dead_letters_per_minute_max,
+            adopt: self.adopt.clone(),
         }
     }
 
@@ -148,6 +154,32 @@ fn refused_text(how: Refusal) -> &'static str {
         Refusal::Known => "never",
         Refusal::Unknown => "odd",
         Refusal::Silent => "lost",
+    }
+}
+
+impl LossyGround for PostgresGround {
+    async fn lose_progress(&mut self) {
+        self.run("drop schema tailwater cascade").await;
+    }
+
+    async fn lose_target(&mut self) {
+        self.run("drop table public.orders").await;
+    }
+
+    async fn make_target(&mut self) {
+        self.run(
+            "create table public.orders (\"Id\" text primary key, document jsonb, _op text, _seq numeric(40,0), \
+             _event_id text, _source_ts timestamptz, _synced_at timestamptz, _deleted boolean)",
+        )
+        .await;
+    }
+
+    fn name_another_target(&mut self) {
+        self.table = "others".into();
+    }
+
+    fn adopt(&mut self, token: &str) {
+        self.adopt = Some(token.to_owned());
     }
 }
 

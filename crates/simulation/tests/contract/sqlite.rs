@@ -6,11 +6,11 @@ use std::ops::AsyncFnOnce;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
-use sqlx::ConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions};
 use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, Item, PipelineIdentity, Sink};
 use tailwater_simulation::contract::{
-    ClaimResult, Ground, Held, Interruption, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
 };
 use tailwater_sink_local::{SqliteLane, SqliteOwnership, SqliteSettings, claim_sqlite, sqlite_checkpoints};
 use tempfile::TempDir;
@@ -22,6 +22,7 @@ const POLLS_MAX: u32 = 12;
 
 tailwater_simulation::contract_cases!(stand);
 tailwater_simulation::wilful_contract_cases!(stand);
+tailwater_simulation::belonging_contract_cases!(stand);
 
 struct SqliteGround {
     settings: SqliteSettings,
@@ -36,6 +37,7 @@ fn stand(test: impl AsyncFnOnce(&mut SqliteGround)) {
         table: "orders".into(),
         delete: DeleteMode::Hard,
         dead_letters_per_minute_max: 100,
+        adopt: None,
     };
     let mut ground = SqliteGround { settings, interruptions: 0, _directory: directory };
     in_real_time(async { test(&mut ground).await });
@@ -80,6 +82,44 @@ impl WilfulGround for SqliteGround {
 
     fn allow_dead_letters(&mut self, per_minute_max: u32) {
         self.settings.dead_letters_per_minute_max = per_minute_max;
+    }
+}
+
+impl LossyGround for SqliteGround {
+    async fn lose_progress(&mut self) {
+        let mut connection = self.connect().await;
+        let names: Vec<(String,)> =
+            sqlx::query_as("select name from sqlite_schema where type = 'table' and name like 'tailwater%'")
+                .fetch_all(&mut connection)
+                .await
+                .expect("readable");
+        for (name,) in names {
+            let dropped = sqlx::query(AssertSqlSafe(format!("drop table {name}"))).execute(&mut connection).await;
+            dropped.expect("dropped");
+        }
+    }
+
+    async fn lose_target(&mut self) {
+        sqlx::query("drop table orders").execute(&mut self.connect().await).await.expect("dropped");
+    }
+
+    async fn make_target(&mut self) {
+        sqlx::query(
+            "create table orders (\"Id\" TEXT not null, document TEXT not null, _op TEXT not null, _seq TEXT not null, \
+             _event_id TEXT not null, _source_ts TEXT not null, _synced_at TEXT not null, _deleted INTEGER not null, \
+             primary key (\"Id\")) strict",
+        )
+        .execute(&mut self.connect().await)
+        .await
+        .expect("made");
+    }
+
+    fn name_another_target(&mut self) {
+        self.settings.table = "others".into();
+    }
+
+    fn adopt(&mut self, token: &str) {
+        self.settings.adopt = Some(token.to_owned());
     }
 }
 

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use tailwater_sink_kafka::{
-    ChangeHeader, Cluster, Deletes, DeliveryPromise, DirectLane, Fault, Format, Isolation, KafkaSettings,
+    ChangeHeader, Cluster, Deletes, DeliveryPromise, DirectLane, Fault, Format, Isolation, KafkaSettings, MayMake,
     MessageLimits, OnRepartition, Outgoing, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts,
-    claim_on,
+    TopicLook, claim_on,
 };
 use tokio::time::Instant;
 
@@ -59,6 +59,7 @@ pub async fn lane(format: Format) -> DirectLane<NullCluster> {
         transaction_timeout: Duration::from_secs(60),
         request_timeout: Duration::from_secs(10),
         dead_letters_per_minute_max: 1_000,
+        adopt: None,
     };
     let chance = fastrand::Rng::with_seed(1);
     let lanes = claim_on(NullCluster::default(), &settings, &orders::identity(), &orders::keys(), None, chance).await;
@@ -77,8 +78,10 @@ impl Cluster for NullCluster {
         Ok(NullReader { topic: Arc::clone(&self.0), rest: None, partitions: lanes, offset: 0 })
     }
 
-    async fn check_topics(&self, _: u32) -> Result<TopicFacts, Fault> {
-        Ok(TopicFacts { data_partitions: PARTITIONS, limits: MessageLimits::same(1_000_000) })
+    async fn check_topics(&self, _: u32, _: MayMake) -> Result<TopicLook, Fault> {
+        let facts = TopicFacts { data_partitions: PARTITIONS, limits: MessageLimits::same(1_000_000) };
+        let data_ends = (0..PARTITIONS).map(|_| 0).collect();
+        Ok(TopicLook { facts, data_ends, is_complete: true })
     }
 }
 

@@ -38,6 +38,7 @@ pub(super) fn encoder_with(format: Format, delete: Deletes, headers: &[ChangeHea
         transaction_timeout: Duration::from_secs(60),
         request_timeout: Duration::from_secs(30),
         dead_letters_per_minute_max: 100,
+        adopt: None,
     };
     let stream = StreamIdentity { table: "Orders".into(), table_id: "id".into(), stream_arn: STREAM.into() };
     let identity = PipelineIdentity { name: "shop".into(), lanes: 1, stream };

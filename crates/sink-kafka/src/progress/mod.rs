@@ -8,9 +8,11 @@ mod partitions;
 mod reader;
 mod records;
 mod state;
+mod target;
 
 pub(crate) use dead_letters::AllDeadLetters;
 pub(crate) use partitions::Partitions;
 pub(crate) use reader::{ProgressReader, Until, read_lanes};
 pub(crate) use records::{ClaimMark, ProgressRecord, SessionMark};
 pub(crate) use state::{LaneProgress, StepRefused, StreamFacts};
+pub(crate) use target::StoredTarget;

@@ -6,6 +6,8 @@
 //! ["stream",ARN]                           {"v":1,"table":"orders","table_id":"…","known":true,"known_since_ms":17…}
 //! ["forgotten"]                            {"v":1,"read":12,"written":12,…}
 //! ["topic",NAME]                           {"v":1,"partitions":12}
+//! ["target"]                               {"v":1,"topic":NAME,"source":"…","ends":[41,…],"written":7}
+//! ["salt"]                                 {"v":1,"salt":"9f…"}
 //! ["gap",ARN,SHARD,CAUSE,POSITION,SINCE]   {"v":1,"detail":"…","until_ms":17…}
 //! ["dead_letters"]                         {"v":1,"by_second":[[1790000000,3],…]}
 //! ["brake"]                                {"v":1,"per_minute_max":100}
@@ -16,7 +18,7 @@
 //!
 //! Moments are of DynamoDB's clock, in milliseconds since 1970. Members and parts that are not known are left out, as in
 //! records from before they were there. A shard or a stream without a value is gone, and compaction removes what was said of
-//! it before. The seconds of dead letters are of the brokers' clock. A brake without a value is lifted. A barrier says
+//! it before. A salt is left by a refused start, outside of transactions, and without a value it is used up. The seconds of dead letters are of the brokers' clock. A brake without a value is lifted. A barrier says
 //! nothing: who has read the one that it wrote has read all that was written before. Life and handing over are signs of an owner
 //! (`ownership.rs`), outside of any transaction, and say nothing of progress.
 //!
@@ -27,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use tailwater_model::{Counts, Gap, Position, ServiceTime, ShardId, Trouble, TroubleKind};
 
 use super::dead_letters::RecentDeadLetters;
+use super::target::StoredTarget;
 use crate::cluster::StoredRecord;
 
 /// The form of the values. Whoever reads a newer one stops, for it may mean what this program cannot know.
@@ -49,6 +52,12 @@ pub(crate) enum ProgressRecord {
     Forgotten(Counts),
     /// The partitions that a topic of change events had.
     Topic { name: String, partitions: i32 },
+    /// What the progress of all lanes was made for (I11). In the partition of the first lane.
+    Target(StoredTarget),
+    /// What the token of a refused start is made of.
+    Salt(String),
+    /// It is used up.
+    SaltGone,
     /// A gap (I8).
     Gap(GapKey, StoredGap),
     /// The lane's dead letters of the last minute.
@@ -222,6 +231,11 @@ struct TopicValue {
 }
 
 #[derive(Deserialize, Serialize)]
+struct SaltValue {
+    salt: String,
+}
+
+#[derive(Deserialize, Serialize)]
 struct BrakeValue {
     per_minute_max: u32,
 }
@@ -241,6 +255,9 @@ impl ProgressRecord {
             Self::Topic { name, partitions } => {
                 (key(&["topic", name]), Some(value(&TopicValue { partitions: *partitions })))
             }
+            Self::Target(stored) => (key(&["target"]), Some(value(stored))),
+            Self::Salt(salt) => (key(&["salt"]), Some(value(&SaltValue { salt: salt.clone() }))),
+            Self::SaltGone => (key(&["salt"]), None),
             Self::Gap(gap, stored) => (gap.encode(), Some(value(stored))),
             Self::DeadLetters(recent) => (key(&["dead_letters"]), Some(value(recent))),
             Self::Brake { per_minute_max } => {
@@ -277,6 +294,11 @@ impl ProgressRecord {
                 let TopicValue { partitions } = read(value)?;
                 Self::Topic { name: (*name).to_owned(), partitions }
             }
+            ["target"] => Self::Target(read(value)?),
+            ["salt"] => {
+                let SaltValue { salt } = read(value)?;
+                Self::Salt(salt)
+            }
             ["gap", gap @ ..] => Self::Gap(GapKey::decode(gap)?, read(value)?),
             ["dead_letters"] => Self::DeadLetters(read(value)?),
             ["brake"] => {
@@ -298,6 +320,7 @@ impl ProgressRecord {
             }
             ["stream", stream_arn] => Some(Self::StreamGone { stream_arn: (*stream_arn).to_owned() }),
             ["brake"] => Some(Self::BrakeGone),
+            ["salt"] => Some(Self::SaltGone),
             ["barrier", mark] => Some(Self::Barrier((*mark).to_owned())),
             ["life", number, owner] => ClaimMark::decode(number, owner).map(Self::Life),
             ["handed_over", number, owner] => ClaimMark::decode(number, owner).map(Self::HandedOver),

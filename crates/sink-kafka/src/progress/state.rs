@@ -9,6 +9,7 @@ use tailwater_model::{ShardProgress, Step, StreamIdentity, Trouble, TroubleKind}
 
 use super::dead_letters::RecentDeadLetters;
 use super::records::{GapKey, ProgressRecord, SessionMark, StoredGap, StoredShard, StoredStream};
+use super::target::StoredTarget;
 
 /// The most shards of other streams whose records one commit takes back (I6): the next one goes on.
 const GONE_MAX: usize = 1000;
@@ -23,6 +24,10 @@ pub(crate) struct LaneProgress {
     /// What shards accounted for that are not among `shards` any more.
     forgotten: Counts,
     topics: BTreeMap<String, i32>,
+    /// What the progress of all lanes was made for.
+    pub(crate) target: Option<StoredTarget>,
+    /// What the last refused start left.
+    pub(crate) salt: Option<String>,
     gaps: BTreeMap<GapKey, StoredGap>,
     /// Those of the last minute before the record was written.
     pub(crate) dead_letters: RecentDeadLetters,
@@ -89,6 +94,9 @@ impl LaneProgress {
             ProgressRecord::Topic { name, partitions } => {
                 self.topics.insert(name, partitions);
             }
+            ProgressRecord::Target(stored) => self.target = Some(stored),
+            ProgressRecord::Salt(salt) => self.salt = Some(salt),
+            ProgressRecord::SaltGone => self.salt = None,
             ProgressRecord::Gap(gap, stored) => {
                 self.gaps.insert(gap, stored);
             }
@@ -104,6 +112,12 @@ impl LaneProgress {
     /// The partitions that the topic had when it was last written to.
     pub(crate) fn partitions_of(&self, topic: &str) -> Option<i32> {
         self.topics.get(topic).copied()
+    }
+
+    /// Events that were written, by what is accounted for, those of forgotten shards too.
+    pub(crate) fn written(&self) -> u64 {
+        let stored: u64 = self.shards.values().map(|stored| stored.fact.counts.written).sum();
+        stored + self.forgotten.written
     }
 
     /// Whether every step of a group fits to what is stored (I2).
@@ -224,6 +238,11 @@ impl LaneProgress {
             known_at_ms: Some(*at_ms).filter(|_| fact.known),
             last_contact,
         })
+    }
+
+    /// The id of the table that a stream is of.
+    pub(crate) fn table_id_of(&self, stream_arn: &str) -> Option<&str> {
+        self.streams.get(stream_arn).map(|stored| stored.fact.table_id.as_str())
     }
 
     /// What is stored of the shards of a stream.

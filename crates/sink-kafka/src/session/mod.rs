@@ -5,6 +5,7 @@ mod commit;
 mod dead_letters;
 mod failures;
 mod open;
+mod target;
 mod work;
 
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,12 +18,15 @@ use crate::client_config::Batches;
 use crate::cluster::Cluster;
 use crate::fault::Fault;
 use crate::message::Encoder;
-use crate::progress::{AllDeadLetters, LaneProgress, ProgressReader, SessionMark, StreamFacts, Until, read_lanes};
+use crate::progress::{
+    AllDeadLetters, LaneProgress, ProgressReader, SessionMark, StoredTarget, StreamFacts, Until, read_lanes,
+};
 use crate::settings::KafkaSettings;
 use crate::topics::TopicFacts;
 
 use failures::Failures;
 pub(crate) use open::Claim;
+pub(crate) use target::target_facts;
 
 /// What the lanes of a process share.
 pub(crate) struct Shared<C> {
@@ -34,6 +38,8 @@ pub(crate) struct Shared<C> {
     stream: Mutex<StreamFacts>,
     /// What the store has of all lanes.
     dead_letters: Mutex<AllDeadLetters>,
+    /// What the claim has bound the progress to, with the latest ends.
+    target: Mutex<Option<StoredTarget>>,
 }
 
 impl<C> Shared<C> {
@@ -51,6 +57,7 @@ impl<C> Shared<C> {
             encoder: Encoder::new(settings, pipeline, keys, view_type),
             stream: Mutex::default(),
             dead_letters: Mutex::default(),
+            target: Mutex::default(),
         }
     }
 

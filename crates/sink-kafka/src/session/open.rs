@@ -49,7 +49,8 @@ impl<C: Cluster> LaneSession<C> {
         let topic = self.topic_record(&before, &facts)?;
         let lifted = self.shared.check_brake(&before)?.then_some(ProgressRecord::BrakeGone);
         let session = ProgressRecord::Session(mark.clone());
-        let records: Vec<_> = topic.into_iter().chain(lifted).chain([session]).collect();
+        let bound = self.shared.binding_records(claim, &before);
+        let records: Vec<_> = topic.into_iter().chain(lifted).chain(bound).chain([session]).collect();
         self.store(&transactional, &records).await.map_err(|fault| self.send_fault(&transactional, fault))?;
         reader.read(&Until::Session(&mark), self.wait_max()).await?;
         let progress = reader.into_lane()?;
@@ -88,10 +89,8 @@ impl<C: Cluster> LaneSession<C> {
 
     /// The mark of this opening, if the lane is ours to open.
     fn next_mark(&self, before: &LaneProgress, claim: &Claim) -> Result<SessionMark, Fault> {
+        self.shared.check_pipeline(before)?;
         let newest = before.session.as_ref().map(|session| &session.fact);
-        if let Some(other) = newest.filter(|newest| newest.pipeline != self.shared.pipeline.name) {
-            return Err(self.belongs_to(&other.pipeline));
-        }
         let epoch = newest.map_or(0, |newest| newest.epoch);
         if self.last_epoch.is_some_and(|last| epoch < last) {
             return Err(self.progress_gone());
@@ -104,15 +103,6 @@ impl<C: Cluster> LaneSession<C> {
             Claim::Made { number, owner } => (*number, owner),
         };
         Ok(SessionMark { pipeline: self.shared.pipeline.name.clone(), claim, owner: owner.clone(), epoch: epoch + 1 })
-    }
-
-    /// Another name means other transactional ids: the two would not fence one another.
-    fn belongs_to(&self, other: &str) -> Fault {
-        let message =
-            format!("the progress topic {} belongs to pipeline \"{other}\"", self.shared.settings.progress_topic);
-        Trouble::new(TroubleKind::Config, "sink.kafka.other_pipeline", message)
-            .advise("give each pipeline a progress_topic of its own; a pipeline that gets another name begins anew")
-            .into()
     }
 
     /// The record of the topic's partitions, where it is new. Another number than the one that was written down means
@@ -198,8 +188,8 @@ impl<C: Cluster> LaneSession<C> {
         let message = format!("the progress topic {topic} no longer holds what was written to its partition {lane}");
         Trouble::new(TroubleKind::DataAtRisk, "sink.kafka.progress_gone", message)
             .advise(
-                "was it deleted, or lost with its broker? Without it nobody knows what has been carried: start again to \
-                 carry everything that the stream still has, which repeats messages",
+                "was it deleted, or lost with its broker? Without it nobody knows what has been carried: restore it; another \
+                 start says how to go on without it",
             )
             .into()
     }

@@ -21,6 +21,8 @@ const ANSWER_WAIT_MIN: Duration = Duration::from_millis(500);
 const PAUSE: Duration = Duration::from_millis(100);
 /// A topic counts as missing when brokers have said so for this long: one that has just started may not know yet.
 const MISSING_FOR_MIN: Duration = Duration::from_secs(3);
+/// How long one question for a partition's end may take before it is asked again: its leader may be another one by then.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
 /// Events served between two requests, at most.
 const EVENTS_MAX: usize = 100;
 
@@ -83,6 +85,28 @@ impl<'a> MetadataClient<'a> {
         match self.look_until(topic, self.deadline(), is_led)? {
             Looked::There(shape) => Ok(shape),
             Looked::Missing { .. } => Err(self.fault(topic, RDKafkaErrorCode::UnknownTopicOrPartition)),
+        }
+    }
+
+    /// Where each of so many partitions ends, as its leader tells.
+    pub(super) fn ends(&self, topic: &str, partitions: i32) -> Result<Vec<i64>, Fault> {
+        let deadline = self.deadline();
+        (0..partitions).map(|partition| self.end(topic, partition, deadline)).collect()
+    }
+
+    fn end(&self, topic: &str, partition: i32, deadline: Instant) -> Result<i64, Fault> {
+        loop {
+            let within = deadline.saturating_duration_since(Instant::now()).min(END_TIMEOUT);
+            let error = match self.consumer.fetch_watermarks(topic, partition, within) {
+                Ok((_, end)) => return Ok(end),
+                Err(error) => error,
+            };
+            let fault =
+                Fault::of(&doing(topic), &self.settings.brokers, &error, self.consumer.context().last_problem());
+            if fault.remedy == Remedy::Halt || Instant::now() >= deadline {
+                return Err(fault);
+            }
+            self.pause(PAUSE);
         }
     }
 

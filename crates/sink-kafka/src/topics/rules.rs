@@ -1,6 +1,6 @@
 //! What a topic has to be like. Refused is what would break a promise; what only weakens one is told.
 
-use tailwater_model::{Trouble, TroubleKind};
+use tailwater_model::{Misfit, Trouble, TroubleKind};
 
 use super::admin::TopicConfig;
 use super::limits::MESSAGE_BYTES_MAX_DEFAULT;
@@ -130,7 +130,8 @@ pub(super) fn check_lane_count(settings: &KafkaSettings, lanes: i32, partitions:
     );
     Err(Trouble::new(TroubleKind::Config, "sink.lane_count", message).advise(format!(
         "set lanes = {partitions} to go on, unless partitions were added to the topic. Another number means to begin anew for now, from the oldest record of the stream: \
-         stop the pipeline and name another progress_topic in [sink.kafka], or delete this one"
+         stop the pipeline and name another progress_topic in [sink.kafka], or delete this one; the next start tells how the topic of \
+         change events is adopted"
     )))
 }
 
@@ -164,6 +165,19 @@ pub(super) fn check_progress_limit(
         plan,
         &format!("max.message.bytes={PROGRESS_BYTES_MIN}"),
     )))
+}
+
+/// What is told of a topic that is missing while the pipeline runs. I11
+pub(super) fn gone(settings: &KafkaSettings, plan: &TopicPlan<'_>) -> Trouble {
+    let code = if plan.purpose == Purpose::Data { Misfit::Missing.code() } else { "sink.kafka.progress_gone" };
+    let message = format!(
+        "the topic \"{}\" of {} on Kafka at {} is gone, while the pipeline runs",
+        plan.name,
+        plan.purpose.words(),
+        settings.brokers
+    );
+    Trouble::new(TroubleKind::DataAtRisk, code, message)
+        .advise("restore it with what it held; another start says how to go on without it")
 }
 
 /// What is told of topics that are missing and that we must not make.

@@ -69,7 +69,7 @@ impl Ground {
     }
 
     async fn check(&self) -> Result<TopicFacts, Fault> {
-        check_topics(&self.settings, LANES).await
+        check_topics(&self.settings, LANES, MayMake::AtClaim).await.map(|look| look.facts)
     }
 
     /// The trouble of a check that must fail, and must halt a lane.
@@ -133,7 +133,7 @@ async fn names_are_refused_before_anything_is_asked() {
     for (settings, lanes, code) in
         [(twice, 1, "sink.kafka.topic_name"), (illegal, 1, "sink.kafka.topic_name"), (nowhere, 0, "sink.lane_count")]
     {
-        let fault = check_topics(&settings, lanes).await.expect_err("refused");
+        let fault = check_topics(&settings, lanes, MayMake::AtClaim).await.expect_err("refused");
         assert_eq!((fault.trouble.code, fault.trouble.kind), (code, TroubleKind::Config));
         assert_eq!(fault.remedy, Remedy::Halt);
     }
@@ -214,7 +214,7 @@ async fn another_number_of_lanes_is_refused_with_the_right_one() {
     let trouble = ground.trouble().await;
     assert_eq!((trouble.code, trouble.kind), ("sink.lane_count", TroubleKind::Config));
     assert!(advice(&trouble).starts_with("set lanes = 7 to go on"), "{trouble:?}");
-    assert_eq!(check_topics(&ground.settings, 7).await.expect("so many").data_partitions, 4);
+    assert_eq!(check_topics(&ground.settings, 7, MayMake::AtClaim).await.expect("so many").facts.data_partitions, 4);
     ground.clear().await;
 }
 
@@ -279,7 +279,7 @@ async fn a_batch_has_to_fit_into_a_segment() {
 #[tokio::test]
 async fn a_cluster_that_does_not_answer_may_come_back() {
     let settings = KafkaSettings { brokers: "127.0.0.1:1".into(), request_timeout: Duration::from_secs(2), ..sample() };
-    let fault = check_topics(&settings, LANES).await.expect_err("nobody is there");
+    let fault = check_topics(&settings, LANES, MayMake::AtClaim).await.expect_err("nobody is there");
     assert_eq!((fault.remedy, fault.trouble.code), (Remedy::Reopen, "sink.kafka.unreachable"));
     assert!(fault.trouble.message.contains("refused"), "{}", fault.trouble.message);
 }
@@ -328,7 +328,7 @@ async fn a_denied_topic_is_told_with_the_right_that_is_missing() {
     cluster
         .topic_error(&settings.topic, RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED)
         .expect("an error");
-    let fault = check_topics(&settings, LANES).await.expect_err("denied");
+    let fault = check_topics(&settings, LANES, MayMake::AtClaim).await.expect_err("denied");
     assert_eq!((fault.remedy, fault.trouble.code), (Remedy::Halt, "sink.kafka.topic_denied"));
     assert!(fault.trouble.message.contains(&settings.topic), "{}", fault.trouble.message);
     assert!(advice(&fault.trouble).contains("--operation Describe"), "{:?}", fault.trouble);

@@ -57,6 +57,7 @@ impl Scene {
             transaction_timeout: Duration::from_secs(20),
             request_timeout: Duration::from_secs(20),
             dead_letters_per_minute_max: 100,
+            adopt: None,
         };
         let identity = PipelineIdentity { name, lanes, stream: stream("a") };
         Self { settings, identity }

@@ -1,9 +1,9 @@
 //! Two owners, lanes that were replaced, and progress that is not ours.
 
-use tailwater_model::{Committed, Failure, ShardId, Sink};
+use tailwater_model::{Committed, Failure, ShardId, Sink, TroubleKind};
 use tailwater_sink_kafka::DeliveryPromise;
 
-use crate::ground::{SHARD, Scene, after, delete_topic, group, ids, raise_partitions, registration, run};
+use crate::ground::{Scene, after, delete_topic, group, ids, raise_partitions, registration, run};
 
 fn code<T: std::fmt::Debug>(answer: Result<T, Failure>) -> &'static str {
     match answer {
@@ -141,8 +141,24 @@ async fn progress_that_has_vanished_is_not_begun_anew() {
     delete_topic(&scene.settings.progress_topic).await;
     assert_eq!(code(lane.open().await), "sink.kafka.progress_gone");
     drop(lane);
-    // A new process cannot know it: it begins at the beginning.
-    let mut lane = scene.lane().await;
-    assert!(lane.open().await.expect("opens").shards.is_empty());
-    lane.commit(group([registration(SHARD)])).await.expect("registers");
+    // A new process cannot know it, but sees messages without progress, as often as it is started.
+    for _ in 0..2 {
+        let refused = scene.try_claim().await.map(drop).map_err(|trouble| (trouble.kind, trouble.code));
+        assert_eq!(refused, Err((TroubleKind::DataAtRisk, "sink.target_without_progress")));
+    }
+}
+
+/// An empty topic in the place of the one that was written to would hide that everything in it is missing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_that_has_vanished_is_not_made_again() {
+    let scene = Scene::new(1);
+    let mut lane = scene.ready_lane().await;
+    lane.commit(group([run(0, 3)])).await.expect("commits");
+    delete_topic(&scene.settings.topic).await;
+    assert_eq!(code(lane.open().await), "sink.target_missing");
+    drop(lane);
+    for _ in 0..2 {
+        let refused = scene.try_claim().await.map(drop).map_err(|trouble| (trouble.kind, trouble.code));
+        assert_eq!(refused, Err((TroubleKind::DataAtRisk, "sink.target_missing")));
+    }
 }

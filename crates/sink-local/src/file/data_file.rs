@@ -49,23 +49,11 @@ impl DataFile {
             .advise("end that process: it stands still, or is no Tailwater; or give this pipeline a file of its own")
     }
 
-    /// Whether the file can be the one that the progress speaks of. Without a recorded length it must be empty: content
-    /// that we did not write is never cut off.
-    pub(super) fn check(&mut self, recorded: Option<u64>) -> Result<(), Trouble> {
+    /// Whether the file can be the one that the progress speaks of. Answers its length.
+    pub(super) fn check(&mut self, recorded: Option<u64>) -> Result<u64, Trouble> {
         match recorded {
-            Some(recorded) => self.check_length(recorded).map(drop),
-            None => match self.length()? {
-                0 => Ok(()),
-                length => {
-                    let message = format!(
-                        "{} holds {length} bytes, and there is no progress for it beside it",
-                        self.path.display()
-                    );
-                    let trouble = Trouble::new(TroubleKind::Config, "sink.file.not_ours", message);
-                    Err(trouble
-                        .advise("move the file away or name another path; if the .progress file was lost, put it back"))
-                }
-            },
+            Some(recorded) => self.check_length(recorded),
+            None => self.length(),
         }
     }
 
@@ -85,9 +73,10 @@ impl DataFile {
     }
 
     /// Writes the lines at the end and makes them durable. `sync_data` includes the length: without it the data could
-    /// not be read back (POSIX, `fdatasync`).
+    /// not be read back (POSIX, `fdatasync`). A file that others cut is not filled up with zeros.
     pub(super) fn append(&mut self, at: u64, lines: &str) -> Result<(), Failure> {
         self.check_identity()?;
+        self.check_length(at).map_err(Failure::Halt)?;
         let mut file = self.opened().map_err(Failure::Halt)?;
         file.seek(SeekFrom::Start(at))
             .and_then(|_| file.write_all(lines.as_bytes()))

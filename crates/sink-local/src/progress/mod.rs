@@ -7,6 +7,7 @@ mod commit;
 mod ownership;
 mod steps;
 mod stream;
+mod target;
 
 use std::sync::Arc;
 
@@ -19,6 +20,7 @@ pub(crate) use self::commit::store_group;
 pub use self::ownership::SqliteOwnership;
 use self::ownership::own;
 use self::stream::read_progress;
+pub(crate) use self::target::{bind, leave_salt, target_facts};
 use crate::database::Fault;
 
 /// The present moment by the database's clock, in the one form in which times are stored.
@@ -30,12 +32,13 @@ macro_rules! now {
 pub(crate) use now;
 
 /// The schema, one entry per version. Entries are only ever added.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     include_str!("../../migrations/0001_progress.sql"),
     include_str!("../../migrations/0002_read_until.sql"),
     include_str!("../../migrations/0003_first_listing.sql"),
     include_str!("../../migrations/0004_brake.sql"),
     include_str!("../../migrations/0005_owners.sql"),
+    include_str!("../../migrations/0006_targets.sql"),
 ];
 
 /// Brings the schema to this program's version.
@@ -126,7 +129,7 @@ fn lane_count_trouble(identity: &PipelineIdentity, stored: i64) -> Trouble {
     let message = format!("pipeline {name:?} was started with {stored} lanes before, and its file now says {lanes}");
     Trouble::new(TroubleKind::Config, "sink.lane_count", message).advise(format!(
         "set `lanes = {stored}` again: shards are dealt to lanes by that number. To change it, give the pipeline a new \
-         name: it then begins at the place that `start` says"
+         name: it then begins at the place that `start` says, once the table is adopted, as the next start tells"
     ))
 }
 

@@ -67,7 +67,7 @@ impl Ownership for SqliteOwnership {
             None => {
                 let message = format!("the progress of the pipeline is gone from {}", self.path.display());
                 Err(Trouble::new(TroubleKind::DataAtRisk, "sink.progress_missing", message)
-                    .advise("put the file back as it was; a start without it begins anew"))
+                    .advise("put the file back as it was; another start says how to go on without it"))
             }
         }
     }

@@ -70,21 +70,22 @@ async fn previous_stream(
     pipeline: &PipelineIdentity,
 ) -> Result<Option<PreviousStream>, Fault> {
     let PipelineIdentity { name, stream, .. } = pipeline;
-    let found: Option<(String,)> = sqlx::query_as(
-        "select stream_arn from tailwater_streams as other \
+    let found: Option<(String, bool)> = sqlx::query_as(
+        "select stream_arn, table_id <> ? from tailwater_streams as other \
          where pipeline = ? and table_name = ? and stream_arn <> ? and (stream_known or exists (\
              select 1 from tailwater_shards as shard \
              where shard.pipeline = other.pipeline and shard.stream_arn = other.stream_arn)) \
          order by claimed_at desc limit 1",
     )
+    .bind(&stream.table_id)
     .bind(name)
     .bind(&stream.table)
     .bind(&stream.stream_arn)
     .fetch_optional(&mut *connection)
     .await?;
-    let Some((stream_arn,)) = found else { return Ok(None) };
+    let Some((stream_arn, is_of_another_table)) = found else { return Ok(None) };
     let read_until = least_read_until(&shards(connection, name, &stream_arn, None).await?);
-    Ok(Some(PreviousStream { stream_arn, read_until }))
+    Ok(Some(PreviousStream { stream_arn, read_until, is_of_another_table }))
 }
 
 /// Stores the first complete listing, unless the stream is known. With a known stream the progress of the table's other

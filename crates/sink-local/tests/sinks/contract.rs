@@ -225,9 +225,12 @@ async fn only_the_last_minute_counts() {
     for place in Place::all(directory.path()) {
         let (mut lane, _) = place.opened().await;
         lane.commit(group(vec![register(), odd(Position::Start, 3, 1..=2)])).await.expect("two are allowed");
-        let aged = "update tailwater_dead_letters set stored_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', '-61 seconds')";
-        sqlx::query(aged).execute(&mut place.connect().await).await.expect("updated");
-        lane.commit(group(vec![odd(after(3), 6, 4..=5)])).await.expect("two more");
+        // The second as after a clock was set back by an hour.
+        for (by, from) in [("-61 seconds", 3), ("+1 hour", 6)] {
+            let aged = "update tailwater_dead_letters set stored_at = strftime('%Y-%m-%dT%H:%M:%fZ', 'now', ?)";
+            sqlx::query(aged).bind(by).execute(&mut place.connect().await).await.expect("updated");
+            lane.commit(group(vec![odd(after(from), from + 3, from + 1..=from + 2)])).await.expect("two more");
+        }
     }
 }
 

@@ -104,6 +104,24 @@ async fn a_file_that_lost_lines_is_never_filled_up_in_silence() {
     assert_eq!(place.opened().await.1.shards[0].position, after(3));
 }
 
+/// As `logrotate` does with `copytruncate`: what the path leads to is the same file, and it is empty.
+#[tokio::test]
+async fn a_file_that_is_cut_while_it_is_written_stops_the_lane() {
+    for left in [0, 10] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = Place::file(directory.path());
+        let (mut lane, _) = place.opened().await;
+        let first = vec![register(), advance(Position::Start, after(1), vec![insert(1, "a", "1")])];
+        lane.commit(group(first)).await.expect("fits");
+        let file = std::fs::OpenOptions::new().write(true).open(place.path()).expect("the file is there");
+        file.set_len(left).expect("cut");
+        let second = group(vec![advance(after(1), after(2), vec![insert(2, "b", "1")])]);
+        assert_eq!(told(lane.commit(second).await), ("halt", "sink.file.data_missing"));
+        assert_eq!(std::fs::metadata(place.path()).expect("the file is there").len(), left, "no hole");
+        assert_eq!(told(lane.open().await), ("halt", "sink.file.data_missing"));
+    }
+}
+
 #[tokio::test]
 async fn a_file_that_is_moved_away_while_it_is_written_stops_the_lane() {
     let directory = tempfile::tempdir().expect("a directory");
@@ -162,7 +180,7 @@ async fn the_content_of_others_is_left_alone() {
     let place = Place::file(directory.path());
     std::fs::write(place.path(), "dear diary\n").expect("written");
     let trouble = refused(place.claim().await);
-    assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.file.not_ours"));
+    assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.target_without_progress"));
     assert_eq!(content(&place), "dear diary\n");
 
     std::fs::write(place.path(), "").expect("written");
@@ -175,7 +193,36 @@ async fn the_content_of_others_is_left_alone() {
     assert_eq!(refused(place.claim_as(&other).await).code, "sink.file.lanes");
 
     std::fs::remove_file(place.database()).expect("removed");
-    assert_eq!(refused(place.claim().await).code, "sink.file.not_ours");
+    assert_eq!(refused(place.claim().await).code, "sink.target_without_progress");
+}
+
+/// What is in the file stays, and lines come behind it.
+#[tokio::test]
+async fn a_file_without_its_progress_is_adopted_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut place = Place::file(directory.path());
+    let whole = three_lines(&place).await;
+    let mut tokens = Vec::new();
+    for _ in 0..2 {
+        std::fs::remove_file(place.database()).expect("removed");
+        for _ in 0..2 {
+            let refusal = refused(place.claim().await);
+            assert_eq!(refusal.code, "sink.target_without_progress");
+            let advice = refusal.advice.expect("both ways on");
+            let token = advice.split("adopt = \"").nth(1).and_then(|rest| rest.split('"').next());
+            tokens.push(token.expect("a token").to_owned());
+        }
+        let Place::File(settings) = &mut place else { unreachable!("it is a file") };
+        settings.adopt = tokens.last().cloned();
+        drop(place.opened().await);
+        let (mut lane, progress) = place.opened().await;
+        assert!(progress.shards.is_empty(), "it begins anew");
+        let again = advance(Position::Start, after(1), vec![insert(1, "a", "1")]);
+        lane.commit(group(vec![register(), again])).await.expect("fits");
+        assert!(content(&place).starts_with(&whole), "nothing was cut off");
+    }
+    assert_eq!(content(&place).lines().count(), 5);
+    assert!(tokens[0] == tokens[1] && tokens[2] == tokens[3] && tokens[1] != tokens[2], "{tokens:?}");
 }
 
 #[tokio::test]
@@ -183,6 +230,9 @@ async fn progress_that_is_gone_is_not_begun_anew_by_a_running_lane() {
     let directory = tempfile::tempdir().expect("a directory");
     let place = Place::file(directory.path());
     let (mut lane, _) = place.opened().await;
+    lane.commit(group(vec![register()])).await.expect("fits");
     std::fs::remove_file(place.database()).expect("removed");
+    let step = group(vec![advance(Position::Start, after(1), vec![insert(1, "a", "1")])]);
+    assert_eq!(told(lane.commit(step).await), ("halt", "sink.file.progress_gone"));
     assert_eq!(told(lane.open().await), ("halt", "sink.file.progress_gone"));
 }

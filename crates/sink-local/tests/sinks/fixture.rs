@@ -109,11 +109,17 @@ pub(crate) enum Lane {
 impl Place {
     pub(crate) fn sqlite(directory: &Path, delete: DeleteMode) -> Self {
         let path = directory.join("mirror.sqlite");
-        Self::Sqlite(SqliteSettings { path, table: "the \"orders\"".into(), delete, dead_letters_per_minute_max: 2 })
+        Self::Sqlite(SqliteSettings {
+            path,
+            table: "the \"orders\"".into(),
+            delete,
+            dead_letters_per_minute_max: 2,
+            adopt: None,
+        })
     }
 
     pub(crate) fn file(directory: &Path) -> Self {
-        Self::File(FileSettings { path: directory.join("orders.jsonl"), dead_letters_per_minute_max: 2 })
+        Self::File(FileSettings { path: directory.join("orders.jsonl"), dead_letters_per_minute_max: 2, adopt: None })
     }
 
     /// The same place with another number of dead letters that are allowed within a minute. It is 2 otherwise.
@@ -166,7 +172,7 @@ impl Place {
     pub(crate) async fn check(&self) -> Result<(), Trouble> {
         match self {
             Self::Sqlite(settings) => check_sqlite(settings, &identity(), &keys()).await,
-            Self::File(settings) => check_file(settings, &identity()).await,
+            Self::File(settings) => check_file(settings, &identity(), &keys()).await,
         }
     }
 

@@ -16,7 +16,7 @@ async fn write_progress(connection: &mut SqliteConnection, stream_known: bool, l
     let at = "'2023-11-14T22:13:20.000Z'";
     let sql = format!(
         "drop table tailwater_lanes; drop table tailwater_streams; drop table tailwater_shards;
-         drop table tailwater_gaps; drop table tailwater_dead_letters; drop table tailwater_owners; delete from tailwater_migrations;
+         drop table tailwater_gaps; drop table tailwater_dead_letters; drop table tailwater_owners; drop table tailwater_targets; delete from tailwater_migrations;
          {FIRST_SCHEMA}
          insert into tailwater_migrations values (1, {at});
          insert into tailwater_lanes values ('shop', 0, 7, 'somebody', {at}, null);

@@ -76,9 +76,9 @@ async fn a_table_that_was_written_to_is_not_made_anew() {
     execute(&place, "drop table \"the \"\"orders\"\"\"").await;
     let lost = lane.commit(group(vec![advance(after(1), after(2), vec![insert(2, "b", "1")])])).await;
     assert_eq!(told(lost), ("reopen", "sink.sqlite.error"));
-    assert_eq!(told(lane.open().await), ("halt", "sink.table_missing"));
+    assert_eq!(told(lane.open().await), ("halt", "sink.target_missing"));
     let trouble = refused(place.claim().await);
-    assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.table_missing"));
+    assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.target_missing"));
 }
 
 /// A trigger that ends the whole transaction takes only its own row along.

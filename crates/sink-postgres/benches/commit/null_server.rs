@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use tailwater_model::{
-    Brake, DeadLetter, DeleteMode, FirstListing, Gap, PipelineIdentity, ShardId, ShardProgress, Trouble,
+    Binding, Brake, DeadLetter, DeleteMode, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress,
+    TargetFacts, TargetState, Trouble,
 };
 use tailwater_sink_postgres::{
     Answer, Holder, LaneIdentity, MirrorLane, Move, NewShard, PostgresSettings, Row, Server, Statements, StoredOwner,
@@ -31,6 +32,7 @@ pub async fn lane() -> MirrorLane<NullServer> {
         lock_timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(10),
         dead_letters_per_minute_max: 1_000,
+        adopt: None,
     };
     let lanes = claim_on(NullServer, &settings, &orders::identity(), &orders::keys()).await;
     lanes.expect("claimed").lanes.pop().expect("one lane")
@@ -130,8 +132,30 @@ impl Statements for NullSession {
     async fn forget_other_streams(&mut self, _: &LaneIdentity) -> Answer<()> {
         Ok(())
     }
-    async fn prepare(&mut self, _: &PipelineIdentity) -> Result<(), Unready> {
+    async fn prepare(&mut self) -> Result<(), Unready> {
         Ok(())
+    }
+    async fn target_facts(&mut self, identity: &PipelineIdentity, keys: &KeySchema) -> Result<TargetFacts, Unready> {
+        Ok(TargetFacts {
+            pipeline: identity.name.clone(),
+            wanted: Binding::new("nowhere", identity, keys),
+            bound: None,
+            has_progress: false,
+            has_written: false,
+            state: TargetState::Empty,
+            is_another: false,
+            newer_pipeline: None,
+            salt: None,
+        })
+    }
+    async fn make_target(&mut self, _: &PipelineIdentity) -> Result<(), Unready> {
+        Ok(())
+    }
+    async fn bind(&mut self, _: &str, _: &Binding) -> Answer<()> {
+        Ok(())
+    }
+    async fn leave_salt(&mut self, _: &str) -> Answer<String> {
+        Ok("salt".into())
     }
     async fn lane_count(&mut self, _: &str) -> Answer<i64> {
         Ok(0)

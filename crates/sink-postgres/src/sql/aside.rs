@@ -18,10 +18,12 @@ from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text
 /// A lock of its own for each pipeline. The text before its name keeps it apart from other people's locks.
 const LOCK_SQL: &str = "select pg_advisory_xact_lock(hashtextextended('tailwater.dead_letters ' || $1, 0))";
 
-/// The moment is a query of its own, so that it is computed once and the index is searched by it.
+/// The moments are queries of their own, so that they are computed once and the index is searched by them. A clock that was set
+/// back leaves times to come: they are not of the last minute.
 const RECENT_SQL: &str = "
 select count(*) from tailwater.dead_letters
-where pipeline = $1 and stored_at > (select clock_timestamp() - interval '1 minute')";
+where pipeline = $1 and stored_at > (select clock_timestamp() - interval '1 minute')
+    and stored_at <= (select clock_timestamp())";
 
 /// A gap that is found again, after a restart, is the same gap, and has grown.
 const GAPS_SQL: &str = "

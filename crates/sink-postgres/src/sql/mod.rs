@@ -8,11 +8,13 @@ mod ready;
 mod rows;
 mod shards;
 mod streams;
+mod targets;
 
 use std::sync::Arc;
 
 use tailwater_model::{
-    Brake, DeadLetter, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress, Trouble,
+    Binding, Brake, DeadLetter, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress, TargetFacts,
+    Trouble,
 };
 
 pub(crate) use self::moment::moment;
@@ -218,7 +220,24 @@ impl Statements for PostgresSession {
         streams::add_stream(&mut self.session, identity).await
     }
 
-    async fn prepare(&mut self, identity: &PipelineIdentity) -> Result<(), Unready> {
-        ready::prepare(&mut self.session, &self.table, identity, &self.place).await
+    async fn prepare(&mut self) -> Result<(), Unready> {
+        ready::prepare(&mut self.session, &self.place).await
+    }
+
+    async fn target_facts(&mut self, identity: &PipelineIdentity, keys: &KeySchema) -> Result<TargetFacts, Unready> {
+        let wanted = Binding::new(self.table.place(), identity, keys);
+        targets::target_facts(&mut self.session, &self.table, identity, wanted).await
+    }
+
+    async fn make_target(&mut self, identity: &PipelineIdentity) -> Result<(), Unready> {
+        ready::make_target(&mut self.session, &self.table, identity).await
+    }
+
+    async fn bind(&mut self, pipeline: &str, binding: &Binding) -> Answer<()> {
+        targets::bind(&mut self.session, &self.table, pipeline, binding).await
+    }
+
+    async fn leave_salt(&mut self, pipeline: &str) -> Answer<String> {
+        targets::leave_salt(&mut self.session, pipeline).await
     }
 }

@@ -7,7 +7,7 @@ use crate::migrate::{MigrateFault, migrate};
 use crate::mirror_table::MirrorTable;
 use crate::session::{Session, SqlFault};
 use crate::statements::Unready;
-use crate::table_shape::{TableFault, prepare_table};
+use crate::table_shape::{TableFault, make_table};
 
 /// Oldest supported server: 13 has `gen_random_uuid`.
 const SERVER_VERSION_MIN: i32 = 130_000;
@@ -27,19 +27,21 @@ impl From<TableFault> for Unready {
     }
 }
 
-pub(super) async fn prepare(
+pub(super) async fn prepare(session: &mut Session, place: &str) -> Result<(), Unready> {
+    check_server(session, place).await?;
+    migrate(session).await.map_err(|fault: MigrateFault| Unready::Told(fault.trouble(place)))
+}
+
+pub(super) async fn make_target(
     session: &mut Session,
     table: &MirrorTable,
     identity: &PipelineIdentity,
-    place: &str,
 ) -> Result<(), Unready> {
-    check_server(session, place).await?;
-    migrate(session).await.map_err(|fault: MigrateFault| Unready::Told(fault.trouble(place)))?;
     let origin = format!(
         "Mirror of the DynamoDB table {}, kept by Tailwater's pipeline {}.",
         identity.stream.table, identity.name
     );
-    Ok(prepare_table(session, table, &identity.name, &origin).await?)
+    Ok(make_table(session, table, &origin).await?)
 }
 
 async fn check_server(session: &mut Session, place: &str) -> Result<(), Unready> {

@@ -12,16 +12,18 @@ use crate::statements::{Answer, StoredStream};
 const STREAM_SQL: &str = "
 select (extract(epoch from coalesce(mine.known_since,
         case when mine.stream_known then coalesce(mine.last_contact_at, 'epoch') end)) * 1000)::int8 as first_listed_ms,
-    mine.stream_known,
-    (select other.stream_arn from tailwater.streams as other
-     cross join lateral (
+    mine.stream_known, previous.stream_arn as previous_stream,
+    coalesce(previous.table_id <> mine.table_id, false) as is_of_another_table
+from tailwater.streams as mine
+left join lateral (
+    select other.stream_arn, other.table_id from tailwater.streams as other
+    cross join lateral (
         select max(shard.updated_at) as moved_at from tailwater.shards as shard
         where shard.pipeline = other.pipeline and shard.stream_arn = other.stream_arn) as shards
-     where other.pipeline = $1 and other.stream_arn <> $2 and other.table_name = mine.table_name
+    where other.pipeline = $1 and other.stream_arn <> $2 and other.table_name = mine.table_name
         and (other.stream_known or other.last_contact_at is not null or shards.moved_at is not null)
-     order by greatest(other.last_contact_at, shards.moved_at) desc nulls last, other.first_seen_at desc
-     limit 1) as previous_stream
-from tailwater.streams as mine
+    order by greatest(other.last_contact_at, shards.moved_at) desc nulls last, other.first_seen_at desc
+    limit 1) as previous on true
 where mine.pipeline = $1 and mine.stream_arn = $2";
 
 const ADD_STREAM_SQL: &str = "
@@ -44,6 +46,7 @@ pub(super) async fn stored_stream(session: &mut Session, lane: &LaneIdentity) ->
     Ok(Some(StoredStream {
         first_listing: moment(&row, "first_listed_ms")?.map(|at| FirstListing { at, is_stored }),
         previous_stream: row.try_get("previous_stream")?,
+        is_of_another_table: row.try_get("is_of_another_table")?,
     }))
 }
 

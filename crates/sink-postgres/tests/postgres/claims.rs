@@ -1,6 +1,6 @@
 //! Claiming: what is made, what is compared, what is told.
 
-use tailwater_model::{KeyKind, KeySchema, TroubleKind};
+use tailwater_model::{KeyKind, KeySchema, PipelineIdentity, TroubleKind};
 use tailwater_model::{Position, ShardId, Sink, Trouble};
 use tailwater_sink_postgres::{PostgresSettings, checkpoints, claim};
 
@@ -63,7 +63,43 @@ async fn a_table_that_was_written_to_and_is_gone_is_not_made_again() {
         lane.commit(group([batch(Position::Start, after(1), vec![put(1, "a", 7)])])).await.expect("commits");
         database.run("drop table orders").await;
         let trouble = refused(&settings, 1, &id_key()).await;
-        assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.table_missing"));
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.target_missing"));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn of_two_pipelines_on_one_table_only_one_is_let_in() {
+    in_database(|database| async move {
+        let settings = database.settings();
+        drop(database.ready_lane(&settings, &id_key()).await);
+        let other = PipelineIdentity { name: "another".into(), ..identity(1) };
+        let taken = claim(&settings, &other, &id_key()).await.map(drop).expect_err("it belongs to the first");
+        assert_eq!((taken.kind, taken.code), (TroubleKind::DataAtRisk, "sink.target_taken"));
+        assert!(taken.message.contains("orders to postgres"), "{}", taken.message);
+        let advice = taken.advice.expect("both ways on");
+        let adopt = advice.split("adopt = \"").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned);
+        let adopting = PostgresSettings { adopt, ..settings.clone() };
+        claim(&adopting, &other, &id_key()).await.map(drop).expect("adopts");
+        assert_eq!(refused(&settings, 1, &id_key()).await.code, "sink.target_taken", "now the first is let in no more");
+        claim(&settings, &other, &id_key()).await.map(drop).expect("goes on without the token");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn progress_of_earlier_versions_is_bound_as_it_is() {
+    in_database(|database| async move {
+        let settings = database.settings();
+        let mut lane = database.ready_lane(&settings, &id_key()).await;
+        lane.commit(group([batch(Position::Start, after(1), vec![put(1, "a", 7)])])).await.expect("commits");
+        drop(lane);
+        database.run("delete from tailwater.targets").await;
+        drop(database.lane(&settings, &id_key()).await);
+        let bound = "select target || ' ' || source from tailwater.targets";
+        assert_eq!(database.text(bound).await, r#""public"."orders" Orders with the key "Id" S"#);
+        let of_other_key = refused(&settings, 1, &keys(&[("Id", KeyKind::N)])).await;
+        assert_eq!((of_other_key.kind, of_other_key.code), (TroubleKind::DataAtRisk, "sink.source_changed"));
     })
     .await;
 }

@@ -129,6 +129,7 @@ pub fn settings(url: &str) -> PostgresSettings {
         lock_timeout: Duration::from_secs(10),
         connect_timeout: Duration::from_secs(10),
         dead_letters_per_minute_max: 100,
+        adopt: None,
     }
 }
 

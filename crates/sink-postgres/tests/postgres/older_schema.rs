@@ -16,7 +16,7 @@ async fn write_progress(database: &Database, stream_known: bool, last_contact: &
     drop(database.lane(&database.settings(), &id_key()).await);
     let earlier = STREAM.replace("2026", "2025");
     let sql = format!(
-        "drop table tailwater.lanes, tailwater.streams, tailwater.shards, tailwater.gaps, tailwater.dead_letters, tailwater.owners;
+        "drop table tailwater.lanes, tailwater.streams, tailwater.shards, tailwater.gaps, tailwater.dead_letters, tailwater.owners, tailwater.targets;
          delete from tailwater.migrations;
          {FIRST_SCHEMA}
          insert into tailwater.migrations (version) values (1);
@@ -107,7 +107,7 @@ async fn whoever_may_write_the_lanes_may_write_their_owner() {
         // As version 4 left it.
         database
             .run(&format!(
-                "drop table tailwater.owners; delete from tailwater.migrations where version = 5;
+                "drop table tailwater.owners, tailwater.targets; delete from tailwater.migrations where version >= 5;
                  grant usage on schema tailwater, public to {role};
                  grant select, insert, update, delete on all tables in schema tailwater, public to {role};"
             ))

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use tailwater_model::{DeleteMode, Failure, Position, RemoveCause, Sink};
-use tailwater_sink_postgres::PostgresSettings;
+use tailwater_sink_postgres::{PostgresSettings, claim};
 
-use crate::ground::{Database, after, batch, group, id, id_key, in_database, put, remove, settings};
+use crate::ground::{Database, after, batch, group, id, id_key, identity, in_database, put, remove, settings};
 
 /// A trigger that keeps what holds while the sink writes.
 pub const LOOK: &str = "
@@ -161,18 +161,23 @@ async fn a_row_that_a_policy_hides_is_an_error_and_not_nothing() {
                 "grant usage on schema tailwater, public to {role};
                 grant all on all tables in schema tailwater, public to {role};
                 insert into orders (\"Id\", document) values ('a', '{{}}');
-                alter table orders enable row level security; create policy none on orders using (false) with check (true);
                 alter role {role} set row_security = on"
             ))
             .await;
         let settings = PostgresSettings { delete: DeleteMode::Hard, ..settings(&url) };
         let mut lane = database.ready_lane(&settings, &id_key()).await;
+        database
+            .run("alter table orders enable row level security; create policy none on orders using (false) with check (true)")
+            .await;
         let gone = remove(1, &id("a"), None, RemoveCause::Request);
         let answer = lane.commit(group([batch(Position::Start, after(1), vec![gone])])).await;
         let Err(Failure::Halt(trouble)) = answer else { panic!("{answer:?}") };
         assert_eq!(trouble.code, "sink.postgres.denied", "{trouble:?}");
         assert!(trouble.advice.is_some_and(|advice| advice.contains("bypassrls")));
         assert_eq!(database.count("orders").await, "1");
+        // A start looks whether there are rows.
+        let refused = claim(&settings, &identity(1), &id_key()).await.map(drop).expect_err("rows are hidden");
+        assert_eq!(refused.code, "sink.postgres.denied", "{refused:?}");
     })
     .await;
 }

@@ -3,7 +3,6 @@
 use tailwater_model::{Gap, GapCause, Position, PreviousStream, ServiceTime, ShardId, Step};
 
 use super::ShardGraph;
-use super::read_until::UNREAD_MAX;
 use super::shard::{Origin, ReadFrom, Shard, Stage};
 use crate::settings::OnGap;
 
@@ -165,15 +164,15 @@ impl ShardGraph {
     /// start the oldest ones go before they can be read.
     fn was_promised(&self, shard: &Shard) -> bool {
         let Some(promised) = self.first_listed_at().map(|listed_at| self.promised_from(listed_at)) else { return true };
-        let is_first_start = self.now.since(promised) <= UNREAD_MAX;
         let was_begun = shard.position() != Position::Start || shard.read_until.is_none_or(|until| until > promised);
-        was_begun || !is_first_start || self.is_unread_for_too_long(shard, self.now)
+        was_begun || !self.is_first_start(self.now) || self.is_unread_for_too_long(shard, self.now)
     }
 
     fn register(&mut self, id: &ShardId, stream_gap: Option<usize>) -> Option<GraphStep> {
         let stop = self.on_gap == OnGap::Stop;
         let now = self.now;
         self.inherit(id);
+        self.inherit_unknown(id);
         // Stored before its gap it would look harmless: it carries the gap, though another may have it under way.
         let of_shard = || self.stream_gaps.iter().position(|gap| gap.shard.as_ref() == Some(id));
         let stream_gap = of_shard().or(stream_gap);
@@ -230,16 +229,13 @@ impl ShardGraph {
         self.give_gaps_back(lane);
         let Some(previous) = previous.filter(|_| !self.is_known()) else { return };
         self.follows_another = true;
-        let told = self.stream_gaps.iter_mut().find(|gap| gap.cause == GapCause::StreamReplaced);
+        let told = self.stream_gaps.iter_mut().find(|gap| gap.cause.is_between_streams());
         match told {
             // Each lane may know another part of the stream before.
             Some(gap) => gap.since = gap.since.and_then(|since| Some(since.min(previous.read_until?))),
             None => {
-                let old = &previous.stream_arn;
-                let detail = format!(
-                    "the table's stream was replaced: progress belongs to {old}, and what was written after its end and before the new stream was turned on is in neither"
-                );
-                self.add_stream_gap(None, GapCause::StreamReplaced, detail, previous.read_until, self.now);
+                let (cause, detail) = between_streams(previous);
+                self.add_stream_gap(None, cause, detail, previous.read_until, self.now);
             }
         }
     }
@@ -320,7 +316,7 @@ impl ShardGraph {
         // A shard that is registered now carries its own.
         let waits = shard.is_some_and(|(id, shard)| self.may_register(id, shard));
         // Before the first page of a listing nobody knows the time, nor when the new stream was turned on.
-        let is_dated = self.begun.is_some() || gap.cause != GapCause::StreamReplaced;
+        let is_dated = self.begun.is_some() || !gap.cause.is_between_streams();
         gap.carrier.is_none() && !waits && is_dated && (all_opened || gap.shard.is_some())
     }
 
@@ -351,7 +347,7 @@ impl ShardGraph {
     fn carry(&mut self, index: usize, carrier: &ShardId) -> Option<Gap> {
         let stop = self.on_gap == OnGap::Stop;
         // What was written to the new stream is carried from its beginning.
-        let replaced_at = self.created_at.filter(|_| self.stream_gaps[index].cause == GapCause::StreamReplaced);
+        let replaced_at = self.created_at.filter(|_| self.stream_gaps[index].cause.is_between_streams());
         let now = self.now;
         let gap = self.stream_gaps.get_mut(index)?;
         gap.carrier = Some(carrier.clone());
@@ -384,4 +380,19 @@ pub(super) fn new_root_detail(id: &ShardId, parent: Option<&ShardId>) -> String 
         ),
         None => format!("shard {id} is new and has no parent: at least one shard came and was trimmed unread"),
     }
+}
+
+/// Why something is missing between the stream that was read before and this one, and what of it is where.
+fn between_streams(previous: &PreviousStream) -> (GapCause, String) {
+    let old = &previous.stream_arn;
+    let hole = "what was written after its end and before the new stream was turned on is in neither";
+    if previous.is_of_another_table {
+        let detail = format!(
+            "the table was deleted and made again: progress belongs to its stream {old}, {hole}, and items of the old table \
+             that nobody wrote in the new one are still in the target"
+        );
+        return (GapCause::TableReplaced, detail);
+    }
+    let detail = format!("the table's stream was replaced: progress belongs to {old}, and {hole}");
+    (GapCause::StreamReplaced, detail)
 }

@@ -3,7 +3,8 @@
 //! "Now" ends when all shards of the first complete listing are stored and a second one came. What is written after that is
 //! carried: each shard is registered only when there is an iterator of `LATEST` for it, which is older than its registration and
 //! is used once. Whoever has lost it, by a restart or because it expired, reads from the trim horizon. What was over by then is
-//! left out, also where the first listing missed it: read late, it would turn the order around.
+//! left out, also where the first listing missed it: read late, it would turn the order around. A shard is over when it has a
+//! child, or when its pages end where the iterator of `LATEST` begins: that a listing names its end is not enough.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +17,8 @@ use super::shard::{Origin, Shard};
 use crate::settings::StartAt;
 
 impl ShardGraph {
-    /// Shards of a pipeline without any progress, by the first complete listing: what is over is left out, what goes on is read
-    /// from `LATEST`.
+    /// Shards of a pipeline without any progress, by the first complete listing: what is over is left out, what goes on, or is only
+    /// said to be over, is read from `LATEST`.
     pub(super) fn choose_latest(&mut self, now: ServiceTime) {
         let is_fresh = !self.is_known() && self.shards.values().all(Shard::is_unregistered);
         if self.start != StartAt::Latest || self.follows_another || !is_fresh {
@@ -25,8 +26,7 @@ impl ShardGraph {
         }
         self.latest_since = Some(now);
         // One page may call a shard open, and a later one show its child.
-        let is_over = |(id, shard): &(&ShardId, &Shard)| shard.closed || self.has_children(id);
-        let over: BTreeSet<ShardId> = self.shards.iter().filter(is_over).map(|(id, _)| id.clone()).collect();
+        let over: BTreeSet<ShardId> = self.shards.keys().filter(|id| self.has_children(id)).cloned().collect();
         for (id, shard) in &mut self.shards {
             shard.read_until = Some(now);
             shard.origin = if over.contains(id) { Origin::LeftOut } else { Origin::Latest };
@@ -35,8 +35,9 @@ impl ShardGraph {
     }
 
     /// Whether a new shard is one that the first listing missed, and was over by then: it has a child of that listing, or it was
-    /// closed soon after it and comes from nothing that is read.
-    pub(super) fn is_over_before_latest(&self, id: &ShardId, closed: bool, asked: ServiceTime) -> bool {
+    /// closed soon after it and comes from nothing that is read. It is left out; where only its own closing says that it is over,
+    /// its pages are asked.
+    pub(super) fn place_before_latest(&mut self, id: &ShardId, closed: bool, asked: ServiceTime) -> bool {
         if !self.begins_with_latest() {
             return false;
         }
@@ -46,7 +47,18 @@ impl ShardGraph {
         };
         let was_there = self.latest_since.is_some() && self.children.get(id).into_iter().flatten().any(is_of_first);
         let parent = self.shards.get(id).and_then(|shard| self.parent_of(shard));
-        was_there || (closed && self.may_have_been_missed(asked) && parent.is_none_or(|one| self.is_left_out(one)))
+        let is_over = |parent: &Shard| self.is_left_out(parent) || parent.is_said_over();
+        let may_be_over = closed && self.may_have_been_missed(asked) && parent.is_none_or(is_over);
+        if was_there || (may_be_over && self.has_children(id)) {
+            self.leave_out(id);
+        } else if may_be_over {
+            let first_listed_at = self.first_listed_at();
+            self.set_origin(id, Origin::Latest);
+            if let Some(shard) = self.shards.get_mut(id) {
+                shard.read_until = first_listed_at;
+            }
+        }
+        was_there || may_be_over
     }
 
     /// It was over before the first listing. Who begins anew tells it by the moment that is stored with it: whatever was read
@@ -59,6 +71,7 @@ impl ShardGraph {
     /// It is not read, and what comes from it need not wait for it.
     pub(super) fn leave_out(&mut self, id: &ShardId) {
         let first_listed_at = self.first_listed_at();
+        self.await_left_out(id);
         self.set_origin(id, Origin::LeftOut);
         if let Some(shard) = self.shards.get_mut(id) {
             shard.read_until = first_listed_at;
@@ -78,6 +91,21 @@ impl ShardGraph {
     /// Shards for which an iterator of `LATEST` is to be asked.
     pub fn latest_wanted(&self) -> Vec<ShardId> {
         self.latest_wanted.iter().cloned().collect()
+    }
+
+    /// A listing calls this shard closed, and nothing else says yet that it is over.
+    pub fn is_said_over(&self, id: &ShardId) -> bool {
+        self.shards.get(id).is_some_and(Shard::is_said_over)
+    }
+
+    /// Its pages end where the iterator of `LATEST` begins.
+    pub fn latest_is_over(&mut self, id: &ShardId) {
+        if self.is_said_over(id) {
+            self.leave_out(id);
+            self.settle_family(id);
+            self.settle_bootstrap();
+            self.changes += 1;
+        }
     }
 
     /// There is an iterator of `LATEST` for this shard, asked for at this moment: nothing older is wanted. Answers whether it
@@ -100,5 +128,12 @@ impl ShardGraph {
             (StartAt::Latest, _) if !self.follows_another => self.latest_since.unwrap_or(listed_at),
             (_, created) => created.map_or(oldest, |created| created.max(oldest)),
         }
+    }
+}
+
+impl Shard {
+    /// It waits for an iterator of `LATEST`, and is listed as closed.
+    fn is_said_over(&self) -> bool {
+        self.is_unregistered() && self.origin == Origin::Latest && self.closed
     }
 }

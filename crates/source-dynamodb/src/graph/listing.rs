@@ -75,6 +75,10 @@ impl ShardGraph {
         self.is_gone = false;
         if *disabled {
             self.disabled_at.get_or_insert(when.answered);
+        } else {
+            // A stream that was turned off is never on again: an answer that said so was wrong.
+            self.disabled_at = None;
+            self.listings.late_since_off = 0;
         }
         shards.iter().for_each(|listed| self.see(listed, number, when));
     }
@@ -96,7 +100,7 @@ impl ShardGraph {
             self.listings.complete_newest = self.listings.complete_newest.max(number);
             if self.listings.complete == 1 {
                 self.listings.first_complete_at = Some(when.asked);
-                self.listings.bootstrap = listed.clone();
+                self.listings.bootstrap.extend(listed.iter().cloned());
                 self.choose_first_listing();
                 self.choose_latest(when.asked);
             }
@@ -105,6 +109,7 @@ impl ShardGraph {
         self.count_absences(number, when.asked, listed);
         self.doubts_due = true;
         self.count_listing_of_children(when);
+        self.count_listing_without_children(when.asked);
         self.settle_all();
         self.settle_bootstrap();
         self.changes += 1;
@@ -222,10 +227,8 @@ impl ShardGraph {
         if is_new {
             self.insert(id.clone(), parent.clone(), when.asked);
             self.changes += 1;
-            if self.is_over_before_latest(id, listed.closed, when.asked) {
-                self.leave_out(id);
-            } else {
-                self.place_late_parent(id, when);
+            if !self.place_before_latest(id, listed.closed, when.asked) {
+                self.place_late_parent(id);
             }
         }
         let Some(shard) = self.shards.get_mut(id) else { return };

@@ -12,6 +12,8 @@ mod first_listing;
 mod forgotten;
 mod future;
 mod gaps;
+mod hidden;
+mod late_parents;
 mod latest;
 mod listing;
 mod missing;
@@ -74,7 +76,7 @@ pub(crate) struct ShardGraph {
     is_loss_undated: bool,
     /// When the stream was turned on, as the service says.
     created_at: Option<ServiceTime>,
-    /// When a listing first said that the stream was turned off: nothing is added from then on.
+    /// When listings began to say that the stream was turned off: nothing is added from then on.
     disabled_at: Option<ServiceTime>,
     /// The stream was said not to exist any more, and a gap was made of it.
     is_gone: bool,
@@ -196,7 +198,9 @@ impl ShardGraph {
         self.doubts_due = true;
         self.choose_first_listing();
         if is_first {
-            mine.iter().for_each(|id| self.place(id));
+            // A parent in another lane may have waited for what is known of its children.
+            let parents: Vec<ShardId> = mine.iter().filter_map(|id| self.shards.get(id)?.parent.clone()).collect();
+            mine.iter().chain(&parents).for_each(|id| self.place(id));
             self.place_orphans();
         }
         if is_first || !self.stream_gaps.is_empty() || self.first_listing_durable != durable_before {
@@ -251,12 +255,9 @@ impl ShardGraph {
         if !self.may_list() || !self.knows_first_listing() {
             return (0..self.lanes.len()).find(is_closed);
         }
-        let waits = self
-            .shards
-            .values()
-            .filter(|shard| shard.lane == lane && matches!(shard.stage, Stage::Unregistered | Stage::Blocked(_)));
-        let mut parents = waits.filter_map(|shard| shard.parent.as_ref()).map(|parent| self.lane_number(parent));
-        parents.find(is_closed)
+        let may_wait = |shard: &Shard| matches!(shard.stage, Stage::Unregistered | Stage::Blocked(_));
+        let mut waits = self.shards.iter().filter(|(_, shard)| shard.lane == lane && may_wait(shard));
+        waits.find_map(|(id, shard)| self.lane_waited_for(id, shard))
     }
 
     /// The stream was turned off, long enough ago for its last shards to be listed, and every shard is drained.
@@ -339,7 +340,7 @@ impl ShardGraph {
         let is_readable = matches!(shard.stage, Stage::Readable(..));
         let is_cut_off = shard.is_cut_off();
         let wants_latest = shard.is_unregistered() && shard.origin == Origin::Latest;
-        let is_over = shard.closed || shard.absence.is_noticed();
+        let is_over = shard.is_closed() || shard.absence.is_noticed();
         // Two children are all that a shard has; one of them may be gone before its parent.
         let has_all_children = self.children.get(id).is_some_and(|children| children.len() >= 2);
         let may_be_ancestor = is_over && !shard.is_drained() && !has_all_children;

@@ -6,8 +6,8 @@ use tailwater_model::{Advance, GapCause, Position, SequenceNumber, ServiceTime, 
 
 use super::ShardGraph;
 use super::listing::LATE_MAX;
-use super::read_until::EmptyRun;
-use super::shard::{ReadFrom, Stage};
+use super::read_until::{CHILDREN_LISTED_WITHIN, EmptyRun, LISTINGS_WITH_CHILDREN};
+use super::shard::{ReadFrom, Shard, Stage};
 use crate::api::{IteratorStart, When};
 
 /// Answers in a row that must say that a shard has ended. Only the page that brings the last
@@ -60,16 +60,17 @@ impl ShardGraph {
             self.lost(id, GapCause::Away);
             return PageMeans::Nothing;
         }
-        let has_children = page.is_end && self.has_children(id);
+        let has_children = self.has_children(id);
         let Some(shard) = self.shards.get_mut(id) else { return PageMeans::Nothing };
         shard.absence = super::Absence::default();
         shard.missing = super::missing::Missing::default();
-        let (is_closed, listed_open_at) = (shard.closed, shard.open_at);
+        let (is_closed, listed_open_at) = (shard.is_closed(), shard.open_at);
         let is_confirmed = is_closed || has_children;
         let Stage::Readable(chain, reading) = &mut shard.stage else { return PageMeans::Nothing };
         if page.is_end {
             reading.ends_told += 1;
             reading.ends_since.get_or_insert(when.answered);
+            shard.goes_on = false;
         } else if reading.ends_told > 0 && (page.last.is_some() || !is_closed) {
             // Empty pages on the way to the end of a closed shard take nothing back.
             (reading.ends_told, reading.ends_since) = (0, None);
@@ -86,14 +87,9 @@ impl ShardGraph {
             chain.empty = EmptyRun::default();
             // A record from the future says nothing.
             proved = page.created.map(|created| created.min(when.answered));
-        } else if !page.is_end && !is_closed {
-            if page.start.is_some() {
-                // Another iterator may meet again what the one before it has met.
-                chain.empty = EmptyRun::default();
-            }
-            // Of a closed shard only its end tells: what came after that is in its children.
+        } else if !page.is_end {
             // A record that comes later than that is carried all the same, but a bounded run may have ended before.
-            proved = chain.empty.add(when).map(|asked| asked.minus(self.visible_within));
+            proved = shard.proved_empty(page, has_children).map(|asked| asked.minus(self.visible_within));
         }
         if let Some(moment) = proved {
             shard.read_until_at_least(moment);
@@ -112,5 +108,35 @@ impl ShardGraph {
         }
         self.settle(id);
         PageMeans::Step { advance, read_until, is_end }
+    }
+
+    /// A complete listing that was asked for at this moment shows no child of shards that were closed long enough before it.
+    pub(super) fn count_listing_without_children(&mut self, asked: ServiceTime) {
+        let Self { shards, children, .. } = self;
+        for (id, shard) in shards.iter_mut().filter(|(_, shard)| shard.closed) {
+            let is_late = shard.closed_by.is_some_and(|by| asked.since(by) >= CHILDREN_LISTED_WITHIN);
+            if is_late && matches!(shard.stage, Stage::Readable(..)) && !children.contains_key(id) {
+                shard.listings_without_child += 1;
+            }
+        }
+    }
+}
+
+impl Shard {
+    /// By an empty page, since when all pages were empty, if they are as many as it takes. Of a closed shard only its end tells:
+    /// what came after that is in its children. Where neither its end nor a child comes, it is not closed, whatever
+    /// listings say: some services name an end of shards that are open.
+    fn proved_empty(&mut self, page: &PageFacts<'_>, has_children: bool) -> Option<ServiceTime> {
+        let Stage::Readable(chain, _) = &mut self.stage else { return None };
+        if page.start.is_some() {
+            // Another iterator may meet again what the one before it has met.
+            chain.empty = EmptyRun::default();
+        }
+        let since = chain.empty.add(page.when)?;
+        let is_late = self.closed_by.is_some_and(|by| since.since(by) >= LATE_MAX);
+        if is_late && !has_children && self.listings_without_child >= LISTINGS_WITH_CHILDREN {
+            self.goes_on = true;
+        }
+        (!self.is_closed()).then_some(since)
     }
 }

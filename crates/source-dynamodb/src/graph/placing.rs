@@ -11,13 +11,11 @@ use super::missing::Missing;
 use super::read_until::UNREAD_MAX;
 use super::shard::{Origin, Shard, Stage};
 use crate::api::When;
-use crate::settings::{OnGap, StartAt};
+use crate::settings::OnGap;
 
 /// A shard that went may be listed again for a while: other readers keep what they know of it for two days (Flink's connector,
 /// `ShardUtils`). Not for longer than processes run: after a start it is asked for anew.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(60 * 60);
-/// What the first complete listing missed is listed within this time. A later process does not know what there was.
-const MISSED_WITHIN: Duration = Duration::from_secs(10 * 60);
 /// Drained shards that are asked for at once: nobody waits for an answer, and after a year there may be many.
 const DRAINED_ASKED_MAX: usize = 160;
 
@@ -27,6 +25,9 @@ impl ShardGraph {
         let lane = self.lane_number(&id);
         if let Some(parent) = &parent {
             self.children.entry(parent.clone()).or_default().insert(id.clone());
+            if let Some(parent) = self.shards.get_mut(parent) {
+                parent.goes_on = false;
+            }
         }
         let mut shard = Shard::new(parent, lane, seen_at);
         shard.seen_at_listing = self.listings.begun;
@@ -34,11 +35,17 @@ impl ShardGraph {
         self.shards.insert(id, shard);
     }
 
-    /// Decides about a new shard as far as that is possible: before its lane was restored it may be stored there.
+    /// Decides about a new shard as far as that is possible: before its lane was restored it may be stored there, and before
+    /// those of its children were it may have been passed over.
     pub(super) fn place(&mut self, id: &ShardId) {
         let Some(shard) = self.shards.get(id).filter(|shard| self.is_new(shard)) else { return };
+        let is_passed = matches!(shard.origin, Origin::LeftOut | Origin::Passed);
+        if !is_passed && self.has_registered_child(id) {
+            self.pass_over(id);
+            return;
+        }
         match shard.parent.clone() {
-            None if shard.origin == Origin::Unplaced && self.knows_first_listing() => {
+            None if shard.origin == Origin::Unplaced && self.knows_first_listing() && self.knows_children(id) => {
                 self.begin_lineage(id, GapCause::Orphan);
             }
             Some(parent) if self.shards.contains_key(&parent) => self.place_children(&parent),
@@ -51,9 +58,6 @@ impl ShardGraph {
 
     /// Shards without a parent that could not be placed when they were seen.
     pub(super) fn place_orphans(&mut self) {
-        if self.is_known() {
-            return;
-        }
         let unplaced = |(_, shard): &(&ShardId, &Shard)| shard.parent.is_none() && shard.origin == Origin::Unplaced;
         let orphans: Vec<ShardId> = self.shards.iter().filter(unplaced).map(|(id, _)| id.clone()).collect();
         for id in orphans {
@@ -73,39 +77,6 @@ impl ShardGraph {
         }
     }
 
-    /// A new shard may be the parent of shards that are there already.
-    pub(super) fn place_late_parent(&mut self, id: &ShardId, when: When) {
-        let children: Vec<ShardId> = self.children.get(id).into_iter().flatten().cloned().collect();
-        if children.is_empty() {
-            return;
-        }
-        self.missing_parents.remove(id);
-        let is_begun = children.iter().any(|child| self.shards.get(child).is_some_and(|one| !one.is_unregistered()));
-        if is_begun {
-            // Its children go on without it: read now, it would turn the order around. LATEST left it out if it had children
-            // when the pipeline began.
-            let was_closed_then =
-                children.iter().any(|child| self.shards.get(child).is_some_and(|one| one.is_of_start));
-            let is_latest = self.start == StartAt::Latest && !self.follows_another;
-            let is_left_out = is_latest
-                && (was_closed_then || self.may_have_been_missed(when.asked))
-                && !self.is_after_first_day(when.asked);
-            self.set_origin(id, if is_left_out { Origin::LeftOut } else { Origin::Passed });
-            if let Some(shard) = self.shards.get_mut(id) {
-                shard.read_until_at_least(when.asked);
-            }
-            return;
-        }
-        for child in children {
-            self.set_origin(&child, Origin::Child);
-        }
-    }
-
-    /// So soon after the first listing that a shard which is seen first now may have been left out of it.
-    pub(super) fn may_have_been_missed(&self, asked: ServiceTime) -> bool {
-        self.first_listed_at().is_some_and(|listed_at| asked.since(listed_at) <= MISSED_WITHIN)
-    }
-
     /// Shards that may not exist any more, to be asked for. What is not answered comes again after the next listing.
     pub fn take_doubtful(&mut self) -> Vec<ShardId> {
         if !std::mem::take(&mut self.doubts_due) {
@@ -117,14 +88,12 @@ impl ShardGraph {
         let is_listed_through = self.listings.complete > 0 && self.knows_first_listing();
         let missing = self.missing_parents.iter().filter(|(id, parent)| {
             // What another lane has stored is not known yet.
-            let lanes_open = |id: &ShardId| self.lanes[self.lane_number(id)].opened;
-            let is_open = lanes_open(id) && self.children.get(*id).into_iter().flatten().all(lanes_open);
-            is_listed_through && is_open && parent.missing.is_to_be_asked(self.now)
+            is_listed_through && self.knows_family_of_missing(id) && parent.missing.is_to_be_asked(self.now)
         });
         let over = self.suspects.iter().filter(|id| {
             self.shards.get(*id).is_some_and(|shard| {
                 matches!(&shard.stage, Stage::Drained(_, ended) if ended.gone_since.is_none())
-                    && self.has_begun_children(id, shard)
+                    && (!self.has_children(id) || self.has_begun_children(id, shard))
             })
         });
         let absent = self.suspects.iter().filter(|id| {
@@ -163,41 +132,14 @@ impl ShardGraph {
             return;
         }
         if self.missing_parents.get(id).is_some_and(|parent| parent.absence.is_suspicious()) {
-            // No listing shows it. Nothing is known of what came before it, and nothing can be.
-            tracing::warn!(shard = %id, "a shard exists that no listing shows; it is read from its beginning");
-            self.insert(id.clone(), None, when.asked);
-            self.place_late_parent(id, when);
-            if let Some(shard) = self.shards.get_mut(id).filter(|shard| shard.origin == Origin::Unplaced) {
-                shard.is_parent_unknown = true;
-                self.begin_root(id, when.asked);
-            }
-            self.settle_family(id);
-            self.changes += 1;
+            self.begin_hidden(id, when);
         }
     }
 
     /// The service has no iterator for this shard, asked several times.
     pub fn does_not_exist(&mut self, id: &ShardId, when: When) {
-        let is_known = self.is_known();
-        if let Some(parent) = self.missing_parents.get_mut(id) {
-            // A pipeline that begins does not wait: each lineage of a stream of more than a day begins behind such a shard.
-            if is_known && !parent.missing.told(when.asked) {
-                return;
-            }
-            self.missing_parents.remove(id);
-            let children: Vec<ShardId> = self.children.get(id).into_iter().flatten().cloned().collect();
-            for child in children {
-                if self
-                    .shards
-                    .get(&child)
-                    .is_some_and(|shard| shard.is_unregistered() && shard.origin == Origin::Unplaced)
-                {
-                    self.begin_lineage(&child, GapCause::UnknownParent);
-                    self.settle_family(&child);
-                }
-            }
-            self.settle_bootstrap();
-            self.changes += 1;
+        if self.missing_parents.contains_key(id) {
+            self.missing_parent_is_gone(id, when);
             return;
         }
         let seen_at = self.shards.get(id).map(|shard| shard.seen_at);
@@ -242,6 +184,30 @@ impl ShardGraph {
         self.settle_bootstrap();
     }
 
+    fn missing_parent_is_gone(&mut self, id: &ShardId, when: When) {
+        // A child was listed meanwhile that a lane may know more of.
+        if !self.knows_family_of_missing(id) {
+            return;
+        }
+        let is_known = self.is_known();
+        let is_proved = self.missing_parents.get_mut(id).is_some_and(|parent| parent.missing.told(when.asked));
+        // A pipeline that begins does not wait: each lineage of a stream of more than a day begins behind such a shard.
+        if is_known && !is_proved {
+            return;
+        }
+        self.missing_parents.remove(id);
+        let children: Vec<ShardId> = self.children.get(id).into_iter().flatten().cloned().collect();
+        for child in children {
+            let is_unplaced = |shard: &Shard| shard.is_unregistered() && shard.origin == Origin::Unplaced;
+            if self.shards.get(&child).is_some_and(is_unplaced) {
+                self.begin_lineage(&child, GapCause::UnknownParent);
+                self.settle_family(&child);
+            }
+        }
+        self.settle_bootstrap();
+        self.changes += 1;
+    }
+
     /// Nothing before this shard was ever read by this pipeline: it has no parent, or one that does not exist and is not
     /// stored. Within a day of the first listing, such a parent can have ended before the first start, and a
     /// shard that listings left out be older than that. Later it is a loss (gap rules 3 and 4): it was there for a day after
@@ -264,7 +230,7 @@ impl ShardGraph {
     }
 
     /// So long after the first complete listing that what came before that is gone.
-    fn is_after_first_day(&self, moment: ServiceTime) -> bool {
+    pub(super) fn is_after_first_day(&self, moment: ServiceTime) -> bool {
         self.first_listed_at().is_some_and(|listed_at| moment.since(listed_at) > UNREAD_MAX)
     }
 
@@ -316,13 +282,16 @@ impl ShardGraph {
         }
     }
 
-    /// All its children have begun: what it was read to is stored with them.
+    /// All its children have begun: what it was read to is stored with them. One that is gone and has none may have had some: it
+    /// stays until enough listings show nothing that comes from it.
     fn has_begun_children(&self, id: &ShardId, shard: &Shard) -> bool {
         let has_begun = |child: &Shard| {
             let stored = child.chain().and_then(|chain| chain.durable_until);
             child.is_drained() || (child.is_stored() && stored >= shard.read_until)
         };
-        self.children.get(id).into_iter().flatten().filter_map(|child| self.shards.get(child)).all(has_begun)
+        let is_last = matches!(&shard.stage, Stage::Drained(_, ended) if ended.is_listed_through());
+        let mut children = self.children.get(id).into_iter().flatten().filter_map(|child| self.shards.get(child));
+        (is_last || self.has_children(id)) && children.all(has_begun)
     }
 
     /// Its progress can be removed: it does not exist any more, its children have begun, and its parent went before it. Not

@@ -19,9 +19,10 @@ use crate::api::When;
 pub(crate) const EMPTY_PAGES_PROVE: usize = 51;
 /// Longest time that a shard may be unread without suspicion. The stream keeps records for 24 hours.
 pub(crate) const UNREAD_MAX: Duration = Duration::from_secs(23 * 60 * 60);
-/// A first start promises records that are no older than this; older ones are carried as far as they are still there. The
-/// hour up to [`UNREAD_MAX`] is for reading them.
+/// A first start promises records that are no older than this; older ones are carried as far as they are still there.
 pub(super) const PROMISED: Duration = Duration::from_secs(22 * 60 * 60);
+/// The time that is left for reading them.
+pub(super) const READ_WITHIN: Duration = UNREAD_MAX.saturating_sub(PROMISED);
 /// The children of a closed shard are listed after this time. A minute was observed at most.
 pub(super) const CHILDREN_LISTED_WITHIN: Duration = Duration::from_secs(65);
 /// The stored moment of a shard may be this much older than what is known: so often an idle shard writes to the sink.
@@ -144,8 +145,11 @@ impl ShardGraph {
         let has_all = match &shard.stage {
             Stage::Exhausted(_) => self.has_children(id),
             // The listing calls it open, and its pages say that it has ended: a child would confirm that.
-            Stage::Readable(_, reading) if reading.ends_told > 0 && !shard.closed => self.has_children(id),
-            Stage::Drained(_, ended) if ended.gone_since.is_some() => true,
+            Stage::Readable(_, reading) if reading.ends_told > 0 && !shard.is_closed() => self.has_children(id),
+            // Its children may have gone with it. What comes from them is listed, and one listing may leave it out.
+            Stage::Drained(_, ended) if ended.gone_since.is_some() => {
+                self.has_children(id) || ended.is_listed_through()
+            }
             Stage::Drained(_, ended) => self.has_children(id) && (ended.has_all_children() || !self.is_bounded),
             _ => return false,
         };
@@ -254,14 +258,21 @@ impl ShardGraph {
 impl super::shard::Ended {
     /// All children are known.
     pub fn has_all_children(&self) -> bool {
-        self.children_told || self.listings_with_children >= LISTINGS_WITH_CHILDREN
+        self.children_told || self.is_listed_through()
+    }
+
+    /// Enough listings must have shown what comes from it.
+    pub fn is_listed_through(&self) -> bool {
+        self.listings_with_children >= LISTINGS_WITH_CHILDREN
     }
 }
 
 impl Shard {
-    /// Its last page was empty, a moment ago, and nothing of it is on its way.
+    /// Its last page was empty, a moment ago, and nothing of it is on its way. One that is closed goes on to its end.
     fn is_idle(&self, now: ServiceTime) -> bool {
         let Stage::Readable(chain, _) = &self.stage else { return false };
-        chain.pending.is_empty() && chain.empty.newest().is_some_and(|asked| now.since(asked) <= IDLE_FOR)
+        !self.is_closed()
+            && chain.pending.is_empty()
+            && chain.empty.newest().is_some_and(|asked| now.since(asked) <= IDLE_FOR)
     }
 }

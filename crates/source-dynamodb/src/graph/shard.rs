@@ -21,6 +21,10 @@ pub(super) struct Shard {
     pub closed: bool,
     /// It was closed by this moment at the latest.
     pub closed_by: Option<ServiceTime>,
+    /// Complete listings since it was closed that must have shown a child of it, and did not.
+    pub listings_without_child: u32,
+    /// Its pages go on although it is listed as closed, and no child of it is known: that end is none.
+    pub goes_on: bool,
     /// It was listed as open when this was asked.
     pub open_at: Option<ServiceTime>,
     /// The newest listing begun when it was last seen.
@@ -145,6 +149,8 @@ impl Shard {
             lane,
             closed: false,
             closed_by: None,
+            listings_without_child: 0,
+            goes_on: false,
             open_at: None,
             seen_at_listing: 0,
             absence: Absence::default(),
@@ -179,6 +185,11 @@ impl Shard {
             | Stage::Drained(chain, _)
             | Stage::Stopped(chain) => Some(chain),
         }
+    }
+
+    /// It is listed as closed, and neither its pages nor its children say otherwise.
+    pub fn is_closed(&self) -> bool {
+        self.closed && !self.goes_on
     }
 
     /// Its row is in the sink.

@@ -28,8 +28,9 @@ pub(super) struct ServiceClock {
     leap: Option<Leap>,
     /// Dates that leapt are believed, and nobody has told it yet.
     leapt: Option<Leapt>,
-    /// The newest date that was believed, and when it came first.
-    newest: Option<(ServiceTime, Instant)>,
+    /// The last leap that was believed, as long as none has taken it back.
+    last_leap: Option<Leapt>,
+    newest: Option<Newest>,
     told_at: Option<Instant>,
 }
 
@@ -41,6 +42,16 @@ struct Leap {
     dates: u32,
 }
 
+/// The newest date that was believed.
+#[derive(Debug)]
+struct Newest {
+    date: ServiceTime,
+    /// When it came first.
+    first: Instant,
+    /// When it, or an older one, came last.
+    last: Instant,
+}
+
 /// The service's clock went on somewhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Leapt {
@@ -48,6 +59,17 @@ pub(super) struct Leapt {
     pub from: ServiceTime,
     /// What the dates since then tell.
     pub to: ServiceTime,
+    /// The clock is where it would be without the leap before this one: the dates between the two were wrong.
+    pub takes_back: bool,
+}
+
+impl Leapt {
+    /// As far as the other one, the other way.
+    fn is_opposite_of(self, other: Self) -> bool {
+        let lengths = |leap: Self| (leap.to.since(leap.from), leap.from.since(leap.to));
+        let ((ahead, back), (other_ahead, other_back)) = (lengths(self), lengths(other));
+        ahead.abs_diff(other_back).max(back.abs_diff(other_ahead)) <= LEAP_MAX
+    }
 }
 
 /// No other date bears this one out. What was answered is asked again, which consumes nothing: [`Self::TRIES_MAX`] times, and
@@ -90,12 +112,18 @@ impl ServiceClock {
     }
 
     fn believe(&mut self, date: ServiceTime, told: When, asked_at: Instant, answered_at: Instant) -> When {
-        let goes_back = |newest| self.leap.is_some() && date < newest;
-        if self.newest.is_none_or(|(newest, _)| date > newest || goes_back(newest)) {
-            self.newest = Some((date, answered_at));
+        let has_leapt = self.leap.take().is_some();
+        match &mut self.newest {
+            Some(newest) if date == newest.date || (date < newest.date && !has_leapt) => {
+                newest.last = newest.last.max(answered_at);
+            }
+            newest => *newest = Some(Newest { date, first: answered_at, last: answered_at }),
         }
-        if self.leap.take().is_some() {
-            self.leapt = self.at(asked_at).map(|from| Leapt { from, to: told.asked });
+        if has_leapt && let Some(from) = self.at(asked_at) {
+            let leapt = Leapt { from, to: told.asked, takes_back: false };
+            let takes_back = self.last_leap.is_some_and(|last| leapt.is_opposite_of(last));
+            self.last_leap = (!takes_back).then_some(leapt);
+            self.leapt = Some(Leapt { takes_back, ..leapt });
         }
         self.told = Some((told.asked, asked_at));
         told
@@ -106,9 +134,11 @@ impl ServiceClock {
         self.leapt.take()
     }
 
-    /// For how long the dates have stood still, to be said now and then: nothing that goes by time can be known.
+    /// For how long the dates have stood still, to be said now and then: nothing that goes by time can be known. A service that does
+    /// not answer tells no date, and one in doubt says nothing.
     pub fn standstill(&mut self, now: Instant) -> Option<Duration> {
-        let still = now.saturating_duration_since(self.newest?.1);
+        let newest = self.newest.as_ref()?;
+        let still = newest.last.saturating_duration_since(newest.first);
         if still < STANDS_STILL_AFTER || self.told_at.is_some_and(|told_at| now - told_at < TOLD_EVERY) {
             return None;
         }
@@ -210,6 +240,37 @@ mod tests {
         }
     }
 
+    /// An outage of two minutes, and the first date after it is another machine's.
+    #[tokio::test(start_paused = true)]
+    async fn a_service_that_does_not_answer_has_no_clock_that_stands_still() {
+        let mut clock = ServiceClock::default();
+        let now = Instant::now();
+        for second in 0..10 {
+            let at = now + Duration::from_secs(second);
+            let _of_no_interest = clock.answered(START.plus(Duration::from_secs(second)), at, at);
+        }
+        let at = now + Duration::from_secs(140);
+        let date = START.plus(Duration::from_secs(140) + LEAP_MAX + DATE_UNIT);
+        assert!(clock.answered(date, at, at).is_err(), "in doubt");
+        assert_eq!(clock.standstill(at), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_leap_back_takes_back_the_one_before_it() {
+        let day = Duration::from_secs(86_400);
+        let now = Instant::now();
+        let mut clock = ServiceClock::default();
+        assert!(clock.answered(START, now, now).is_err());
+        clock.answered(START, now, now).expect("borne out");
+        let mut leapt_to = |date| {
+            let _of_no_interest = [(); 3].map(|()| clock.answered(date, now, now));
+            clock.take_leapt().expect("three agree").takes_back
+        };
+        let (tomorrow, yesterday) = (START.plus(day), START.minus(day));
+        assert_eq!([tomorrow, START, yesterday, START].map(&mut leapt_to), [false, true, false, true]);
+        assert_eq!([tomorrow, START.plus(day / 2)].map(&mut leapt_to), [false, false], "not where it was");
+    }
+
     /// A machine wakes up, and one of the first dates that it hears is another day's.
     #[tokio::test(start_paused = true)]
     async fn dates_that_leap_to_different_moments_bear_one_another_out_in_nothing() {
@@ -233,7 +294,7 @@ mod tests {
         let moments = [(); 3].map(|()| clock.answered(later, now, now).ok().map(|when| when.asked));
         assert_eq!(moments, [None, None, Some(later)]);
         assert_eq!(clock.at(now), Some(later));
-        assert_eq!(clock.take_leapt(), Some(Leapt { from: START, to: later }));
+        assert_eq!(clock.take_leapt(), Some(Leapt { from: START, to: later, takes_back: false }));
         clock.answered(later, now, now).expect("as before");
         assert_eq!(clock.take_leapt(), None, "it is told once");
     }

@@ -13,6 +13,7 @@ use super::Shared;
 use super::delay::RetryDelay;
 use super::doubt;
 use super::fetch::in_time;
+use super::latest;
 use super::overdue::Overdue;
 use super::trouble::{Refusals, WarnRate, advice, stream_gone};
 use crate::api::{ApiError, ApiErrorKind, Dated, IteratorStart, ListedShard, ShardListing, StreamApi, When};
@@ -238,10 +239,7 @@ impl<A: StreamApi> Discovery<A> {
         if wanted.is_empty() {
             return;
         }
-        let shared = &self.shared;
-        let now = shared.time();
-        let hold = |shard, issued| shared.hold_latest(shard, issued, now);
-        let asked = doubt::ask(&self.api, shared, wanted, &IteratorStart::Latest, hold).await;
+        let asked = latest::hold(&self.api, &self.shared, wanted).await;
         self.take_asked(asked, "iterators of LATEST were not given").await;
     }
 

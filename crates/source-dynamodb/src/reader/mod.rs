@@ -13,6 +13,7 @@ mod doubt;
 mod fetch;
 mod intake;
 mod lane;
+mod latest;
 mod overdue;
 mod pacing;
 mod schedule;
@@ -90,9 +91,12 @@ impl Shared {
         };
         let (still, leapt) = (clock.standstill(answered_at), clock.take_leapt());
         drop(clock);
-        if let Some(Leapt { from, to }) = leapt {
+        if let Some(Leapt { from, to, takes_back }) = leapt {
             warn!(%from, %to, "the dates of the service's answers leap: this machine stood still, or a clock was set. What was \
                 not read for most of a day by them is a gap");
+            if takes_back && to < from {
+                self.graph(|graph| graph.clock_went_back(to, from.since(to)));
+            }
         }
         if let Some(still) = still {
             let trouble = clock_stands_still(&self.stream_arn, still);

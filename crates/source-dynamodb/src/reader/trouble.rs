@@ -117,7 +117,10 @@ pub(super) fn clock_stands_still(stream_arn: &str, still: Duration) -> Trouble {
 /// What to say about an error that is waited out.
 pub(super) fn advice(error: &ApiError) -> &'static str {
     match error.kind {
-        ApiErrorKind::Credentials => "renew the credentials; Tailwater keeps trying and goes on by itself",
+        ApiErrorKind::Credentials => {
+            "renew the credentials in their file, or as `aws sso login` does: they are looked up again every two minutes, and \
+             Tailwater goes on by itself; those in variables of the environment need a new start"
+        }
         ApiErrorKind::Throttled => {
             "more than two readers of this stream, or too many calls of this account? Tailwater waits"
         }

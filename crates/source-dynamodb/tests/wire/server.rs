@@ -32,6 +32,14 @@ impl Answer {
         Self::new(200, body, Some(crc32fast::hash(body.as_bytes())), body.len())
     }
 
+    /// The same by a server that tells no time.
+    pub fn undated(body: &str) -> Self {
+        let dated = Self::ok(body);
+        let text = String::from_utf8(dated.bytes).expect("text");
+        let lines = text.split_inclusive("\r\n").filter(|line| !line.starts_with("date: "));
+        Self { bytes: lines.collect::<String>().into_bytes(), then: dated.then }
+    }
+
     pub fn wrong_crc(body: &str) -> Self {
         Self::new(200, body, Some(!crc32fast::hash(body.as_bytes())), body.len())
     }

@@ -9,7 +9,7 @@ use syn::{Expr, ExprCall, ExprLit, ExprPath, Lit};
 use super::Finding;
 
 /// All of them, with the kind of trouble that each is. A code of one sink alone has its name in it: `sink.kafka.timeout`.
-const SHARED: [(&str, &str); 11] = [
+const SHARED: [(&str, &str); 10] = [
     ("sink.claim_lost", "ClaimLost"),
     ("sink.dead_letter_rate", "Config"),
     ("sink.lane_count", "Config"),
@@ -18,7 +18,6 @@ const SHARED: [(&str, &str); 11] = [
     ("sink.progress_missing", "DataAtRisk"),
     ("sink.progress_unreadable", "DataAtRisk"),
     ("sink.step_refused", "Runtime"),
-    ("sink.table_missing", "DataAtRisk"),
     ("sink.table_shape", "Environment"),
     ("sink.taken_over", "Replaced"),
 ];

@@ -16,7 +16,7 @@ use tailwater_sink_kafka::{
 use crate::configuration::limits::{REQUEST_TIMEOUT, TRANSACTION_TIMEOUT};
 use crate::configuration::report::Report;
 use crate::configuration::section::{Entry, Section};
-use crate::configuration::sink::Given;
+use crate::configuration::sink::{Given, read_adopt};
 use crate::configuration::spec::SinkSpec;
 
 const FORMATS: [(&str, Format); 2] = [("json", Format::Json), ("dynamodb", Format::Dynamodb)];
@@ -58,6 +58,7 @@ pub fn read(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>
         );
     }
     let request_timeout = section.duration("request_timeout", REQUEST_TIMEOUT, report);
+    let adopt = read_adopt(&mut section, report);
     section.finish(report);
     let brokers = brokers?;
     security::check(&brokers, &tls, sasl.as_ref().and_then(Option::as_ref), report);
@@ -79,6 +80,7 @@ pub fn read(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>
         transaction_timeout,
         request_timeout,
         dead_letters_per_minute_max: given.dead_letters_per_minute_max,
+        adopt,
     })))
 }
 

@@ -7,7 +7,7 @@ use tailwater_sink_local::{FileSettings, SqliteSettings, table_name_fault};
 
 use crate::configuration::report::Report;
 use crate::configuration::section::Section;
-use crate::configuration::sink::{DELETE_MODES, Given, check_path, target_table};
+use crate::configuration::sink::{DELETE_MODES, Given, check_path, read_adopt, target_table};
 use crate::configuration::spec::SinkSpec;
 
 /// Reads `[sink.sqlite]`. Nothing when it is faulty.
@@ -18,17 +18,19 @@ pub fn read_sqlite(mut section: Section<'_>, given: &Given<'_>, report: &mut Rep
         report.fault(&section.place_of("table"), trouble.code, trouble.message, trouble.advice);
     }
     let delete = section.choice("delete", &DELETE_MODES, report).unwrap_or(DeleteMode::Soft);
+    let adopt = read_adopt(&mut section, report);
     section.finish(report);
     let dead_letters_per_minute_max = given.dead_letters_per_minute_max;
-    Some(SinkSpec::Sqlite(SqliteSettings { path: path?, table: table?, delete, dead_letters_per_minute_max }))
+    Some(SinkSpec::Sqlite(SqliteSettings { path: path?, table: table?, delete, dead_letters_per_minute_max, adopt }))
 }
 
 /// Reads `[sink.file]`. Nothing when it is faulty.
 pub fn read_file(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>) -> Option<SinkSpec> {
     let path = required_path(&mut section, "path = \"orders.jsonl\"", report);
+    let adopt = read_adopt(&mut section, report);
     section.finish(report);
     let dead_letters_per_minute_max = given.dead_letters_per_minute_max;
-    Some(SinkSpec::File(FileSettings { path: path?, dead_letters_per_minute_max }))
+    Some(SinkSpec::File(FileSettings { path: path?, dead_letters_per_minute_max, adopt }))
 }
 
 fn required_path(section: &mut Section<'_>, example: &str, report: &mut Report<'_>) -> Option<PathBuf> {

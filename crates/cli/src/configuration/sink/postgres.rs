@@ -10,7 +10,7 @@ use crate::configuration::limits::{CONNECT_TIMEOUT, LOCK_TIMEOUT, STATEMENT_TIME
 use crate::configuration::report::Report;
 use crate::configuration::section::Section;
 use crate::configuration::sink::database_url::{UrlKeys, encoded};
-use crate::configuration::sink::{DELETE_MODES, Given, in_folder, target_table};
+use crate::configuration::sink::{DELETE_MODES, Given, in_folder, read_adopt, target_table};
 use crate::configuration::spec::SinkSpec;
 
 const TLS_MODES: [(&str, TlsMode); 3] = [
@@ -48,6 +48,7 @@ pub fn read(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>
         lock_timeout: section.duration("lock_timeout", LOCK_TIMEOUT, report),
         connect_timeout: section.duration("connect_timeout", CONNECT_TIMEOUT, report),
         dead_letters_per_minute_max: given.dead_letters_per_minute_max,
+        adopt: read_adopt(&mut section, report),
     };
     for (setting, trouble) in faults(&settings) {
         let place = match setting {

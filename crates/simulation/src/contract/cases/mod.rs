@@ -4,6 +4,7 @@
 
 #![expect(clippy::expect_used, clippy::panic, reason = "a case is the body of a test")]
 
+mod belonging;
 mod interrupted;
 mod kept_aside;
 mod moments;
@@ -19,6 +20,7 @@ use tailwater_model::{Claimed, Failure, PipelineIdentity, Position, Progress, Sh
 
 use super::{Ground, Write, expected, group, pipeline, register, shard_of};
 
+pub use belonging::*;
 pub use interrupted::*;
 pub use kept_aside::*;
 pub use moments::*;

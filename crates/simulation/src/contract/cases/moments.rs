@@ -107,6 +107,7 @@ pub async fn a_known_stream_takes_the_place_of_the_earlier_ones(ground: &mut imp
         assert_eq!((progress.shards.len(), progress.known_since()), (0, None));
         let previous = progress.previous_stream.expect("the first one");
         assert_eq!((previous.stream_arn, previous.read_until), (of_stream("a").stream.stream_arn, Some(later(3))));
+        assert!(!previous.is_of_another_table);
         lane.commit(group([register(&shard, None)])).await.expect("registers");
     }
     assert_eq!(ground.stored("contract").await.counts.len(), 4, "the first one's is there until the second is known");
@@ -122,6 +123,13 @@ pub async fn a_known_stream_takes_the_place_of_the_earlier_ones(ground: &mut imp
     assert_eq!((stored.gaps, stored.dead_letters), (2, 2), "the ledger stays");
     for lane in &mut claimed(ground, &of_stream("a")).await {
         assert_eq!(lane.open().await.expect("opens").shards, []);
+    }
+    // The table was deleted and made again.
+    let mut again = of_stream("c");
+    again.stream.table_id = "another".into();
+    for lane in &mut claimed(ground, &again).await {
+        let previous = lane.open().await.expect("opens").previous_stream.expect("the second one");
+        assert_eq!((previous.stream_arn, previous.is_of_another_table), (of_stream("b").stream.stream_arn, true));
     }
 }
 

@@ -129,7 +129,8 @@ pub async fn another_stream_of_the_table_begins_anew_and_is_told(ground: &mut im
     let second = pipeline("contract", 1, "b");
     let mut lane = claimed(ground, &second).await.remove(0);
     let progress = lane.open().await.expect("opens");
-    let first = PreviousStream { stream_arn: one_lane().stream.stream_arn, read_until: None };
+    let stream_arn = one_lane().stream.stream_arn;
+    let first = PreviousStream { stream_arn, read_until: None, is_of_another_table: false };
     assert_eq!((progress.shards.len(), progress.previous_stream), (0, Some(first)));
     lane.commit(group([register(&shard(), None), advance(&shard(), Position::Start, after(2), &[put(2, "b")])]))
         .await

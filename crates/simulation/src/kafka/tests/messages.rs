@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode as Code;
 use tailwater_sink_kafka::{
-    Batches, Cluster, Isolation, MessageLimits, Outgoing, Producer, ProducerRole, Reader, SendFault, partition_of,
+    Batches, Cluster, Isolation, MayMake, MessageLimits, Outgoing, Producer, ProducerRole, Reader, SendFault,
+    partition_of,
 };
 use tokio::time::{Instant, sleep};
 
@@ -103,7 +104,7 @@ async fn topics_that_are_forgotten_for_a_while_lose_nothing() {
     begin(&producer, "a").await;
     let lost_by = Duration::from_secs(10);
     cluster.set_faults(Faults { metadata_lost: 1.0, metadata_lost_by: lost_by..lost_by, ..Faults::default() });
-    cluster.check_topics(1).await.expect_err("not known");
+    cluster.check_topics(1, MayMake::All).await.expect_err("not known");
     cluster.change_faults(|faults| faults.metadata_lost = 0.0);
     let began = Instant::now();
     send(&producer, TOPIC, 1, "b").await.expect("delivered in the end");
@@ -199,7 +200,7 @@ async fn compaction_leaves_holes() {
 async fn nobody_answers_while_the_cluster_is_out_of_reach() {
     let cluster = cluster().await;
     cluster.cut_off_for(Duration::from_secs(20));
-    cluster.check_topics(1).await.expect_err("not within the time for a request");
+    cluster.check_topics(1, MayMake::All).await.expect_err("not within the time for a request");
     let new = producer(&cluster);
     let timed_out = new.fence_others("lane 0", Duration::from_secs(5)).await.expect_err("not in time");
     assert_eq!(code(&timed_out), Code::OperationTimedOut);

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tailwater_sink_kafka::{
-    Batches, ChangeHeader, Cluster, Deletes, DeliveryPromise, Format, KafkaSettings, MessageLimits, OnRepartition,
-    Outgoing, Producer, ProducerRole, Read, Reader, SendFault,
+    Batches, ChangeHeader, Cluster, Deletes, DeliveryPromise, Format, KafkaSettings, MayMake, MessageLimits,
+    OnRepartition, Outgoing, Producer, ProducerRole, Read, Reader, SendFault,
 };
 use tokio::time::Instant;
 
@@ -42,13 +42,14 @@ fn settings() -> KafkaSettings {
         transaction_timeout: TRANSACTION_TIMEOUT,
         request_timeout: REQUEST_TIMEOUT,
         dead_letters_per_minute_max: 100,
+        adopt: None,
     }
 }
 
 /// A cluster with two partitions of the topic, and one lane of progress.
 async fn cluster() -> ModelCluster {
     let cluster = ModelCluster::new(1, &settings(), 2);
-    let facts = cluster.check_topics(1).await.expect("topics");
+    let facts = cluster.check_topics(1, MayMake::AtClaim).await.expect("topics").facts;
     assert_eq!((facts.data_partitions, facts.limits), (2, MessageLimits::same(1_048_588)));
     cluster
 }

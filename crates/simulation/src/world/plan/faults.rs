@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::Profile;
-use crate::world::fault::{FAULTS, FAULTS_DRAWN_APART, FAULTS_DRAWN_LATER, Fault};
+use crate::world::fault::{FAULTS, FAULTS_DRAWN_APART, FAULTS_DRAWN_LATER, FAULTS_OF_LOSS, Fault};
 
 /// One world in so many has a fault class that is drawn apart.
 const PANIC_ONE_IN: u32 = 6;
@@ -50,7 +50,8 @@ pub(super) fn draw(profile: Profile, rng: &mut Rng, apart: &mut Rng, later: &mut
     if profile == Profile::Harsh {
         return FAULTS.iter().filter(|fault| HARSH.contains(&fault.name)).collect();
     }
-    let (older, drawn_later) = FAULTS.split_at(FAULTS.len() - FAULTS_DRAWN_LATER);
+    let (drawn, _) = FAULTS.split_at(FAULTS.len() - FAULTS_OF_LOSS);
+    let (older, drawn_later) = drawn.split_at(drawn.len() - FAULTS_DRAWN_LATER);
     let (swarm, drawn_apart) = older.split_at(older.len() - FAULTS_DRAWN_APART);
     let count = match rng.u32(0..10) {
         0 => 0,

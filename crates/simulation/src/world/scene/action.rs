@@ -73,6 +73,7 @@ impl<G: Ground> Scene<G> {
                 self.away_until = Some(Instant::now() + Duration::from_millis(time_ms.unsigned_abs()));
                 self.hit("process.days_frozen");
             }
+            Action::Lose(loss) => self.lose(loss),
             Action::Resume => self.workers.iter().flatten().for_each(|worker| worker.seam.freeze(false)),
         }
         lock(&self.witness).stale();

@@ -17,6 +17,9 @@ impl Witness {
 
     /// A process has claimed the pipeline, for this stream.
     pub fn claimed(&mut self, stream_arn: &str) {
+        if self.is_lost {
+            self.violated("I11 begun upon in silence", "a claim after a loss".to_owned());
+        }
         if self.claimed.as_deref() == Some(stream_arn) {
             self.claimed_again += 1;
         }

@@ -145,6 +145,31 @@ fn what_is_over_for_long_is_forgotten_by_a_short_run() {
     }
 }
 
+/// Stopped between the end of a shard and the registration of its child, and away for a day: the first listing is cut, and the run
+/// ended at the tip without that lineage.
+#[test]
+fn a_leaf_that_is_gone_holds_its_lineage_back_until_listings_show_nothing_of_it() {
+    let shards = vec![row("P", None, Position::End, START), row("X", None, after(1), START)];
+    let progress = Progress { shards, first_listing: Some(FirstListing::stored(START)), ..Progress::default() };
+    for is_listed in [true, false] {
+        let mut world = Fixture::new(StartAt::TrimHorizon, OnGap::Continue, true, progress.clone());
+        world.now = START.plus(HOUR * 27);
+        world.list_now(false, &["X"]);
+        assert_eq!(world.ask(&[]), [id("P")]);
+        world.now = world.now.plus(HOUR / 60);
+        world.read("X", Some(9), false);
+        assert!(!world.graph.at_tip() && world.stored.contains_key(&id("P")));
+        for _ in 0..3 {
+            world.list(&["X", "D<C"][..1 + usize::from(is_listed)]);
+            world.ask(&[]);
+        }
+        assert!(!world.stored.contains_key(&id("P")), "what comes from it would have been listed");
+        assert_eq!(world.causes(), if is_listed { vec![GapCause::UnknownParent] } else { vec![] });
+        world.read("D", Some(1), false);
+        assert!(world.graph.at_tip());
+    }
+}
+
 /// That it was handed out may be all that is left of it: a listing from before shows the shard, and the answer to the commit
 /// does not come.
 #[test]

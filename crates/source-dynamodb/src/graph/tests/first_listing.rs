@@ -99,13 +99,14 @@ fn latest_is_chosen_anew_where_nothing_was_registered() {
     let progress = Progress { first_listing: Some(FirstListing::begun(START.minus(DAY * 2))), ..Progress::default() };
     let mut world = Fixture::new(StartAt::Latest, OnGap::Stop, false, progress.clone());
     world.list_now(false, &["A."]);
+    world.end_what_is_said_to_be_over();
     assert_eq!(world.progress.first_listing, Some(FirstListing::begun(START)));
     world.list(&["A.", "Z<gone"]);
     assert_eq!(world.progress.first_listing, Some(FirstListing::stored(START)));
     world.ask(&[]);
     assert!(world.gaps.is_empty());
 
-    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) };
+    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START), is_of_another_table: false };
     let progress = Progress { previous_stream: Some(previous), ..progress };
     let mut world = Fixture::new(StartAt::Latest, OnGap::Continue, false, progress);
     world.list_now(false, &["A."]);

@@ -126,6 +126,14 @@ impl Fixture {
         self.ask(&[])
     }
 
+    /// The pages of shards that are only said to be over, and wait for an iterator of `LATEST`, say so, too.
+    pub fn end_what_is_said_to_be_over(&mut self) {
+        for shard in self.graph.latest_wanted() {
+            self.graph.latest_is_over(&shard);
+        }
+        self.steps();
+    }
+
     pub fn steps(&mut self) {
         self.store_first_listing();
         for step in self.graph.take_steps(0, STEPS_MAX) {

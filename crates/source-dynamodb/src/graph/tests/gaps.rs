@@ -237,10 +237,35 @@ fn rule_5_believes_no_stored_moment_of_the_future() {
     assert!(["B", "C", "D"].iter().all(|shard| world.stored[&id(shard)].2 < Some(START.plus(HOUR))));
 }
 
+/// The same within one process: what it knows by the dates that were ahead is set right, and so is what it has stored.
+#[test]
+fn a_clock_that_goes_back_takes_back_what_it_told() {
+    let mut world = Fixture::fresh(OnGap::Stop);
+    world.list(&["A"]);
+    world.read("A", Some(1), false);
+    let day = 24 * HOUR;
+    world.now = world.now.plus(day);
+    world.list_now(false, &["A"]);
+    world.read_empty("A", EMPTY_PAGES_PROVE);
+    assert!(world.stored[&id("A")].2 > Some(START.plus(23 * HOUR)));
+    world.now = world.now.minus(day);
+    world.graph.clock_went_back(world.now, day);
+    world.steps();
+    assert!(world.read_until("A") <= Some(world.now) && world.stored[&id("A")].2 <= Some(world.now));
+    world.list(&["A.", "C<A"]);
+    world.end("A");
+    assert!(world.read_until("C") <= Some(world.now), "A was not open tomorrow");
+    let mut again = world.restart();
+    again.list(&["A.", "C<A"]);
+    again.read("C", Some(1), false);
+    assert!(again.gaps.is_empty(), "{:?}", again.gaps);
+}
+
 #[test]
 fn a_replaced_stream_is_a_gap() {
     for on_gap in BOTH {
-        let previous = Some(PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) });
+        let previous =
+            Some(PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START), is_of_another_table: false });
         let progress = Progress { previous_stream: previous, ..Progress::default() };
         let mut world = Fixture::new(StartAt::TrimHorizon, on_gap, false, progress);
         world.list(&["A", "B"]);
@@ -313,13 +338,25 @@ fn a_shard_that_is_registered_hours_after_the_first_listing_was_promised_then() 
     }
 }
 
+/// Its items are nothing that the new stream tells of.
+#[test]
+fn a_table_that_was_made_again_is_a_gap_of_its_own() {
+    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START), is_of_another_table: true };
+    let progress = Progress { previous_stream: Some(previous), ..Progress::default() };
+    let mut world = Fixture::new(StartAt::TrimHorizon, OnGap::Continue, false, progress);
+    world.list(&["A"]);
+    assert_eq!(world.causes(), [GapCause::TableReplaced]);
+    assert_eq!((world.gaps[0].since, world.gaps[0].until), (Some(START), world.now));
+    assert!(world.gaps[0].detail.contains("items of the old table"), "{}", world.gaps[0].detail);
+}
+
 /// Behind a stop nobody goes on before the gap is stored: not the lane decides that whose sink is away.
 #[test]
 fn a_gap_waits_for_no_lane_that_is_closed() {
     let shard_of =
         |lane| ["A", "B", "C", "D"].into_iter().find(|shard| id(shard).lane(2) == lane).expect("one of each");
     let rows = |lane| vec![row(shard_of(lane), None, after(4), START)];
-    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) };
+    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START), is_of_another_table: false };
     let mut graph = ShardGraph::new(2, StartAt::TrimHorizon, OnGap::Stop, false);
     for lane in [0, 1] {
         let progress = Progress { shards: rows(lane), ..Progress::default() };

@@ -55,7 +55,11 @@ fn a_shard_that_closes_while_it_waits_for_an_iterator_of_latest_is_registered() 
 
 #[test]
 fn latest_never_is_for_a_stream_that_follows_another() {
-    let previous = tailwater_model::PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) };
+    let previous = tailwater_model::PreviousStream {
+        stream_arn: "arn:old".into(),
+        read_until: Some(START),
+        is_of_another_table: false,
+    };
     let progress = Progress { previous_stream: Some(previous), ..Progress::default() };
     for on_gap in [OnGap::Stop, OnGap::Continue] {
         let mut world = Fixture::new(StartAt::Latest, on_gap, false, progress.clone());
@@ -157,6 +161,7 @@ fn what_was_over_before_latest_is_not_read_behind_what_comes_from_it() {
         for (reopens, restarts) in [(false, false), (true, false), (false, true)] {
             let mut world = latest(OnGap::Stop);
             world.list_now(false, &["J.", "X<P"]);
+            world.end_what_is_said_to_be_over();
             assert!(world.graph.latest_held(&id("X"), START.plus(Duration::from_millis(30))));
             world.steps();
             world.read("X", Some(3), false);
@@ -166,8 +171,10 @@ fn what_was_over_before_latest_is_not_read_behind_what_comes_from_it() {
             } else if restarts {
                 world = again;
             }
-            world.list(&late);
-            world.list(&late);
+            for _ in 0..2 {
+                world.list(&late);
+                world.end_what_is_said_to_be_over();
+            }
             let read = [world.from("K"), world.from("P")];
             assert_eq!((read, world.is_known()), ([None, None], true), "{late:?}, {reopens}, {restarts}");
             assert!(world.gaps.is_empty() && world.from("X").is_some());
@@ -180,6 +187,7 @@ fn what_was_over_before_latest_is_not_read_behind_what_comes_from_it() {
 fn what_came_hours_after_the_first_listing_is_not_left_out() {
     let mut world = latest(OnGap::Stop);
     world.list(&["J.", "A"]);
+    world.end_what_is_said_to_be_over();
     assert!(world.graph.latest_held(&id("A"), START));
     world.list_after(5 * HOUR, &["J.", "A", "K<J."]);
     assert_eq!(world.from("K"), Some(IteratorStart::TrimHorizon));
@@ -190,6 +198,7 @@ fn what_came_hours_after_the_first_listing_is_not_left_out() {
 fn a_parent_that_the_first_listing_missed_is_no_parent_of_what_begins_with_latest() {
     let mut world = latest(OnGap::Stop);
     world.list(&["J.", "X<P"]);
+    world.end_what_is_said_to_be_over();
     assert!(world.graph.latest_held(&id("X"), START));
     // The commit of that is under way.
     let number = world.graph.begin_listing();
@@ -218,4 +227,22 @@ fn what_comes_of_a_shard_that_is_read_is_not_left_out() {
     world.list_after(5 * HOUR, &["A.", "B<A.", "C<B"]);
     world.end("A");
     assert_eq!(world.from("B"), Some(IteratorStart::TrimHorizon));
+}
+
+/// Some services name an end of shards that are open.
+#[test]
+fn an_end_that_only_a_listing_names_leaves_nothing_out() {
+    for (goes_on, position) in [(true, Position::Start), (false, Position::End)] {
+        let mut world = latest(OnGap::Stop);
+        world.list(&["A."]);
+        assert!(world.stored.is_empty() && world.graph.is_said_over(&id("A")));
+        if goes_on {
+            assert!(world.graph.latest_held(&id("A"), START));
+        } else {
+            world.graph.latest_is_over(&id("A"));
+        }
+        world.list(&["A."]);
+        assert!(world.is_known() && world.gaps.is_empty());
+        assert_eq!((&world.stored[&id("A")].1, world.from("A").is_some()), (&position, goes_on));
+    }
 }

@@ -4,6 +4,8 @@ mod doubts;
 mod first_listing;
 mod fixture;
 mod gaps;
+mod hidden;
+mod late_parents;
 mod latest;
 mod promise;
 mod tip;

@@ -23,7 +23,11 @@ fn list(graph: &mut ShardGraph, shards: &[&str], created_at: Option<ServiceTime>
 /// trimmed already. All of it was promised.
 #[test]
 fn what_a_stream_that_follows_another_has_lost_is_a_gap() {
-    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START.minus(60 * HOUR)) };
+    let previous = PreviousStream {
+        stream_arn: "arn:old".into(),
+        read_until: Some(START.minus(60 * HOUR)),
+        is_of_another_table: false,
+    };
     for (age, lost) in [(40 * HOUR, 2), (20 * HOUR, 0)] {
         let progress = Progress { previous_stream: Some(previous.clone()), ..Progress::default() };
         let mut world = Fixture::new(StartAt::Latest, OnGap::Continue, false, progress);
@@ -51,6 +55,19 @@ fn latest_promises_what_comes_after_its_first_listing() {
     assert_eq!(world.ask(&[]), [id("gone")]);
     world.read("C", Some(1), false);
     assert_eq!(world.causes(), []);
+}
+
+/// A shard goes a day after its end, and so none of a stream that is an hour old. The hour of a first start excuses it, and no more.
+#[test]
+fn a_young_stream_excuses_what_goes_unread_for_an_hour() {
+    for (pause, causes) in [(HOUR / 2, vec![]), (5 * HOUR, vec![GapCause::ShardGone])] {
+        let mut world = Fixture::fresh(OnGap::Continue);
+        list(&mut world.graph, &["A.", "B<A"], Some(START.minus(HOUR)), START);
+        world.steps();
+        world.now = START.plus(pause);
+        assert_eq!(world.is_missing("A"), [id("A")]);
+        assert_eq!(world.causes(), causes, "{pause:?}");
+    }
 }
 
 /// Its gap tells of what was lost until it was found, and not of what is lost while its lane is away.
@@ -125,7 +142,7 @@ fn a_stream_that_is_off_ends_a_minute_after_the_answer_that_said_so() {
 /// The gap between two streams is told by a shard of the second one. One that has none leaves it to the third.
 #[test]
 fn a_stream_without_shards_does_not_wait_for_one_that_tells_its_gap() {
-    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START) };
+    let previous = PreviousStream { stream_arn: "arn:old".into(), read_until: Some(START), is_of_another_table: false };
     let progress = Progress { previous_stream: Some(previous), ..Progress::default() };
     let mut world = Fixture::new(StartAt::TrimHorizon, OnGap::Continue, false, progress);
     for _ in 0..9 {

@@ -95,6 +95,24 @@ fn empty_pages_of_a_closed_shard_prove_nothing() {
     assert_eq!(world.read_until("A"), before);
 }
 
+/// Some services name an end of shards that are open: neither their pages nor a child ever bears it out.
+#[test]
+fn an_end_that_neither_pages_nor_children_bear_out_is_none() {
+    let mut world = bounded();
+    list(&mut world, &["A."]);
+    for _ in 0..3 {
+        world.list(&["A."]);
+    }
+    world.read_empty("A", EMPTY_PAGES_PROVE - 1);
+    assert!(!world.graph.at_tip());
+    world.read_empty("A", 1);
+    assert!(world.graph.at_tip());
+    world.list(&["A.", "B<A"]);
+    let before = world.read_until("A");
+    world.read_empty("A", 3 * EMPTY_PAGES_PROVE);
+    assert_eq!(world.read_until("A"), before, "it has a child: only its end tells");
+}
+
 #[test]
 fn the_tip_waits_for_all_children_of_what_ended() {
     let mut world = bounded();
@@ -170,6 +188,25 @@ fn a_stream_that_was_turned_off_ends_when_no_child_can_be_late() {
     }
     world.list_now(true, &["A."]);
     assert!(world.graph.ended());
+}
+
+/// Believed for ever it ended a live stream, and kept a bounded run from its tip.
+#[test]
+fn an_answer_that_calls_a_stream_off_counts_until_another_one_does_not() {
+    let mut world = bounded();
+    list(&mut world, &["A"]);
+    world.list_now(true, &["A"]);
+    assert!(world.graph.is_off());
+    for _ in 0..4 {
+        world.list(&["A"]);
+    }
+    assert!(!world.graph.is_off());
+    world.read("A", Some(1), false);
+    assert!(world.graph.at_tip());
+    world.list(&["A."]);
+    world.end("A");
+    assert!(world.graph.all_drained() && !world.graph.ended());
+    assert_eq!(world.graph.take_children_needed(true), [id("A")]);
 }
 
 #[test]

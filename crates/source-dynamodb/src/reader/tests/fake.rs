@@ -26,6 +26,8 @@ pub fn id(name: &str) -> ShardId {
 pub struct FakeShard {
     pub parent: Option<ShardId>,
     pub closed: bool,
+    /// Listings name its end, closed or not.
+    pub end_named: bool,
     /// Records 1 to this number.
     pub records: u64,
     /// When the records were created, in milliseconds after the beginning, where that is not an hour before it.
@@ -134,7 +136,7 @@ fn error(kind: ApiErrorKind) -> ApiError {
 }
 
 fn listed((shard, state): (&ShardId, &FakeShard)) -> ListedShard {
-    ListedShard { shard: shard.clone(), parent: state.parent.clone(), closed: state.closed }
+    ListedShard { shard: shard.clone(), parent: state.parent.clone(), closed: state.closed || state.end_named }
 }
 
 impl StreamApi for Fake {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tailwater_model::FirstListing;
+use tailwater_model::{FirstListing, Position};
 
 use super::fake::{Fake, FakeShard, Run, id, settings};
 use super::{MINUTE, child, open, root, until};
@@ -72,5 +72,19 @@ async fn latest_waits_for_iterators_that_are_refused() {
     ["a", "b"].into_iter().for_each(|shard| fake.change(shard, |shard| shard.records = 6));
     run.run(MINUTE).await.expect("no trouble");
     assert_eq!((run.read("a"), run.read("b")), (vec![5, 6], vec![3, 4, 5, 6]));
+    assert!(FirstListing::known_since(run.first_listing).is_some() && run.gaps.is_empty());
+}
+
+/// dynoxide 3.2 names an ending sequence number of shards that are open: none of their records came, and the pipeline was idle.
+#[tokio::test(start_paused = true)]
+async fn latest_leaves_nothing_out_because_a_listing_names_its_end() {
+    let fake = Fake::new(vec![("a", FakeShard { end_named: true, ..open(4) }), ("b", root(2))]);
+    let latest = ReaderSettings { start: StartAt::Latest, until_tip: false, ..settings() };
+    let mut run = Run::open(&fake, 2, latest).await;
+    run.run(Duration::from_secs(5)).await.expect("no trouble");
+    fake.change("a", |shard| shard.records = 6);
+    run.run(MINUTE).await.expect("no trouble");
+    assert_eq!((run.read("a"), run.read("b")), (vec![5, 6], vec![]));
+    assert_eq!(run.stored[&id("b")].1, Position::End, "its pages say so, too");
     assert!(FirstListing::known_since(run.first_listing).is_some() && run.gaps.is_empty());
 }

@@ -1,0 +1,305 @@
+//! I11: a target and its progress belong together. Each sink tells what it finds at a claim and stores what progress is bound to;
+//! whether that fits is decided here, for all of them.
+//!
+//! What does not fit is refused, at every start again, until the person who runs the pipeline restores what is missing or
+//! *adopts* the target as it is: by a token that the refusal tells and the file repeats. A token is made of the facts and of a
+//! random salt that the refusal leaves with the progress. Adopting uses the salt up, and lost progress takes it along: so no
+//! token is good twice.
+
+use crate::contract::{PipelineIdentity, Trouble, TroubleKind};
+use crate::key::KeySchema;
+
+/// What the progress of a pipeline was made for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Binding {
+    /// The table or topic that is written to, in the sink's own words.
+    pub target: String,
+    /// The DynamoDB table that is read, with its key.
+    pub source: String,
+}
+
+impl Binding {
+    /// What a pipeline's file says.
+    pub fn new(target: impl Into<String>, identity: &PipelineIdentity, keys: &KeySchema) -> Self {
+        let keys: Vec<String> =
+            keys.attributes().map(|attribute| format!("{:?} {:?}", attribute.name, attribute.kind)).collect();
+        Self { target: target.into(), source: format!("{} with the key {}", identity.stream.table, keys.join(", ")) }
+    }
+}
+
+/// What is in a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TargetState {
+    /// It is not there.
+    Missing,
+    /// It was never written to, as far as can be seen.
+    Empty,
+    /// It has rows or messages.
+    Filled,
+}
+
+/// What a claim finds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TargetFacts {
+    /// The pipeline's name.
+    pub pipeline: String,
+    /// What its file says.
+    pub wanted: Binding,
+    /// What its progress was made for. Nothing in progress from before this was stored.
+    pub bound: Option<Binding>,
+    /// It has progress.
+    pub has_progress: bool,
+    /// By its progress, it has written to its target.
+    pub has_written: bool,
+    /// What is in the target that the file names.
+    pub state: TargetState,
+    /// That one has the name of the bound one and is another: made again, or it lost what was written since it was bound.
+    pub is_another: bool,
+    /// A pipeline that was bound to the same target after this one.
+    pub newer_pipeline: Option<String>,
+    /// What the last refusal left for its token.
+    pub salt: Option<String>,
+}
+
+/// What a claim does with the binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It stands.
+    Bound,
+    /// It is to be stored, in the place of any other, and the salt is used up.
+    Bind,
+}
+
+/// Why target and progress do not belong together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Misfit {
+    /// The target has something in it, and there is no progress.
+    NoProgress,
+    /// Another pipeline was bound to it.
+    OtherPipeline,
+    /// The progress is of another table, or of another key.
+    OtherSource,
+    /// The progress is of another target.
+    OtherTarget,
+    /// The target is gone.
+    Missing,
+    /// The target was made again, or has lost what it had.
+    Replaced,
+}
+
+impl TargetFacts {
+    /// What is to become of the binding. `adopt` is what the file says.
+    ///
+    /// # Errors
+    /// When target and progress do not belong together, and nobody has adopted them as they are.
+    pub fn fit(&self, adopt: Option<&str>) -> Result<Fit, Misfit> {
+        let Some(misfit) = self.misfit() else {
+            return Ok(if self.stands() { Fit::Bound } else { Fit::Bind });
+        };
+        let token = self.salt.as_ref().map(|salt| self.token(misfit, salt));
+        if token.is_some() && token.as_deref() == adopt { Ok(Fit::Bind) } else { Err(misfit) }
+    }
+
+    /// The progress was made for the very target and source that are there now.
+    fn stands(&self) -> bool {
+        let is_there = self.state != TargetState::Missing && !self.is_another;
+        self.has_progress && is_there && self.bound.as_ref() == Some(&self.wanted)
+    }
+
+    fn misfit(&self) -> Option<Misfit> {
+        if !self.has_progress || !self.has_written {
+            // Nothing is lost with a target that nothing was written to. What others wrote is there all the same.
+            let is_known = self.stands() || (self.has_progress && self.bound.is_none());
+            return match &self.newer_pipeline {
+                Some(_) => Some(Misfit::OtherPipeline),
+                None => (self.state == TargetState::Filled && !is_known).then_some(Misfit::NoProgress),
+            };
+        }
+        match &self.bound {
+            Some(bound) if bound.source != self.wanted.source => Some(Misfit::OtherSource),
+            Some(bound) if bound.target != self.wanted.target => Some(Misfit::OtherTarget),
+            _ if self.newer_pipeline.is_some() => Some(Misfit::OtherPipeline),
+            _ if self.state == TargetState::Missing => Some(Misfit::Missing),
+            _ => self.is_another.then_some(Misfit::Replaced),
+        }
+    }
+
+    /// For exactly these facts.
+    fn token(&self, misfit: Misfit, salt: &str) -> String {
+        let bound = self.bound.as_ref().map_or(["", ""], |bound| [&*bound.target, &*bound.source]);
+        let newer = self.newer_pipeline.as_deref().unwrap_or_default();
+        let [target, source] = bound;
+        let facts =
+            [salt, misfit.code(), &self.pipeline, &self.wanted.target, &self.wanted.source, target, source, newer];
+        format!("{:08x}", crc32fast::hash(facts.join("\n").as_bytes()))
+    }
+
+    /// The refusal, with both ways on. `salt` is what is stored now.
+    pub fn refusal(&self, misfit: Misfit, salt: &str) -> Trouble {
+        let (message, restore, adopted) = self.words(misfit);
+        let token = self.token(misfit, salt);
+        Trouble::new(TroubleKind::DataAtRisk, misfit.code(), message).advise(format!(
+            "{restore}; or write adopt = \"{token}\" into the sink's section once and start again: {adopted}"
+        ))
+    }
+
+    /// What was found, how to mend it, and what adopting means.
+    fn words(&self, misfit: Misfit) -> (String, &'static str, &'static str) {
+        let Self { pipeline, wanted: Binding { target, source }, .. } = self;
+        match misfit {
+            Misfit::NoProgress => (
+                format!("{target} has something in it, and pipeline \"{pipeline}\" has no progress that belongs to it"),
+                "restore the progress that was made with it, or name an empty target",
+                "the pipeline begins anew where `start` says; changes that were carried before may come again and cover newer \
+                 ones, and what the stream does not hold any more stays missing",
+            ),
+            Misfit::OtherPipeline => (
+                format!(
+                    "{target} belongs to pipeline \"{}\", so pipeline \"{pipeline}\" may not write to it",
+                    self.newer_pipeline.as_deref().unwrap_or_default()
+                ),
+                "name another target",
+                "it belongs to this pipeline then, the other one is refused at its next start, and what that one has written \
+                 stays",
+            ),
+            Misfit::OtherSource => (
+                format!(
+                    "the progress of pipeline \"{pipeline}\" is of table {}, and now it is to read table {source}",
+                    self.bound.as_ref().map_or("", |bound| &bound.source)
+                ),
+                "name the table as before, or give this pipeline another name and target",
+                "what the other table left in the target stays there",
+            ),
+            Misfit::OtherTarget => (
+                format!(
+                    "pipeline \"{pipeline}\" has written to {}, and now its file names {target}",
+                    self.bound.as_ref().map_or("", |bound| &bound.target)
+                ),
+                "name the target as before, or give this pipeline another name to begin anew",
+                "the pipeline goes on where its progress is; what it wrote before is not in the new target unless you bring it \
+                 there",
+            ),
+            Misfit::Missing => (
+                format!("{target} does not exist, although pipeline \"{pipeline}\" has written to it"),
+                "restore it",
+                "the pipeline goes on where its progress is, with an empty target: what it wrote before is missing there",
+            ),
+            Misfit::Replaced => (
+                format!(
+                    "{target} is not as pipeline \"{pipeline}\" left it: it was made again, or has lost what it had"
+                ),
+                "restore it together with the progress",
+                "the pipeline goes on where its progress is; what the target has lost stays missing there",
+            ),
+        }
+    }
+}
+
+impl Misfit {
+    /// The stable code, the same in every sink.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::NoProgress => "sink.target_without_progress",
+            Self::OtherPipeline => "sink.target_taken",
+            Self::OtherSource => "sink.source_changed",
+            Self::OtherTarget => "sink.target_changed",
+            Self::Missing => "sink.target_missing",
+            Self::Replaced => "sink.target_replaced",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn binding(target: &str, source: &str) -> Binding {
+        Binding { target: target.into(), source: source.into() }
+    }
+
+    /// A pipeline that goes on as it was.
+    fn settled() -> TargetFacts {
+        TargetFacts {
+            pipeline: "orders".into(),
+            wanted: binding("t", "s"),
+            bound: Some(binding("t", "s")),
+            has_progress: true,
+            has_written: true,
+            state: TargetState::Filled,
+            is_another: false,
+            newer_pipeline: None,
+            salt: None,
+        }
+    }
+
+    /// One that begins.
+    fn new() -> TargetFacts {
+        TargetFacts { bound: None, has_progress: false, has_written: false, state: TargetState::Missing, ..settled() }
+    }
+
+    #[test]
+    fn what_belongs_together_goes_on_and_what_is_new_is_bound() {
+        let unbound = TargetFacts { bound: None, ..settled() };
+        let begun = TargetFacts { has_written: false, ..settled() };
+        for (facts, fit) in [
+            (settled(), Fit::Bound),
+            (TargetFacts { state: TargetState::Empty, ..settled() }, Fit::Bound),
+            // An adopted one, before the first commit.
+            (TargetFacts { has_written: false, ..settled() }, Fit::Bound),
+            // Nothing was written yet.
+            (TargetFacts { state: TargetState::Missing, has_written: false, ..settled() }, Fit::Bind),
+            (TargetFacts { wanted: binding("u", "v"), state: TargetState::Empty, ..begun }, Fit::Bind),
+            // Of an earlier version.
+            (unbound, Fit::Bind),
+            (new(), Fit::Bind),
+            (TargetFacts { state: TargetState::Empty, ..new() }, Fit::Bind),
+            // The progress was removed, and the target with it.
+            (TargetFacts { bound: Some(binding("u", "v")), ..new() }, Fit::Bind),
+        ] {
+            assert_eq!(facts.fit(None), Ok(fit), "{facts:?}");
+            assert_eq!(facts.fit(Some("left over")), Ok(fit), "{facts:?}");
+        }
+    }
+
+    fn misfits() -> [(TargetFacts, Misfit); 9] {
+        [
+            (TargetFacts { state: TargetState::Filled, ..new() }, Misfit::NoProgress),
+            (TargetFacts { has_progress: false, ..settled() }, Misfit::NoProgress),
+            (TargetFacts { wanted: binding("u", "s"), has_written: false, ..settled() }, Misfit::NoProgress),
+            (TargetFacts { newer_pipeline: Some("other".into()), ..settled() }, Misfit::OtherPipeline),
+            (TargetFacts { newer_pipeline: Some("other".into()), ..new() }, Misfit::OtherPipeline),
+            (TargetFacts { wanted: binding("t", "u"), ..settled() }, Misfit::OtherSource),
+            (TargetFacts { wanted: binding("u", "s"), state: TargetState::Missing, ..settled() }, Misfit::OtherTarget),
+            (TargetFacts { state: TargetState::Missing, bound: None, ..settled() }, Misfit::Missing),
+            (TargetFacts { is_another: true, state: TargetState::Empty, ..settled() }, Misfit::Replaced),
+        ]
+    }
+
+    #[test]
+    fn what_does_not_belong_together_is_refused_with_both_ways_on() {
+        for (facts, misfit) in misfits() {
+            assert_eq!(facts.fit(None), Err(misfit), "{facts:?}");
+            let refusal = facts.refusal(misfit, "salt");
+            let advice = refusal.advice.expect("both ways on");
+            assert_eq!((refusal.kind, refusal.code), (TroubleKind::DataAtRisk, misfit.code()));
+            assert!(advice.contains(&format!("adopt = \"{}\"", facts.token(misfit, "salt"))), "{advice}");
+            assert!(refusal.message.contains("orders") && !refusal.message.contains("\"\""), "{}", refusal.message);
+        }
+    }
+
+    #[test]
+    fn a_token_is_good_once_and_for_what_it_was_told_of() {
+        for (facts, misfit) in misfits() {
+            let token = facts.token(misfit, "first");
+            assert_eq!(facts.fit(Some(&token)), Err(misfit), "no refusal has told it: {facts:?}");
+            let refused = TargetFacts { salt: Some("first".into()), ..facts };
+            assert_eq!(refused.fit(Some(&token)), Ok(Fit::Bind), "{refused:?}");
+            assert_eq!(refused.fit(Some("")), Err(misfit), "{refused:?}");
+            let later = TargetFacts { salt: Some("second".into()), ..refused.clone() };
+            assert_eq!(later.fit(Some(&token)), Err(misfit), "{later:?}");
+            let wanted = binding("yet another", &refused.wanted.source);
+            let elsewhere = TargetFacts { wanted, ..refused };
+            assert!(elsewhere.fit(Some(&token)).is_err(), "{elsewhere:?}");
+        }
+    }
+}
