@@ -132,7 +132,7 @@ enum Next<C> {
 struct Pipeline<A> {
     assembly: A,
     /// The stream that the assembly has chosen last, while it may be claimed for. Whoever takes over claims for it at once, and
-    /// looks behind the claim whether it is still the one: looking before, too, would make the take-over twice as slow.
+    /// looks behind the claim whether it is still the one: looking before, too, would read all progress once more.
     chosen: Option<StreamIdentity>,
     settings: RunSettings,
     stop: StopSignal,
