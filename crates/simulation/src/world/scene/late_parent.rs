@@ -9,17 +9,15 @@ use crate::world::ground::{Ground, lock};
 use crate::world::plan::Action;
 
 impl<G: Ground> Scene<G> {
-    /// Takes such a shard out of the listings for so long. It holds records, and nothing that is listed comes before it: a shard with a
-    /// parent that is stored does not wait for anybody.
+    /// Takes such a shard out of the listings for so long. It holds records.
     pub(super) fn hide_parent(&mut self, for_ms: i64) {
         let mut service = lock(&self.service);
         let shards: Vec<TrueShard<'_>> = service.truth().shards().filter(|shard| !shard.gone).collect();
         let lane = |shard: &str| ShardId::new(shard).lane(self.plan.lanes);
         let hidden = shards.iter().find(|shard| {
             let mut children = shards.iter().filter(|child| child.parent == Some(shard.id)).peekable();
-            let has_parent = shards.iter().any(|other| Some(other.id) == shard.parent);
             let are_elsewhere = children.peek().is_some() && children.all(|child| lane(child.id) != lane(shard.id));
-            !has_parent && are_elsewhere && shard.records_from(0).next().is_some()
+            are_elsewhere && shard.records_from(0).next().is_some()
         });
         let Some((stream, hidden)) = hidden.map(|shard| (shard.stream_arn.to_owned(), shard.id.to_owned())) else {
             return;

@@ -68,6 +68,36 @@ fn a_shard_is_no_root_before_the_lanes_of_its_children_are_open() {
     }
 }
 
+/// So it is when LATEST left its parent out, and no listing showed the shard itself: that its parent is stored says nothing of it.
+#[test]
+fn a_shard_whose_parent_was_over_waits_for_the_lanes_of_its_children() {
+    let (j, p, c, x) = (of_lane("j", 0), of_lane("p", 0), of_lane("c", 1), of_lane("x", 0));
+    let shards = [format!("{j}."), format!("{p}<{j}."), format!("{c}<{p}"), x.clone()];
+    let shards: Vec<&str> = shards.iter().map(String::as_str).collect();
+    let first = stored(vec![row(&j, None, Position::End, START), row(&x, None, after(1), START)]);
+    for (rows, is_listed_first) in [
+        (vec![row(&c, Some(&p), after(5), START)], false),
+        (vec![row(&c, Some(&p), after(5), START)], true),
+        (vec![], false),
+    ] {
+        let mut graph = ShardGraph::new(2, StartAt::Latest, OnGap::Continue, false);
+        if is_listed_first {
+            list(&mut graph, START.plus(HOUR), &shards);
+        }
+        graph.restore(0, &first, None);
+        list(&mut graph, START.plus(HOUR), &shards);
+        assert!(commit(&mut graph, 0).is_empty());
+        assert_eq!((graph.read_from(&id(&p)), graph.waits_for_lane(0)), (None, Some(1)));
+        let was_passed = !rows.is_empty();
+        graph.restore(1, &stored(rows), None);
+        let steps = commit(&mut graph, 0);
+        let gaps: Vec<_> = steps.iter().filter_map(|step| step.gap.as_ref()).map(|gap| gap.cause).collect();
+        assert_eq!(gaps, if was_passed { vec![GapCause::ShardGone] } else { vec![] });
+        assert_eq!(graph.read_from(&id(&p)).is_some(), !was_passed);
+        assert_eq!(graph.waits_for_lane(0), None);
+    }
+}
+
 /// Nothing of it was ever stored, whichever lane that would have been.
 #[test]
 fn a_closed_root_goes_on_when_all_lanes_are_open() {
