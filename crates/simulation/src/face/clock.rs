@@ -61,11 +61,11 @@ impl VirtualClock {
 impl SimulatedStream {
     /// The date that an answer comes with now.
     pub(super) fn date(&self) -> ServiceTime {
-        let date = self.clock.date();
+        let mut network = lock(&self.network);
+        let date = self.clock.date().plus(network.faults.dates_ahead);
         if self.right_dates_due.load(Ordering::SeqCst) > 0 {
             return date;
         }
-        let mut network = lock(&self.network);
         let chance = network.faults.wrong_date;
         if !network.bites("wrong_date", chance) {
             return date;

@@ -30,6 +30,8 @@ pub struct NetworkFaults {
     pub end_invented: f64,
     /// The date of an answer is a day off; of one worker's never two of five.
     pub wrong_date: f64,
+    /// All dates are so much ahead.
+    pub dates_ahead: Duration,
 }
 
 /// How often each network fault bit, by name.

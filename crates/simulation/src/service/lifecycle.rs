@@ -84,6 +84,16 @@ impl Service {
         shard.gone |= !shard.is_open() && shard.trimmed == shard.records.len();
     }
 
+    /// No listing shows this shard before `from_ms`, as if none ever had.
+    pub fn list_from(&mut self, stream_arn: &str, shard: &str, from_ms: i64) {
+        let Some(stream) = self.stream_number(stream_arn).and_then(|number| self.streams.get_mut(number)) else {
+            return;
+        };
+        if let Some(shard) = stream.shards.iter_mut().find(|one| one.id == shard) {
+            shard.listed_from_ms = from_ms;
+        }
+    }
+
     /// Lets the streams that were turned off go as if a day had passed, those of one table or all. Gives their ARNs.
     pub fn forget_streams(&mut self, now_ms: i64, table: Option<&str>) -> Vec<String> {
         let mut gone = Vec::new();

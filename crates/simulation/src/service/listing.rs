@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use tailwater_model::ViewType;
 
 use super::error::{self, ServiceError};
-use super::manners::{count, hit};
+use super::manners::{Manners, count, hit};
 use super::shard::Shard;
 use super::stream::{Stream, StreamStatus};
 use super::{RATE_WINDOW_MS, Service};
@@ -140,18 +140,32 @@ impl Service {
             Some(parent) => (self.children(number, parent, now_ms), None),
             None => self.page_of_shards(number, request.exclusive_start.as_deref(), limit, now_ms),
         };
+        let is_listing = request.children_of.is_none();
+        let status = if is_listing { self.listed_status(number, now_ms) } else { self.streams[number].status(now_ms) };
         let stream = &self.streams[number];
         Ok(StreamAnswer {
             arn: stream.names.arn.clone(),
             label: stream.label().to_owned(),
             table: stream.names.table.clone(),
             key_attributes: stream.names.key_attributes.clone(),
-            status: stream.status(now_ms),
+            status,
             view: stream.view,
             created_at_ms: stream.created_at_ms,
             shards,
             last_evaluated,
         })
+    }
+
+    /// The status that a page of a listing tells: the true one, or once that the stream is off.
+    fn listed_status(&mut self, number: usize, now_ms: i64) -> StreamStatus {
+        let Self { rng, hits, manners, streams, .. } = self;
+        if manners.open_with_ending {
+            count("open_with_ending", hits);
+        }
+        let stream = &mut streams[number];
+        let may_lie = stream.disabled_at_ms.is_none() && !stream.was_called_disabled;
+        stream.was_called_disabled = may_lie && hit("disabled_once", manners.disabled_once, rng, hits);
+        if stream.was_called_disabled { StreamStatus::Disabled } else { stream.status(now_ms) }
     }
 
     pub(super) fn readable_stream(&self, now_ms: i64, arn: &str) -> Result<usize, ServiceError> {
@@ -173,8 +187,7 @@ impl Service {
             let is_wanted = if ignored { *at == parent_at } else { shard.parent == Some(parent_at) };
             is_wanted && is_listed(shard, now_ms)
         });
-        let idle_without_starting = self.manners.idle_without_starting;
-        wanted.map(|(_, shard)| answer(stream, shard, idle_without_starting, now_ms)).collect()
+        wanted.map(|(_, shard)| answer(stream, shard, &self.manners, now_ms)).collect()
     }
 
     /// A page of the listing. Its order is that of the ids, or another one that stays: that is what pages are cut from.
@@ -226,7 +239,7 @@ impl Service {
         });
         let repeated = start.filter(|_| hit("shard_listed_twice", manners.shard_listed_twice, rng, hits));
         rest.extend(repeated.and_then(|id| stream.shard_number(id)));
-        let told = |at: &usize| answer(stream, &stream.shards[*at], manners.idle_without_starting, now_ms);
+        let told = |at: &usize| answer(stream, &stream.shards[*at], manners, now_ms);
         (rest.iter().map(told).collect(), last_evaluated)
     }
 }
@@ -235,14 +248,15 @@ fn is_listed(shard: &Shard, now_ms: i64) -> bool {
     !shard.gone && shard.listed_from_ms <= now_ms
 }
 
-fn answer(stream: &Stream, shard: &Shard, idle_without_starting: bool, now_ms: i64) -> ShardAnswer {
+fn answer(stream: &Stream, shard: &Shard, manners: &Manners, now_ms: i64) -> ShardAnswer {
     let parent = shard.parent.and_then(|at| stream.shards.get(at));
     let is_idle = shard.is_open() && shard.records.is_empty();
     let ending = shard.ending.filter(|_| shard.closed_listed_from_ms <= now_ms);
+    let ending = ending.or_else(|| manners.open_with_ending.then(|| shard.newest()));
     ShardAnswer {
         id: shard.id.clone(),
         parent: parent.map(|parent| parent.id.clone()),
-        starting: (!(is_idle && idle_without_starting)).then(|| shard.starting.text()),
+        starting: (!(is_idle && manners.idle_without_starting)).then(|| shard.starting.text()),
         ending: ending.map(super::sequence::Sequence::text),
     }
 }

@@ -44,6 +44,10 @@ pub struct Manners {
     pub listing_empty: Probability,
     /// An open shard without records is listed without `StartingSequenceNumber`. Never seen on AWS; other servers do it.
     pub idle_without_starting: bool,
+    /// An open shard is listed with an `EndingSequenceNumber`, the one of its newest record. Never seen on AWS; other servers do it.
+    pub open_with_ending: bool,
+    /// The chance that a page of a listing calls a stream disabled that is on; never twice in a row.
+    pub disabled_once: Probability,
     /// The chance that a page of a listing is empty and names where the next one begins.
     pub listing_page_empty: Probability,
     /// The chance, for each shard, that a listing does not have it; the next one has it again.
@@ -120,6 +124,8 @@ impl Manners {
             closed_listed_late: 0.0,
             listing_empty: 0.0,
             idle_without_starting: false,
+            open_with_ending: false,
+            disabled_once: 0.0,
             listing_page_empty: 0.0,
             shard_unlisted: 0.0,
             shard_listed_twice: 0.0,

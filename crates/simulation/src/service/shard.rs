@@ -99,9 +99,14 @@ impl Shard {
         due_ms
     }
 
+    /// The number of its newest record; before the first one, the number that it begins with.
+    pub(super) fn newest(&self) -> Sequence {
+        if self.records.is_empty() { self.starting } else { self.last }
+    }
+
     /// Closes the shard. The ending number is that of the last record, or a later one (observed on AWS).
     pub(super) fn close(&mut self, now_ms: i64, rng: &mut fastrand::Rng) {
-        let last = if self.records.is_empty() { self.starting } else { self.last };
+        let last = self.newest();
         self.ending = Some(if rng.bool() { last } else { last.later(rng) });
         self.closed_at_ms = Some(now_ms);
         self.closed_listed_from_ms = now_ms;

@@ -31,6 +31,8 @@ pub(super) struct Stream {
     disabled_from_ms: i64,
     /// The last listing was empty by chance.
     pub(super) was_listed_empty: bool,
+    /// The last page of a listing called it disabled, by chance.
+    pub(super) was_called_disabled: bool,
     /// By number; children after their parents.
     pub(super) shards: Vec<Shard>,
 }
@@ -95,6 +97,7 @@ impl Stream {
             disabled_at_ms: None,
             disabled_from_ms: i64::MAX,
             was_listed_empty: false,
+            was_called_disabled: false,
             shards: shards.collect(),
         }
     }

@@ -76,6 +76,11 @@ impl<'a> Truth<'a> {
         of_table.map(move |stream| (stream.names.arn.as_str(), !stream.is_gone(now_ms)))
     }
 
+    /// Whether this stream is on.
+    pub fn is_on(self, stream_arn: &str) -> bool {
+        self.0.streams.iter().any(|stream| stream.names.arn == stream_arn && stream.disabled_at_ms.is_none())
+    }
+
     /// All records of a stream, shard by shard, in order within each. The records of one item are in the order of its
     /// changes, because children come after their parents.
     pub fn records(self, stream_arn: &'a str) -> impl Iterator<Item = TrueRecord<'a>> {

@@ -34,8 +34,17 @@ macro_rules! faults {
 }
 
 macro_rules! knob {
+    (service parent_listed_late $most:tt) => {
+        Knob::Planned
+    };
+    (service open_with_ending $most:tt) => {
+        Knob::Planned
+    };
     (service $name:ident $most:tt) => {
         Knob::Service($most, |manners, intensity| manners.$name = intensity)
+    };
+    (network dates_ahead $most:tt) => {
+        Knob::Planned
     };
     (network $name:ident $most:tt) => {
         Knob::Network($most, |network, intensity| network.$name = intensity)
@@ -111,6 +120,10 @@ pub const FAULTS: &[Fault] = faults![
     process.lag_and_absence 0.0,
     network.end_invented 0.05,
     network.wrong_date 0.02,
+    service.parent_listed_late 0.0,
+    service.open_with_ending 0.0,
+    service.disabled_once 0.2,
+    network.dates_ahead 0.0,
     process.progress_lost 0.0,
     process.target_made_again 0.0,
 ];
@@ -120,6 +133,8 @@ pub const FAULTS: &[Fault] = faults![
 pub const FAULTS_DRAWN_APART: usize = 2;
 /// So are younger ones.
 pub const FAULTS_DRAWN_LATER: usize = 10;
+/// The youngest are drawn apart from all others: a world has at most one of them.
+pub const FAULTS_ALONE: usize = 4;
 /// The last end a world, and only where the sink is one that ships: at most one of them is drawn.
 pub const FAULTS_OF_LOSS: usize = 2;
 

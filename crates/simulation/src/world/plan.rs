@@ -1,6 +1,7 @@
 //! What will happen in a world, drawn from its seed before it begins.
 
 mod actions;
+mod alone;
 mod days;
 mod faults;
 mod loss;
@@ -158,6 +159,10 @@ pub enum Action {
     Resume,
     /// The sink loses this, and no start may pass over it.
     Lose(Loss),
+    /// No listing shows a shard that is over for so long, in milliseconds: one whose children are in other lanes.
+    HideParent(i64),
+    /// The process begins anew, and the lanes of that shard's children are away.
+    StartWithoutChildren,
 }
 
 /// A world before it begins.
@@ -200,11 +205,19 @@ pub struct Plan {
 impl Plan {
     /// Draws the world of this seed.
     pub fn draw(seed: u64, profile: Profile) -> Self {
+        // Younger still: so worlds without a class of these stay the stories that they were.
+        let mut alone = Rng::with_seed(seed.rotate_left(44) ^ (profile as u64) << 56);
+        let mut plan = Self::draw_older(seed, profile, &mut alone);
+        alone::change(&mut plan, &mut alone);
+        plan
+    }
+
+    fn draw_older(seed: u64, profile: Profile, alone: &mut Rng) -> Self {
         let mut rng = Rng::with_seed(seed ^ (profile as u64) << 56);
         let mut apart = Rng::with_seed(!seed ^ (profile as u64) << 56);
         // Younger than the first kept seeds: so these stay about the stories that they were.
         let mut later = Rng::with_seed(seed.rotate_left(32) ^ (profile as u64) << 56);
-        let mut faults = faults::draw(profile, &mut rng, &mut apart, &mut later);
+        let mut faults = faults::draw(profile, &mut rng, &mut apart, &mut later, alone);
         let minutes = match profile {
             // Long enough for some runs.
             Profile::Harsh => 8..15,

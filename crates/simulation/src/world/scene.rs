@@ -2,8 +2,10 @@
 
 mod action;
 mod aftermath;
+mod dates;
 mod ends;
 mod health;
+mod late_parent;
 mod live;
 mod loss;
 mod peace;
@@ -76,6 +78,8 @@ pub(super) struct Scene<G> {
     crash_at_call: Option<u64>,
     panic: PanicCountdown,
     lanes_down: LanesDown,
+    /// A shard that no listing shows for a while.
+    hidden_parent: Option<String>,
     /// Runs that ended by themselves.
     ends: u64,
     /// What the user's rules refuse. They are no fault, and stay.
@@ -115,6 +119,7 @@ impl<G: Ground> Scene<G> {
             crash_at_call: plan.crash_at_call,
             panic: PanicCountdown::new(plan.panic_at_commit),
             lanes_down: LanesDown::default(),
+            hidden_parent: None,
             ends: 0,
             refused_text: None,
             away_until: None,
@@ -145,6 +150,7 @@ impl<G: Ground> Scene<G> {
             self.keep_the_peace().await;
             self.end_under_live_traffic().await;
             self.forget_what_is_gone().await;
+            self.live_with_wrong_dates().await;
             self.end_shards_in_quiet().await;
             self.tell_the_truth().await;
         }
@@ -315,9 +321,11 @@ impl<G: Ground> Scene<G> {
     }
 }
 
-/// The service without faults: prompt, consistent, and with shards that close only when the plan says so.
+/// The service without faults: prompt, consistent, and with shards that close only when the plan says so. What is no fault but the
+/// way of a server stays.
 fn healthy(plan: &Plan) -> Manners {
     let manners = Manners { shards_at_start: plan.shards, ..Manners::kind() };
     let trim_after_ms = if plan.trims_unevenly { UNEVEN_TRIM_MS } else { manners.trim_after_ms.clone() };
-    Manners { trim_after_ms, ..manners }
+    let open_with_ending = plan.has("service.open_with_ending");
+    Manners { trim_after_ms, open_with_ending, ..manners }
 }

@@ -171,6 +171,23 @@ fn an_idle_shard_has_its_starting_number() {
     assert!(ground.shards()[0].starting.is_some());
 }
 
+/// Seen with dynoxide: a shard is listed with an ending number, and goes on.
+#[test]
+fn an_open_shard_may_be_listed_with_an_ending_number() {
+    let mut ground = Ground::new(Manners { open_with_ending: true, ..Manners::kind() });
+    let listed = ground.shards().remove(0);
+    assert!(listed.ending.is_some() && listed.ending == listed.starting, "before its first record");
+    ground.fill(2);
+    let ending = ground.shards().remove(0).ending.expect("an ending number");
+    ground.put("b", None, 1);
+    let later = ground.shards().remove(0).ending.expect("an ending number");
+    assert!(as_number(&later) > as_number(&ending), "{ending}, {later}");
+    let iterator = ground.horizon(&listed.id);
+    let page = ground.page(&iterator);
+    assert!(page.records.len() == 3 && page.next.is_some());
+    assert!(ground.hits("open_with_ending") > 0);
+}
+
 /// DynamoDB developer guide: records are kept for 24 hours and may be removed at any moment after that.
 #[test]
 fn records_are_trimmed_after_a_day_and_not_before() {

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use tailwater_simulation::service::Manners;
+use tailwater_simulation::service::{Manners, StreamStatus};
 
-use crate::ground::{Ground, MINUTE, SECOND, code};
+use crate::ground::{Ground, MINUTE, SECOND, TABLE, code};
 
 fn many(shards: usize) -> Manners {
     Manners { shards_at_start: shards, ..Manners::kind() }
@@ -202,6 +202,34 @@ fn a_shard_may_be_missing_once() {
     }
     ground.service.manners_mut().shard_unlisted = 0.0;
     assert_eq!(ids(&mut ground).len(), 6);
+}
+
+/// For worlds: a listing does not have a shard, and its records are there all the time.
+#[test]
+fn a_shard_may_be_hidden_for_a_while() {
+    let mut ground = Ground::kind();
+    ground.fill(3);
+    let (arn, shard) = (ground.arn.clone(), ground.only_shard());
+    ground.wait(SECOND);
+    ground.service.rotate(ground.now_ms, &arn, &shard);
+    ground.service.list_from(&arn, &shard, ground.now_ms + MINUTE);
+    let child = ground.shards().remove(0);
+    assert_eq!((ids(&mut ground).len(), child.parent.as_ref()), (1, Some(&shard)));
+    assert_eq!(ground.read_shard(&shard, 0).len(), 3);
+    ground.wait(MINUTE);
+    assert_eq!(ids(&mut ground), [shard, child.id]);
+}
+
+/// For worlds: a page of a listing says that a stream is off, and the next one says the truth.
+#[test]
+fn a_stream_may_be_called_disabled_once() {
+    let mut ground = Ground::new(Manners { disabled_once: 0.5, ..Manners::kind() });
+    let told: Vec<bool> = (0..200).map(|_| ground.describe().status == StreamStatus::Disabled).collect();
+    assert!(told.contains(&true) && told.windows(2).all(|pair| pair != [true, true]));
+    assert!(ground.service.truth().is_on(&ground.arn));
+    ground.service.disable_stream(ground.now_ms, TABLE).expect("on");
+    assert!((0..20).all(|_| ground.describe().status == StreamStatus::Disabled));
+    assert!(!ground.service.truth().is_on(&ground.arn));
 }
 
 /// Observed: a shard is on two pages.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tailwater_model::{ServiceTime, ShardId};
 
 use super::ShardGraph;
-use super::shard::{Origin, Shard};
+use super::shard::{Origin, Shard, Stage};
 use crate::settings::StartAt;
 
 /// What the first complete listing missed is listed within this time. A later process does not know what there was.
@@ -66,8 +66,15 @@ impl ShardGraph {
         children.any(|child| !child.is_unregistered())
     }
 
-    /// Whether it is known which children of this shard are stored. Asked before it begins a lineage: what comes from a stored
-    /// parent need not wait. The children that are known tell of their lanes only, and a listing may hide others. One that is
+    /// Its parent was drained by an earlier process, which may never have seen this shard, and have stored its children without it.
+    /// From a parent that was left to be read nobody went on.
+    pub(super) fn may_have_been_passed(&self, id: &ShardId, shard: &Shard) -> bool {
+        let was_over = |parent: &Shard| matches!(&parent.stage, Stage::Drained(_, ended) if ended.was_stored);
+        shard.origin == Origin::Child && self.parent_of(shard).is_some_and(was_over) && !self.knows_children(id)
+    }
+
+    /// Whether it is known which children of this shard are stored. Asked before it begins a lineage, or follows one that an
+    /// earlier process ended. The children that are known tell of their lanes only, and a listing may hide others. One that is
     /// open has none, and before this process listed the stream first nobody stored anything of it.
     pub(super) fn knows_children(&self, id: &ShardId) -> bool {
         let is_first = self.first_listed_at() == self.listings.first_complete_at;
@@ -88,7 +95,8 @@ impl ShardGraph {
     pub(super) fn lane_waited_for(&self, id: &ShardId, shard: &Shard) -> Option<usize> {
         let is_closed = |lane: &usize| !self.lanes[*lane].opened;
         let of_parent = shard.parent.as_ref().map(|parent| self.lane_number(parent)).filter(is_closed);
-        let is_waiting = shard.is_unregistered() && shard.origin == Origin::Unplaced && !self.knows_children(id);
+        let is_root = shard.origin == Origin::Unplaced && !self.knows_children(id);
+        let is_waiting = shard.is_unregistered() && (is_root || self.may_have_been_passed(id, shard));
         of_parent.or_else(|| (0..self.lanes.len()).find(is_closed).filter(|_| is_waiting))
     }
 }

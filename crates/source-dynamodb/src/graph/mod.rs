@@ -310,7 +310,8 @@ impl ShardGraph {
             (origin, None) => origin != Origin::Child,
         };
         let is_open = self.lanes[shard.lane].opened && self.knows_parent(shard);
-        self.is_first_listing_durable() && is_placed && is_open && !self.may_descend(id, shard)
+        let is_after_all = !self.may_have_been_passed(id, shard) && !self.may_descend(id, shard);
+        self.is_first_listing_durable() && is_placed && is_open && is_after_all
     }
 
     /// Its parent is drained or was never ours (I3).

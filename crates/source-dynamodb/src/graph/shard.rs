@@ -134,6 +134,8 @@ pub(super) enum ReadFrom {
 /// What is left to know about a drained shard.
 #[derive(Default)]
 pub(super) struct Ended {
+    /// It was drained already when its lane was opened.
+    pub was_stored: bool,
     /// Complete listings, begun late enough, in which all its children must have been.
     pub listings_with_children: u32,
     /// Its children were asked for late enough, and some were told.
@@ -307,7 +309,7 @@ impl Shard {
             self.origin = Origin::Root;
         }
         self.stage = match position {
-            Position::End => Stage::Drained(chain, Ended::default()),
+            Position::End => Stage::Drained(chain, Ended { was_stored: true, ..Ended::default() }),
             Position::Start | Position::After(_) => Stage::Blocked(chain),
         };
     }

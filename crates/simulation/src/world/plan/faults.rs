@@ -3,7 +3,7 @@
 use fastrand::Rng;
 
 use super::Profile;
-use crate::world::fault::{FAULTS, FAULTS_DRAWN_APART, FAULTS_DRAWN_LATER, FAULTS_OF_LOSS, Fault};
+use crate::world::fault::{FAULTS, FAULTS_ALONE, FAULTS_DRAWN_APART, FAULTS_DRAWN_LATER, FAULTS_OF_LOSS, Fault};
 
 /// One world in so many has a fault class that is drawn apart.
 const PANIC_ONE_IN: u32 = 6;
@@ -15,7 +15,7 @@ const DAYS_ONE_IN_GAPS: u32 = 4;
 const FAULTS_OF_A_YEAR_MAX: usize = 3;
 
 /// Of these a world has at most one: each lasts for a day or two.
-const DAYS: [&str; 5] =
+pub(super) const DAYS: [&str; 5] =
     ["process.suspended", "process.two_absences", "process.lag_and_absence", "process.days_frozen", "process.away"];
 
 /// What `tailwater simulate --faults harsh` does, and what processes meet beside it.
@@ -45,12 +45,32 @@ pub(super) const HARSH: &[&str] = &[
     "process.crash",
 ];
 
-/// Swarm: of ten worlds one has no fault, two have one, two have a pair, and the others a random subset.
-pub(super) fn draw(profile: Profile, rng: &mut Rng, apart: &mut Rng, later: &mut Rng) -> Vec<&'static Fault> {
+/// Swarm and, apart from it, a class that a world has alone.
+pub(super) fn draw(
+    profile: Profile,
+    rng: &mut Rng,
+    apart: &mut Rng,
+    later: &mut Rng,
+    alone: &mut Rng,
+) -> Vec<&'static Fault> {
     if profile == Profile::Harsh {
         return FAULTS.iter().filter(|fault| HARSH.contains(&fault.name)).collect();
     }
-    let (drawn, _) = FAULTS.split_at(FAULTS.len() - FAULTS_OF_LOSS);
+    let (of_all, _) = FAULTS.split_at(FAULTS.len() - FAULTS_OF_LOSS);
+    let (drawn, classes) = of_all.split_at(of_all.len() - FAULTS_ALONE);
+    let mut chosen = draw_swarm(profile, drawn, rng, apart, later);
+    super::alone::choose(profile, classes, &mut chosen, alone);
+    chosen
+}
+
+/// Swarm: of ten worlds one has no fault, two have one, two have a pair, and the others a random subset.
+fn draw_swarm(
+    profile: Profile,
+    drawn: &'static [Fault],
+    rng: &mut Rng,
+    apart: &mut Rng,
+    later: &mut Rng,
+) -> Vec<&'static Fault> {
     let (older, drawn_later) = drawn.split_at(drawn.len() - FAULTS_DRAWN_LATER);
     let (swarm, drawn_apart) = older.split_at(older.len() - FAULTS_DRAWN_APART);
     let count = match rng.u32(0..10) {

@@ -74,6 +74,8 @@ impl<G: Ground> Scene<G> {
                 self.hit("process.days_frozen");
             }
             Action::Lose(loss) => self.lose(loss),
+            Action::HideParent(for_ms) => self.hide_parent(for_ms),
+            Action::StartWithoutChildren => self.start_without_children(),
             Action::Resume => self.workers.iter().flatten().for_each(|worker| worker.seam.freeze(false)),
         }
         lock(&self.witness).stale();

@@ -37,8 +37,7 @@ impl<G: Ground> Scene<G> {
             let listing_shuffled = service.manners_mut().listing_shuffled;
             *service.manners_mut() = Manners { listing_shuffled, ..healthy(&self.plan) };
         }
-        let latency = Duration::from_millis(1)..Duration::from_millis(80);
-        self.network.set_faults(NetworkFaults { latency, ..NetworkFaults::default() });
+        self.network.set_faults(healthy_network());
         let refused_text = self.refused_text.clone();
         self.ground.set_faults(&SinkFaults { refused_text, ..SinkFaults::default() });
         self.workers.iter().flatten().for_each(|worker| worker.seam.freeze(false));
@@ -131,6 +130,12 @@ impl<G: Ground> Scene<G> {
             witness.violated(violation.check, violation.detail);
         }
     }
+}
+
+/// The network without faults.
+pub(super) fn healthy_network() -> NetworkFaults {
+    let latency = Duration::from_millis(1)..Duration::from_millis(80);
+    NetworkFaults { latency, ..NetworkFaults::default() }
 }
 
 /// Behind a gap without a record yet, a restart finds the same gap again and puts it on record once more.

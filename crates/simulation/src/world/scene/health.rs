@@ -35,7 +35,9 @@ impl<G: Ground> Scene<G> {
     /// Nobody answers for a while, and a person looks at what is told meanwhile.
     pub(super) async fn tell_the_truth(&mut self) {
         let mut rng = Rng::with_seed(self.plan.seed.rotate_left(24) ^ (self.plan.profile as u64) << 56);
-        if rng.u32(0..ONE_IN) > 0 || !self.is_read_in_quiet() {
+        // What wrong dates have told shows then.
+        let is_drawn = rng.u32(0..ONE_IN) == 0 || self.plan.has("network.dates_ahead");
+        if !is_drawn || !self.is_read_in_quiet() {
             return;
         }
         self.settle().await;

@@ -3,6 +3,7 @@
 use tailwater_model::{Finished, Position};
 
 use super::{Manner, Witness};
+use crate::world::ground::lock;
 
 impl Witness {
     /// A shard was read to its end, and is still there although all that came from it has gone.
@@ -14,6 +15,9 @@ impl Witness {
     /// A run of this stream has ended by itself, whose first listing was answered at this moment: what was written before
     /// is settled, and of a stream that has ended everything is.
     pub fn check_end(&mut self, stream_arn: &str, how: Finished, first_answer_ms: Option<i64>) {
+        if how == Finished::StreamEnded && lock(&self.service).truth().is_on(stream_arn) {
+            return self.violated("P8 the end of a stream that lives", stream_arn.to_owned());
+        }
         self.learn();
         let Some(first_answer_ms) = first_answer_ms else { return };
         let is_due = |record: &crate::world::Written| match how {

@@ -13,7 +13,11 @@ use crate::settings::{OnGap, StartAt};
 const HOUR: Duration = Duration::from_secs(3600);
 
 fn of_lane(letter: &str, lane: u32) -> String {
-    (0..100).map(|n| format!("{letter}{n:02}")).find(|name| id(name).lane(2) == lane).expect("one of each")
+    of_lanes(letter, lane, 2)
+}
+
+fn of_lanes(letter: &str, lane: u32, lanes: u32) -> String {
+    (0..100).map(|n| format!("{letter}{n:02}")).find(|name| id(name).lane(lanes) == lane).expect("one of each")
 }
 
 fn list(graph: &mut ShardGraph, now: ServiceTime, shards: &[&str]) {
@@ -65,6 +69,37 @@ fn a_shard_is_no_root_before_the_lanes_of_its_children_are_open() {
             assert_eq!((is_passed, cause), (true, Some(GapCause::ShardGone)));
             assert_eq!(graph.waits_for_lane(0), None);
         }
+    }
+}
+
+/// So it is when LATEST left its parent out, and no listing showed the shard itself: that its parent is stored says nothing of it.
+#[test]
+fn a_shard_whose_parent_was_over_waits_for_the_lanes_of_its_children() {
+    for (lane_of_parent, was_passed) in [(0, true), (0, false), (1, true), (1, false)] {
+        let (j, p, c, x) =
+            (of_lanes("j", lane_of_parent, 3), of_lanes("p", 0, 3), of_lanes("c", 2, 3), of_lanes("x", 0, 3));
+        let shards = [format!("{j}."), format!("{p}<{j}."), format!("{c}<{p}"), x.clone()];
+        let shards: Vec<&str> = shards.iter().map(String::as_str).collect();
+        let parent = row(&j, None, Position::End, START);
+        let (mut first, mut second) = (vec![row(&x, None, after(1), START)], vec![]);
+        if lane_of_parent == 0 {
+            first.push(parent)
+        } else {
+            second.push(parent)
+        }
+        let third = if was_passed { vec![row(&c, Some(&p), after(5), START)] } else { vec![] };
+        let mut graph = ShardGraph::new(3, StartAt::Latest, OnGap::Continue, false);
+        graph.restore(0, &stored(first), None);
+        list(&mut graph, START.plus(HOUR), &shards);
+        graph.restore(1, &stored(second), None);
+        assert!(commit(&mut graph, 0).is_empty());
+        assert_eq!((graph.read_from(&id(&p)), graph.waits_for_lane(0)), (None, Some(2)));
+        graph.restore(2, &stored(third), None);
+        let steps = commit(&mut graph, 0);
+        let gaps: Vec<_> = steps.iter().filter_map(|step| step.gap.as_ref()).map(|gap| gap.cause).collect();
+        assert_eq!(gaps, if was_passed { vec![GapCause::ShardGone] } else { vec![] });
+        assert_eq!(graph.read_from(&id(&p)).is_some(), !was_passed);
+        assert_eq!(graph.waits_for_lane(0), None);
     }
 }
 
