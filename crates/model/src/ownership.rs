@@ -25,7 +25,7 @@ pub trait Ownership: Send {
 
     /// A wait of less than `max`, by the mark: owners that wait for the same pipeline hardly ever take it at the same moment.
     fn jitter(&self, max: Duration) -> Duration {
-        max / JITTER_STEPS * (crc32fast::hash(self.mark().as_bytes()) % JITTER_STEPS)
+        jitter(self.mark(), max)
     }
 
     /// Shows that this owner lives, and perhaps that others may have its lanes already.
@@ -46,6 +46,10 @@ pub trait Ownership: Send {
     /// # Errors
     /// When it could not be said.
     fn release(&mut self) -> impl Future<Output = Result<(), Trouble>> + Send;
+}
+
+fn jitter(mark: &str, max: Duration) -> Duration {
+    max / JITTER_STEPS * (crc32fast::hash(mark.as_bytes()) % JITTER_STEPS)
 }
 
 /// The owner of a pipeline, as somebody sees it who waits.
@@ -86,32 +90,12 @@ impl Ownership for Unshared {
 mod tests {
     use super::*;
 
-    struct Marked(&'static str);
-
-    impl Ownership for Marked {
-        fn mark(&self) -> &str {
-            self.0
-        }
-
-        async fn show_life(&mut self) -> Result<(), Trouble> {
-            Ok(())
-        }
-
-        async fn owner(&mut self) -> Result<Owner, Trouble> {
-            Ok(Owner::Nobody)
-        }
-
-        async fn release(&mut self) -> Result<(), Trouble> {
-            Ok(())
-        }
-    }
-
     #[test]
     fn owners_wait_for_different_times() {
         let max = Duration::from_millis(250);
-        let waits = ["1", "2", "3"].map(|mark| Marked(mark).jitter(max));
+        let waits = ["1", "2", "3"].map(|mark| jitter(mark, max));
         assert!(waits.iter().all(|wait| *wait < max), "{waits:?}");
         assert!(waits[0] != waits[1] && waits[1] != waits[2] && waits[0] != waits[2], "{waits:?}");
-        assert_eq!(Marked("1").jitter(max), waits[0]);
+        assert_eq!(jitter("1", max), waits[0]);
     }
 }

@@ -1,8 +1,12 @@
 //! What can be said of settings before anybody is connected to.
 
+use std::path::PathBuf;
+
+use secrecy::ExposeSecret;
 use tailwater_model::Trouble;
 
 use crate::connect::{check_ca_file, check_url};
+use crate::database_url::parse;
 use crate::mirror_table::{schema_name, table_name};
 use crate::settings::PostgresSettings;
 
@@ -29,4 +33,9 @@ pub fn faults(settings: &PostgresSettings) -> Vec<(Setting, Trouble)> {
         (Setting::CaFile, check_ca_file(&settings.tls).err()),
     ];
     checks.into_iter().filter_map(|(setting, trouble)| Some((setting, trouble?))).collect()
+}
+
+/// The file of the client's private key, where the URL names one (`sslkey`).
+pub fn key_file(settings: &PostgresSettings) -> Option<PathBuf> {
+    parse(settings.url.expose_secret()).ok()?.key_file.map(PathBuf::from)
 }

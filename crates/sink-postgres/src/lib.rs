@@ -37,7 +37,7 @@ mod table_shape;
 mod transaction;
 mod write_rows;
 
-pub use check::{Setting, faults};
+pub use check::{Setting, faults, key_file};
 pub use checkpoints::checkpoints;
 pub use claim::{check_claim, claim, claim_on};
 pub use document::storable;

@@ -90,7 +90,8 @@ enum XtaskCommand {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// Plant known bugs into a copy of the checkout, one by one, and count the seeds until the worlds find each.
+    /// Plant known bugs into a copy of the checkout, one by one, and see how many seeds the worlds take to find each, or whether
+    /// its test finds it (start the servers before: `cargo x up`).
     Planted {
         /// Which bugs, by the names of their patches; none named means all.
         bugs: Vec<String>,

@@ -48,9 +48,11 @@ pub struct Report {
 
 /// What the `test result:` lines of a test run add up to.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-struct Counts {
-    passed: u64,
-    failed: u64,
+pub struct Counts {
+    /// Tests that passed.
+    pub passed: u64,
+    /// Tests that failed.
+    pub failed: u64,
 }
 
 /// Runs the steps in order, whatever fails, and ends with a table; fails when one of them failed.
@@ -240,7 +242,7 @@ impl Report {
 
 impl Counts {
     /// Adds a line like `test result: ok. 12 passed; 0 failed; ...`; other lines count nothing.
-    fn add(&mut self, line: &str) {
+    pub fn add(&mut self, line: &str) {
         let Some(rest) = line.trim_start().strip_prefix("test result: ") else { return };
         self.passed += number_before(rest, " passed");
         self.failed += number_before(rest, " failed");

@@ -21,6 +21,8 @@ use crate::table::SourceTable;
 
 /// Partitions of the topic of change events: more than one, so that order can get lost.
 pub const PARTITIONS: u32 = 4;
+/// What a process warns of where a broker's disk is all that has the progress.
+pub const ONE_COPY: &str = "the progress has one copy";
 
 /// The stage of one test.
 pub struct KafkaScene {

@@ -11,7 +11,7 @@ use tailwater_tests::chaos;
 use tailwater_tests::counted::{Counted, CountedWriter, writes};
 use tailwater_tests::kafka::cluster::OwnCluster;
 use tailwater_tests::kafka::history::Deletes;
-use tailwater_tests::kafka::scene::{KafkaScene, PARTITIONS};
+use tailwater_tests::kafka::scene::{KafkaScene, ONE_COPY, PARTITIONS};
 use tailwater_tests::scene::STOP_WITHIN;
 
 /// What a removed item becomes by default.
@@ -77,7 +77,8 @@ async fn kills_in_a_cluster(seed: u64) -> Result<()> {
     let counted = writer.stop().await?;
     scene.catches_up(DELETES, CARRIED_WITHIN).await.with_context(|| process.said())?;
     process.signal(Signal::TERM)?;
-    process.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    let outcome = process.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    ensure!(!outcome.stderr.contains(ONE_COPY), "the topics have three copies\n{}", outcome.said());
     let ledger = counted.ledger();
     let found = scene.check_exactly_once(DELETES, ledger).await?;
     ensure!(found.events == writes(ledger), "{} events of {} writes", found.events, writes(ledger));

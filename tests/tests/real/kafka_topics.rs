@@ -9,7 +9,7 @@ use tailwater_tests::counted::{Counted, CountedWriter};
 use tailwater_tests::endpoints;
 use tailwater_tests::kafka::history::{self, Deletes};
 use tailwater_tests::kafka::reader::{self, Message};
-use tailwater_tests::kafka::scene::{KafkaScene, PARTITIONS};
+use tailwater_tests::kafka::scene::{KafkaScene, ONE_COPY, PARTITIONS};
 use tailwater_tests::kafka::{admin, typed};
 use tailwater_tests::table::{Item, key};
 
@@ -31,7 +31,7 @@ async fn a_missing_topic_is_told_and_not_made() -> Result<()> {
     // Made by hand, both, it is used as it is.
     admin::create_topic(&scene.brokers, &scene.topic, 2, &[])?;
     admin::create_topic(&scene.brokers, &scene.dead_letter_topic(), 1, &[("retention.ms", "-1")])?;
-    scene.run_to_tip().await?;
+    scene.run_to_tip().await?.must_say(&[ONE_COPY, &scene.progress_topic()])?;
     history::exactly_once(&scene.committed().await?, &scene.stream().await?, DELETES)?;
     ensure!(reader::partitions(&scene.brokers, &scene.topic).await? == 2);
     Ok(())

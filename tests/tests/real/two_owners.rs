@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use rustix::process::Signal;
 use tailwater_tests::patience::{Look, wait_until};
-use tailwater_tests::process::STANDS_BY;
+use tailwater_tests::process::{STANDS_BY, Tailwater};
 use tailwater_tests::scene::{STOP_WITHIN, Scene};
 use tailwater_tests::workload::Workload;
 use tailwater_tests::writer::Writer;
@@ -18,10 +18,25 @@ const WRITE_PAUSE: Duration = Duration::from_millis(10);
 /// How long two copies are watched: more than a lease. They fought twenty times in so long.
 const WATCHED_SECONDS: u32 = 20;
 
+/// A table that is written to all the time, before anybody reads it.
+async fn begin(seed: u64) -> Result<(Scene, Writer)> {
+    let scene = Scene::audited().await?;
+    let writer = Writer::start(&scene.table, Workload::new(seed, ""), WRITE_PAUSE);
+    Ok((scene, writer))
+}
+
+/// Whoever has the pipeline now carries the rest and stops in order: every change arrived once.
+async fn end(scene: &Scene, writer: Writer, owner: Tailwater) -> Result<()> {
+    writer.stop().await?;
+    scene.catches_up(TAKEN_OVER_WITHIN).await?;
+    owner.signal(Signal::TERM)?;
+    owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
+    scene.check_exactly_once().await
+}
+
 #[tokio::test]
 async fn of_two_processes_the_newest_goes_on() -> Result<()> {
-    let scene = Scene::audited().await?;
-    let writer = Writer::start(&scene.table, Workload::new(1, ""), WRITE_PAUSE);
+    let (scene, writer) = begin(1).await?;
     let mut owner = scene.start()?;
     scene.carries(SOME, TAKEN_OVER_WITHIN).await?;
     for _ in 0..4 {
@@ -31,18 +46,13 @@ async fn of_two_processes_the_newest_goes_on() -> Result<()> {
         owner = newer;
     }
     owner.must_be_running()?;
-    writer.stop().await?;
-    scene.catches_up(TAKEN_OVER_WITHIN).await?;
-    owner.signal(Signal::TERM)?;
-    owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
-    scene.check_exactly_once().await
+    end(&scene, writer, owner).await
 }
 
 /// Both are watched by a supervisor that starts whatever ends: nobody ends, and nobody takes anything from anybody.
 #[tokio::test]
 async fn two_copies_under_a_supervisor_do_not_fight() -> Result<()> {
-    let scene = Scene::audited().await?;
-    let writer = Writer::start(&scene.table, Workload::new(5, ""), WRITE_PAUSE);
+    let (scene, writer) = begin(5).await?;
     let [mut first, mut second] = [scene.start()?, scene.start()?];
     scene.carries(SOME, TAKEN_OVER_WITHIN).await?;
     for _ in 0..WATCHED_SECONDS {
@@ -54,18 +64,13 @@ async fn two_copies_under_a_supervisor_do_not_fight() -> Result<()> {
     ensure!(replaced.iter().sum::<usize>() == 1, "take-overs: {replaced:?}\n{}\n{}", first.said(), second.said());
     let [owner, standby] = if replaced[0] == 0 { [first, second] } else { [second, first] };
     standby.stands_by_until_stopped(STOP_WITHIN).await?;
-    writer.stop().await?;
-    scene.catches_up(TAKEN_OVER_WITHIN).await?;
-    owner.signal(Signal::TERM)?;
-    owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
-    scene.check_exactly_once().await
+    end(&scene, writer, owner).await
 }
 
 /// As a rolling update does it: the new one is up, then the old one is stopped. The old one never ends by itself.
 #[tokio::test]
 async fn a_rolling_update_goes_through() -> Result<()> {
-    let scene = Scene::audited().await?;
-    let writer = Writer::start(&scene.table, Workload::new(6, ""), WRITE_PAUSE);
+    let (scene, writer) = begin(6).await?;
     let mut old = scene.start()?;
     for _ in 0..3 {
         scene.carries(SOME, TAKEN_OVER_WITHIN).await?;
@@ -77,17 +82,12 @@ async fn a_rolling_update_goes_through() -> Result<()> {
         old = new;
     }
     ensure!(!old.stderr_so_far().contains(STANDS_BY), "{}", old.said());
-    writer.stop().await?;
-    scene.catches_up(TAKEN_OVER_WITHIN).await?;
-    old.signal(Signal::TERM)?;
-    old.ends(STOP_WITHIN).await?.must_exit_with(0)?;
-    scene.check_exactly_once().await
+    end(&scene, writer, old).await
 }
 
 #[tokio::test]
 async fn of_two_started_at_once_exactly_one_goes_on() -> Result<()> {
-    let scene = Scene::audited().await?;
-    let writer = Writer::start(&scene.table, Workload::new(2, ""), WRITE_PAUSE);
+    let (scene, writer) = begin(2).await?;
     for _ in 0..3 {
         let [mut first, mut second] = [scene.start()?, scene.start()?];
         // Whichever claimed first is the one that must wait.
@@ -115,8 +115,7 @@ async fn of_two_started_at_once_exactly_one_goes_on() -> Result<()> {
 
 #[tokio::test]
 async fn a_zombie_that_wakes_up_writes_nothing_and_stands_by() -> Result<()> {
-    let scene = Scene::audited().await?;
-    let writer = Writer::start(&scene.table, Workload::new(3, ""), WRITE_PAUSE);
+    let (scene, writer) = begin(3).await?;
     let mut random = fastrand::Rng::with_seed(3);
     let mut owner = scene.start()?;
     for _ in 0..4 {
@@ -129,11 +128,7 @@ async fn a_zombie_that_wakes_up_writes_nothing_and_stands_by() -> Result<()> {
         owner.stands_by_until_stopped(TAKEN_OVER_WITHIN).await?;
         owner = newer;
     }
-    writer.stop().await?;
-    scene.catches_up(TAKEN_OVER_WITHIN).await?;
-    owner.signal(Signal::TERM)?;
-    owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
-    scene.check_exactly_once().await
+    end(&scene, writer, owner).await
 }
 
 /// The worst moment: the owner is stopped inside its transaction, so that the server keeps its locks for it.
@@ -170,9 +165,5 @@ async fn a_zombie_stopped_in_the_middle_of_a_commit_is_taken_over_from() -> Resu
         owner = newer;
     }
     scene.database.execute("drop trigger dawdling on orders").await?;
-    writer.stop().await?;
-    scene.catches_up(TAKEN_OVER_WITHIN).await?;
-    owner.signal(Signal::TERM)?;
-    owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
-    scene.check_exactly_once().await
+    end(&scene, writer, owner).await
 }

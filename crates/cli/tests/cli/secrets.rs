@@ -199,11 +199,14 @@ fn a_secret_file_that_everybody_may_read_is_warned_of() {
                  sasl = { mechanism = \"OAUTHBEARER\", token_file = \"token\" }\n";
     std::fs::write(folder.path().join("kafka.toml"), kafka).expect("writes");
     std::fs::write(folder.path().join("postgres.toml"), into_postgres("url = \"${file:url}\"")).expect("writes");
-    for (mode, warnings) in [(0o644, 3), (0o604, 3), (0o640, 0), (0o600, 0)] {
+    let keyed = into_postgres("url = \"postgres://writer@127.0.0.1:1/shop?sslcert=c.pem&sslkey=key.pem\"");
+    std::fs::write(folder.path().join("keyed.toml"), keyed.replace("name = \"shop\"", "name = \"keyed\""))
+        .expect("writes");
+    for (mode, warnings) in [(0o644, 4), (0o604, 4), (0o640, 0), (0o600, 0)] {
         for file in &files {
             std::fs::set_permissions(file, std::fs::Permissions::from_mode(mode)).expect("set");
         }
-        let found = output_of(folder.path(), &["validate", "postgres.toml", "kafka.toml"], &[]);
+        let found = output_of(folder.path(), &["validate", "postgres.toml", "kafka.toml", "keyed.toml"], &[]);
         assert_eq!(found.code, Some(0), "{}", found.text);
         assert_eq!(found.text.matches("[WARN] config.exposed_secret").count(), warnings, "{mode:o}: {}", found.text);
         assert!(!found.text.contains("CANARY"), "{}", found.text);

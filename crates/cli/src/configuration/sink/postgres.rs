@@ -2,12 +2,13 @@
 
 use secrecy::SecretString;
 use tailwater_model::DeleteMode;
-use tailwater_sink_postgres::{PostgresSettings, Setting, TlsMode, TlsSettings, faults};
+use tailwater_sink_postgres::{PostgresSettings, Setting, TlsMode, TlsSettings, faults, key_file};
 use url::Url;
 
 use crate::configuration::interpolation::PLACEHOLDER;
 use crate::configuration::limits::{CONNECT_TIMEOUT, LOCK_TIMEOUT, STATEMENT_TIMEOUT};
 use crate::configuration::report::Report;
+use crate::configuration::secret_file::warn_of_exposed;
 use crate::configuration::section::Section;
 use crate::configuration::sink::database_url::{UrlKeys, encoded};
 use crate::configuration::sink::{DELETE_MODES, Given, in_folder, read_adopt, target_table};
@@ -58,6 +59,9 @@ pub fn read(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>
             Setting::CaFile => ca_place.clone(),
         };
         report.fault(&place, trouble.code, trouble.message, trouble.advice);
+    }
+    if let Some(file) = key_file(&settings) {
+        warn_of_exposed(&file, &section.place_of("url"), report);
     }
     section.finish(report);
     (url.is_some() && table.is_some()).then_some(SinkSpec::Postgres(settings))
