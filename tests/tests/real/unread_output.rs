@@ -74,7 +74,8 @@ async fn what_was_dropped_of_a_log_is_told_when_somebody_reads_it_again() -> Res
     tokio::time::sleep(UNREAD_FOR).await;
     let reader = tokio::spawn(async move {
         let mut log = String::new();
-        stderr.read_to_string(&mut log).await.map(|_| log)
+        stderr.read_to_string(&mut log).await?;
+        std::io::Result::Ok(log)
     });
     carries(&scene, "somebody reads").await?;
     send(&process, Signal::TERM)?;
