@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tailwater_model::{Checkpoints, KeySchema, Position, ShardCheckpoint, ShardProgress};
 use tailwater_model::{PreviousStream, StreamIdentity, Trouble, TroubleKind, ViewType, least_read_until};
-use tailwater_source_dynamodb::{DynamoDb, STREAM_GONE, StreamHead, Table};
+use tailwater_source_dynamodb::{DynamoDb, StreamHead, Table};
 use tokio::time::sleep;
 
 use crate::checkpoints;
@@ -70,9 +70,11 @@ pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> R
 
 /// The stream that the file names. One that was read to its end goes a day later.
 async fn named(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec, arn: &str) -> Result<ChosenStream, Trouble> {
-    match described(dynamodb, table, spec, arn, None).await {
-        Err(trouble) if trouble.code == STREAM_GONE => {}
-        described => return described,
+    if table.stream.as_ref().is_some_and(|newest| newest.enabled && newest.arn == arn) {
+        return described(dynamodb, table, spec, arn, None).await;
+    }
+    if let Some(head) = dynamodb.stream_head(&table.name, arn).await? {
+        return usable(table, spec, arn, head.view_type, None);
     }
     // Whatever else is wrong, it is not there.
     match stored(spec, "").await {
