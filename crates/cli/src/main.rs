@@ -40,7 +40,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let Arguments { log_format, command } = Arguments::parse();
-    logging::start(log_format, command.logs_progress());
+    let log = logging::start(log_format, command.logs_progress());
     panics::tell_in_log();
     let (name, json) = (command.name(), command.wants_json());
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => output::report_failure(name, json, &failure),
+        Err(failure) => output::report_failure(name, json, &failure, &log),
     }
 }
 

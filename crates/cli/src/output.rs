@@ -12,6 +12,8 @@ use std::process::ExitCode;
 use serde::Serialize;
 use tailwater_model::{Trouble, TroubleKind};
 
+use crate::logging::Log;
+
 pub use self::finding::{Finding, Severity, Summary, push_report};
 pub use self::style::Style;
 
@@ -63,7 +65,7 @@ pub fn answer_json(command: &str, ok: bool, summary: String, result: &impl Seria
 }
 
 /// Tells why a command failed and gives the exit code for it.
-pub fn report_failure(command: &str, json: bool, failure: &CommandFailure) -> ExitCode {
+pub fn report_failure(command: &str, json: bool, failure: &CommandFailure, log: &Log) -> ExitCode {
     match failure {
         CommandFailure::Forced(_) | CommandFailure::Told(_) => {}
         CommandFailure::Faults(findings) if json => {
@@ -73,7 +75,7 @@ pub fn report_failure(command: &str, json: bool, failure: &CommandFailure) -> Ex
             let style = Style::of(std::io::stderr().is_terminal());
             let mut text = String::new();
             push_report(findings, &Summary::of(findings, 0), style, &mut text);
-            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+            log.say(&text);
         }
         CommandFailure::Troubles(troubles) if json => {
             // The one that decides the exit code.
@@ -99,7 +101,7 @@ pub fn report_failure(command: &str, json: bool, failure: &CommandFailure) -> Ex
             for (pipeline, trouble) in troubles {
                 push_trouble(pipeline.as_deref(), trouble, style, &mut text);
             }
-            let _ = std::io::stderr().lock().write_all(text.as_bytes());
+            log.say(&text);
         }
     }
     ExitCode::from(exit_code(failure))

@@ -41,12 +41,15 @@ pub async fn run(arguments: RunArguments) -> Result<(), CommandFailure> {
 
 /// Connects to every source, and looks at every sink, before the first lane is claimed: a start that cannot succeed takes
 /// nothing from a process that runs already. Where there is one pipeline, its claim looks itself, and takes all or nothing.
-async fn connect_all(specs: Vec<PipelineSpec>) -> Result<Vec<ConnectedPipeline>, Troubles> {
-    let (mut connected, mut troubles) = (Vec::new(), Vec::new());
+///
+/// Gives those that can run, and the troubles of those whose streams are over: that is no trouble of the others.
+async fn connect_all(specs: Vec<PipelineSpec>) -> Result<(Vec<ConnectedPipeline>, Troubles), Troubles> {
+    let (mut connected, mut over, mut troubles) = (Vec::new(), Troubles::new(), Troubles::new());
     for spec in specs {
         let name = spec.name.clone();
         match Box::pin(connect_source(spec)).await {
             Ok(pipeline) => connected.push(pipeline),
+            Err(trouble) if trouble.kind == TroubleKind::StreamEnded => over.push((Some(name), trouble)),
             Err(trouble) => troubles.push((Some(name), trouble)),
         }
     }
@@ -57,18 +60,28 @@ async fn connect_all(specs: Vec<PipelineSpec>) -> Result<Vec<ConnectedPipeline>,
             }
         }
     }
-    if troubles.is_empty() { Ok(connected) } else { Err(troubles) }
+    if troubles.is_empty() {
+        Ok((connected, over))
+    } else {
+        troubles.extend(over);
+        Err(troubles)
+    }
 }
 
-/// Runs until all pipelines have ended, and gives the troubles of those that failed, or ran to the tip and met gaps.
+/// Runs until all pipelines have ended, and gives the troubles of those that failed, or ran to the tip and met gaps, beside those
+/// of pipelines that were over.
 async fn carry_all(
-    pipelines: Vec<ConnectedPipeline>,
+    (pipelines, over): (Vec<ConnectedPipeline>, Troubles),
     bounded: bool,
     requests: &mut StopRequests,
 ) -> Result<Troubles, CommandFailure> {
     let stop = StopSignal::new();
     let mut logs = Vec::new();
     let mut tasks = JoinSet::new();
+    // They are told at the end, too, which may come in a year.
+    for (pipeline, trouble) in over.iter().filter(|_| !pipelines.is_empty()) {
+        warn!(pipeline, code = trouble.code, "{trouble}; the other pipelines of this process run");
+    }
     for (index, pipeline) in pipelines.into_iter().enumerate() {
         let view = PipelineView::default();
         info!(pipeline = pipeline.name(), "starting");
@@ -77,7 +90,7 @@ async fn carry_all(
         tasks.spawn(async move { (index, Box::pin(pipeline.run(bounded, stop, view)).await) });
     }
     let mut running: Vec<bool> = logs.iter().map(|_| true).collect();
-    let mut troubles = Vec::new();
+    let mut troubles = over;
     let mut ticks = interval(PROGRESS_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     // The first tick comes at once, when there is nothing to tell.

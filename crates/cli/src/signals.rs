@@ -39,8 +39,7 @@ impl StopRequests {
     }
 }
 
-/// Listens on a thread of its own as well: all others may stand still, as when nobody reads what they write to stderr. Where it
-/// cannot listen, they do all the same.
+/// Listens on a thread of its own as well: all others may stand still. Where it cannot listen, they do all the same.
 fn end_at_the_second() -> io::Result<()> {
     let listen = || -> io::Result<()> {
         let runtime = runtime::Builder::new_current_thread().enable_io().build()?;

@@ -4,18 +4,21 @@
 //! carried first, then the next one from its beginning. What was written between the two is in neither: a gap.
 
 mod patience;
+mod troubles;
 
 use std::time::Duration;
 
-use tailwater_model::{Checkpoints, KeySchema, ShardCheckpoint, ShardProgress};
+use tailwater_model::{Checkpoints, KeySchema, Position, ShardCheckpoint, ShardProgress};
 use tailwater_model::{PreviousStream, StreamIdentity, Trouble, TroubleKind, ViewType, least_read_until};
-use tailwater_source_dynamodb::{AwsSettings, DynamoDb, STREAM_GONE, Table};
+use tailwater_source_dynamodb::{DynamoDb, StreamHead, Table};
 use tokio::time::sleep;
 
 use crate::checkpoints;
 use crate::configuration::{PipelineSpec, SinkSpec};
 
 pub use patience::Patience;
+pub use troubles::{deleted, table_replaced, turned_off};
+use troubles::{deleted_long_ago, named_went, no_stream, no_such_stream, not_there, stream_went, wrong_view_type};
 
 /// The service does not know the table or the stream.
 pub const NOT_FOUND: &str = "aws.table_not_found";
@@ -39,18 +42,21 @@ pub struct ChosenStream {
 /// the table's newest. Refuses one that the sink cannot use.
 pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> Result<ChosenStream, Trouble> {
     if let Some(arn) = &spec.source.stream_arn {
-        let named = described(dynamodb, table, spec, arn, None).await;
-        return named.map_err(|trouble| if trouble.code == STREAM_GONE { no_such_stream(arn, spec) } else { trouble });
+        return named(dynamodb, table, spec, arn).await;
     }
-    let Some(newest) = &table.stream else {
-        let trouble = no_stream(&table.name, &spec.source.aws);
-        let Some(stored) = stored(spec, "").await? else { return Err(trouble) };
-        // Perhaps of a table that was made again, or restored: what it holds is carried all the same.
-        let old = left(dynamodb, table, spec, &stored).await?;
-        return old.ok_or_else(|| stream_went(&table.name, &stored, trouble));
-    };
-    if let Some(stored) = stored(spec, &newest.arn).await? {
-        if let Some(old) = left(dynamodb, table, spec, &stored).await? {
+    // One that is off may be named for longer than it can be read. Where there is none, the table may have been made again, or
+    // restored: what the old one holds is carried all the same.
+    let off = table.stream.as_ref().filter(|newest| !newest.enabled).map(|newest| &newest.arn);
+    if (off.is_some() || table.stream.is_none())
+        && let Some(last) = stored(spec, "").await?
+        && off.is_none_or(|arn| *arn == last.stream.stream_arn)
+    {
+        let old = left(dynamodb, table, spec, &last.stream.stream_arn).await?;
+        return old.ok_or_else(|| gone(table, spec, &last));
+    }
+    let Some(newest) = &table.stream else { return Err(no_stream(&table.name, &spec.source.aws)) };
+    if let Some(LastRead { stream: stored, .. }) = stored(spec, &newest.arn).await? {
+        if let Some(old) = left(dynamodb, table, spec, &stored.stream_arn).await? {
             return Ok(old);
         }
         // It is gone, and what was not read of it is lost: the gap says so.
@@ -60,6 +66,29 @@ pub async fn first(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec) -> R
         };
     }
     described(dynamodb, table, spec, &newest.arn, None).await
+}
+
+/// The stream that the file names. One that was read to its end goes a day later.
+async fn named(dynamodb: &DynamoDb, table: &Table, spec: &PipelineSpec, arn: &str) -> Result<ChosenStream, Trouble> {
+    if table.stream.as_ref().is_some_and(|newest| newest.enabled && newest.arn == arn) {
+        return described(dynamodb, table, spec, arn, None).await;
+    }
+    if let Some(head) = dynamodb.stream_head(&table.name, arn).await? {
+        return usable(table, spec, arn, head.view_type, None);
+    }
+    // Whatever else is wrong, it is not there.
+    match stored(spec, "").await {
+        Ok(Some(last)) if last.is_at_end && last.stream.stream_arn == arn => {
+            left(dynamodb, table, spec, arn).await?.ok_or_else(|| named_went(arn, spec))
+        }
+        _ => Err(no_such_stream(arn, spec)),
+    }
+}
+
+/// The stream that was read last can be read no longer, and nothing follows it.
+fn gone(table: &Table, spec: &PipelineSpec, last: &LastRead) -> Trouble {
+    let trouble = if last.is_at_end { turned_off(spec) } else { no_stream(&table.name, &spec.source.aws) };
+    stream_went(&table.name, last, trouble)
 }
 
 /// What a person is to know of the stream that a pipeline begins with.
@@ -83,16 +112,22 @@ pub fn tell_first(spec: &PipelineSpec, table: &Table, chosen: &StreamIdentity) {
     }
 }
 
-/// The stream that was read before, while it can be read. One answer does not prove that it cannot.
+/// The stream that was read before, while it can be read.
 async fn left(
     dynamodb: &DynamoDb,
     table: &Table,
     spec: &PipelineSpec,
-    stored: &PreviousStream,
+    arn: &str,
 ) -> Result<Option<ChosenStream>, Trouble> {
+    let head = head(dynamodb, &table.name, arn).await?;
+    head.map(|head| usable(table, spec, arn, head.view_type, None)).transpose()
+}
+
+/// What tells of a stream; nothing where it can be read no longer. One answer does not prove that.
+async fn head(dynamodb: &DynamoDb, table: &str, arn: &str) -> Result<Option<StreamHead>, Trouble> {
     for pause in NOT_FOUND_PAUSES {
-        if let Some(head) = dynamodb.stream_head(&table.name, &stored.stream_arn).await? {
-            return usable(table, spec, &stored.stream_arn, head.view_type, None).map(Some);
+        if let Some(head) = dynamodb.stream_head(table, arn).await? {
+            return Ok(Some(head));
         }
         sleep(pause).await;
     }
@@ -118,7 +153,8 @@ pub async fn next(
     let newest = table.stream.as_ref().filter(|newest| newest.arn != ended.stream_arn).map(|newest| newest.arn.clone());
     // Asked always: that the newest stream was not found once proves nothing.
     let Some(next) = after(dynamodb, &table, &ended.stream_arn).await?.or(newest) else { return Ok(None) };
-    let follows = stored(spec, &next).await?.unwrap_or_else(|| PreviousStream {
+    let stored = stored(spec, &next).await?.map(|last| last.stream);
+    let follows = stored.unwrap_or_else(|| PreviousStream {
         stream_arn: ended.stream_arn.clone(),
         read_until: None,
         is_of_another_table: false,
@@ -147,12 +183,6 @@ async fn described(
     usable(table, spec, arn, view_type, follows)
 }
 
-/// Named or listed, and not there: it has expired, or is not there yet. The table is.
-fn not_there(table: &Table, arn: &str) -> Trouble {
-    let message = format!("the stream {arn} of the table {} is not there", table.name);
-    Trouble::new(TroubleKind::Environment, STREAM_GONE, message)
-}
-
 /// The stream, where the sink can use it.
 fn usable(
     table: &Table,
@@ -170,8 +200,16 @@ fn usable(
     }
 }
 
+/// What progress says of the stream that was read last.
+#[derive(Debug, PartialEq, Eq)]
+struct LastRead {
+    stream: PreviousStream,
+    /// All of its shards that are stored were read to their ends.
+    is_at_end: bool,
+}
+
 /// The stream that progress belongs to, where it is another one than this.
-async fn stored(spec: &PipelineSpec, arn: &str) -> Result<Option<PreviousStream>, Trouble> {
+async fn stored(spec: &PipelineSpec, arn: &str) -> Result<Option<LastRead>, Trouble> {
     if matches!(spec.sink, SinkSpec::Stdout) {
         return Ok(None);
     }
@@ -181,10 +219,10 @@ async fn stored(spec: &PipelineSpec, arn: &str) -> Result<Option<PreviousStream>
 
 /// Whether nobody has gone further than to the end of this stream, which was read: no progress belongs to another one.
 pub async fn is_last_read(spec: &PipelineSpec, ended: &StreamIdentity) -> Result<bool, Trouble> {
-    Ok(stored(spec, "").await?.is_none_or(|stored| stored.stream_arn == ended.stream_arn))
+    Ok(stored(spec, "").await?.is_none_or(|last| last.stream.stream_arn == ended.stream_arn))
 }
 
-fn last_read(checkpoints: &Checkpoints, arn: &str, table: &str) -> Option<PreviousStream> {
+fn last_read(checkpoints: &Checkpoints, arn: &str, table: &str) -> Option<LastRead> {
     // The file may have named another table for a while. Emulators may call streams as they like.
     let of_table = |arn: &str| !arn.contains(":table/") || arn.contains(&format!(":table/{table}/stream/"));
     let of_another = |row: &&ShardCheckpoint| row.stream_arn != arn && of_table(&row.stream_arn);
@@ -202,32 +240,8 @@ fn last_read(checkpoints: &Checkpoints, arn: &str, table: &str) -> Option<Previo
     let rows: Vec<ShardProgress> = rows.collect();
     // The sink compares the tables.
     let (stream_arn, read_until) = (last.stream_arn.clone(), least_read_until(&rows));
-    Some(PreviousStream { stream_arn, read_until, is_of_another_table: false })
-}
-
-fn no_stream(table: &str, aws: &AwsSettings) -> Trouble {
-    Trouble::new(TroubleKind::Environment, "source.no_stream", format!("the table {table} has no stream"))
-        .advise(format!("tailwater stream enable {table} --view NEW_AND_OLD_IMAGES{}", aws_flags(aws)))
-}
-
-/// It is gone, and nobody knows whether it was read to its end.
-fn stream_went(table: &str, stored: &PreviousStream, trouble: Trouble) -> Trouble {
-    let message = format!(
-        "the table {table} has no stream, and the one that was read, {}, is gone: what was not read of it is lost; the next \
-         stream begins with a gap on record",
-        stored.stream_arn
-    );
-    Trouble { message, ..trouble }
-}
-
-/// The table was deleted and made again, with another key: what was written for the old one has no place for its items.
-pub fn table_replaced(spec: &PipelineSpec, keys: &KeySchema, now: &KeySchema) -> Trouble {
-    let name = |keys: &KeySchema| keys.attributes().map(|key| key.name.as_str()).collect::<Vec<_>>().join(", ");
-    let (table, old, new) = (&spec.source.table, name(keys), name(now));
-    let message = format!("the table {table} was made again with another key: it was ({old}) and is ({new})");
-    Trouble::new(TroubleKind::DataAtRisk, "source.table_replaced", message).advise(
-        "everything of the old table's stream is carried; give the new table a pipeline of another name and another target",
-    )
+    let stream = PreviousStream { stream_arn, read_until, is_of_another_table: false };
+    Some(LastRead { stream, is_at_end: rows.iter().all(|row| row.position == Position::End) })
 }
 
 /// What a start says that does not find its table: progress may belong to a stream of it that can still be read.
@@ -236,107 +250,26 @@ pub async fn without_table(dynamodb: &DynamoDb, spec: &PipelineSpec, trouble: Tr
         return trouble;
     }
     // Whatever else is wrong, there is no table.
-    let Ok(Some(stored)) = stored(spec, "").await else { return trouble };
-    if !matches!(dynamodb.stream_head(&spec.source.table, &stored.stream_arn).await, Ok(Some(_))) {
-        return trouble;
+    let Ok(Some(last)) = stored(spec, "").await else { return trouble };
+    let (table, arn) = (&spec.source.table, &last.stream.stream_arn);
+    match head(dynamodb, table, arn).await {
+        Ok(Some(_)) => {}
+        Ok(None) if last.is_at_end => return deleted_long_ago(spec, &last),
+        _ => return trouble,
     }
-    let table = &spec.source.table;
-    let message = format!(
-        "the table {table} does not exist any more, and what its stream {} still holds may not be carried",
-        stored.stream_arn
-    );
+    let message =
+        format!("the table {table} does not exist any more, and what its stream {arn} still holds may not be carried");
     Trouble::new(TroubleKind::DataAtRisk, "source.table_deleted", message).advise(format!(
         "make {table} again with the same key, turn its stream on and start the pipeline within 24 hours after the table was \
          deleted: the old stream is carried first, as long as it can be read"
     ))
 }
 
-/// The table was deleted while a process read its stream, and everything in that was carried.
-pub fn deleted(spec: &PipelineSpec) -> Trouble {
-    let table = &spec.source.table;
-    let message = format!("the table {table} was deleted and everything in its stream was carried");
-    Trouble::new(TroubleKind::StreamEnded, "source.table_deleted", message).advise(
-        "where a table of that name is made again with the same key, the pipeline goes on with its stream, from the beginning",
-    )
-}
-
-fn no_such_stream(arn: &str, spec: &PipelineSpec) -> Trouble {
-    let message = format!("the stream that the file names does not exist (any more): {arn}");
-    let (table, flags) = (&spec.source.table, aws_flags(&spec.source.aws));
-    Trouble::new(TroubleKind::Environment, STREAM_GONE, message)
-        .advise(format!("leave `stream_arn` out, or name one that is there: tailwater stream describe {table}{flags}"))
-}
-
-/// The stream was turned off, everything in it was carried, and there is no other one.
-pub fn turned_off(spec: &PipelineSpec) -> Trouble {
-    let (table, flags) = (&spec.source.table, aws_flags(&spec.source.aws));
-    if let Some(arn) = &spec.source.stream_arn {
-        let message = format!("the stream {arn} was turned off and everything in it was carried");
-        return Trouble::new(TroubleKind::StreamEnded, "source.stream_off", message).advise(
-            "no other one is read while the file names this one; without `stream_arn` the table's next stream is",
-        );
-    }
-    Trouble::new(
-        TroubleKind::StreamEnded,
-        "source.stream_off",
-        format!("the stream of {table} was turned off and everything in it was carried; the table has no other stream"),
-    )
-    .advise(format!(
-        "turn it on again and start the pipeline: it goes on with the new stream from its beginning, and what was written \
-         in between is a gap\ntailwater stream enable {table} --view NEW_AND_OLD_IMAGES{flags}"
-    ))
-}
-
-fn wrong_view_type(table: &str, view: ViewType, spec: &PipelineSpec) -> Trouble {
-    let (sink, flags) = (spec.sink.name(), aws_flags(&spec.source.aws));
-    Trouble::new(
-        TroubleKind::Environment,
-        "source.view_type",
-        format!("the stream of {table} is {}, but [sink.{sink}] mirrors items and needs the new image", view.as_str()),
-    )
-    .advise(format!(
-        "a view type cannot be changed in place; turn the stream off and on, which makes a new one:\n\
-         tailwater stream disable {table}{flags}\n\
-         tailwater stream enable {table} --view NEW_AND_OLD_IMAGES{flags}"
-    ))
-}
-
-/// The flags with which another command reaches the same table.
-fn aws_flags(aws: &AwsSettings) -> String {
-    [("region", &aws.region), ("endpoint-url", &aws.endpoint_url), ("profile", &aws.profile)]
-        .into_iter()
-        .filter_map(|(flag, value)| value.as_ref().map(|value| format!(" --{flag} {value}")))
-        .collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use tailwater_model::{Counts, Position, ServiceTime, ShardId};
+    use tailwater_model::{Counts, ServiceTime, ShardId};
 
     use super::*;
-
-    #[test]
-    fn the_advice_reaches_the_same_table() {
-        let aws = AwsSettings { endpoint_url: Some("http://127.0.0.1:8000".into()), ..AwsSettings::default() };
-        assert_eq!(
-            no_stream("orders", &aws).advice.as_deref(),
-            Some("tailwater stream enable orders --view NEW_AND_OLD_IMAGES --endpoint-url http://127.0.0.1:8000")
-        );
-    }
-
-    #[test]
-    fn a_stream_that_went_is_named_with_what_is_lost_and_the_way_on() {
-        let stored = PreviousStream { stream_arn: "arn:old".into(), read_until: None, is_of_another_table: false };
-        let trouble = stream_went("orders", &stored, no_stream("orders", &AwsSettings::default()));
-        assert_eq!((trouble.kind, trouble.code), (TroubleKind::Environment, "source.no_stream"));
-        assert_eq!(
-            trouble.message,
-            "the table orders has no stream, and the one that was read, arn:old, is gone: what was not read of it is lost; the \
-             next stream begins with a gap on record"
-        );
-        let advice = trouble.advice.expect("a next step");
-        assert_eq!(advice, "tailwater stream enable orders --view NEW_AND_OLD_IMAGES");
-    }
 
     #[test]
     fn the_stream_before_is_the_one_that_was_read_last() {
@@ -359,8 +292,14 @@ mod tests {
         ];
         let stored = Checkpoints { shards, ..Checkpoints::default() };
         let read_until = Some(ServiceTime::from_ms(5));
-        let last = PreviousStream { stream_arn: "b".into(), read_until, is_of_another_table: false };
-        assert_eq!(last_read(&stored, "c", "orders"), Some(last));
+        let last = |is_at_end| {
+            let stream = PreviousStream { stream_arn: "b".into(), read_until, is_of_another_table: false };
+            Some(LastRead { stream, is_at_end })
+        };
+        assert_eq!(last_read(&stored, "c", "orders"), last(false));
+        let at_end = |row: ShardCheckpoint| ShardCheckpoint { position: Position::End, ..row };
+        let shards = stored.shards.iter().cloned().map(at_end).collect();
+        assert_eq!(last_read(&Checkpoints { shards, ..Checkpoints::default() }, "c", "orders"), last(true));
         assert_eq!(last_read(&stored, "b", "orders"), None, "what has progress is gone on with");
         assert_eq!(last_read(&Checkpoints::default(), "b", "orders"), None);
     }

@@ -82,17 +82,19 @@ pub struct FirstListing {
     pub at: ServiceTime,
     /// Every shard of it is stored: the stream is *known*.
     pub is_stored: bool,
+    /// The pipeline read another stream before this one: everything in this one was promised, and not only what its beginning says.
+    pub follows_another: bool,
 }
 
 impl FirstListing {
-    /// One of which every shard is stored.
+    /// One of which every shard is stored, of a pipeline's first stream.
     pub fn stored(at: ServiceTime) -> Self {
-        Self { at, is_stored: true }
+        Self { at, is_stored: true, follows_another: false }
     }
 
-    /// One whose shards are being stored.
+    /// One whose shards are being stored, of a pipeline's first stream.
     pub fn begun(at: ServiceTime) -> Self {
-        Self { at, is_stored: false }
+        Self { at, is_stored: false, follows_another: false }
     }
 
     /// When it began, if every shard of it is stored.

@@ -6,10 +6,11 @@ use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::types::{ScalarAttributeType, StreamViewType};
 use rustix::process::Signal;
 use tailwater_tests::patience::{Look, wait_until};
+use tailwater_tests::pipeline::{Pipeline, file_sink};
 use tailwater_tests::process::Tailwater;
 use tailwater_tests::scene::STOP_WITHIN;
 use tailwater_tests::simulated::Simulated;
-use tailwater_tests::table::key;
+use tailwater_tests::table::{SourceTable, key};
 
 /// The last shards of a stream that was turned off may be listed a minute late, twice here, and then the table cannot be
 /// asked for half a minute.
@@ -120,6 +121,10 @@ async fn a_table_that_is_deleted_ends_the_pipeline_when_its_stream_was_read() ->
     carries(&scene, "the last", CARRIED_WITHIN).await?;
     let said = ["source.table_deleted", "was deleted", "→"];
     process.ends(FOLLOWED_WITHIN).await?.must_exit_with(5)?.must_say(&said)?;
+    // And a day later.
+    scene.forget_streams().await?;
+    let said = ["source.table_deleted", "was read to its end", "→"];
+    scene.run()?.ends(FOLLOWED_WITHIN).await?.must_exit_with(5)?.must_say(&said)?;
     Ok(())
 }
 
@@ -155,7 +160,36 @@ async fn what_the_stream_of_a_table_holds_is_carried_although_the_next_one_has_n
     let lines = scene.written()?;
     ensure!(lines.len() == 2 && lines[1].contains("the last"), "{lines:?}\n{}", carried.said());
     scene.forget_streams().await?;
-    scene.run_to_tip().await?.must_exit_with(3)?.must_say(&["source.no_stream", "is gone", "→"])?;
+    let said = ["source.stream_off", "is gone", "was read to its end", "→"];
+    scene.run_to_tip().await?.must_exit_with(5)?.must_say(&said)?;
+    Ok(())
+}
+
+/// One of the pipelines of a process ended with its stream, and a day later the process is started again.
+#[tokio::test]
+async fn a_pipeline_whose_stream_is_over_keeps_no_other_from_running() -> Result<()> {
+    let scene = scene().await?;
+    scene.table.put(key("the last", "x")).await?;
+    scene.table.close_stream().await?;
+    scene.run_to_tip().await?.must_exit_with(0)?;
+    scene.forget_streams().await?;
+    let table = SourceTable::create_at(&scene.pipeline.endpoint).await?;
+    let path = scene.dir().join("other.jsonl");
+    let other = Pipeline { name: "other".to_owned(), table: table.name.clone(), ..scene.pipeline.clone() };
+    let other = Pipeline { sink: file_sink(&path), ..other };
+    let files = [scene.pipeline.write(scene.dir())?, other.write(scene.dir())?];
+    let [ended, running] = files.each_ref().map(|path| path.to_str().expect("a path of text"));
+    let process = Tailwater::start(scene.dir(), &["run", ended, running], &scene.environment)?;
+    table.put(key("of the other", "x")).await?;
+    wait_until("the other one carries", FOLLOWED_WITHIN, || async {
+        let text = std::fs::read_to_string(&path).unwrap_or_default();
+        Ok(Look::when(text.contains("of the other"), text))
+    })
+    .await?;
+    process.signal(Signal::TERM)?;
+    let said = ["source.stream_off", "was read to its end", "the other pipelines of this process run"];
+    process.ends(STOP_WITHIN).await?.must_exit_with(5)?.must_say(&said)?;
+    ensure!(scene.written()?.len() == 1, "it begins nothing");
     Ok(())
 }
 

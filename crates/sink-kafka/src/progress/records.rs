@@ -3,7 +3,7 @@
 //! ```text
 //! ["session"]                              {"v":1,"pipeline":"orders","claim":7,"owner":"9f…","epoch":12}
 //! ["shard",ARN,SHARD]                      {"v":1,"parent":SHARD,"position":"after:4000…","read_until_ms":17…,"read":12,…}
-//! ["stream",ARN]                           {"v":1,"table":"orders","table_id":"…","known":true,"known_since_ms":17…}
+//! ["stream",ARN]                           {"v":1,"table":"orders","table_id":"…","known":true,"known_since_ms":17…,"follows_another":true}
 //! ["forgotten"]                            {"v":1,"read":12,"written":12,…}
 //! ["topic",NAME]                           {"v":1,"partitions":12}
 //! ["target"]                               {"v":1,"topic":NAME,"source":"…","ends":[41,…],"written":7}
@@ -126,6 +126,9 @@ pub(crate) struct StoredStream {
     /// at each contact with the stream.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) known_since_ms: Option<i64>,
+    /// Another stream of the table was read before it: everything in it was promised.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) follows_another: bool,
 }
 
 /// What makes a gap the same gap when it is found again.

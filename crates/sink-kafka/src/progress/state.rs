@@ -194,7 +194,7 @@ impl LaneProgress {
 
     /// The record of a stream that is listed or becomes known. What is stored of a known one stays.
     fn stream_record(&self, group: &Group, stream: &StreamIdentity) -> Option<ProgressRecord> {
-        let FirstListing { at, is_stored } = group.first_listing?;
+        let FirstListing { at, is_stored, follows_another } = group.first_listing?;
         if self.streams.get(&stream.stream_arn).is_some_and(|stored| stored.fact.known) {
             return None;
         }
@@ -203,6 +203,7 @@ impl LaneProgress {
             table_id: stream.table_id.clone(),
             known: is_stored,
             known_since_ms: Some(at.ms()),
+            follows_another,
         };
         Some(ProgressRecord::Stream { stream_arn: stream.stream_arn.clone(), stored })
     }
@@ -234,7 +235,11 @@ impl LaneProgress {
         let last_contact = fact.known_since_ms.is_none().then(|| ServiceTime::from_ms(*at_ms));
         let at = fact.known_since_ms.map(ServiceTime::from_ms).or(last_contact.filter(|_| fact.known));
         Some(StreamFacts {
-            first_listing: at.map(|at| FirstListing { at, is_stored: fact.known }),
+            first_listing: at.map(|at| FirstListing {
+                at,
+                is_stored: fact.known,
+                follows_another: fact.follows_another,
+            }),
             known_at_ms: Some(*at_ms).filter(|_| fact.known),
             last_contact,
         })

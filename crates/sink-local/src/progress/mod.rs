@@ -32,13 +32,14 @@ macro_rules! now {
 pub(crate) use now;
 
 /// The schema, one entry per version. Entries are only ever added.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     include_str!("../../migrations/0001_progress.sql"),
     include_str!("../../migrations/0002_read_until.sql"),
     include_str!("../../migrations/0003_first_listing.sql"),
     include_str!("../../migrations/0004_brake.sql"),
     include_str!("../../migrations/0005_owners.sql"),
     include_str!("../../migrations/0006_targets.sql"),
+    include_str!("../../migrations/0007_follows_another.sql"),
 ];
 
 /// Brings the schema to this program's version.

@@ -18,8 +18,8 @@ pub(super) use last_contact_ms;
 
 pub(super) async fn read_progress(connection: &mut SqliteConnection, claim: &LaneClaim) -> Result<Progress, Fault> {
     let PipelineIdentity { name, stream, .. } = &*claim.pipeline;
-    let (listed_at_ms, is_stored, contact_ms): (Option<i64>, bool, Option<i64>) = sqlx::query_as(concat!(
-        "select known_since_ms, stream_known, ",
+    let row: (Option<i64>, bool, bool, Option<i64>) = sqlx::query_as(concat!(
+        "select known_since_ms, stream_known, follows_another, ",
         last_contact_ms!(),
         " from tailwater_streams where pipeline = ? and stream_arn = ?"
     ))
@@ -27,10 +27,11 @@ pub(super) async fn read_progress(connection: &mut SqliteConnection, claim: &Lan
     .bind(&stream.stream_arn)
     .fetch_one(&mut *connection)
     .await?;
+    let (listed_at_ms, is_stored, follows_another, contact_ms) = row;
     let listed_at_ms = listed_at_ms.or_else(|| is_stored.then(|| contact_ms.unwrap_or(ServiceTime::EPOCH.ms())));
     Ok(Progress {
         shards: shards(connection, name, &stream.stream_arn, Some(claim.lane)).await?,
-        first_listing: listed_at_ms.map(|ms| FirstListing { at: ServiceTime::from_ms(ms), is_stored }),
+        first_listing: listed_at_ms.map(|ms| FirstListing { at: ServiceTime::from_ms(ms), is_stored, follows_another }),
         previous_stream: previous_stream(connection, &claim.pipeline).await?,
     })
 }
@@ -97,11 +98,12 @@ pub(super) async fn store_first_listing(
 ) -> Result<(), Fault> {
     let PipelineIdentity { name, stream, .. } = &*claim.pipeline;
     sqlx::query(
-        "update tailwater_streams set stream_known = ?, known_since_ms = ? \
+        "update tailwater_streams set stream_known = ?, known_since_ms = ?, follows_another = ? \
          where pipeline = ? and stream_arn = ? and not stream_known",
     )
     .bind(listing.is_stored)
     .bind(listing.at.ms())
+    .bind(listing.follows_another)
     .bind(name)
     .bind(&stream.stream_arn)
     .execute(&mut *connection)

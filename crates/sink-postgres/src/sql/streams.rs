@@ -12,7 +12,7 @@ use crate::statements::{Answer, StoredStream};
 const STREAM_SQL: &str = "
 select (extract(epoch from coalesce(mine.known_since,
         case when mine.stream_known then coalesce(mine.last_contact_at, 'epoch') end)) * 1000)::int8 as first_listed_ms,
-    mine.stream_known, previous.stream_arn as previous_stream,
+    mine.stream_known, mine.follows_another, previous.stream_arn as previous_stream,
     coalesce(previous.table_id <> mine.table_id, false) as is_of_another_table
 from tailwater.streams as mine
 left join lateral (
@@ -31,7 +31,8 @@ insert into tailwater.streams (pipeline, stream_arn, table_name, table_id) value
 on conflict do nothing";
 
 const FIRST_LISTING_SQL: &str = "
-update tailwater.streams set stream_known = $4, known_since = timestamptz 'epoch' + $3::float8 * interval '1 millisecond'
+update tailwater.streams set stream_known = $4, known_since = timestamptz 'epoch' + $3::float8 * interval '1 millisecond',
+    follows_another = $5
 where pipeline = $1 and stream_arn = $2 and not stream_known";
 
 const FORGET_OTHERS_SQL: &str = "
@@ -42,9 +43,9 @@ delete from tailwater.shards where pipeline = $1 and stream_arn in (select strea
 pub(super) async fn stored_stream(session: &mut Session, lane: &LaneIdentity) -> Answer<Option<StoredStream>> {
     let (pipeline, stream) = (&lane.pipeline.name, &lane.pipeline.stream.stream_arn);
     let Some(row) = session.row(sqlx::query(STREAM_SQL).bind(pipeline).bind(stream)).await? else { return Ok(None) };
-    let is_stored = row.try_get("stream_known")?;
+    let (is_stored, follows_another) = (row.try_get("stream_known")?, row.try_get("follows_another")?);
     Ok(Some(StoredStream {
-        first_listing: moment(&row, "first_listed_ms")?.map(|at| FirstListing { at, is_stored }),
+        first_listing: moment(&row, "first_listed_ms")?.map(|at| FirstListing { at, is_stored, follows_another }),
         previous_stream: row.try_get("previous_stream")?,
         is_of_another_table: row.try_get("is_of_another_table")?,
     }))
@@ -69,7 +70,8 @@ pub(super) async fn store_first_listing(
         .bind(&lane.pipeline.name)
         .bind(&lane.pipeline.stream.stream_arn)
         .bind(stored(listing.at))
-        .bind(listing.is_stored);
+        .bind(listing.is_stored)
+        .bind(listing.follows_another);
     session.execute(query).await.map(drop)
 }
 

@@ -107,7 +107,8 @@ async fn whoever_may_write_the_lanes_may_write_their_owner() {
         // As version 4 left it.
         database
             .run(&format!(
-                "drop table tailwater.owners, tailwater.targets; delete from tailwater.migrations where version >= 5;
+                "drop table tailwater.owners, tailwater.targets; alter table tailwater.streams drop column follows_another;
+                 delete from tailwater.migrations where version >= 5;
                  grant usage on schema tailwater, public to {role};
                  grant select, insert, update, delete on all tables in schema tailwater, public to {role};"
             ))

@@ -11,8 +11,9 @@ impl ShardGraph {
     /// What is to be stored of the first complete listing. The stream is not known while a gap of the whole stream is not on
     /// record: being known would hide it from the next start.
     pub fn first_listing_due(&self) -> Option<FirstListing> {
-        let FirstListing { at, is_stored } = self.first_listing?;
-        let due = FirstListing { at, is_stored: is_stored && self.stream_gaps.is_empty() };
+        let FirstListing { at, is_stored, .. } = self.first_listing?;
+        let is_stored = is_stored && self.stream_gaps.is_empty();
+        let due = FirstListing { at, is_stored, follows_another: self.follows_another };
         let is_news = |held: FirstListing| held.at != at || (due.is_stored && !held.is_stored);
         self.first_listing_durable.is_none_or(is_news).then_some(due)
     }
@@ -27,6 +28,7 @@ impl ShardGraph {
     /// Takes what an earlier process stored. Where that was not the moment itself, each lane may know an earlier one.
     pub(super) fn take_first_listing(&mut self, progress: &Progress) {
         self.was_known |= progress.known_since().is_some();
+        self.follows_another |= progress.first_listing.is_some_and(|listing| listing.follows_another);
         let told = progress.first_listing.or(listed_before(&progress.shards));
         let is_earlier = |one: FirstListing| told.is_some_and(|told| !one.is_stored && told.at < one.at);
         if self.first_listing.is_none_or(is_earlier) {

@@ -46,6 +46,13 @@ impl ShardGraph {
         if self.is_frozen() { None } else { self.shards.get(id)?.read_from() }
     }
 
+    /// Where this shard is read, if nothing of it waits for the sink: an iterator that stands there may still be used when its lane
+    /// was opened again.
+    pub fn stands_at(&self, id: &ShardId) -> Option<IteratorStart> {
+        self.shards.get(id).filter(|shard| shard.is_all_durable())?;
+        self.read_from(id)
+    }
+
     /// A page was read.
     pub fn page_read(&mut self, id: &ShardId, page: &PageFacts<'_>) -> PageMeans {
         let when = page.when;

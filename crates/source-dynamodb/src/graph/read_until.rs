@@ -37,20 +37,26 @@ pub(super) const LISTINGS_WITH_CHILDREN: u32 = 3;
 /// When the last empty pages were asked for since the last record of a shard. Whoever reads on after hours knows by
 /// [`EMPTY_PAGES_PROVE`] pages again how things stand, whatever came before.
 #[derive(Clone, Debug, Default)]
-pub(super) struct EmptyRun(VecDeque<ServiceTime>);
+pub(super) struct EmptyRun {
+    asked: VecDeque<ServiceTime>,
+    /// The last one since its lane was opened.
+    newest: Option<ServiceTime>,
+}
 
 impl EmptyRun {
     /// Adds an empty page. Answers when the first of as many pages was asked for as prove that there was nothing to read.
     pub fn add(&mut self, when: When) -> Option<ServiceTime> {
-        self.0.push_back(when.asked);
-        if self.0.len() < EMPTY_PAGES_PROVE {
+        self.asked.push_back(when.asked);
+        self.newest = Some(when.asked);
+        if self.asked.len() < EMPTY_PAGES_PROVE {
             return None;
         }
-        self.0.pop_front()
+        self.asked.pop_front()
     }
 
-    fn newest(&self) -> Option<ServiceTime> {
-        self.0.back().copied()
+    /// The same behind an opening of its lane: nobody knows yet what came meanwhile.
+    pub fn kept(self) -> Self {
+        Self { newest: None, ..self }
     }
 }
 
@@ -273,6 +279,6 @@ impl Shard {
         let Stage::Readable(chain, _) = &self.stage else { return false };
         !self.is_closed()
             && chain.pending.is_empty()
-            && chain.empty.newest().is_some_and(|asked| now.since(asked) <= IDLE_FOR)
+            && chain.empty.newest.is_some_and(|asked| now.since(asked) <= IDLE_FOR)
     }
 }

@@ -288,16 +288,26 @@ impl Shard {
         Some(Step::Forget)
     }
 
-    /// Takes what the sink holds; nothing when it holds nothing. Everything that is not durable is forgotten (I7).
+    /// It is read at its position, and nothing of it waits for the sink: no step and no gap.
+    pub fn is_all_durable(&self) -> bool {
+        let Stage::Readable(chain, reading) = &self.stage else { return false };
+        chain.pending.is_empty() && chain.lost.is_none() && reading.from == ReadFrom::Position
+    }
+
+    /// Takes what the sink holds; nothing when it holds nothing. Everything that is not durable is forgotten (I7). Empty pages are
+    /// not, where the shard stands as it stood: another iterator makes them void, and the one before may still be used.
     pub fn restore(&mut self, stored: Option<(&Position, Option<ServiceTime>)>) {
         let Some((position, read_until)) = stored else {
             self.stage = Stage::Unregistered;
             return;
         };
+        let stands = self.is_all_durable() && self.position() == *position;
+        let empty = self.chain_mut().filter(|_| stands).map(|chain| std::mem::take(&mut chain.empty).kept());
         let chain = Chain {
             durable: Some(position.clone()),
             read: Some(position.clone()),
             durable_until: read_until,
+            empty: empty.unwrap_or_default(),
             ..Chain::default()
         };
         // Not what was known since: a gap that it goes by may not have become durable.

@@ -14,12 +14,12 @@ use super::Shared;
 use super::budget::Hold;
 use super::changes::Seen;
 use super::discovery::DiscoveryTask;
-use super::fetch::{Fetch, Fetched, fetch};
+use super::fetch::{Fetch, Fetched, Issued, fetch};
 use super::schedule::Schedule;
 use super::shard_reader::ShardReader;
 use super::status::LaneNotes;
 use super::trouble::WarnRate;
-use crate::api::StreamApi;
+use crate::api::{IteratorStart, StreamApi};
 use crate::graph::GraphStep;
 
 /// Most steps without events that wait for the sink at once (I6).
@@ -32,6 +32,8 @@ pub struct LaneReader<A> {
     pub(super) shared: Arc<Shared>,
     changes: Seen,
     pub(super) shards: BTreeMap<ShardId, ShardReader>,
+    /// Iterators from before the lane was opened again, of shards that stand where each began: a run of empty pages goes on.
+    kept: BTreeMap<ShardId, (IteratorStart, Issued)>,
     pub(super) schedule: Schedule,
     fetches: JoinSet<Fetched>,
     /// What was read and nobody has taken yet, and how much of it is pages.
@@ -51,7 +53,15 @@ impl<A: StreamApi> Source for LaneReader<A> {
         self.close();
         self.first_listing_told = progress.first_listing;
         let follows = self.shared.settings.follows.as_ref().filter(|_| self.lane == 0);
-        self.shared.graph(|graph| graph.restore(self.lane, progress, progress.previous_stream.as_ref().or(follows)));
+        let kept = std::mem::take(&mut self.kept);
+        self.kept = self.shared.graph(|graph| {
+            graph.restore(self.lane, progress, progress.previous_stream.as_ref().or(follows));
+            // I7: what is stored decides.
+            let stands = |(shard, (start, _)): &(ShardId, (IteratorStart, Issued))| {
+                graph.read_from(shard).as_ref() == Some(start)
+            };
+            kept.into_iter().filter(stands).collect()
+        });
         Ok(())
     }
 
@@ -120,9 +130,16 @@ impl<A: StreamApi> Source for LaneReader<A> {
         self.ready.clear();
         self.pages_ready = 0;
         self.handed_out.clear();
-        self.shards.clear();
         self.schedule = Schedule::default();
-        self.shared.graph(|graph| graph.lane_closed(self.lane));
+        let shards = std::mem::take(&mut self.shards);
+        self.shared.graph(|graph| {
+            for (shard, reader) in shards {
+                if let (Some(start), Some(iterator)) = (graph.stands_at(&shard), reader.iterator) {
+                    self.kept.insert(shard, (start, iterator));
+                }
+            }
+            graph.lane_closed(self.lane);
+        });
         self.shared.note(self.lane, |notes| *notes = LaneNotes::default());
     }
 }
@@ -136,6 +153,7 @@ impl<A: StreamApi> LaneReader<A> {
             changes: shared.changes.subscribe(),
             shared,
             shards: BTreeMap::new(),
+            kept: BTreeMap::new(),
             schedule: Schedule::default(),
             fetches: JoinSet::new(),
             ready: VecDeque::new(),
@@ -199,7 +217,8 @@ impl<A: StreamApi> LaneReader<A> {
     fn take_in_readable(&mut self) {
         for shard in self.shared.graph(|graph| graph.take_readable(self.lane)) {
             if !self.shards.contains_key(&shard) {
-                let reader = ShardReader::new(self.shared.take_latest(&shard));
+                let kept = self.kept.remove(&shard).map(|(_, iterator)| iterator);
+                let reader = ShardReader::new(kept.or_else(|| self.shared.take_latest(&shard)));
                 self.schedule.insert(Instant::now(), shard.clone(), reader.urgency);
                 self.shards.insert(shard, reader);
             }
@@ -220,12 +239,13 @@ impl<A: StreamApi> LaneReader<A> {
         while self.fetches_free() {
             let Some(shard) = self.schedule.take_due(now) else { return };
             let start = self.shared.graph(|graph| graph.read_from(&shard));
-            let (Some(start), Some(reader)) = (start, self.shards.get_mut(&shard)) else {
+            let (Some(start), Some(reader)) = (start, self.shards.get(&shard)) else {
                 // Not readable any more; the graph says when it is again.
                 self.leave(&shard);
                 continue;
             };
-            let task = Fetch { shard, iterator: reader.iterator.take(), start };
+            // Nothing is consumed by it: it stays until its page was taken in.
+            let task = Fetch { shard, iterator: reader.iterator.clone(), start };
             self.fetches.spawn(fetch(self.api.clone(), Arc::clone(&self.shared), self.lane, task));
         }
     }

@@ -53,23 +53,23 @@ pub async fn read_until_is_stored_with_its_step(ground: &mut impl Ground) {
 pub async fn the_first_listing_is_stored(ground: &mut impl Ground) {
     let (mut lane, progress) = opened(ground).await;
     assert_eq!(progress.first_listing, None);
-    for listing in [FirstListing::begun(later(0)), FirstListing::begun(later(2))] {
+    let begun = FirstListing { follows_another: true, ..FirstListing::begun(later(2)) };
+    let stored = FirstListing { follows_another: true, ..FirstListing::stored(MOMENT) };
+    for listing in [FirstListing::begun(later(0)), begun] {
         lane.commit(Group { batches: Vec::new(), first_listing: Some(listing) }).await.expect("commits");
         assert_eq!(lane.open().await.expect("opens").first_listing, Some(listing));
     }
     lane.commit(group([register(&shard(), None)])).await.expect("registers");
-    assert_eq!(lane.open().await.expect("opens").first_listing, Some(FirstListing::begun(later(2))));
+    assert_eq!(lane.open().await.expect("opens").first_listing, Some(begun));
     let step = advance(&shard(), Position::Start, after(1), &[]);
-    lane.commit(Group { batches: vec![step], first_listing: Some(FirstListing::stored(MOMENT)) })
-        .await
-        .expect("commits");
+    lane.commit(Group { batches: vec![step], first_listing: Some(stored) }).await.expect("commits");
     for listing in [FirstListing::stored(later(1)), FirstListing::begun(later(1))] {
         lane.commit(Group { batches: Vec::new(), first_listing: Some(listing) }).await.expect("commits");
         assert_eq!(lane.open().await.expect("opens").known_since(), Some(MOMENT), "{listing:?} comes too late");
     }
     drop(lane);
     let (_lane, progress) = opened(ground).await;
-    assert_eq!((progress.known_since(), position(&progress)), (Some(MOMENT), Some(after(1))));
+    assert_eq!((progress.first_listing, position(&progress)), (Some(stored), Some(after(1))));
 }
 
 /// When a stream is known the progress of the table's earlier streams goes: that of the lane that stores it at once, that of

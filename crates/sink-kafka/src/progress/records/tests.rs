@@ -21,6 +21,7 @@ fn every_kind() -> Vec<ProgressRecord> {
         table_id: "id".into(),
         known: true,
         known_since_ms: Some(1_700_000_000_123),
+        follows_another: false,
     };
     let gap = |gap: &Gap| ProgressRecord::Gap(GapKey::of(gap, "arn:a"), StoredGap::of(gap));
     vec![

@@ -146,7 +146,8 @@ fn records_of_versions_without_moments_take_those_of_the_last_contact() {
     for (known, known_since) in [(true, moment(42)), (false, None)] {
         let mut progress = LaneProgress::default();
         assert_eq!(store(&mut progress, vec![register()], 7), Ok(1));
-        let stored = StoredStream { table: "orders".into(), table_id: "t".into(), known, known_since_ms: None };
+        let (table, table_id) = ("orders".into(), "t".into());
+        let stored = StoredStream { table, table_id, known, known_since_ms: None, follows_another: false };
         progress.add(ProgressRecord::Stream { stream_arn: stream("a").stream_arn, stored }, 42);
         let facts = progress.stream_facts(&stream("a").stream_arn).expect("there was contact");
         let told = progress.progress(&stream("a"), facts);

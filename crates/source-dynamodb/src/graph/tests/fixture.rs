@@ -222,8 +222,8 @@ impl Fixture {
         }
     }
 
-    /// Another process, at once.
-    pub fn restart(&self) -> Self {
+    /// What the sink holds.
+    fn stored_progress(&self) -> Progress {
         let row = |(shard, (parent, position, read_until)): (&ShardId, &Row)| ShardProgress {
             shard: shard.clone(),
             parent: parent.clone(),
@@ -231,10 +231,22 @@ impl Fixture {
             read_until: *read_until,
         };
         let shards = self.stored.iter().map(row).collect();
-        let progress = Progress { shards, ..self.progress.clone() };
+        Progress { shards, ..self.progress.clone() }
+    }
+
+    /// Another process, at once.
+    pub fn restart(&self) -> Self {
+        let progress = self.stored_progress();
         let mut again = Self::new(self.graph.start, self.graph.on_gap, self.graph.is_bounded, progress);
         again.now = self.now;
         again
+    }
+
+    /// The lane is opened again by the same process, at once.
+    pub fn reopen(&mut self) {
+        let progress = self.stored_progress();
+        self.graph.lane_closed(0);
+        self.graph.restore(0, &progress, None);
     }
 
     pub fn from(&self, shard: &str) -> Option<IteratorStart> {

@@ -42,6 +42,24 @@ fn what_a_stream_that_follows_another_has_lost_is_a_gap() {
         expected.extend(["A", "C"].into_iter().take(lost).map(|shard| (GapCause::Away, Some(id(shard)))));
         let found: Vec<_> = world.gaps.iter().map(|gap| (gap.cause, gap.shard.clone())).collect();
         assert_eq!(found, expected, "{age:?}");
+        assert!(world.progress.first_listing.is_some_and(|listing| listing.follows_another));
+    }
+}
+
+/// Once such a stream is known the one before it is forgotten, and the promise is not.
+#[test]
+fn a_later_process_knows_that_everything_was_promised() {
+    for (follows_another, causes) in [(true, vec![GapCause::Away]), (false, vec![])] {
+        let first_listing = Some(FirstListing { follows_another, ..FirstListing::stored(START) });
+        let progress = Progress { first_listing, shards: vec![row("A", None, after(1), START)], ..Progress::default() };
+        let mut world = Fixture::new(StartAt::Latest, OnGap::Continue, false, progress);
+        world.now = START.plus(5 * HOUR);
+        list(&mut world.graph, &["A", "C<gone"], Some(START.minus(20 * HOUR)), world.now);
+        world.steps();
+        assert_eq!(world.ask_for_long(&[]), [id("gone")]);
+        world.page("C", None, false);
+        world.steps();
+        assert_eq!(world.causes(), causes);
     }
 }
 

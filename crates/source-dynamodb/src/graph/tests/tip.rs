@@ -3,12 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tailwater_model::Progress;
+use tailwater_model::{FirstListing, GapCause, Position, Progress};
 
-use super::fixture::{Fixture, id, listed};
-use crate::graph::ShardGraph;
+use super::fixture::{Fixture, START, id, listed, row};
 use crate::graph::listing::LATE_MAX;
 use crate::graph::read_until::{CHILDREN_LISTED_WITHIN, EMPTY_PAGES_PROVE};
+use crate::graph::{PageMeans, ShardGraph};
 use crate::settings::{OnGap, StartAt, VISIBLE_WITHIN};
 
 /// A bounded run begins with two listings.
@@ -83,6 +83,46 @@ fn empty_pages_of_several_iterators_are_no_run() {
     assert_eq!(world.read_until("A"), before);
     world.read_empty("A", 1);
     assert!(world.read_until("A") > before);
+}
+
+/// Seed postgres 5100000455: a lane that opens again every few seconds was never asked for as many pages in between.
+#[test]
+fn empty_pages_count_on_when_the_lane_is_opened_again() {
+    let mut world = bounded();
+    list(&mut world, &["A"]);
+    let before = world.read_until("A");
+    world.read_empty("A", EMPTY_PAGES_PROVE - 1);
+    let place = world.from("A");
+    assert_eq!(world.graph.stands_at(&id("A")), place);
+    world.reopen();
+    assert_eq!((world.from("A"), world.read_until("A")), (place, before));
+    assert!(world.graph.has_unread(0, &BTreeSet::new()), "nobody has asked since");
+    world.read_empty("A", 1);
+    assert!(world.read_until("A") > before);
+    // A record that is not in the sink is read again, and what came behind it.
+    let before = world.read_until("A");
+    world.page("A", Some(1), false);
+    assert_eq!(world.graph.stands_at(&id("A")), None);
+    world.reopen();
+    world.read_empty("A", EMPTY_PAGES_PROVE - 1);
+    assert_eq!(world.read_until("A"), before);
+}
+
+/// Who reads on behind a gap that is not in the sink would never find it again.
+#[test]
+fn nobody_reads_on_behind_a_gap_that_is_not_durable() {
+    let day = Duration::from_secs(24 * 3600);
+    let shards = vec![row("A", None, Position::Start, START.minus(day))];
+    let first_listing = Some(FirstListing::stored(START.minus(day * 2)));
+    let progress = Progress { first_listing, shards, ..Progress::default() };
+    let mut world = Fixture::new(StartAt::TrimHorizon, OnGap::Continue, false, progress);
+    assert_eq!(world.page("A", None, false), PageMeans::Nothing);
+    assert_eq!(world.graph.stands_at(&id("A")), None);
+    let found: Vec<_> = world.graph.take_steps(0, 9).into_iter().filter_map(|step| step.gap).collect();
+    assert_eq!(found.iter().map(|gap| gap.cause).collect::<Vec<_>>(), [GapCause::Away]);
+    world.page("A", None, false);
+    world.read_empty("A", EMPTY_PAGES_PROVE);
+    assert_eq!(world.graph.stands_at(&id("A")), None);
 }
 
 /// Seed 942001037: what came after its end is in its children, and nobody has read that.

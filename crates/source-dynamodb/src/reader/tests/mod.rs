@@ -73,6 +73,23 @@ async fn a_bounded_run_ends_under_live_traffic() {
     assert!(run.read("a").len() >= 10 && run.read("b").len() >= 4, "what was there is carried");
 }
 
+/// Seed postgres 5100000455: as many empty pages as prove that a shard is idle take longer than the lane stays open.
+#[tokio::test(start_paused = true)]
+async fn a_bounded_run_ends_although_its_lane_is_opened_again_and_again() {
+    let fake = Fake::new(vec![("a", open(0)), ("b", open(4))]);
+    let mut run = Run::open(&fake, 1, settings()).await;
+    let mut finished = Vec::new();
+    for _ in 0..30 {
+        finished = run.run(Duration::from_secs(2)).await.expect("no trouble");
+        if !finished.is_empty() {
+            break;
+        }
+        run.reopen(0).await;
+    }
+    assert_eq!(finished, [Finished::Tip]);
+    assert_eq!((run.read("b"), fake.calls("GetShardIterator a")), (until(4), 1));
+}
+
 #[tokio::test(start_paused = true)]
 async fn throttling_and_passing_errors_lose_nothing() {
     let (fake, _) = lineages_run(settings(), 2, |fake| {
