@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-/// What other tests, which have the same processors at the same time, may add to a pause.
+/// What whatever else runs on the machine may add to a pause.
 const NOISE_MAX: Duration = Duration::from_secs(3);
 
 /// Pauses of one kind. Noise only makes a pause longer: the shortest one is held to what is promised, and none may be far from it.

@@ -9,7 +9,6 @@ use tailwater_tests::chaos;
 use tailwater_tests::counted::{Counted, CountedWriter};
 use tailwater_tests::kafka::history::Deletes;
 use tailwater_tests::kafka::scene::KafkaScene;
-use tailwater_tests::pauses::Pauses;
 use tailwater_tests::process::{STANDS_BY, Tailwater};
 use tailwater_tests::scene::STOP_WITHIN;
 use tokio::time::Instant;
@@ -80,41 +79,6 @@ async fn of_two_started_at_once_exactly_one_goes_on() -> Result<()> {
         scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| owner.said())?;
     }
     ends_well(&scene, writer, owner).await
-}
-
-/// The owner is killed, or stopped in order, and whoever stands by goes on.
-#[tokio::test]
-async fn whoever_stands_by_goes_on() -> Result<()> {
-    let (mut scene, writer) = scene(5).await?;
-    scene.pipeline.lease = "3s";
-    let mut of_kills = Pauses::promised(Duration::from_secs(3 + 2));
-    let mut of_stops = Pauses::promised(Duration::from_secs(2));
-    let mut standby = scene.start()?;
-    scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| standby.said())?;
-    for number in 0..4 {
-        let owner = scene.start()?;
-        standby.says(STANDS_BY, 1, TAKEN_OVER_WITHIN).await?;
-        scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| owner.said())?;
-        let since = Instant::now();
-        let pauses = if number % 2 == 0 {
-            owner.kill().await?;
-            &mut of_kills
-        } else {
-            owner.signal(Signal::TERM)?;
-            owner.ends(STOP_WITHIN).await?.must_exit_with(0)?;
-            &mut of_stops
-        };
-        scene.carries(1, TAKEN_OVER_WITHIN).await.with_context(|| standby.said())?;
-        pauses.add(since.elapsed()).with_context(|| standby.said())?;
-        standby.must_be_running()?;
-        standby.signal(Signal::TERM)?;
-        standby.ends(STOP_WITHIN).await?.must_exit_with(0)?;
-        standby = scene.start()?;
-        scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| standby.said())?;
-    }
-    of_kills.check()?;
-    of_stops.check()?;
-    ends_well(&scene, writer, standby).await
 }
 
 /// Under load all the time, at moments that chance picks.

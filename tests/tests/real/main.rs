@@ -22,7 +22,6 @@ mod local_sinks;
 mod postgres_faults;
 mod restart;
 mod servers;
-mod standby;
 mod stream_replaced;
 mod transforms;
 mod two_owners;

@@ -1,4 +1,4 @@
-//! A hot standby: how long nobody carries when the owner goes.
+//! Postgres: the next owner raises the epoch of each lane.
 
 use std::time::Duration;
 
@@ -11,20 +11,18 @@ use tailwater_tests::workload::Workload;
 use tailwater_tests::writer::Writer;
 use tokio::time::Instant;
 
+use crate::{AFTER_A_KILL, AFTER_A_STOP, LEASE_TEXT, WITHIN, WRITE_PAUSE, alone};
+
 /// Row changes that show that a process carries.
 const SOME: i64 = 30;
-const WITHIN: Duration = Duration::from_secs(60);
-const WRITE_PAUSE: Duration = Duration::from_millis(10);
-const LEASE: Duration = Duration::from_secs(3);
-/// What is promised beyond the lease, and for a graceful stop without it.
-const PAUSE_MAX: Duration = Duration::from_secs(2);
 /// How often.
 const TIMES: u64 = 4;
 
 /// Lets the owner go in this way, again and again, and holds the pause against what is promised.
 async fn owners_go(seed: u64, is_killed: bool, promised: Duration) -> Result<()> {
+    let _alone = alone().await;
     let mut scene = Scene::audited().await?;
-    scene.pipeline.lease = "3s";
+    scene.pipeline.lease = LEASE_TEXT;
     let writer = Writer::start(&scene.table, Workload::new(seed, ""), WRITE_PAUSE);
     let mut pauses = Pauses::promised(promised);
     let mut standby = scene.start()?;
@@ -54,10 +52,10 @@ async fn owners_go(seed: u64, is_killed: bool, promised: Duration) -> Result<()>
 
 #[tokio::test]
 async fn a_graceful_stop_hands_over_within_two_seconds() -> Result<()> {
-    owners_go(7, false, PAUSE_MAX).await
+    owners_go(7, false, AFTER_A_STOP).await
 }
 
 #[tokio::test]
 async fn after_a_kill_nobody_carries_for_the_lease_and_two_seconds_at_most() -> Result<()> {
-    owners_go(8, true, LEASE + PAUSE_MAX).await
+    owners_go(8, true, AFTER_A_KILL).await
 }
