@@ -263,8 +263,9 @@ pub fn deleted(spec: &PipelineSpec) -> Trouble {
 fn no_such_stream(arn: &str, spec: &PipelineSpec) -> Trouble {
     let message = format!("the stream that the file names does not exist (any more): {arn}");
     let (table, flags) = (&spec.source.table, aws_flags(&spec.source.aws));
-    Trouble::new(TroubleKind::Environment, STREAM_GONE, message)
-        .advise(format!("leave `stream_arn` out, or name one that is there: tailwater stream describe {table}{flags}"))
+    Trouble::new(TroubleKind::Environment, STREAM_GONE, message).advise(format!(
+        "leave `stream_arn` out, or name one that is there: tailwater stream describe {table} --older{flags}"
+    ))
 }
 
 /// The stream was turned off, everything in it was carried, and there is no other one.

@@ -42,8 +42,14 @@ const CREDENTIALS: [&str; 8] = [
 /// The variables of the region; the first one wins.
 pub(crate) const REGION: [&str; 2] = ["AWS_REGION", "AWS_DEFAULT_REGION"];
 /// These go into headers of requests.
-const IN_HEADERS: [&str; 5] =
-    ["AWS_ACCESS_KEY_ID", "AWS_CONTAINER_AUTHORIZATION_TOKEN", "AWS_DEFAULT_REGION", "AWS_REGION", "AWS_SESSION_TOKEN"];
+const IN_HEADERS: [&str; 6] = [
+    "AWS_ACCESS_KEY_ID",
+    "AWS_CONTAINER_AUTHORIZATION_TOKEN",
+    "AWS_DEFAULT_REGION",
+    "AWS_EXECUTION_ENV",
+    "AWS_REGION",
+    "AWS_SESSION_TOKEN",
+];
 /// Where the SDK looks for credentials and the region of a machine.
 const MACHINE_ENDPOINTS: [&str; 2] = ["AWS_EC2_METADATA_SERVICE_ENDPOINT", "AWS_CONTAINER_CREDENTIALS_FULL_URI"];
 
@@ -180,6 +186,7 @@ pub(crate) mod tests {
             ("AWS_SECRET_ACCESS_KEY", "canary\r\n", "aws.bad_variable"),
             ("AWS_SESSION_TOKEN", "canary\u{7f}", "aws.bad_variable"),
             ("AWS_CONTAINER_AUTHORIZATION_TOKEN", "canary→", "aws.bad_variable"),
+            ("AWS_EXECUTION_ENV", "canary\u{e9}", "aws.bad_variable"),
             ("AWS_PROFILE", "can\tary", "aws.bad_variable"),
             ("AWS_ENDPOINT_URL", "canary", "aws.bad_endpoint"),
             ("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", "canary:8000", "aws.bad_endpoint"),

@@ -213,7 +213,10 @@ impl SortedError {
             (_, ApiErrorKind::Denied) => environment(
                 "aws.access_denied",
                 format!("{action} on table {table:?} in {place} was denied: {message}"),
-                format!("allow {action} for this table and its streams in the caller's IAM policy"),
+                match action {
+                    "dynamodb:ListStreams" => format!("allow {action} with the resource \"*\" in the caller's IAM policy"),
+                    _ => format!("allow {action} for this table and its streams in the caller's IAM policy"),
+                },
             ),
             (_, ApiErrorKind::NotFound) => environment(
                 "aws.table_not_found",
