@@ -99,8 +99,7 @@ fn trust_store(environment: &Environment) -> Result<TrustStore, Trouble> {
 
 /// The certificates in a PEM file, without those that the library cannot use: it would panic on them.
 fn authorities(variable: &str, file: &Path) -> Result<TrustStore, Trouble> {
-    let (place, variable) = (file.display(), variable.to_owned());
-    let refused = |why: String| bad_variable(&variable, &format!("names {place}, {why}"));
+    let refused = |why: String| bad_variable(variable, &format!("names {}, {why}", file.display()));
     let mut text = Vec::new();
     let read = File::open(file).and_then(|file| file.take(AUTHORITIES_BYTES_MAX).read_to_end(&mut text));
     read.map_err(|error| refused(format!("which cannot be read: {error}")))?;
