@@ -202,6 +202,6 @@ pub(crate) mod tests {
         assert!(Environment::of([("AWS_REGION".into(), no_text.clone())]).is_err());
         // What nobody here reads is nobody's business.
         assert!(Environment::of([("LS_COLORS".into(), no_text)]).is_ok());
-        assert!(environment(&[("AWS_ENDPOINT_URL_S3", "canary"), ("AWS_CONFIG_FILE", "/home/é/config")]).is_ok());
+        assert!(environment(&[("AWS_ENDPOINT_URL_S3", "canary"), ("AWS_CONFIG_FILE", "/srv/é/config")]).is_ok());
     }
 }
