@@ -23,6 +23,11 @@ pub fn kafka_tls_bootstrap() -> String {
     variable_or("TAILWATER_TEST_KAFKA_TLS", "127.0.0.1:29094")
 }
 
+/// The certificate of that authority.
+pub fn kafka_authority() -> String {
+    variable_or("TAILWATER_TEST_KAFKA_CA", concat!(env!("CARGO_MANIFEST_DIR"), "/../target/servers/kafka/tls/ca.crt"))
+}
+
 /// Kafka's bootstrap address for TLS with a login: PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512 as `tailwater` with the password
 /// `tailwater`, or OAUTHBEARER with a token that nobody has signed.
 pub fn kafka_login_bootstrap() -> String {

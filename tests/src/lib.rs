@@ -19,6 +19,7 @@ pub mod plain;
 pub mod postgres;
 pub mod process;
 pub mod proxy;
+pub mod recorder;
 pub mod scene;
 pub mod simulated;
 pub mod stream;

@@ -97,7 +97,8 @@ pub async fn run(arguments: SimulateArguments) -> Result<(), Trouble> {
     let mut serving = start(listener, &arguments, Arc::clone(&stopped))?;
     output::answer(&format!(
         "simulating DynamoDB with streams at http://{address}; any credentials and the region {region} will do:\n  \
-         AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_REGION={region} AWS_ENDPOINT_URL=http://{address} <your program>\n\
+         AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_REGION={region} AWS_DEFAULT_REGION={region} \
+         AWS_ENDPOINT_URL=http://{address} <your program>\n\
          Ctrl-C stops it; everything is in memory.\n",
         region = arguments.region
     ));

@@ -22,7 +22,7 @@ pub enum StreamCommand {
     /// Turn the stream off; what is in it can be read for 24 hours more
     Disable(TableArguments),
     /// Show the stream with its shards as a tree, their states and their ranges
-    Describe(TableArguments),
+    Describe(DescribeArguments),
 }
 
 /// Arguments of `stream enable`.
@@ -47,6 +47,17 @@ pub struct TableArguments {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Arguments of `stream describe`.
+#[derive(Debug, Args)]
+pub struct DescribeArguments {
+    /// What to do it with.
+    #[command(flatten)]
+    pub table: TableArguments,
+    /// Show the table's older streams too, which can be read for 24 hours after they were turned off (asks for ListStreams)
+    #[arg(long)]
+    pub older: bool,
 }
 
 /// A view type, typed as DynamoDB writes it.
@@ -79,7 +90,8 @@ impl StreamCommand {
     pub fn wants_json(&self) -> bool {
         match self {
             Self::Enable(arguments) => arguments.table.json,
-            Self::Disable(arguments) | Self::Describe(arguments) => arguments.json,
+            Self::Disable(arguments) => arguments.json,
+            Self::Describe(arguments) => arguments.table.json,
         }
     }
 }
@@ -104,8 +116,8 @@ pub async fn run(command: StreamCommand) -> Result<(), Trouble> {
             Box::pin(disable(&dynamodb, &arguments.table)).await?
         }
         StreamCommand::Describe(arguments) => {
-            let dynamodb = Box::pin(connect(&arguments.aws.settings())).await?;
-            Box::pin(describe(&dynamodb, &arguments.table)).await?
+            let dynamodb = Box::pin(connect(&arguments.table.aws.settings())).await?;
+            Box::pin(describe(&dynamodb, &arguments.table.table, arguments.older)).await?
         }
     };
     if json {
@@ -143,14 +155,16 @@ async fn disable(dynamodb: &DynamoDb, table: &str) -> Result<Answer, Trouble> {
     })
 }
 
-async fn describe(dynamodb: &DynamoDb, table: &str) -> Result<Answer, Trouble> {
+/// The stream that the table names; and the older ones where they are asked for, which takes one more right.
+async fn describe(dynamodb: &DynamoDb, table: &str, with_older: bool) -> Result<Answer, Trouble> {
     let current = dynamodb.describe_table(table).await?.stream;
-    let mut arns = dynamodb.stream_arns(table).await?;
-    if let Some(current) = &current {
-        // The one that the table names comes first, the others by age: their ARNs end with the time of their birth.
-        arns.retain(|arn| *arn != current.arn);
-        arns.sort_unstable_by(|left, right| right.cmp(left));
-        arns.insert(0, current.arn.clone());
+    let mut arns: Vec<String> = current.iter().map(|current| current.arn.clone()).collect();
+    if with_older {
+        let mut older = dynamodb.stream_arns(table).await?;
+        older.retain(|arn| !arns.contains(arn));
+        // By age: their ARNs end with the time of their birth.
+        older.sort_unstable_by(|left, right| right.cmp(left));
+        arns.extend(older);
     }
     let mut streams = Vec::new();
     for arn in arns {
@@ -168,7 +182,7 @@ async fn describe(dynamodb: &DynamoDb, table: &str) -> Result<Answer, Trouble> {
         result: json!({
             "table": table,
             "stream": newest.first().map(|stream| stream_json(stream)),
-            "older_streams": older.iter().map(|stream| stream_json(stream)).collect::<Vec<_>>(),
+            "older_streams": with_older.then(|| older.iter().map(|stream| stream_json(stream)).collect::<Vec<_>>()),
         }),
     })
 }

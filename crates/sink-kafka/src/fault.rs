@@ -29,6 +29,18 @@ pub(crate) fn remedy(code: RDKafkaErrorCode) -> Remedy {
 /// again by opening (I7), so opening is safe whatever the error is, and it waits longer from time to time.
 const UNKNOWN: Remedy = Remedy::Reopen;
 
+/// What is told of an address that the settings do not name.
+const ADVERTISED: &str = "; that is an address that the brokers there advertise (advertised.listeners)";
+
+/// Whether a problem, which begins with the connection's name (`HOST:PORT/ID`), is that of an address that only the brokers
+/// themselves have told. One of the settings has `bootstrap` for its id.
+fn is_only_advertised(brokers: &str, reason: &str) -> bool {
+    let name = reason.split(": ").next().unwrap_or_default();
+    let Some((address, id)) = name.rsplit_once('/') else { return false };
+    let address = address.rsplit('/').next().unwrap_or_default();
+    id.parse::<i32>().is_ok() && !brokers.split(',').any(|broker| broker.trim().ends_with(address))
+}
+
 /// What failed, with its remedy.
 #[derive(Debug)]
 pub struct Fault {
@@ -53,7 +65,8 @@ impl Fault {
             && let Some(better @ (Cause::Authentication | Cause::Tls | Cause::Unreachable)) = cause_of(code)
         {
             cause = Some(better);
-            message = format!("{message}; the connection's last problem: {reason}");
+            let advertised = if is_only_advertised(brokers, &reason) { ADVERTISED } else { "" };
+            message = format!("{message}; the connection's last problem: {reason}{advertised}");
         }
         let (kind, code) = cause.map_or((TroubleKind::Environment, "sink.kafka.unknown"), Cause::told_as);
         let trouble = Trouble::new(kind, code, message);

@@ -1,8 +1,12 @@
 //! The calls that the reader needs, made with the AWS SDK.
 
+use std::error::Error;
 use std::sync::PoisonError;
 
 use aws_sdk_dynamodbstreams::types::{Shard, ShardFilter, ShardFilterType, ShardIteratorType, StreamStatus};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::client::result::SdkError;
+use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tailwater_model::{ServiceTime, ShardId};
 
 use crate::api::{
@@ -46,7 +50,7 @@ impl StreamApi for DynamoDb {
         };
         let call = self.streams.get_shard_iterator().stream_arn(stream_arn).shard_id(shard.as_str());
         let call = call.shard_iterator_type(kind).set_sequence_number(sequence_number);
-        let answer = call.send().await.map_err(|error| errors::sort("GetShardIterator", &error))?;
+        let answer = call.send().await.map_err(|error| self.api_error("GetShardIterator", &error))?;
         answer.shard_iterator.map(ShardIterator).ok_or_else(|| incomplete("GetShardIterator", "no iterator"))
     }
 
@@ -72,7 +76,7 @@ impl DynamoDb {
         let slot = PageSlot::new(shard, decode);
         let call = self.streams.get_records().shard_iterator(&iterator.0).limit(PAGE_RECORDS_MAX);
         let answer = slot.filled_by(call.send()).await;
-        answer.map_err(|error| errors::sort("GetRecords", &error))?;
+        answer.map_err(|error| self.api_error("GetRecords", &error))?;
         let (answer, date) = slot.take().ok_or_else(|| incomplete("GetRecords", "no page"))?;
         Ok(Dated { answer, date: date.ok_or_else(|| incomplete("GetRecords", NO_DATE))? })
     }
@@ -86,7 +90,7 @@ impl DynamoDb {
         let call = self.streams.describe_stream().stream_arn(stream_arn).limit(LISTING_SHARDS_MAX);
         let call = call.set_exclusive_start_shard_id(after.map(ShardId::to_string)).set_shard_filter(filter);
         let date = DateSlot::default();
-        let answer = date.filled_by(call.send()).await.map_err(|error| errors::sort("DescribeStream", &error))?;
+        let answer = date.filled_by(call.send()).await.map_err(|error| self.api_error("DescribeStream", &error))?;
         let date = date.take().ok_or_else(|| incomplete("DescribeStream", NO_DATE))?;
         let stream = answer.stream_description.ok_or_else(|| incomplete("DescribeStream", "no description"))?;
         let created_at = stream.creation_request_date_time().and_then(|time| time.to_millis().ok());
@@ -106,6 +110,14 @@ impl DynamoDb {
             created_at: created_at.map(ServiceTime::from_ms),
         };
         Ok(Dated { answer, date })
+    }
+
+    /// The meaning of an error of the streams' service.
+    fn api_error<E>(&self, operation: &'static str, error: &SdkError<E, HttpResponse>) -> ApiError
+    where
+        E: Error + ProvideErrorMetadata + 'static,
+    {
+        errors::sort(operation, error).at(&self.places.streams)
     }
 
     fn report_unknown_names(&self, page: &RecordPage) {

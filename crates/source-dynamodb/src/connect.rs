@@ -1,12 +1,10 @@
-//! Connecting: credentials, region and endpoint by AWS's own rules, with explicit limits on every wait.
+//! Connecting: credentials, region and endpoint by AWS's own rules, with explicit limits on every wait. What the settings say
+//! wins over the profile, and what a profile says that they name wins over the environment.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use aws_config::environment::EnvironmentVariableRegionProvider;
-use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::retry::RetryConfig;
 use aws_config::stalled_stream_protection::StalledStreamProtectionConfig;
 use aws_config::sts::AssumeRoleProvider;
@@ -14,15 +12,15 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, ConfigLoader, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
-use aws_smithy_http_client::tls::Provider;
-use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
-use aws_types::service_config::ServiceConfigKey;
 use tailwater_model::{Trouble, TroubleKind};
-use url::Url;
 
 use crate::credentials::Renewed;
 use crate::deserializer::PageInterceptor;
+use crate::endpoint::{Endpoint, Place, SERVICES, STREAMS, TABLES, check_endpoint, configured};
+use crate::environment::{Environment, REGION};
+use crate::http_client::{emulator_client, http_client, proxy_words};
+use crate::profiles;
 
 /// Longest wait for a TCP and TLS connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,9 +39,10 @@ const RETRY_DELAY_MAX: Duration = Duration::from_millis(200);
 const EMULATOR_REGION: &str = "us-east-1";
 /// Names our sessions in the logs of AWS (CloudTrail) when a role is assumed.
 const ROLE_SESSION_NAME: &str = "tailwater";
-
-/// The services that are asked, by the names that the SDK looks them up with.
-const SERVICES: [&str; 2] = ["DynamoDB", "DynamoDB Streams"];
+/// Who names the region of an emulator.
+const EMULATOR_REGION_FROM: &str = "the default for an endpoint of one's own";
+/// Longest region in bytes: it is a part of host names.
+const REGION_BYTES_MAX: usize = 63;
 
 /// How to reach AWS. What is not set comes from the environment, the profile files or the machine's role, by the
 /// rules of every AWS tool.
@@ -66,46 +65,37 @@ pub struct AwsSettings {
 pub struct DynamoDb {
     pub(crate) tables: aws_sdk_dynamodb::Client,
     pub(crate) streams: aws_sdk_dynamodbstreams::Client,
-    /// Where we look, for messages: the region and the endpoint.
-    pub(crate) place: Arc<str>,
+    /// Where we look, for messages.
+    pub(crate) places: Arc<Places>,
     /// Records by unknown event name, of all pages so far.
     pub(crate) unknown_event_names: Arc<Mutex<BTreeMap<String, u64>>>,
+}
+
+/// Where the two services are looked for.
+pub(crate) struct Places {
+    pub(crate) tables: Place,
+    pub(crate) streams: Place,
+}
+
+/// What is known before the clients are made.
+struct Found {
+    sdk: SdkConfig,
+    /// Who named the region.
+    region_from: String,
+    tables: Option<Endpoint>,
+    streams: Option<Endpoint>,
+    environment: Environment,
 }
 
 /// Resolves region, endpoint and the chain of credentials. Nothing is asked of DynamoDB yet, so wrong credentials show
 /// at the first call.
 ///
-/// Fails with `aws.no_region` when neither the settings nor the environment name a region and no endpoint is given, and with
-/// `aws.bad_endpoint` when an endpoint is no URL: the SDK would panic or ask in vain.
+/// Fails with `aws.no_region` when neither the settings nor the environment name a region and not both services have an
+/// endpoint; with `aws.unknown_profile` and its like (`profiles::load`); and with `aws.bad_variable`, `aws.bad_region` or
+/// `aws.bad_endpoint` where the SDK would panic or ask in vain.
 pub async fn connect(settings: &AwsSettings) -> Result<DynamoDb, Trouble> {
-    if let Some(url) = &settings.endpoint_url {
-        check_endpoint("`endpoint_url`", url)?;
-    }
-    let sdk = Box::pin(sdk_config(settings)).await?;
-    for service in SERVICES {
-        if let Some(url) = endpoint_of(&sdk, service) {
-            check_endpoint("AWS_ENDPOINT_URL, a variable like it, or `endpoint_url` of a profile", &url)?;
-        }
-    }
-    Ok(clients(&sdk, settings))
-}
-
-/// The endpoint of a service by the variables and the profile, as its client finds it.
-fn endpoint_of(sdk: &SdkConfig, service: &str) -> Option<String> {
-    let key = ServiceConfigKey::builder().service_id(service).env("AWS_ENDPOINT_URL").profile("endpoint_url").build();
-    sdk.service_config()?.load_config(key.ok()?)
-}
-
-fn check_endpoint(named_by: &str, url: &str) -> Result<(), Trouble> {
-    // The parser of URLs passes over spaces, and the SDK does not.
-    let has_space = url.contains(char::is_whitespace);
-    let is_url = Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https") && url.has_host());
-    if is_url && !has_space {
-        return Ok(());
-    }
-    let message = format!("the endpoint that {named_by} names is no http or https URL");
-    Err(Trouble::new(TroubleKind::Config, "aws.bad_endpoint", message)
-        .advise("for example http://127.0.0.1:8000 for DynamoDB Local; leave it out for AWS's own"))
+    let found = Box::pin(find(settings, Environment::of_process()?)).await?;
+    Ok(clients(&found, settings))
 }
 
 /// Connects to an emulator that takes any credentials, without looking for any: the embedded server of the demo.
@@ -113,41 +103,52 @@ pub fn connect_emulator(endpoint_url: &str) -> DynamoDb {
     let any = Credentials::new("local", "local", None, None, "emulator");
     let sdk = SdkConfig::builder()
         .behavior_version(behavior_version())
-        .http_client(http_client())
+        .http_client(emulator_client())
         .region(Region::from_static(EMULATOR_REGION))
         .credentials_provider(SharedCredentialsProvider::new(any))
         .retry_config(retries())
         .timeout_config(timeouts())
         .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
         .build();
-    clients(&sdk, &AwsSettings { endpoint_url: Some(endpoint_url.to_owned()), ..AwsSettings::default() })
+    let settings = AwsSettings { endpoint_url: Some(endpoint_url.to_owned()), ..AwsSettings::default() };
+    let environment = Environment::nothing();
+    let region_from = EMULATOR_REGION_FROM.to_owned();
+    clients(&Found { sdk, region_from, tables: None, streams: None, environment }, &settings)
 }
 
-fn clients(sdk: &SdkConfig, settings: &AwsSettings) -> DynamoDb {
-    let mut tables = aws_sdk_dynamodb::config::Builder::from(sdk);
-    let mut streams = aws_sdk_dynamodbstreams::config::Builder::from(sdk);
+fn clients(found: &Found, settings: &AwsSettings) -> DynamoDb {
+    let mut tables = aws_sdk_dynamodb::config::Builder::from(&found.sdk);
+    let mut streams = aws_sdk_dynamodbstreams::config::Builder::from(&found.sdk);
     if let Some(url) = &settings.endpoint_url {
-        // For these two services only: a role is still assumed at AWS's own endpoint.
-        tables = tables.endpoint_url(url);
-        streams = streams.endpoint_url(url);
+        // For these two services only: a role is still assumed at AWS's own endpoint. Nor may a variable ask for another kind
+        // of AWS's endpoints beside it.
+        tables = tables.endpoint_url(url).use_fips(false).use_dual_stack(false);
+        streams = streams.endpoint_url(url).use_fips(false).use_dual_stack(false);
     }
+    let places = Places {
+        tables: place(found, settings, found.tables.as_ref()),
+        streams: place(found, settings, found.streams.as_ref()),
+    };
     DynamoDb {
         tables: aws_sdk_dynamodb::Client::from_conf(tables.build()),
         streams: aws_sdk_dynamodbstreams::Client::from_conf(streams.interceptor(PageInterceptor).build()),
-        place: place(sdk, settings).into(),
+        places: Arc::new(places),
         unknown_event_names: Arc::default(),
     }
+}
+
+/// Where a service is looked for: the settings win.
+fn place(found: &Found, settings: &AwsSettings, configured: Option<&Endpoint>) -> Place {
+    let ours = settings.endpoint_url.clone().map(|url| Endpoint { url, named_by: "`endpoint_url`".into() });
+    let endpoint = ours.as_ref().or(configured);
+    let proxy = proxy_words(&found.environment, endpoint.map(|endpoint| endpoint.url.as_str()));
+    let region = found.sdk.region().map_or("unknown", |region| region.as_ref());
+    Place::new((region, found.region_from.as_str()), endpoint, proxy)
 }
 
 /// Pinned: a newer SDK must not change time limits or retries behind our back.
 fn behavior_version() -> BehaviorVersion {
     BehaviorVersion::v2026_01_12()
-}
-
-/// TLS by rustls with ring. The SDK's default brings AWS-LC, which takes longer to build than all of our own crates.
-fn http_client() -> SharedHttpClient {
-    let provider = Provider::Rustls(CryptoMode::Ring);
-    aws_smithy_http_client::Builder::new().tls_provider(provider).build_https()
 }
 
 fn retries() -> RetryConfig {
@@ -162,27 +163,42 @@ fn timeouts() -> TimeoutConfig {
         .build()
 }
 
-async fn sdk_config(settings: &AwsSettings) -> Result<SdkConfig, Trouble> {
-    let http = http_client();
-    let mut sdk = loader(settings, http.clone()).load().await;
-    // An empty variable is one that is not set.
-    if sdk.region().is_none_or(|region| region.as_ref().is_empty()) {
-        if sdk.endpoint_url().is_none() && settings.endpoint_url.is_none() {
-            return Err(no_region());
-        }
-        // An emulator takes any.
-        sdk = sdk.into_builder().region(Region::from_static(EMULATOR_REGION)).build();
+/// Everything that settings, profiles and variables say, checked.
+async fn find(settings: &AwsSettings, environment: Environment) -> Result<Found, Trouble> {
+    if let Some(url) = &settings.endpoint_url {
+        check_endpoint("`endpoint_url`", url)?;
     }
-    // The region stays, whatever the files say later.
-    let region = sdk.region().map(ToString::to_string);
-    let settings = AwsSettings { region, ..settings.clone() };
+    let profiles = profiles::load(settings, &environment).await?;
+    let environment = environment.beside(settings, &profiles);
+    let http = http_client(&environment)?;
+    let sdk = Box::pin(loader(settings, &environment.without_machine(), &http).load()).await;
+    let tables = configured(&sdk, &environment, TABLES)?;
+    let streams = configured(&sdk, &environment, STREAMS)?;
+    for service in SERVICES {
+        configured(&sdk, &environment, service)?;
+    }
+    let has_endpoints = settings.endpoint_url.is_some() || (tables.is_some() && streams.is_some());
+    let (region, region_from) = match region_of(&sdk) {
+        Some(region) => (region, region_from(settings, &environment)),
+        // An emulator takes any.
+        None if has_endpoints => (Region::from_static(EMULATOR_REGION), EMULATOR_REGION_FROM.to_owned()),
+        None => {
+            let sdk = Box::pin(loader(settings, &environment, &http).load()).await;
+            (region_of(&sdk).ok_or_else(no_region)?, "this machine".to_owned())
+        }
+    };
+    check_region(&region, &region_from)?;
+    // It stays, whatever the files say later.
+    let fixed = AwsSettings { region: Some(region.to_string()), ..settings.clone() };
     let clock = sdk.time_source().unwrap_or_default();
-    let chain = Renewed::new(move || credentials_chain(settings.clone(), http.clone()), clock);
-    Ok(sdk.into_builder().credentials_provider(SharedCredentialsProvider::new(chain)).build())
+    let chain_environment = environment.clone();
+    let chain = Renewed::new(move || credentials_chain(fixed.clone(), chain_environment.clone(), http.clone()), clock);
+    let sdk = sdk.into_builder().region(region).credentials_provider(SharedCredentialsProvider::new(chain)).build();
+    Ok(Found { sdk, region_from, tables, streams, environment })
 }
 
-fn loader(settings: &AwsSettings, http: SharedHttpClient) -> ConfigLoader {
-    let mut loader = aws_config::defaults(behavior_version()).http_client(http);
+fn loader(settings: &AwsSettings, environment: &Environment, http: &SharedHttpClient) -> ConfigLoader {
+    let mut loader = aws_config::defaults(behavior_version()).env(environment.to_sdk()).http_client(http.clone());
     loader = loader.retry_config(retries()).timeout_config(timeouts());
     loader = loader.stalled_stream_protection(StalledStreamProtectionConfig::disabled());
     if let Some(profile) = &settings.profile {
@@ -190,15 +206,17 @@ fn loader(settings: &AwsSettings, http: SharedHttpClient) -> ConfigLoader {
     }
     if let Some(region) = &settings.region {
         loader = loader.region(Region::new(region.clone()));
-    } else if settings.endpoint_url.is_some() {
-        loader = loader.region(region_of_emulator(settings.profile.as_deref()));
     }
     loader
 }
 
-/// AWS's own chain as the environment and the files are now, and the role that is assumed with what it finds.
-async fn credentials_chain(settings: AwsSettings, http: SharedHttpClient) -> Option<SharedCredentialsProvider> {
-    let sdk = Box::pin(loader(&settings, http).load()).await;
+/// AWS's own chain as the files are now, and the role that is assumed with what it finds.
+async fn credentials_chain(
+    settings: AwsSettings,
+    environment: Environment,
+    http: SharedHttpClient,
+) -> Option<SharedCredentialsProvider> {
+    let sdk = Box::pin(loader(&settings, &environment, &http).load()).await;
     let Some(role) = &settings.role_arn else { return sdk.credentials_provider() };
     let mut provider = AssumeRoleProvider::builder(role).session_name(ROLE_SESSION_NAME).configure(&sdk);
     if let Some(external_id) = &settings.external_id {
@@ -207,16 +225,28 @@ async fn credentials_chain(settings: AwsSettings, http: SharedHttpClient) -> Opt
     Some(SharedCredentialsProvider::new(provider.build().await))
 }
 
-/// Like AWS's own chain, but with a last resort, and without asking the metadata service of a machine that is perhaps
-/// not in AWS at all.
-fn region_of_emulator(profile: Option<&str>) -> RegionProviderChain {
-    let mut files = ProfileFileRegionProvider::builder();
-    if let Some(profile) = profile {
-        files = files.profile_name(profile);
+fn region_of(sdk: &SdkConfig) -> Option<Region> {
+    sdk.region().filter(|region| !region.as_ref().is_empty()).cloned()
+}
+
+/// Who names the region that was found without asking the machine.
+fn region_from(settings: &AwsSettings, environment: &Environment) -> String {
+    match (&settings.region, environment.first(REGION)) {
+        (Some(_), _) => "`region`".into(),
+        (None, Some((variable, _))) => variable.into(),
+        (None, None) => "the profile".into(),
     }
-    RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
-        .or_else(files.build())
-        .or_else(Region::from_static(EMULATOR_REGION))
+}
+
+/// The SDK makes host names and signatures of it.
+fn check_region(region: &Region, named_by: &str) -> Result<(), Trouble> {
+    let name = region.as_ref();
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    if name.len() <= REGION_BYTES_MAX && name.bytes().all(fits) {
+        return Ok(());
+    }
+    let message = format!("the AWS region that {named_by} names is none: letters, digits and `-` make one");
+    Err(Trouble::new(TroubleKind::Config, "aws.bad_region", message).advise("for example eu-west-1"))
 }
 
 fn no_region() -> Trouble {
@@ -226,59 +256,5 @@ fn no_region() -> Trouble {
     )
 }
 
-/// The region and the endpoint in words, without credentials that somebody may have put into the URL.
-fn place(sdk: &SdkConfig, settings: &AwsSettings) -> String {
-    let region = sdk.region().map_or("no region", |region| region.as_ref());
-    match settings.endpoint_url.as_deref().or(sdk.endpoint_url()) {
-        None => format!("region {region}"),
-        Some(url) => {
-            let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
-            let (authority, _) = rest.split_once(['/', '?', '#']).unwrap_or((rest, ""));
-            let host = authority.rsplit('@').next().unwrap_or_default();
-            format!("region {region} at {scheme}://{host}")
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sdk(region: &'static str) -> SdkConfig {
-        SdkConfig::builder().region(Region::from_static(region)).build()
-    }
-
-    #[test]
-    fn the_place_names_region_and_endpoint_without_secrets() {
-        let mut settings = AwsSettings::default();
-        assert_eq!(place(&sdk("eu-west-1"), &settings), "region eu-west-1");
-        settings.endpoint_url = Some("http://me:secret@127.0.0.1:28000/x?token=y".into());
-        assert_eq!(place(&sdk("local"), &settings), "region local at http://127.0.0.1:28000");
-    }
-
-    #[tokio::test]
-    async fn an_endpoint_is_a_url() {
-        for bad in [
-            "",
-            "foo",
-            "127.0.0.1:8000",
-            "http://",
-            "http://[::1",
-            "ftp://x",
-            "http://x y",
-            " http://x",
-            "http://me:secret@x/a b",
-        ] {
-            let settings = AwsSettings { endpoint_url: Some(bad.into()), ..AwsSettings::default() };
-            let refused = connect(&settings).await.err().map(|trouble| (trouble.kind, trouble.code));
-            assert_eq!(refused, Some((TroubleKind::Config, "aws.bad_endpoint")), "{bad:?}");
-        }
-    }
-
-    #[tokio::test]
-    async fn an_endpoint_needs_no_region() {
-        let settings = AwsSettings { endpoint_url: Some("http://127.0.0.1:9".into()), ..AwsSettings::default() };
-        let connected = connect(&settings).await.unwrap_or_else(|trouble| panic!("{trouble}"));
-        assert!(connected.place.contains("at http://127.0.0.1:9"), "{}", connected.place);
-    }
-}
+mod tests;

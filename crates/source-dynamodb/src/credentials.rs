@@ -9,6 +9,8 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 use aws_types::sdk_config::SharedTimeSource;
 
+use crate::environment::fits_a_header;
+
 /// Credentials that do not say when they expire, as those of profile files, are looked up again after so long.
 const LOOKED_UP_AFTER: Duration = Duration::from_secs(120);
 
@@ -48,6 +50,7 @@ where
         let expire = found.as_ref().is_ok_and(|credentials| credentials.expiry().is_some());
         *self.chain() = expire.then_some(chain);
         let mut credentials = found?;
+        check(&credentials)?;
         credentials.expiry_mut().get_or_insert_with(|| self.clock.now() + LOOKED_UP_AFTER);
         Ok(credentials)
     }
@@ -68,6 +71,16 @@ where
     fn fallback_on_interrupt(&self) -> Option<Credentials> {
         self.chain().as_ref()?.fallback_on_interrupt()
     }
+}
+
+/// The SDK would panic on a key that does not fit into a header, wherever it comes from.
+fn check(credentials: &Credentials) -> Result<(), CredentialsError> {
+    let in_headers = [Some(credentials.access_key_id()), credentials.session_token()];
+    if in_headers.into_iter().flatten().all(fits_a_header) {
+        return Ok(());
+    }
+    let what = "the access key id or the session token holds a line break or another character that no header of HTTP can have";
+    Err(CredentialsError::invalid_configuration(what))
 }
 
 /// Names the type only: what it holds are secrets.
@@ -122,6 +135,15 @@ mod tests {
         let chain = chain_of([named("first", Some(HOUR), &clock), named("second", Some(HOUR), &clock)]);
         for _ in 0..3 {
             assert_eq!(key(&chain).await, "first");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_that_fits_into_no_header_is_refused() {
+        for (key, token) in [("key\n", None), ("kéy", None), ("key", Some("token\r\n".to_owned()))] {
+            let found = Credentials::new(key, "secret", token, None, "test");
+            let refused = chain_of([found.clone(), found]).provide_credentials().await.err().expect("is refused");
+            assert!(format!("{refused:?}").contains("no header of HTTP"), "{refused:?}");
         }
     }
 

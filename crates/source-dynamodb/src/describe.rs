@@ -66,7 +66,7 @@ impl DynamoDb {
         let answer = match answered("DescribeStream", ask).await {
             Ok(answer) => answer,
             Err(gone) if gone.kind == ApiErrorKind::NotFound => return Ok(None),
-            Err(sorted) => return Err(sorted.trouble("dynamodb:DescribeStream", table, &self.place)),
+            Err(sorted) => return Err(sorted.trouble("dynamodb:DescribeStream", table, &self.places.streams)),
         };
         let stream = answer.stream_description.unwrap_or_else(empty_description);
         Ok(Some(StreamHead { status: status(&stream), view_type: view_type(&stream) }))
@@ -87,7 +87,7 @@ impl DynamoDb {
             tokio::time::sleep(PAGE_PAUSE).await;
         }
         let message =
-            format!("the answers about {stream_arn} in {} have no `Date` header that can be read", self.place);
+            format!("the answers about {stream_arn} in {} have no `Date` header that can be read", self.places.streams);
         Err(Trouble::new(TroubleKind::Environment, "source.no_date", message).advise(
             "lag, gaps and the end of a bounded run go by the service's time: use an endpoint that tells it, and let a proxy on the \
              way pass the header on",
@@ -102,7 +102,8 @@ impl DynamoDb {
             let call = || self.streams.describe_stream().stream_arn(stream_arn);
             let ask = || call().set_exclusive_start_shard_id(after.clone()).send();
             let answer = answered("DescribeStream", ask).await;
-            let answer = answer.map_err(|sorted| sorted.trouble("dynamodb:DescribeStream", table, &self.place))?;
+            let answer =
+                answer.map_err(|sorted| sorted.trouble("dynamodb:DescribeStream", table, &self.places.streams))?;
             let page = answer.stream_description.unwrap_or_else(empty_description);
             let described = stream.get_or_insert_with(|| StreamDescription {
                 arn: stream_arn.to_owned(),
@@ -130,7 +131,7 @@ impl DynamoDb {
             let call = || self.streams.list_streams().table_name(table);
             let ask = || call().set_exclusive_start_stream_arn(after.clone()).send();
             let page = answered("ListStreams", ask).await;
-            let page = page.map_err(|sorted| sorted.trouble("dynamodb:ListStreams", table, &self.place))?;
+            let page = page.map_err(|sorted| sorted.trouble("dynamodb:ListStreams", table, &self.places.streams))?;
             arns.extend(page.streams().iter().filter_map(|stream| stream.stream_arn().map(ToOwned::to_owned)));
             after = page.last_evaluated_stream_arn;
             if after.is_none() {

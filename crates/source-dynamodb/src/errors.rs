@@ -11,6 +11,7 @@ use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 use tailwater_model::{Trouble, TroubleKind};
 
 use crate::api::{ApiError, ApiErrorKind};
+use crate::endpoint::Place;
 
 /// Longest message that is passed on, in bytes. Services have answered with pages of HTML and stack traces.
 const MESSAGE_BYTES_MAX: usize = 1024;
@@ -168,20 +169,21 @@ pub(crate) fn bounded(text: &str) -> String {
     line
 }
 
-impl From<SortedError> for ApiError {
-    fn from(sorted: SortedError) -> Self {
-        Self { kind: sorted.kind, message: sorted.message }
-    }
-}
-
 impl SortedError {
     /// Whether the service itself says that it has no answer for the moment. Where nothing answers, the address may be wrong.
     pub(crate) fn may_pass(&self) -> bool {
         self.origin == Origin::Service && matches!(self.kind, ApiErrorKind::Throttled | ApiErrorKind::Transient)
     }
 
-    /// The error of a table's operation in words for people. `place` says where we looked (region, endpoint).
-    pub(crate) fn trouble(self, action: &str, table: &str, place: &str) -> Trouble {
+    /// What the reader makes of it. Where nothing came back, it has to be known where that was.
+    pub(crate) fn at(self, place: &Place) -> ApiError {
+        let Self { kind, origin, message } = self;
+        let message = if origin == Origin::Network { format!("{message}, in {}", place.with_way()) } else { message };
+        ApiError { kind, message }
+    }
+
+    /// The error of a table's operation in words for people. `place` says where we looked.
+    pub(crate) fn trouble(self, action: &str, table: &str, place: &Place) -> Trouble {
         let Self { kind, origin, message } = self;
         let environment =
             |code, what: String, advice: String| Trouble::new(TroubleKind::Environment, code, what).advise(advice);
@@ -196,8 +198,10 @@ impl SortedError {
             ),
             (Origin::Network, _) => environment(
                 "aws.unreachable",
-                format!("DynamoDB cannot be reached in {place}: {message}"),
-                "check the spelling of `region` and `endpoint_url`, and that this machine may connect there".into(),
+                format!("DynamoDB cannot be reached in {}: {message}", place.with_way()),
+                "check the spelling of the region and the endpoint, who names them, and that this machine may connect there; \
+                 AWS_CA_BUNDLE names authorities of your own"
+                    .into(),
             ),
             (_, ApiErrorKind::Credentials) => environment(
                 "aws.credentials",
@@ -209,7 +213,10 @@ impl SortedError {
             (_, ApiErrorKind::Denied) => environment(
                 "aws.access_denied",
                 format!("{action} on table {table:?} in {place} was denied: {message}"),
-                format!("allow {action} for this table and its streams in the caller's IAM policy"),
+                match action {
+                    "dynamodb:ListStreams" => format!("allow {action} with the resource \"*\" in the caller's IAM policy"),
+                    _ => format!("allow {action} for this table and its streams in the caller's IAM policy"),
+                },
             ),
             (_, ApiErrorKind::NotFound) => environment(
                 "aws.table_not_found",

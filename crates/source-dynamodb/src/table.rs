@@ -111,15 +111,15 @@ impl DynamoDb {
         let specification = specification.build().map_err(|error| refused(&error))?;
         let call = self.tables.update_table().table_name(table).stream_specification(specification);
         let answer = call.send().await;
-        answer
-            .map(drop)
-            .map_err(|error| errors::sort("UpdateTable", &error).trouble("dynamodb:UpdateTable", table, &self.place))
+        answer.map(drop).map_err(|error| {
+            errors::sort("UpdateTable", &error).trouble("dynamodb:UpdateTable", table, &self.places.tables)
+        })
     }
 
     async fn table_description(&self, table: &str) -> Result<TableDescription, Trouble> {
         let ask = || self.tables.describe_table().table_name(table).send();
         let answer = answered("DescribeTable", ask).await;
-        let answer = answer.map_err(|sorted| sorted.trouble("dynamodb:DescribeTable", table, &self.place))?;
+        let answer = answer.map_err(|sorted| sorted.trouble("dynamodb:DescribeTable", table, &self.places.tables))?;
         answer.table.ok_or_else(|| incomplete(table, "no description"))
     }
 
@@ -155,7 +155,7 @@ impl DynamoDb {
     async fn wait_a_little(&self, table: &str, what: &str, deadline: Instant) -> Result<(), Trouble> {
         if Instant::now() >= deadline {
             let waited = STATE_WAIT_MAX.as_secs();
-            let message = format!("table {table:?} in {}: waited {waited} s until {what}", self.place);
+            let message = format!("table {table:?} in {}: waited {waited} s until {what}", self.places.tables);
             return Err(Trouble::new(TroubleKind::Environment, "aws.table_busy", message)
                 .advise("look at the table in the AWS console and try again"));
         }

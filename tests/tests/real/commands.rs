@@ -67,7 +67,9 @@ async fn a_stream_is_turned_on_shown_and_turned_off() -> Result<()> {
 
     let replaced = result_of(&["stream", "enable"], &table.name).await?;
     ensure!(replaced["stream_arn"] != arn.as_str(), "{replaced}");
-    let both = result_of(&["stream", "describe"], &table.name).await?;
+    let newest = result_of(&["stream", "describe"], &table.name).await?;
+    ensure!(newest["older_streams"].is_null(), "{newest}");
+    let both = result_of(&["stream", "describe", "--older"], &table.name).await?;
     ensure!(both["stream"]["arn"] == replaced["stream_arn"], "{both}");
     ensure!(both["older_streams"][0]["arn"] == arn.as_str(), "{both}");
     Ok(())

@@ -1,6 +1,7 @@
 //! The pipeline against real servers. One program, not one for each file: it is linked once, and while one test waits for a
 //! server the others go on.
 
+mod aws_environment;
 mod bad_file;
 mod bad_surroundings;
 mod bounded_runs;
@@ -19,6 +20,7 @@ mod kafka_topics;
 mod kafka_two_owners;
 mod kill;
 mod local_sinks;
+mod permissions;
 mod postgres_faults;
 mod restart;
 mod servers;

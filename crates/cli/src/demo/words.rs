@@ -19,7 +19,8 @@ pub fn greeting(endpoint: &str, mirror: &Path, splits: bool) -> String {
   DynamoDB  {endpoint}  table {TABLE}, stream NEW_AND_OLD_IMAGES{shards}
   SQLite    {file}  table {TABLE}, one row per item
 try in another terminal
-  export AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo AWS_REGION=us-east-1
+  export AWS_ACCESS_KEY_ID=demo AWS_SECRET_ACCESS_KEY=demo
+  export AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
   aws dynamodb put-item --endpoint-url {endpoint} --table-name {TABLE} --item '{item}'
   sqlite3 {file} \"select json_extract(document, '$.status') as status, count(*) from {TABLE} group by 1\"
   tailwater tail {TABLE} --endpoint-url {endpoint} --from trim-horizon
@@ -151,6 +152,8 @@ mod tests {
     fn commands_can_be_pasted() {
         let told = greeting("http://127.0.0.1:1", Path::new("/tmp/it's mine/x.sqlite"), true);
         assert!(told.contains(r"sqlite3 '/tmp/it'\''s mine/x.sqlite' "), "{told}");
+        // boto3 and version 1 of the command line read the second variable alone.
+        assert!(told.contains(" AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1\n"), "{told}");
         assert!(greeting("http://127.0.0.1:1", Path::new("/tmp/x.sqlite"), false).contains("sqlite3 /tmp/x.sqlite "));
     }
 }

@@ -66,8 +66,9 @@ pub(super) fn deleted_long_ago(spec: &PipelineSpec, last: &LastRead) -> Trouble 
 pub(super) fn no_such_stream(arn: &str, spec: &PipelineSpec) -> Trouble {
     let message = format!("the stream that the file names does not exist (any more): {arn}");
     let (table, flags) = (&spec.source.table, aws_flags(&spec.source.aws));
-    Trouble::new(TroubleKind::Environment, STREAM_GONE, message)
-        .advise(format!("leave `stream_arn` out, or name one that is there: tailwater stream describe {table}{flags}"))
+    Trouble::new(TroubleKind::Environment, STREAM_GONE, message).advise(format!(
+        "leave `stream_arn` out, or name one that is there: tailwater stream describe {table} --older{flags}"
+    ))
 }
 
 /// The file names a stream that was read to its end, as far as is stored, and has gone since.

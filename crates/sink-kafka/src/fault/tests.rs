@@ -129,6 +129,23 @@ fn a_timeout_is_told_with_the_cause_that_the_connection_knows() {
 }
 
 #[test]
+fn an_address_that_only_the_brokers_have_told_is_told_as_such() {
+    let timeout = KafkaError::MetadataFetch(RDKafkaErrorCode::OperationTimedOut);
+    for (reason, is_advertised) in [
+        ("10.0.0.9:9092/1: Connect to ipv4#10.0.0.9:9092 failed: refused", true),
+        ("ssl://kafka-0.internal:9093/2: Failed to resolve 'kafka-0.internal:9093'", true),
+        ("b:1/bootstrap: Connect to ipv4#10.0.0.1:1 failed: refused", false),
+        ("ssl://b:1/1: Connect to ipv4#10.0.0.1:1 failed: refused", false),
+        ("1/1 brokers are down", false),
+    ] {
+        let problem = Some((RDKafkaErrorCode::BrokerTransportFailure, reason.to_owned()));
+        let message = Fault::of("looking", "a:1, b:1", &timeout, problem).trouble.message;
+        assert!(message.contains(reason) && message.contains("a:1, b:1"), "{message}");
+        assert_eq!(message.contains(ADVERTISED), is_advertised, "{message}");
+    }
+}
+
+#[test]
 fn a_problem_of_the_connection_does_not_hide_a_clear_answer() {
     let denied = KafkaError::MessageProduction(RDKafkaErrorCode::TopicAuthorizationFailed);
     let problem = Some((RDKafkaErrorCode::Authentication, "long ago".to_owned()));

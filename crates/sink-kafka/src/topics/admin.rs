@@ -1,6 +1,9 @@
 //! Making topics and reading their settings.
 
 use std::collections::BTreeMap;
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::time::Duration;
 
 use rdkafka::admin::{AdminClient, AdminOptions, ConfigResource, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -15,6 +18,15 @@ use crate::settings::KafkaSettings;
 /// What is told when nobody can look at a topic's settings for us.
 pub(super) const UNREAD_BY_TOKEN: &str = "the topic's settings cannot be read with a bearer token: its cleanup policy is not \
      checked, and Kafka's default is taken for max.message.bytes";
+
+/// The code of a call that nobody answered.
+const TIMED_OUT: &str = "sink.kafka.timeout";
+/// How long a broker may take to name the others.
+const METADATA_WITHIN: Duration = Duration::from_secs(5);
+/// How long a broker may take to accept a connection that only shows whether it is there.
+const CONNECTED_WITHIN: Duration = Duration::from_secs(2);
+/// Most brokers that are tried so.
+const BROKERS_TRIED_MAX: usize = 10;
 
 /// A client for administration. It blocks: to be used on a thread for that.
 pub(super) struct Admin<'a> {
@@ -43,8 +55,24 @@ impl<'a> Admin<'a> {
         AdminOptions::new().request_timeout(Some(timeout)).operation_timeout(Some(timeout))
     }
 
+    /// The fault of an error. This client serves no events, and so is never told why there is no connection: where nobody has
+    /// answered, the brokers are tried.
     fn fault(&self, doing: &str, error: &KafkaError) -> Fault {
-        Fault::of(doing, &self.settings.brokers, error, None)
+        let brokers = &self.settings.brokers;
+        let fault = Fault::of(doing, brokers, error, None);
+        let problem = if fault.trouble.code == TIMED_OUT { self.unanswered() } else { None };
+        if problem.is_some() { Fault::of(doing, brokers, error, problem) } else { fault }
+    }
+
+    /// The first broker of the cluster that nobody can connect to, in the words of librdkafka.
+    fn unanswered(&self) -> Option<(RDKafkaErrorCode, String)> {
+        let metadata = self.client.inner().fetch_metadata(None, METADATA_WITHIN).ok()?;
+        metadata.brokers().iter().take(BROKERS_TRIED_MAX).find_map(|broker| {
+            let (host, port) = (broker.host(), u16::try_from(broker.port()).ok()?);
+            let why = connect(host, port).err()?;
+            let words = format!("{host}:{port}/{}: nobody answers there: {why}", broker.id());
+            Some((RDKafkaErrorCode::BrokerTransportFailure, words))
+        })
     }
 
     /// Makes the topic. That somebody else has just made it is as good: it is looked at afterwards.
@@ -114,6 +142,18 @@ impl<'a> Admin<'a> {
             code => Err(self.fault(&describing(plan), &KafkaError::AdminOp(code))),
         }
     }
+}
+
+/// Connects, and closes the connection. Blocks.
+fn connect(host: &str, port: u16) -> io::Result<()> {
+    let mut outcome = Err(io::Error::other("the name has no address"));
+    for address in (host, port).to_socket_addrs()? {
+        outcome = TcpStream::connect_timeout(&address, CONNECTED_WITHIN).map(drop);
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    outcome
 }
 
 fn describing(plan: &TopicPlan<'_>) -> String {

@@ -307,6 +307,27 @@ fn mocked() -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
     (cluster, settings)
 }
 
+/// Such a cluster is a bootstrap address that answers, and names one where nobody does. Its client for administration would only
+/// say that the time is over.
+#[tokio::test]
+async fn an_advertised_address_where_nobody_answers_is_named() {
+    let cluster = MockCluster::new(2).expect("a mock cluster");
+    let addresses = cluster.bootstrap_servers();
+    cluster.broker_down(1).expect("goes down");
+    let (first, second) = addresses.split_once(',').expect("two brokers");
+    let is_dead = |address: &&str| std::net::TcpStream::connect(address).is_err();
+    let dead = [first, second].into_iter().find(is_dead).expect("one is down");
+    let alive = [first, second].into_iter().find(|address| *address != dead).expect("the other one");
+    let settings = KafkaSettings { brokers: alive.to_owned(), request_timeout: Duration::from_secs(3), ..sample() };
+    for topic in [&settings.topic, &settings.dead_letter_topic, &settings.progress_topic] {
+        cluster.create_topic(topic, 3, 1).expect("a topic");
+    }
+    let fault = check_topics(&settings, LANES, MayMake::AtClaim).await.expect_err("one is down");
+    assert_eq!((fault.remedy, fault.trouble.code), (Remedy::Reopen, "sink.kafka.unreachable"));
+    let message = &fault.trouble.message;
+    assert!([alive, dead, "advertise"].iter().all(|word| message.contains(word)), "{message}");
+}
+
 #[test]
 fn settings_that_nobody_tells_are_taken_as_kafkas_defaults() {
     for purpose in [Purpose::Data, Purpose::DeadLetters, Purpose::Progress] {

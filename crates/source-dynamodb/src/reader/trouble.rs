@@ -103,7 +103,7 @@ pub const STREAM_GONE: &str = "source.stream_gone";
 /// The stream does not exist (any more) although it was not read to its end.
 pub(super) fn stream_gone(stream_arn: &str) -> Trouble {
     Trouble::new(TroubleKind::Environment, STREAM_GONE, format!("the stream {stream_arn} does not exist"))
-        .advise("was the table deleted, or its stream turned off more than 24 hours ago? `tailwater stream describe TABLE` shows what is there; what was not read is lost")
+        .advise("was the table deleted, or its stream turned off more than 24 hours ago? `tailwater stream describe TABLE --older` shows what is there; what was not read is lost")
 }
 
 /// Nothing that goes by time can be known: where a run ends, whether something was lost.
