@@ -363,7 +363,8 @@ impl<A: StreamApi> Discovery<A> {
             };
             let throttled = error.kind == ApiErrorKind::Throttled;
             let wait = delay.next(throttled, &mut self.rng);
-            if !(throttled || error.kind == ApiErrorKind::Transient) || delay.failures() >= PAGE_TRIES_MAX {
+            let may_pass = throttled || matches!(error.kind, ApiErrorKind::Transient | ApiErrorKind::Malformed);
+            if !may_pass || delay.failures() >= PAGE_TRIES_MAX {
                 return Err(error);
             }
             tokio::time::sleep(wait).await;

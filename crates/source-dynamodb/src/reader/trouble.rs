@@ -87,6 +87,14 @@ fn hopeless(error: &ApiError, call: &str, stream_arn: &str) -> Option<Trouble> {
             )
             .advise("check region, endpoint_url and table: the stored progress must belong to this very stream"),
         ),
+        ApiErrorKind::Malformed => Some(
+            Trouble::new(
+                TroubleKind::Environment,
+                "source.malformed_answer",
+                format!("{call} on {stream_arn} is answered with what cannot be understood: {message}"),
+            )
+            .advise("look at `endpoint_url` and at what stands between it and Tailwater, as a proxy: DynamoDB sends no such answer; nothing was skipped, and the next start asks for the same"),
+        ),
         ApiErrorKind::Throttled
         | ApiErrorKind::Transient
         | ApiErrorKind::IteratorExpired
