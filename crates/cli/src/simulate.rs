@@ -100,7 +100,7 @@ pub async fn run(arguments: SimulateArguments) -> Result<(), Trouble> {
          AWS_ACCESS_KEY_ID=any AWS_SECRET_ACCESS_KEY=any AWS_REGION={region} AWS_ENDPOINT_URL=http://{address} <your program>\n\
          Ctrl-C stops it; everything is in memory.\n",
         region = arguments.region
-    ));
+    ))?;
     tokio::select! { biased;
         _ = requests.next() => {}
         ended = &mut serving => {

@@ -109,11 +109,10 @@ pub async fn run(command: StreamCommand) -> Result<(), Trouble> {
         }
     };
     if json {
-        output::answer_json("stream", true, answer.summary, &answer.result);
+        output::answer_json("stream", true, answer.summary, &answer.result)
     } else {
-        output::answer(answer.text.trim_end());
+        output::answer(answer.text.trim_end())
     }
-    Ok(())
 }
 
 async fn enable(dynamodb: &DynamoDb, table: &str, view: ViewType) -> Result<Answer, Trouble> {

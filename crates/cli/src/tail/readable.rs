@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tailwater_model::{ChangeEvent, DeadLetter, Gap, KeySchema};
 
-use crate::image_diff::{Difference, differences, key_text, printable};
+use crate::image_diff::{Difference, differences, key_text};
+use crate::output::printable;
 
 /// Appends the change.
 pub fn push_change(event: &ChangeEvent, keys: &KeySchema, zone: &TimeZone, out: &mut String) {

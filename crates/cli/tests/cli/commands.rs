@@ -1,6 +1,9 @@
 //! Exit codes and the shape of outputs of the commands that need no server.
 
-use crate::binary::output_of;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+
+use crate::binary::{output_into, output_of};
 use serde_json::Value;
 
 #[test]
@@ -74,6 +77,51 @@ fn json_is_one_object_with_every_finding() {
     let envelope: Value = serde_json::from_str(&found.stdout).expect("one JSON object");
     assert_eq!(envelope["result"]["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(found.code, Some(0));
+}
+
+/// A script that reads the answer must not take silence for one.
+#[test]
+fn an_answer_that_cannot_be_written_ends_with_3() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for arguments in [
+        vec!["version", "--json"],
+        vec!["version"],
+        vec!["demo", "--for", "1m"],
+        vec!["simulate", "--listen", "127.0.0.1:0"],
+    ] {
+        let full = File::options().write(true).open("/dev/full").expect("a device");
+        let found = output_into(full, folder.path(), &arguments);
+        assert_eq!(found.code, Some(3), "{arguments:?}: {}", found.text);
+        assert!(found.text.contains("output.write"), "{arguments:?}: {}", found.text);
+    }
+}
+
+/// `tailwater demo | head -2`: whoever reads has seen enough.
+#[test]
+fn a_reader_that_goes_away_ends_a_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (lines, arguments) in
+        [(2, vec!["demo", "--for", "10m"]), (0, vec!["demo", "--for", "10m"]), (0, vec!["version"])]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let reading = std::thread::spawn(move || BufReader::new(reader).lines().take(lines).count());
+        let found = output_into(writer, folder.path(), &arguments);
+        assert_eq!((found.code, found.text.as_str()), (Some(0), ""), "{arguments:?}");
+        assert_eq!(reading.join().expect("no panic"), lines);
+    }
+}
+
+#[test]
+fn a_failure_is_a_line_of_the_log_where_that_is_json() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("shop.toml"), "nmae = \"shop\"\n[sink.stdout]\n").expect("writes");
+    for arguments in [["run", "shop.toml"], ["tail", "orders"]] {
+        let arguments = [&["--log-format", "json"][..], &arguments].concat();
+        let found = output_of(folder.path(), &arguments, &[("AWS_EC2_METADATA_DISABLED", "true")]);
+        let lines: Vec<Value> = found.text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let last = lines.last().expect("a failure");
+        assert!(last["level"] == "ERROR" && last["code"].is_string() && last["timestamp"].is_string(), "{last}");
+    }
 }
 
 #[test]
