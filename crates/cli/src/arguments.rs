@@ -14,7 +14,7 @@ use crate::tail::TailArguments;
 #[command(name = "tailwater", version, propagate_version = true, disable_help_subcommand = true)]
 #[command(after_help = "Exit codes: 0 fine, 1 failed while running, 2 wrong file or command, 3 something outside is \
                         unreachable, denied or not as needed, 4 data at risk (a gap), 5 the stream was turned off and \
-                        everything in it was carried, 130/143 forced by a second signal.")]
+                        everything in it was carried, 129/130/143 forced by a second signal.")]
 pub struct Arguments {
     /// How log lines on stderr look. The filter is TAILWATER_LOG, for example `debug` or `info,tailwater=trace`.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, env = "TAILWATER_LOG_FORMAT")]

@@ -14,13 +14,13 @@ use tailwater_tests::writer::Writer;
 const WRITE_PAUSE: Duration = Duration::from_millis(5);
 const CARRIED_WITHIN: Duration = Duration::from_secs(40);
 /// The exit codes of a stop that a second signal forced: 128 plus the signal's number.
-const FORCED: [(Signal, i32); 2] = [(Signal::INT, 130), (Signal::TERM, 143)];
+const FORCED: [(Signal, i32); 3] = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
 
 #[tokio::test]
 async fn a_stop_under_load_is_in_order_and_the_next_start_goes_on() -> Result<()> {
     let scene = Scene::audited().await?;
     let writer = Writer::start(&scene.table, Workload::new(1, ""), WRITE_PAUSE);
-    for signal in [Signal::TERM, Signal::INT, Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::INT] {
         let process = scene.start()?;
         scene.carries(30, CARRIED_WITHIN).await.with_context(|| process.said())?;
         process.signal(signal)?;

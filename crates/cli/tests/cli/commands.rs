@@ -125,6 +125,15 @@ fn a_failure_is_a_line_of_the_log_where_that_is_json() {
 }
 
 #[test]
+fn a_filter_of_the_log_that_is_none_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (filter, is_told) in [("verbose", true), ("info", false)] {
+        let found = output_of(folder.path(), &["run", "nowhere.toml"], &[("TAILWATER_LOG", filter)]);
+        assert_eq!(found.text.contains("TAILWATER_LOG is not a log filter"), is_told, "{filter}: {}", found.text);
+    }
+}
+
+#[test]
 fn checkpoints_of_a_pipeline_that_never_ran_are_an_answer_with_the_next_step() {
     let folder = tempfile::tempdir().expect("a folder");
     let text = |sink: &str| format!("name = \"shop\"\n[source]\ntable = \"orders\"\n{sink}\n");

@@ -132,7 +132,9 @@ pub(super) fn advice(error: &ApiError) -> &'static str {
         ApiErrorKind::Throttled => {
             "more than two readers of this stream, or too many calls of this account? Tailwater waits"
         }
-        ApiErrorKind::Trimmed => "records are gone before they were read: that is a gap, and `on_gap` says what follows",
+        ApiErrorKind::Trimmed => {
+            "records are gone before they were read: that is a gap, and `on_gap` says what follows"
+        }
         ApiErrorKind::NotFound => "whether it is gone is found out: then it is a gap, and `on_gap` says what follows",
         ApiErrorKind::Denied | ApiErrorKind::Invalid | ApiErrorKind::Malformed => {
             "Tailwater tries again for two minutes, and ends then"
