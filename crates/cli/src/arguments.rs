@@ -115,6 +115,9 @@ pub struct ValidateArguments {
     /// Pipeline files, or folders of which every *.toml is taken
     #[arg(required = true, value_name = "FILE|DIR")]
     pub paths: Vec<PathBuf>,
+    /// Let a stand-in take the place of each variable and file that is not here, as in CI, and check all else
+    #[arg(long)]
+    pub without_secrets: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

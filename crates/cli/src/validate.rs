@@ -10,8 +10,9 @@ use crate::output::{self, CommandFailure, FindingsJson, Severity, Style, Summary
 
 /// Checks the files and prints every finding: the findings are the answer.
 pub fn run(arguments: &ValidateArguments) -> Result<(), CommandFailure> {
-    let loaded = configuration::load(&arguments.paths);
-    let summary = Summary::of(&loaded.findings, loaded.specs.len());
+    let load = if arguments.without_secrets { configuration::load_without_secrets } else { configuration::load };
+    let loaded = load(&arguments.paths);
+    let summary = Summary::of(&loaded.findings, loaded.specs.len() + loaded.unmade);
     let fine = !loaded.has_faults();
     let told = if arguments.json {
         output::answer_json("validate", fine, summary.to_string(), &FindingsJson { findings: &loaded.findings })

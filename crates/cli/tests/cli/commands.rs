@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
 
 use crate::binary::{output_into, output_of};
 use serde_json::Value;
@@ -51,6 +52,59 @@ fn a_folder_means_every_pipeline_in_it_and_names_are_unique() {
     let found = output_of(folder.path(), &["validate", "."], &[]);
     assert_eq!(found.code, Some(2), "{}", found.text);
     assert!(found.text.contains("config.duplicate_name  ./c.toml"), "{}", found.text);
+    assert!(!found.text.contains("[OK] ./c.toml") && found.text.contains("2 passed"), "{}", found.text);
+}
+
+/// What editors, file systems and backups leave in a folder, and how Kubernetes mounts a ConfigMap.
+#[test]
+fn a_folder_may_hold_other_things() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let text = |name: &str| format!("name = \"{name}\"\n[source]\ntable = \"orders\"\n[sink.stdout]\n");
+    for name in ["._a.toml", ".a.toml", "a.toml~", "#a.toml#", "a.toml.bak", ".a.toml.swp"] {
+        std::fs::write(path(name), b"\x00\x05\x16\x07").expect("writes");
+    }
+    symlink("somebody@host.1234", path(".#a.toml")).expect("a link");
+    std::fs::create_dir(path("folder.toml")).expect("a folder");
+    std::fs::create_dir(path("..2026_12_01")).expect("a folder");
+    std::fs::write(path("..2026_12_01/orders.toml"), text("mounted")).expect("writes");
+    symlink("..2026_12_01", path("..data")).expect("a link");
+    symlink("..data/orders.toml", path("orders.toml")).expect("a link");
+    let found = output_of(folder.path(), &["validate", "."], &[]);
+    assert!(
+        found.text.starts_with("[OK] ./orders.toml  pipeline mounted into stdout\nSummary: 1 passed"),
+        "{}",
+        found.text
+    );
+    assert_eq!(found.code, Some(0));
+
+    symlink("gone", path("lost.toml")).expect("a link");
+    let found = output_of(folder.path(), &["validate", "."], &[]);
+    assert_eq!(found.code, Some(2), "a pipeline that is not there is not passed over: {}", found.text);
+    assert!(found.text.contains("./lost.toml\n  cannot be read: entity not found"), "{}", found.text);
+}
+
+/// CI has no secrets, and all else of a file can be checked without them.
+#[test]
+fn a_file_is_checked_without_its_secrets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = |view: &str| {
+        format!(
+            "name = \"shop\"\n[source]\ntable = \"${{env:TABLE}}\"\n{view}[sink.postgres]\nurl = \"${{env:PG_URL}}\"\ntable = \"orders\"\n\
+             tls.ca_file = \"${{file:nowhere}}\"\n"
+        )
+    };
+    std::fs::write(folder.path().join("shop.toml"), text("")).expect("writes");
+    let found = output_of(folder.path(), &["validate", "shop.toml"], &[("PG_URL", "")]);
+    assert_eq!(found.code, Some(2), "{}", found.text);
+    let found = output_of(folder.path(), &["validate", "--without-secrets", "shop.toml"], &[]);
+    assert_eq!(found.code, Some(0), "{}", found.text);
+    assert!(found.text.contains("sink.postgres.url\n  not looked at"), "{}", found.text);
+    assert!(found.text.contains("Summary: 1 passed"), "{}", found.text);
+    std::fs::write(folder.path().join("shop.toml"), text("satrt = \"latest\"\n")).expect("writes");
+    let found = output_of(folder.path(), &["validate", "--without-secrets", "shop.toml"], &[]);
+    assert_eq!(found.code, Some(2), "all else is checked: {}", found.text);
+    assert!(found.text.contains("did you mean `start`?"), "{}", found.text);
 }
 
 #[test]
