@@ -89,7 +89,7 @@ async fn run_shop(
     output::answer(&words::greeting(&server.endpoint_url(), &mirror, arguments.splits))?;
 
     let moving = arguments.splits.then(|| server.table());
-    let (view, lines) = live_view(assembled.keys);
+    let (view, lines) = live_view(assembled.keys, output::columns());
     let stop = StopSignal::new();
     let status = Arc::new(PipelineStatus::new());
     let written = Arc::new(AtomicU64::new(0));
@@ -149,7 +149,7 @@ async fn open_shop(
     }
     stop.stop();
     traffic.await?;
-    output::answer(if asked { "asked to stop: the mirror catches up" } else { "time is over: the mirror catches up" })?;
+    output::answer(&words::catching_up(asked, arguments.splits))?;
     tokio::select! { biased;
         code = requests.next() => Err(CommandFailure::Forced(code)),
         comparison = settling.settle() => Ok(comparison?),

@@ -94,6 +94,11 @@ pub fn answer_styled(text: &str) -> Result<(), Trouble> {
     write_whole(&mut io::stdout().lock(), &format!("{text}\n"))
 }
 
+/// How many columns the terminal has that stdout leads to; nothing where it leads elsewhere.
+pub fn columns() -> Option<usize> {
+    terminal_size::terminal_size_of(io::stdout()).map(|(width, _)| width.0.into())
+}
+
 /// In one piece: whoever reads the first line may leave after it.
 fn write_whole(out: &mut impl Write, text: &str) -> Result<(), Trouble> {
     out.write_all(text.as_bytes()).and_then(|()| out.flush()).map_err(|fault| match fault.kind() {

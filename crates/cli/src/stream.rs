@@ -3,24 +3,25 @@
 mod shard_tree;
 
 use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tailwater_model::{Trouble, ViewType};
+use tailwater_model::{Trouble, TroubleKind, ViewType};
 use tailwater_source_dynamodb::{DescribedShard, DynamoDb, StreamDescription, connect};
 
 use crate::aws_arguments::AwsArguments;
 use crate::output;
-use crate::streams::NOT_FOUND;
+use crate::streams::{NOT_FOUND, no_stream};
 
 /// The commands under `stream`.
 #[derive(Debug, Subcommand)]
 pub enum StreamCommand {
     /// Turn the stream on and print its ARN
     Enable(EnableArguments),
-    /// Turn the stream off; what is in it can be read for 24 hours more
-    Disable(TableArguments),
+    /// Turn the stream off, which ends every consumer of it; what is in it can be read for 24 hours more
+    Disable(DisableArguments),
     /// Show the stream with its shards as a tree, their states and their ranges
     Describe(TableArguments),
 }
@@ -34,6 +35,17 @@ pub struct EnableArguments {
     /// What the stream's records carry
     #[arg(long, value_enum, default_value_t = View::NewAndOldImages)]
     pub view: View,
+}
+
+/// Arguments of `stream disable`.
+#[derive(Debug, Args)]
+pub struct DisableArguments {
+    /// What to do it with.
+    #[command(flatten)]
+    pub table: TableArguments,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// The table, and how to answer.
@@ -79,7 +91,8 @@ impl StreamCommand {
     pub fn wants_json(&self) -> bool {
         match self {
             Self::Enable(arguments) => arguments.table.json,
-            Self::Disable(arguments) | Self::Describe(arguments) => arguments.json,
+            Self::Disable(arguments) => arguments.table.json,
+            Self::Describe(arguments) => arguments.json,
         }
     }
 }
@@ -100,12 +113,13 @@ pub async fn run(command: StreamCommand) -> Result<(), Trouble> {
             Box::pin(enable(&dynamodb, &arguments.table.table, arguments.view.into())).await?
         }
         StreamCommand::Disable(arguments) => {
-            let dynamodb = Box::pin(connect(&arguments.aws.settings())).await?;
-            Box::pin(disable(&dynamodb, &arguments.table)).await?
+            let dynamodb = Box::pin(connect(&arguments.table.aws.settings())).await?;
+            Box::pin(disable(&dynamodb, &arguments)).await?
         }
         StreamCommand::Describe(arguments) => {
             let dynamodb = Box::pin(connect(&arguments.aws.settings())).await?;
-            Box::pin(describe(&dynamodb, &arguments.table)).await?
+            let answer = Box::pin(describe(&dynamodb, &arguments.table)).await?;
+            answer.ok_or_else(|| no_stream(&arguments.table, &arguments.aws.settings()))?
         }
     };
     if json {
@@ -128,8 +142,12 @@ async fn enable(dynamodb: &DynamoDb, table: &str, view: ViewType) -> Result<Answ
     })
 }
 
-async fn disable(dynamodb: &DynamoDb, table: &str) -> Result<Answer, Trouble> {
+async fn disable(dynamodb: &DynamoDb, arguments: &DisableArguments) -> Result<Answer, Trouble> {
+    let table = &arguments.table.table;
     let before = dynamodb.describe_table(table).await?.stream.filter(|stream| stream.enabled);
+    if let Some(stream) = before.as_ref().filter(|_| !arguments.yes) {
+        confirm(table, &stream.arn, arguments.table.json)?;
+    }
     dynamodb.disable_stream(table).await?;
     let summary = match &before {
         Some(stream) => format!("the stream of {table} is off; {} can be read for 24 hours more", stream.arn),
@@ -142,7 +160,28 @@ async fn disable(dynamodb: &DynamoDb, table: &str) -> Result<Answer, Trouble> {
     })
 }
 
-async fn describe(dynamodb: &DynamoDb, table: &str) -> Result<Answer, Trouble> {
+/// Asks whoever sits at the terminal. A script says it with a flag.
+fn confirm(table: &str, stream_arn: &str, json: bool) -> Result<(), Trouble> {
+    let refused = |message: String| Trouble::new(TroubleKind::Config, "stream.not_confirmed", message);
+    let (stdin, mut stderr) = (io::stdin(), io::stderr());
+    if json || !stdin.is_terminal() || !stderr.is_terminal() {
+        let message = format!("turning the stream of {table} off ends every consumer of it, Lambda triggers, too");
+        return Err(refused(message).advise("add --yes where that is meant"));
+    }
+    let question = format!(
+        "This turns {} off and ends every consumer of it, Lambda triggers, too. Go on? [y/N] ",
+        output::printable(stream_arn)
+    );
+    let mut answer = String::new();
+    let read = stderr.write_all(question.as_bytes()).and_then(|()| stdin.read_line(&mut answer));
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(refused(format!("the stream of {table} stays on")))
+}
+
+/// Nothing where the table has no stream, not even an older one.
+async fn describe(dynamodb: &DynamoDb, table: &str) -> Result<Option<Answer>, Trouble> {
     let current = dynamodb.describe_table(table).await?.stream;
     let mut arns = dynamodb.stream_arns(table).await?;
     if let Some(current) = &current {
@@ -159,9 +198,12 @@ async fn describe(dynamodb: &DynamoDb, table: &str) -> Result<Answer, Trouble> {
             described => streams.push(described?),
         }
     }
+    if streams.is_empty() {
+        return Ok(None);
+    }
     let (older, newest): (Vec<_>, Vec<_>) =
         streams.iter().partition(|stream| current.as_ref().is_none_or(|current| current.arn != stream.arn));
-    Ok(Answer {
+    Ok(Some(Answer {
         text: describe_text(table, &newest, &older),
         summary: summary(table, newest.first().copied()),
         result: json!({
@@ -169,7 +211,7 @@ async fn describe(dynamodb: &DynamoDb, table: &str) -> Result<Answer, Trouble> {
             "stream": newest.first().map(|stream| stream_json(stream)),
             "older_streams": older.iter().map(|stream| stream_json(stream)).collect::<Vec<_>>(),
         }),
-    })
+    }))
 }
 
 fn summary(table: &str, stream: Option<&StreamDescription>) -> String {

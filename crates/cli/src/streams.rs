@@ -205,7 +205,8 @@ fn last_read(checkpoints: &Checkpoints, arn: &str, table: &str) -> Option<Previo
     Some(PreviousStream { stream_arn, read_until, is_of_another_table: false })
 }
 
-fn no_stream(table: &str, aws: &AwsSettings) -> Trouble {
+/// There is none to read, and how to turn one on.
+pub fn no_stream(table: &str, aws: &AwsSettings) -> Trouble {
     Trouble::new(TroubleKind::Environment, "source.no_stream", format!("the table {table} has no stream"))
         .advise(format!("tailwater stream enable {table} --view NEW_AND_OLD_IMAGES{}", aws_flags(aws)))
 }
