@@ -29,7 +29,7 @@ async fn the_reader_carries_everything_through_broken_answers() {
 /// The record before its place is in every page: nothing is read twice, and the tip is found all the same.
 #[tokio::test]
 async fn the_reader_carries_once_what_is_sent_again() {
-    let manners = Manners { page_records_max: 5, record_repeated: 1.0, expired_early: 0.2, ..Manners::kind() };
+    let manners = Manners { page_records_max: 5, record_repeated: 1.0, expired_early: 0.02, ..Manners::kind() };
     carries_everything_once(manners).await;
 }
 
