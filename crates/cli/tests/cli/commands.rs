@@ -97,6 +97,8 @@ fn a_file_is_checked_without_its_secrets() {
     std::fs::write(folder.path().join("shop.toml"), text("")).expect("writes");
     let found = output_of(folder.path(), &["validate", "shop.toml"], &[("PG_URL", "")]);
     assert_eq!(found.code, Some(2), "{}", found.text);
+    assert!(found.text.contains("sink.postgres.url\n  empty\n"), "{}", found.text);
+    assert!(found.text.contains("the environment variable TABLE is not set"), "{}", found.text);
     let found = output_of(folder.path(), &["validate", "--without-secrets", "shop.toml"], &[]);
     assert_eq!(found.code, Some(0), "{}", found.text);
     assert!(found.text.contains("sink.postgres.url\n  not looked at"), "{}", found.text);
