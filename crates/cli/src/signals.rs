@@ -44,7 +44,11 @@ impl StopRequests {
         tokio::select! { biased;
             _ = self.interrupt.recv() => 130,
             _ = self.terminate.recv() => 143,
-            Some(_) = hang_up(&mut self.hangup) => 129,
+            Some(_) = hang_up(&mut self.hangup) => {
+                // A terminal that is closed may say so twice, through its shell and by itself: that is one request.
+                self.hangup = None;
+                129
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ use tailwater_tests::writer::Writer;
 const WRITE_PAUSE: Duration = Duration::from_millis(5);
 const CARRIED_WITHIN: Duration = Duration::from_secs(40);
 /// The exit codes of a stop that a second signal forced: 128 plus the signal's number.
-const FORCED: [(Signal, i32); 3] = [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)];
+const FORCED: [(Signal, i32); 2] = [(Signal::INT, 130), (Signal::TERM, 143)];
 
 #[tokio::test]
 async fn a_stop_under_load_is_in_order_and_the_next_start_goes_on() -> Result<()> {
@@ -24,6 +24,10 @@ async fn a_stop_under_load_is_in_order_and_the_next_start_goes_on() -> Result<()
         let process = scene.start()?;
         scene.carries(30, CARRIED_WITHIN).await.with_context(|| process.said())?;
         process.signal(signal)?;
+        if signal == Signal::HUP {
+            // A terminal that is closed may say so twice.
+            process.signal(signal)?;
+        }
         process.ends(STOP_WITHIN).await?.must_exit_with(0)?;
     }
     writer.stop().await?;
