@@ -14,7 +14,7 @@ use crate::tail::TailArguments;
 #[command(name = "tailwater", version, propagate_version = true, disable_help_subcommand = true)]
 #[command(after_help = "Exit codes: 0 fine, 1 failed while running, 2 wrong file or command, 3 something outside is \
                         unreachable, denied or not as needed, 4 data at risk (a gap), 5 the stream was turned off and \
-                        everything in it was carried, 130/143 forced by a second signal.")]
+                        everything in it was carried, 129/130/143 forced by a second signal.")]
 pub struct Arguments {
     /// How log lines on stderr look. The filter is TAILWATER_LOG, for example `debug` or `info,tailwater=trace`.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, env = "TAILWATER_LOG_FORMAT")]
@@ -115,6 +115,9 @@ pub struct ValidateArguments {
     /// Pipeline files, or folders of which every *.toml is taken
     #[arg(required = true, value_name = "FILE|DIR")]
     pub paths: Vec<PathBuf>,
+    /// Let a stand-in take the place of each variable and file that is not here, as in CI, and check all else
+    #[arg(long)]
+    pub without_secrets: bool,
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,

@@ -85,6 +85,16 @@ impl ConnectedPipeline {
         &self.spec.name
     }
 
+    /// Where changes come from, in words.
+    pub fn source(&self) -> String {
+        format!("table {} in {}", self.table.name, self.dynamodb.place())
+    }
+
+    /// Where they go, in words.
+    pub fn target(&self) -> String {
+        self.spec.sink.target()
+    }
+
     /// Whether its sink could be claimed. Takes nothing from anybody.
     pub async fn check_sink(&self) -> Result<(), Trouble> {
         let (identity, stream) = (self.identity(), &self.stream);

@@ -23,12 +23,12 @@ pub async fn show(arguments: CheckpointsShowArguments) -> Result<(), CommandFail
         return Err(trouble.advise(format!("start it: tailwater run {}", spec.file)).into());
     };
     let summary = summary(&spec.name, &checkpoints);
-    if arguments.json {
-        output::answer_json("checkpoints", true, summary, &as_json(&spec.name, &checkpoints));
+    let told = if arguments.json {
+        output::answer_json("checkpoints", true, summary, &as_json(&spec.name, &checkpoints))
     } else {
-        output::answer(&as_table(&checkpoints, &summary));
-    }
-    Ok(())
+        output::answer(&as_table(&checkpoints, &summary))
+    };
+    told.map_err(CommandFailure::from)
 }
 
 /// All stored progress of a pipeline; nothing when none is stored.

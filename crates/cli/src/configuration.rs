@@ -21,6 +21,8 @@ use std::path::PathBuf;
 
 use crate::output::{Finding, Severity};
 
+use self::interpolation::Absent;
+
 pub use self::scalars::parse_duration;
 pub use self::spec::{LimitsSpec, PipelineSpec, SinkSpec, TransformSpec};
 
@@ -28,6 +30,8 @@ pub use self::spec::{LimitsSpec, PipelineSpec, SinkSpec, TransformSpec};
 pub struct Loaded {
     /// The pipelines whose files have no fault, in the order of the command line.
     pub specs: Vec<PipelineSpec>,
+    /// Files without a fault of which no pipeline can be made, because a stand-in is in the place of a value.
+    pub unmade: usize,
     /// The findings of all files.
     pub findings: Vec<Finding>,
 }
@@ -41,11 +45,22 @@ impl Loaded {
 
 /// Reads every named file, and every `*.toml` of every named folder.
 pub fn load(paths: &[PathBuf]) -> Loaded {
+    load_with(paths, Absent::IsAFault)
+}
+
+/// The same where what references name is not there: all else is checked, and nothing can be run.
+pub fn load_without_secrets(paths: &[PathBuf]) -> Loaded {
+    load_with(paths, Absent::IsStoodInFor)
+}
+
+fn load_with(paths: &[PathBuf], absent: Absent) -> Loaded {
     let variable = |name: &str| std::env::var(name).ok();
-    let mut loaded = Loaded { specs: Vec::new(), findings: Vec::new() };
+    let mut loaded = Loaded { specs: Vec::new(), unmade: 0, findings: Vec::new() };
     for path in files::expand(paths, &mut loaded.findings) {
         let Some(text) = files::read(&path, &mut loaded.findings) else { continue };
-        let (spec, findings) = pipeline::read(&path, &text, &variable);
+        let (spec, findings) = pipeline::read(&path, &text, &variable, absent);
+        let is_fine = findings.iter().all(|finding| finding.severity != Severity::Fault);
+        loaded.unmade += usize::from(is_fine && spec.is_none());
         loaded.specs.extend(spec);
         loaded.findings.extend(findings);
     }
@@ -55,15 +70,19 @@ pub fn load(paths: &[PathBuf]) -> Loaded {
 
 /// Two pipelines of one name would take each other's progress for their own.
 fn refuse_same_names(loaded: &mut Loaded) {
-    let mut files = BTreeMap::new();
-    for spec in &loaded.specs {
-        if let Some(other) = files.insert(&spec.name, &spec.file) {
-            loaded.findings.push(Finding::of_file(
-                "config.duplicate_name",
-                &spec.file,
-                format!("the pipeline in {other} has the same name"),
-                Some("give each pipeline its own `name`: progress is kept under it".into()),
-            ));
-        }
-    }
+    let Loaded { specs, findings, .. } = loaded;
+    let mut files: BTreeMap<String, String> = BTreeMap::new();
+    specs.retain(|spec| {
+        let Some(other) = files.get(&spec.name) else {
+            files.insert(spec.name.clone(), spec.file.clone());
+            return true;
+        };
+        findings.push(Finding::of_file(
+            "config.duplicate_name",
+            &spec.file,
+            format!("the pipeline in {other} has the same name"),
+            Some("give each pipeline its own `name`: progress is kept under it".into()),
+        ));
+        false
+    });
 }

@@ -86,10 +86,10 @@ async fn run_shop(
 ) -> Result<(), CommandFailure> {
     let mirror = place.mirror();
     let assembled = Box::pin(assemble(&server.endpoint_url(), &mirror)).await?;
-    output::answer(&words::greeting(&server.endpoint_url(), &mirror, arguments.splits));
+    output::answer(&words::greeting(&server.endpoint_url(), &mirror, arguments.splits))?;
 
     let moving = arguments.splits.then(|| server.table());
-    let (view, lines) = live_view(assembled.keys);
+    let (view, lines) = live_view(assembled.keys, output::columns());
     let stop = StopSignal::new();
     let status = Arc::new(PipelineStatus::new());
     let written = Arc::new(AtomicU64::new(0));
@@ -100,11 +100,13 @@ async fn run_shop(
         stop.clone(),
         Arc::clone(&status),
     ));
-    let watching = AbortOnDrop(tokio::spawn(watch(lines, Arc::clone(&status), Arc::clone(&written), moving.clone())));
+    let mut watching =
+        AbortOnDrop(tokio::spawn(watch(lines, Arc::clone(&status), Arc::clone(&written), moving.clone())));
 
     let settling = Settling { table: server.table(), mirror, pipeline: PIPELINE };
     let settled = tokio::select! { biased;
         ended = &mut pipeline => joined(ended).and(Err(ended_early("the pipeline")))?,
+        unwritten = &mut watching.0 => joined(unwritten.map(Err)).map_err(CommandFailure::from),
         settled = open_shop(arguments, &settling, &written, requests) => settled,
     };
     drop(watching);
@@ -117,7 +119,7 @@ async fn run_shop(
         moving.map(|table| table.lineage()),
         &comparison,
         &place.fate(),
-    ));
+    ))?;
     if comparison.equal() { Ok(()) } else { Err(not_equal(&comparison).into()) }
 }
 
@@ -147,7 +149,7 @@ async fn open_shop(
     }
     stop.stop();
     traffic.await?;
-    output::answer(if asked { "asked to stop: the mirror catches up" } else { "time is over: the mirror catches up" });
+    output::answer(&words::catching_up(asked, arguments.splits))?;
     tokio::select! { biased;
         code = requests.next() => Err(CommandFailure::Forced(code)),
         comparison = settling.settle() => Ok(comparison?),
@@ -155,7 +157,7 @@ async fn open_shop(
 }
 
 /// A task that ends with its owner.
-struct AbortOnDrop(JoinHandle<()>);
+struct AbortOnDrop(JoinHandle<Trouble>);
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
@@ -218,22 +220,32 @@ fn lane_settings() -> LaneSettings {
     }
 }
 
-/// Prints the changes that pass and, less often, how it goes.
-async fn watch(mut lines: LiveLines, status: Arc<PipelineStatus>, written: Arc<AtomicU64>, moving: Option<ShopTable>) {
+/// Prints the changes that pass and, less often, how it goes. Ends when nothing can be printed any more.
+async fn watch(
+    mut lines: LiveLines,
+    status: Arc<PipelineStatus>,
+    written: Arc<AtomicU64>,
+    moving: Option<ShopTable>,
+) -> Trouble {
     let colours = std::io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-    let mut not_shown = 0;
+    let (mut not_shown, mut ticks_told) = (0, 0_u32);
     let mut ticks = tokio::time::interval(VIEW_INTERVAL);
-    for tick in 1_u32.. {
+    loop {
         ticks.tick().await;
+        ticks_told = ticks_told.wrapping_add(1);
         let (shown, left_out) = lines.take();
         not_shown += left_out;
-        for line in shown {
-            output::answer(&if colours { painted(&line) } else { line });
-        }
-        if tick.is_multiple_of(VIEWS_PER_PROGRESS_LINE) {
+        let mut text: Vec<String> = shown.into_iter().map(|line| if colours { painted(&line) } else { line }).collect();
+        if ticks_told.is_multiple_of(VIEWS_PER_PROGRESS_LINE) {
             let lineage = moving.as_ref().map(ShopTable::lineage);
-            output::answer(&words::progress(written.load(Relaxed), not_shown, lineage, &status.snapshot(), now_ms()));
+            let line = words::progress(written.load(Relaxed), not_shown, lineage, &status.snapshot(), now_ms());
+            text.push(output::printable(&line));
             not_shown = 0;
+        }
+        if !text.is_empty()
+            && let Err(unwritten) = output::answer_styled(&text.join("\n"))
+        {
+            return unwritten;
         }
     }
 }

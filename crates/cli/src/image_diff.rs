@@ -7,6 +7,8 @@ use tailwater_model::{
     Attribute, Attributes, Change, ChangeEvent, Item, KeyAttribute, KeySchema, Value, push_plain_item,
 };
 
+use crate::output::printable;
+
 /// Longest value that is shown, in characters; the rest is left out and marked with `…`.
 const VALUE_CHARACTERS_MAX: usize = 60;
 
@@ -166,25 +168,6 @@ pub fn bounded(text: &str, characters_max: usize) -> String {
         None => text.to_owned(),
         Some(_) => text.chars().take(characters_max.saturating_sub(1)).chain(['…']).collect(),
     }
-}
-
-/// The text with everything escaped that could steer the terminal: an item's values come from anywhere.
-pub fn printable(text: &str) -> String {
-    let steers = |character: char| {
-        character.is_control()
-            || matches!(character, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-    };
-    if !text.contains(steers) {
-        return text.to_owned();
-    }
-    text.chars().fold(String::with_capacity(text.len() + 8), |mut out, character| {
-        if steers(character) {
-            out.extend(character.escape_unicode());
-        } else {
-            out.push(character);
-        }
-        out
-    })
 }
 
 #[cfg(test)]

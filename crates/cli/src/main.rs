@@ -31,7 +31,7 @@ use clap::Parser;
 use tailwater_model::{Trouble, TroubleKind};
 
 use crate::arguments::{Arguments, CheckpointsCommand, Command};
-use crate::output::CommandFailure;
+use crate::output::{CommandFailure, Telling};
 
 /// Messages are made and freed by the thousand: the C library's own allocator took a sixth of all CPU on the way to Kafka
 /// (docs/decisions/20261127-mimalloc-in-the-program.md).
@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let Arguments { log_format, command } = Arguments::parse();
     let log = logging::start(log_format, command.logs_progress());
     panics::tell_in_log();
-    let (name, json) = (command.name(), command.wants_json());
+    let telling = Telling { command: command.name(), json: command.wants_json(), log_format };
     let outcome = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => {
             let outcome = runtime.block_on(Box::pin(dispatch(command)));
@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => output::report_failure(name, json, &failure, &log),
+        Err(failure) => output::report_failure(telling, &failure, &log),
     }
 }
 

@@ -4,7 +4,7 @@ use tailwater_model::{Trouble, TroubleKind};
 use tailwater_pipeline::{Ended, StopSignal};
 use tokio::task::JoinSet;
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::{info, warn};
+use tracing::{Instrument, error_span, info, warn};
 
 use crate::arguments::{RunArguments, Until};
 use crate::assemble::{ConnectedPipeline, PipelineView, connect_source};
@@ -84,10 +84,13 @@ async fn carry_all(
     }
     for (index, pipeline) in pipelines.into_iter().enumerate() {
         let view = PipelineView::default();
-        info!(pipeline = pipeline.name(), "starting");
+        // Its lines in the log name it, also those of its lanes: a process may have many.
+        let span = error_span!("run", pipeline = pipeline.name());
+        info!(pipeline = pipeline.name(), source = pipeline.source(), sink = pipeline.target(), "starting");
         logs.push(ProgressLog::new(pipeline.name().to_owned(), view.clone()));
         let stop = stop.clone();
-        tasks.spawn(async move { (index, Box::pin(pipeline.run(bounded, stop, view)).await) });
+        let running = async move { (index, Box::pin(pipeline.run(bounded, stop, view)).await) };
+        tasks.spawn(running.instrument(span));
     }
     let mut running: Vec<bool> = logs.iter().map(|_| true).collect();
     let mut troubles = over;

@@ -101,7 +101,7 @@ pub async fn run(arguments: SimulateArguments) -> Result<(), Trouble> {
          AWS_ENDPOINT_URL=http://{address} <your program>\n\
          Ctrl-C stops it; everything is in memory.\n",
         region = arguments.region
-    ));
+    ))?;
     tokio::select! { biased;
         _ = requests.next() => {}
         ended = &mut serving => {

@@ -3,24 +3,25 @@
 mod shard_tree;
 
 use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write as _};
 
 use clap::{Args, Subcommand, ValueEnum};
 use jiff::Timestamp;
 use serde_json::{Value, json};
-use tailwater_model::{Trouble, ViewType};
+use tailwater_model::{Trouble, TroubleKind, ViewType};
 use tailwater_source_dynamodb::{DescribedShard, DynamoDb, StreamDescription, connect};
 
 use crate::aws_arguments::AwsArguments;
 use crate::output;
-use crate::streams::NOT_FOUND;
+use crate::streams::{NOT_FOUND, no_stream};
 
 /// The commands under `stream`.
 #[derive(Debug, Subcommand)]
 pub enum StreamCommand {
     /// Turn the stream on and print its ARN
     Enable(EnableArguments),
-    /// Turn the stream off; what is in it can be read for 24 hours more
-    Disable(TableArguments),
+    /// Turn the stream off, which ends every consumer of it; what is in it can be read for 24 hours more
+    Disable(DisableArguments),
     /// Show the stream with its shards as a tree, their states and their ranges
     Describe(DescribeArguments),
 }
@@ -34,6 +35,17 @@ pub struct EnableArguments {
     /// What the stream's records carry
     #[arg(long, value_enum, default_value_t = View::NewAndOldImages)]
     pub view: View,
+}
+
+/// Arguments of `stream disable`.
+#[derive(Debug, Args)]
+pub struct DisableArguments {
+    /// What to do it with.
+    #[command(flatten)]
+    pub table: TableArguments,
+    /// Do not ask
+    #[arg(long)]
+    pub yes: bool,
 }
 
 /// The table, and how to answer.
@@ -90,7 +102,7 @@ impl StreamCommand {
     pub fn wants_json(&self) -> bool {
         match self {
             Self::Enable(arguments) => arguments.table.json,
-            Self::Disable(arguments) => arguments.json,
+            Self::Disable(arguments) => arguments.table.json,
             Self::Describe(arguments) => arguments.table.json,
         }
     }
@@ -112,20 +124,21 @@ pub async fn run(command: StreamCommand) -> Result<(), Trouble> {
             Box::pin(enable(&dynamodb, &arguments.table.table, arguments.view.into())).await?
         }
         StreamCommand::Disable(arguments) => {
-            let dynamodb = Box::pin(connect(&arguments.aws.settings())).await?;
-            Box::pin(disable(&dynamodb, &arguments.table)).await?
+            let dynamodb = Box::pin(connect(&arguments.table.aws.settings())).await?;
+            Box::pin(disable(&dynamodb, &arguments)).await?
         }
         StreamCommand::Describe(arguments) => {
-            let dynamodb = Box::pin(connect(&arguments.table.aws.settings())).await?;
-            Box::pin(describe(&dynamodb, &arguments.table.table, arguments.older)).await?
+            let DescribeArguments { table: TableArguments { table, aws, .. }, older } = &arguments;
+            let dynamodb = Box::pin(connect(&aws.settings())).await?;
+            let answer = Box::pin(describe(&dynamodb, table, *older)).await?;
+            answer.ok_or_else(|| no_stream(table, &aws.settings()))?
         }
     };
     if json {
-        output::answer_json("stream", true, answer.summary, &answer.result);
+        output::answer_json("stream", true, answer.summary, &answer.result)
     } else {
-        output::answer(answer.text.trim_end());
+        output::answer(answer.text.trim_end())
     }
-    Ok(())
 }
 
 async fn enable(dynamodb: &DynamoDb, table: &str, view: ViewType) -> Result<Answer, Trouble> {
@@ -141,8 +154,12 @@ async fn enable(dynamodb: &DynamoDb, table: &str, view: ViewType) -> Result<Answ
     })
 }
 
-async fn disable(dynamodb: &DynamoDb, table: &str) -> Result<Answer, Trouble> {
+async fn disable(dynamodb: &DynamoDb, arguments: &DisableArguments) -> Result<Answer, Trouble> {
+    let table = &arguments.table.table;
     let before = dynamodb.describe_table(table).await?.stream.filter(|stream| stream.enabled);
+    if let Some(stream) = before.as_ref().filter(|_| !arguments.yes) {
+        confirm(table, &stream.arn, arguments.table.json)?;
+    }
     dynamodb.disable_stream(table).await?;
     let summary = match &before {
         Some(stream) => format!("the stream of {table} is off; {} can be read for 24 hours more", stream.arn),
@@ -155,8 +172,29 @@ async fn disable(dynamodb: &DynamoDb, table: &str) -> Result<Answer, Trouble> {
     })
 }
 
-/// The stream that the table names; and the older ones where they are asked for, which takes one more right.
-async fn describe(dynamodb: &DynamoDb, table: &str, with_older: bool) -> Result<Answer, Trouble> {
+/// Asks whoever sits at the terminal. A script says it with a flag.
+fn confirm(table: &str, stream_arn: &str, json: bool) -> Result<(), Trouble> {
+    let refused = |message: String| Trouble::new(TroubleKind::Config, "stream.not_confirmed", message);
+    let (stdin, mut stderr) = (io::stdin(), io::stderr());
+    if json || !stdin.is_terminal() || !stderr.is_terminal() {
+        let message = format!("turning the stream of {table} off ends every consumer of it, Lambda triggers, too");
+        return Err(refused(message).advise("add --yes where that is meant"));
+    }
+    let question = format!(
+        "This turns {} off and ends every consumer of it, Lambda triggers, too. Go on? [y/N] ",
+        output::printable(stream_arn)
+    );
+    let mut answer = String::new();
+    let read = stderr.write_all(question.as_bytes()).and_then(|()| stdin.read_line(&mut answer));
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(refused(format!("the stream of {table} stays on")))
+}
+
+/// The stream that the table names; and the older ones where they are asked for, which takes one more right. Nothing where there is
+/// none of these.
+async fn describe(dynamodb: &DynamoDb, table: &str, with_older: bool) -> Result<Option<Answer>, Trouble> {
     let current = dynamodb.describe_table(table).await?.stream;
     let mut arns: Vec<String> = current.iter().map(|current| current.arn.clone()).collect();
     if with_older {
@@ -174,9 +212,12 @@ async fn describe(dynamodb: &DynamoDb, table: &str, with_older: bool) -> Result<
             described => streams.push(described?),
         }
     }
+    if streams.is_empty() {
+        return Ok(None);
+    }
     let (older, newest): (Vec<_>, Vec<_>) =
         streams.iter().partition(|stream| current.as_ref().is_none_or(|current| current.arn != stream.arn));
-    Ok(Answer {
+    Ok(Some(Answer {
         text: describe_text(table, &newest, &older),
         summary: summary(table, newest.first().copied()),
         result: json!({
@@ -184,7 +225,7 @@ async fn describe(dynamodb: &DynamoDb, table: &str, with_older: bool) -> Result<
             "stream": newest.first().map(|stream| stream_json(stream)),
             "older_streams": with_older.then(|| older.iter().map(|stream| stream_json(stream)).collect::<Vec<_>>()),
         }),
-    })
+    }))
 }
 
 fn summary(table: &str, stream: Option<&StreamDescription>) -> String {

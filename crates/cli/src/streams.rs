@@ -17,8 +17,8 @@ use crate::checkpoints;
 use crate::configuration::{PipelineSpec, SinkSpec};
 
 pub use patience::Patience;
-pub use troubles::{deleted, table_replaced, turned_off};
-use troubles::{deleted_long_ago, named_went, no_stream, no_such_stream, not_there, stream_went, wrong_view_type};
+pub use troubles::{deleted, no_stream, table_replaced, turned_off};
+use troubles::{deleted_long_ago, named_went, no_such_stream, not_there, stream_went, wrong_view_type};
 
 /// The service does not know the table or the stream.
 pub const NOT_FOUND: &str = "aws.table_not_found";

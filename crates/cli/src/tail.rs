@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use tailwater_model::{Finished, PipelineIdentity, StreamIdentity, Trouble, TroubleKind};
+use tailwater_model::{Finished, PipelineIdentity, StreamIdentity, Trouble};
 use tailwater_pipeline::{Ended, LaneSettings, PipelineStatus, StopSignal, run_pipeline};
 use tailwater_sink_local::claim_stdout;
 use tailwater_source_dynamodb::{
@@ -19,6 +19,7 @@ use tailwater_source_dynamodb::{
 use self::printing_sink::{Form, PrintingSink};
 use self::raw_tap::{RawRecords, RawTap};
 use crate::aws_arguments::{AwsArguments, duration};
+use crate::streams::no_stream;
 
 /// Shortest and longest wait between two looks at a shard. A person watches: two looks in a second are enough.
 const POLL_INTERVALS: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
@@ -118,7 +119,8 @@ async fn print_stream<A: StreamApi>(
     form: Form,
     arguments: &TailArguments,
 ) -> Result<(), Trouble> {
-    let identity = PipelineIdentity { name: "tail".into(), lanes: 1, stream: stream_identity(table)? };
+    let stream = stream_identity(table).ok_or_else(|| no_stream(&table.name, &arguments.aws.settings()))?;
+    let identity = PipelineIdentity { name: "tail".into(), lanes: 1, stream };
     let (sources, _) = open_stream(api, identity.stream.clone(), identity.lanes, reader_settings(arguments.from));
     let stop = StopSignal::new();
     let lanes = sources
@@ -149,13 +151,9 @@ async fn print_stream<A: StreamApi>(
     }
 }
 
-fn stream_identity(table: &Table) -> Result<StreamIdentity, Trouble> {
-    let Some(stream) = &table.stream else {
-        let message = format!("table {} has no stream", table.name);
-        return Err(Trouble::new(TroubleKind::Environment, "source.no_stream", message)
-            .advise(format!("turn it on with `tailwater stream enable {}`", table.name)));
-    };
-    Ok(StreamIdentity { table: table.name.clone(), table_id: table.table_id.clone(), stream_arn: stream.arn.clone() })
+fn stream_identity(table: &Table) -> Option<StreamIdentity> {
+    let stream_arn = table.stream.as_ref()?.arn.clone();
+    Some(StreamIdentity { table: table.name.clone(), table_id: table.table_id.clone(), stream_arn })
 }
 
 fn reader_settings(from: Begin) -> ReaderSettings {

@@ -8,10 +8,11 @@ use crate::output::{self, CommandFailure};
 /// Prints the version.
 pub fn run(arguments: &VersionArguments) -> Result<(), CommandFailure> {
     let version = env!("CARGO_PKG_VERSION");
-    if arguments.json {
-        output::answer_json("version", true, format!("tailwater {version}"), &json!({ "version": version }));
+    let text = format!("tailwater {version}");
+    let told = if arguments.json {
+        output::answer_json("version", true, text, &json!({ "version": version }))
     } else {
-        output::answer(&format!("tailwater {version}"));
-    }
-    Ok(())
+        output::answer(&text)
+    };
+    told.map_err(CommandFailure::from)
 }

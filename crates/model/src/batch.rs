@@ -133,6 +133,20 @@ pub struct Gap {
     pub stop: bool,
 }
 
+impl Gap {
+    /// Where and when changes may be missing, in words.
+    pub fn words(&self) -> String {
+        let place = match (&self.shard, &self.after) {
+            (None, _) => "the stream".to_owned(),
+            (Some(shard), Position::Start) => format!("shard {shard}, from its beginning on"),
+            (Some(shard), Position::After(number)) => format!("shard {shard}, behind record {number}"),
+            (Some(shard), Position::End) => format!("shard {shard}, behind its end"),
+        };
+        let since = self.since.map_or_else(String::new, |since| format!("from {since} "));
+        format!("{place}, {since}until {}: {}", self.until, self.detail)
+    }
+}
+
 /// The rules by which gaps are found (design, section 5).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapCause {
@@ -236,5 +250,27 @@ impl Group {
     /// The step of each batch, for telling the source once they are durable.
     pub fn steps(&self) -> Vec<(ShardId, Step)> {
         self.batches.iter().map(|batch| (batch.shard.clone(), batch.step.clone())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gap_says_where_and_when() {
+        let number = SequenceNumber::parse("17".into()).expect("digits");
+        let gap = Gap {
+            shard: Some(ShardId::new("s")),
+            cause: GapCause::Trimmed,
+            after: Position::After(number),
+            since: Some(ServiceTime::EPOCH),
+            until: ServiceTime::from_ms(1000),
+            detail: "gone".into(),
+            stop: true,
+        };
+        let when = "from 1970-01-01T00:00:00.000Z until 1970-01-01T00:00:01.000Z: gone";
+        assert_eq!(gap.words(), format!("shard s, behind record 17, {when}"));
+        assert_eq!(Gap { shard: None, ..gap }.words(), format!("the stream, {when}"));
     }
 }

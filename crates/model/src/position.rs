@@ -6,8 +6,9 @@ use std::sync::Arc;
 use bytestring::ByteString;
 use thiserror::Error;
 
-/// Most digits of a sequence number (DynamoDB API reference, `StreamRecord`: 21 to 40 characters).
-const SEQUENCE_NUMBER_DIGITS_MAX: usize = 40;
+/// Most digits of a sequence number. DynamoDB gives 21 to 40 (API reference, `StreamRecord`); servers that are built on Kinesis
+/// give its numbers, of 56 by now and of 129 at most (Kinesis API reference, `Record`).
+const SEQUENCE_NUMBER_DIGITS_MAX: usize = 129;
 
 /// The id of a shard, as DynamoDB gave it. Opaque: what its text seems to say (a creation time) is never relied on.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -48,7 +49,7 @@ pub struct SequenceNumber(ByteString);
 pub struct SequenceNumberFault;
 
 impl SequenceNumber {
-    /// Accepts 1 to 40 decimal digits. The service gives 21 to 40; emulators give fewer.
+    /// Accepts 1 to 129 decimal digits. The service gives 21 to 40; emulators give fewer, or more.
     pub fn parse(text: ByteString) -> Result<Self, SequenceNumberFault> {
         let digits = (1..=SEQUENCE_NUMBER_DIGITS_MAX).contains(&text.len());
         if digits && text.bytes().all(|byte| byte.is_ascii_digit()) { Ok(Self(text)) } else { Err(SequenceNumberFault) }
@@ -137,8 +138,10 @@ mod tests {
 
     #[test]
     fn sequence_numbers_are_digits_within_bounds() {
-        assert!(SequenceNumber::parse("9".repeat(40).into()).is_ok());
-        for bad in ["", "-1", "1.0", "１２", &"9".repeat(41)] {
+        for digits in [1, 21, 40, 56, 129] {
+            assert!(SequenceNumber::parse("9".repeat(digits).into()).is_ok(), "{digits}");
+        }
+        for bad in ["", "-1", "1.0", "１２", &"9".repeat(130)] {
             assert_eq!(SequenceNumber::parse(bad.into()), Err(SequenceNumberFault), "{bad}");
         }
     }

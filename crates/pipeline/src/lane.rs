@@ -15,6 +15,7 @@ use crate::dead_letter_log::DeadLetterLog;
 use crate::delay::ReopenDelay;
 use crate::group_size::GroupSize;
 use crate::refusals::Refusals;
+use crate::reopen_log::ReopenLog;
 use crate::status::{GapOfGroup, GroupTally, LaneState, PipelineStatus};
 use crate::stop::StopSignal;
 use crate::supervise::Ended;
@@ -64,6 +65,7 @@ pub(crate) struct Lane<S, K> {
     pub(crate) refusals: Refusals,
     pub(crate) stop: StopSignal,
     pub(crate) status: Arc<PipelineStatus>,
+    pub(crate) reopen_log: ReopenLog,
     /// Shards that ended with a gap in a commit that nobody answered.
     pub(crate) unanswered: Vec<GapOfGroup>,
     pub(crate) dead_letters: DeadLetterLog,
@@ -83,12 +85,10 @@ impl<S: Source, K: Sink> Lane<S, K> {
                 Err(Failure::Reopen(trouble)) => {
                     self.source.close();
                     let wait = delay.next();
-                    warn!(
-                        lane = self.number,
-                        code = trouble.code,
-                        wait_ms = wait.as_millis() as u64,
-                        "{trouble}; opening again"
-                    );
+                    if let Some(untold) = self.reopen_log.admits(trouble.code) {
+                        let (lane, code, wait_ms) = (self.number, trouble.code, wait.as_millis() as u64);
+                        warn!(lane, code, wait_ms, untold, "{trouble}; opening again");
+                    }
                     let since = delay.since().unwrap_or_else(Instant::now);
                     self.status.set_lane(self.number, LaneState::Reopening { since, trouble });
                     tokio::select! { biased;
@@ -245,8 +245,7 @@ fn accept<S: Source>(delivery: Delivery, source: &mut S, collecting: &mut Collec
 }
 
 fn gap_trouble(gap: &Gap) -> Trouble {
-    let place = gap.shard.as_ref().map_or("the stream".to_owned(), |shard| format!("shard {shard}"));
-    let message = format!("gap ({}) in {place} after position {}: {}", gap.cause.as_str(), gap.after, gap.detail);
+    let message = format!("gap ({}) in {}", gap.cause.as_str(), gap.words());
     Trouble::new(TroubleKind::DataAtRisk, "source.gap", message).advise(
         "changes may be missing in the sink; the gap is on record. To go on without them set `on_gap = \"continue\"` in [source]",
     )

@@ -10,6 +10,7 @@ mod group_size;
 mod lane;
 mod ownership;
 mod refusals;
+mod reopen_log;
 mod run;
 mod status;
 mod stop;

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use tailwater_model::{Finished, Sink, Source, Transform, Trouble, TroubleKind, panic_words};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::sleep;
-use tracing::warn;
+use tracing::{Instrument, warn};
 
 use crate::dead_letter_log::DeadLetterLog;
 use crate::group_size::GroupSize;
 use crate::lane::{Lane, LaneSettings};
 use crate::refusals::Refusals;
+use crate::reopen_log::ReopenLog;
 use crate::status::{LaneState, PipelineStatus};
 use crate::stop::StopSignal;
 
@@ -47,16 +48,19 @@ pub async fn run_pipeline<S: Source + 'static, K: Sink + 'static>(
             group_size: GroupSize::new(settings.group_limits()),
             refusals: Refusals::default(),
             stop: stop.clone(),
+            reopen_log: ReopenLog::default(),
             status: Arc::clone(&status),
             unanswered: Vec::new(),
             dead_letters: DeadLetterLog::default(),
         };
         let status = Arc::clone(&status);
-        tasks.spawn(async move {
+        let running = async move {
             let ended = Box::pin(lane.run()).await;
             status.set_lane(number, LaneState::Ended);
             ended
-        });
+        };
+        // Its lines in the log name the pipeline.
+        tasks.spawn(running.in_current_span());
     }
     let mut outcome = Ok(Ended::Stopped);
     let grace = async {

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tailwater_model::{Committed, Failure, Group, Progress, Trouble, TroubleKind};
 use tokio::sync::oneshot;
+use tracing::Span;
 
 use crate::brokers::Brokers;
 use crate::fault::Fault;
@@ -74,7 +75,10 @@ impl<S: Idle> Thread<S> {
     pub(crate) fn start(name: String, session: S) -> Result<Self, Trouble> {
         // One piece of work may wait while another one, whose future was dropped, ends.
         let (work, inbox) = sync_channel(1);
-        std::thread::Builder::new().name(name).spawn(move || serve(session, &inbox)).map_err(|error| {
+        // What is logged there belongs to whoever starts it.
+        let span = Span::current();
+        let serving = move || span.in_scope(|| serve(session, &inbox));
+        std::thread::Builder::new().name(name).spawn(serving).map_err(|error| {
             Trouble::new(
                 TroubleKind::Environment,
                 "sink.kafka.thread",

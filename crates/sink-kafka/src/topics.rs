@@ -156,34 +156,38 @@ impl Check<'_> {
             MayMake::All => true,
             MayMake::Nothing => false,
         };
+        let maker = |plan: &TopicPlan<'_>| admin.filter(|_| makes && plan.may_be_made);
         let mut shapes = Vec::new();
         let mut missing = Vec::new();
         for plan in plans {
-            let maker = admin.filter(|_| makes && plan.may_be_made);
-            let looked = match (client.look(plan.name)?, maker) {
-                (Looked::There(shape), _) => Looked::There(shape),
-                (Looked::Missing { .. }, Some(admin)) => {
-                    admin.make(plan)?;
-                    Looked::There(client.wait_made(plan.name)?)
-                }
-                (Looked::Missing { .. }, None) => client.look_longer(plan.name)?,
+            let looked = match client.look(plan.name)? {
+                Looked::Missing { .. } if maker(plan).is_none() => client.look_longer(plan.name)?,
+                looked => looked,
             };
             match looked {
                 Looked::There(shape) => shapes.push(Some(shape)),
                 Looked::Missing { brokers } => {
                     shapes.push(None);
-                    missing.push((plan, brokers));
+                    missing.extend(maker(plan).is_none().then_some((plan, brokers)));
                 }
             }
         }
         match (self.may_make, missing.first()) {
-            (_, None) => Ok(shapes),
-            (MayMake::AtClaim, Some(_)) if is_begun => Ok(shapes),
+            (_, None) => {}
+            (MayMake::AtClaim, Some(_)) if is_begun => {}
             (MayMake::Nothing, Some((plan, _))) if plan.purpose != Purpose::DeadLetters => {
-                Err(rules::gone(self.settings, plan).into())
+                return Err(rules::gone(self.settings, plan).into());
             }
-            _ => Err(rules::missing(self.settings, &missing).into()),
+            _ => return Err(rules::missing(self.settings, &missing).into()),
         }
+        // Only now: a start that is refused leaves nothing behind.
+        for (plan, shape) in plans.iter().zip(&mut shapes).filter(|(_, shape)| shape.is_none()) {
+            if let Some(admin) = maker(plan) {
+                admin.make(plan)?;
+                *shape = Some(client.wait_made(plan.name)?);
+            }
+        }
+        Ok(shapes)
     }
 }
 

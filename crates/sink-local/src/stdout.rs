@@ -142,7 +142,8 @@ fn write_failure(error: &io::Error) -> Failure {
         return Failure::Halt(Trouble::new(TroubleKind::Runtime, "sink.stdout.closed", message));
     }
     let message = format!("writing to the standard output failed: {error}");
-    Failure::Reopen(Trouble::new(TroubleKind::Environment, "sink.stdout.write", message))
+    let trouble = Trouble::new(TroubleKind::Environment, "sink.stdout.write", message);
+    Failure::Halt(trouble.advise("see that what the standard output leads to has room and can be written to"))
 }
 
 fn writing_panicked() -> Failure {
@@ -277,15 +278,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_closed_pipe_halts_and_other_trouble_reopens() {
+    async fn a_closed_pipe_halts_and_other_trouble_is_borne_for_a_while() {
         let (mut lane, page) = lane();
-        for (kind, halts, code) in
-            [(ErrorKind::Other, false, "sink.stdout.write"), (ErrorKind::BrokenPipe, true, "sink.stdout.closed")]
-        {
+        for (kind, halts, code) in [
+            (ErrorKind::StorageFull, TroubleKind::Environment, "sink.stdout.write"),
+            (ErrorKind::BrokenPipe, TroubleKind::Runtime, "sink.stdout.closed"),
+        ] {
             page.0.lock().expect("no panic").1 = Some(kind);
             lane.open().await.expect("opens");
             let failure = lane.commit(group(register(), r#"{"id":{"N":"1"}}"#)).await.expect_err("cannot write");
-            assert_eq!((matches!(failure, Failure::Halt(_)), failure.trouble().code), (halts, code));
+            let Failure::Halt(trouble) = failure else { panic!("{failure:?}") };
+            assert_eq!((trouble.kind, trouble.code), (halts, code));
             assert_eq!(lane.open().await.expect("opens").shards, [], "the step is not stored");
         }
     }

@@ -122,6 +122,16 @@ pub enum Decoded {
     DeadLetter(DeadLetter),
 }
 
+impl Decoded {
+    /// Its place in the shard.
+    pub fn sequence_number(&self) -> &SequenceNumber {
+        match self {
+            Self::Event(event) => &event.source.sequence_number,
+            Self::DeadLetter(letter) => &letter.sequence_number,
+        }
+    }
+}
+
 /// What an answer of the service means to the reader.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("{kind:?}: {message}")]
@@ -137,8 +147,11 @@ pub struct ApiError {
 pub enum ApiErrorKind {
     /// Too many calls, or more than two readers on a shard: wait longer.
     Throttled,
-    /// Anything that may pass: server errors, broken connections, malformed answers, unknown errors.
+    /// Anything that may pass: server errors, broken connections, unknown errors.
     Transient,
+    /// The answer came whole and is none that can be understood. Damaged on its way it may pass; the same again and again is
+    /// what is sent.
+    Malformed,
     /// The iterator is older than 15 minutes, or the service no longer takes it: get a new one.
     IteratorExpired,
     /// The position asked for was trimmed: records are lost unless the shard was drained.

@@ -143,5 +143,5 @@ impl DynamoDb {
 
 /// An answer that lacks what it is for: asked again, never taken for an empty one.
 fn incomplete(operation: &str, what: &str) -> ApiError {
-    ApiError { kind: ApiErrorKind::Transient, message: format!("{operation}: the answer has {what}") }
+    ApiError { kind: ApiErrorKind::Malformed, message: format!("{operation}: the answer has {what}") }
 }

@@ -142,7 +142,8 @@ mod tests {
     async fn a_key_that_fits_into_no_header_is_refused() {
         for (key, token) in [("key\n", None), ("kéy", None), ("key", Some("token\r\n".to_owned()))] {
             let found = Credentials::new(key, "secret", token, None, "test");
-            let refused = chain_of([found.clone(), found]).provide_credentials().await.err().expect("is refused");
+            let refused =
+                chain_of([found.clone(), found]).provide_credentials().await.map(drop).expect_err("is refused");
             assert!(format!("{refused:?}").contains("no header of HTTP"), "{refused:?}");
         }
     }

@@ -8,10 +8,12 @@ use aws_credential_types::provider::error::CredentialsError;
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
+use http_body_util::LengthLimitError;
 use tailwater_model::{Trouble, TroubleKind};
 
 use crate::api::{ApiError, ApiErrorKind};
 use crate::endpoint::Place;
+use crate::page::PageFault;
 
 /// Longest message that is passed on, in bytes. Services have answered with pages of HTML and stack traces.
 const MESSAGE_BYTES_MAX: usize = 1024;
@@ -71,7 +73,10 @@ where
         SdkError::ConstructionFailure(_) => {
             SortedError { kind: ApiErrorKind::Invalid, origin: Origin::Request, message: chain(operation, error) }
         }
-        // Timeouts, broken connections, answers that cannot be read, and whatever a later SDK adds.
+        SdkError::ResponseError(_) if causes(error).any(is_no_page) => {
+            SortedError { kind: ApiErrorKind::Malformed, origin: Origin::Network, message: chain(operation, error) }
+        }
+        // Timeouts, broken connections, and whatever a later SDK adds.
         _ => SortedError { kind: ApiErrorKind::Transient, origin: Origin::Network, message: chain(operation, error) },
     }
 }
@@ -138,6 +143,11 @@ fn found_none(credentials: &(dyn Error + 'static)) -> bool {
         let not_loaded = matches!(cause.downcast_ref(), Some(CredentialsError::CredentialsNotLoaded(_)));
         not_loaded || cause.is::<ImdsError>()
     })
+}
+
+/// A body that came whole, or far too much of one, and is no page of records.
+fn is_no_page(cause: &(dyn Error + 'static)) -> bool {
+    cause.is::<PageFault>() || cause.is::<LengthLimitError>()
 }
 
 /// The error, its cause, the cause of that.

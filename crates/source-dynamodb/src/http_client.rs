@@ -219,7 +219,8 @@ mod tests {
         for text in [String::new(), broken, no_certificate] {
             std::fs::write(file.path(), &text).expect("writes");
             for name in ["AWS_CA_BUNDLE", "SSL_CERT_FILE"] {
-                let trouble = http_client(&environment(&[(name, path)]).expect("fine")).err().expect("is refused");
+                let trouble =
+                    http_client(&environment(&[(name, path)]).expect("fine")).map(drop).expect_err("is refused");
                 assert_eq!(trouble.code, "aws.bad_variable");
                 assert!(trouble.message.contains(name) && trouble.message.contains(path), "{trouble}");
             }

@@ -117,11 +117,11 @@ source_profile = loop
             (None, "pord", "\"pord\" that AWS_PROFILE names does not exist: there are dev"),
             (Some("default"), "", "\"default\" does not exist"),
         ] {
-            let trouble = load_from(FILE, profile, variable).await.err().expect("is not there");
+            let trouble = load_from(FILE, profile, variable).await.map(drop).expect_err("is not there");
             assert_eq!(trouble.code, "aws.unknown_profile");
             assert!(trouble.message.contains(said), "{}", trouble.message);
         }
-        let none = load_from("", Some("prod"), "").await.err().expect("is not there");
+        let none = load_from("", Some("prod"), "").await.map(drop).expect_err("is not there");
         assert!(none.message.contains("there is none at all"), "{}", none.message);
     }
 
@@ -138,7 +138,7 @@ source_profile = loop
     #[tokio::test]
     async fn a_named_profile_without_credentials_of_its_own_is_refused() {
         for profile in ["role", "on-role"] {
-            let trouble = load_from(FILE, Some(profile), "").await.err().expect("is refused");
+            let trouble = load_from(FILE, Some(profile), "").await.map(drop).expect_err("is refused");
             assert_eq!(trouble.code, "aws.profile_credentials");
             // By AWS_PROFILE it is as AWS's tools have it.
             assert!(load_from(FILE, None, profile).await.is_ok());
@@ -164,7 +164,7 @@ source_profile = loop
 
     #[tokio::test]
     async fn a_file_that_cannot_be_understood_is_told() {
-        let trouble = load_from("[profile x\nregion", None, "").await.err().expect("is refused");
+        let trouble = load_from("[profile x\nregion", None, "").await.map(drop).expect_err("is refused");
         assert_eq!(trouble.code, "aws.profile_files");
         assert!(trouble.message.contains("line 1") && !trouble.message.contains('\n'), "{}", trouble.message);
     }

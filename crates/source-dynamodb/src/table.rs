@@ -46,6 +46,11 @@ pub struct TableStream {
 }
 
 impl DynamoDb {
+    /// Where the streams are, in words without credentials.
+    pub fn place(&self) -> String {
+        self.places.streams.to_string()
+    }
+
     /// Asks what the table is. Needs `dynamodb:DescribeTable`, and for a stream that is turned off
     /// `dynamodb:DescribeStream`.
     pub async fn describe_table(&self, table: &str) -> Result<Table, Trouble> {

@@ -35,12 +35,8 @@ async fn result_of(command: &[&str], table: &str) -> Result<Value> {
 #[tokio::test]
 async fn a_stream_is_turned_on_shown_and_turned_off() -> Result<()> {
     let table = SourceTable::create(None).await?;
-    let none = on_table(&["stream", "describe"], &table.name, &[]).await?.must_exit_with(0)?;
-    ensure!(
-        none.stdout.contains("has no stream") && none.stdout.contains("tailwater stream enable"),
-        "{}",
-        none.said()
-    );
+    let none = on_table(&["stream", "describe"], &table.name, &[]).await?.must_exit_with(3)?;
+    none.must_say(&["source.no_stream", "has no stream", "tailwater stream enable"])?;
 
     let enabled = result_of(&["stream", "enable"], &table.name).await?;
     let arn = table.stream_arn().await?.context("the stream is on")?;
@@ -58,7 +54,9 @@ async fn a_stream_is_turned_on_shown_and_turned_off() -> Result<()> {
     let described = result_of(&["stream", "describe"], &table.name).await?;
     ensure!(described["stream"]["shards"][0]["state"] == "open", "{described}");
 
-    let disabled = result_of(&["stream", "disable"], &table.name).await?;
+    let unasked = on_table(&["stream", "disable"], &table.name, &[]).await?;
+    unasked.must_exit_with(2)?.must_say(&["stream.not_confirmed", "--yes"])?;
+    let disabled = result_of(&["stream", "disable", "--yes"], &table.name).await?;
     ensure!(disabled["changed"] == true && disabled["stream_arn"] == arn.as_str(), "{disabled}");
     ensure!(result_of(&["stream", "disable"], &table.name).await?["changed"] == false);
     let closed = result_of(&["stream", "describe"], &table.name).await?;

@@ -150,6 +150,11 @@ async fn a_process_with_sqlite_and_a_file_is_replaced_as_a_whole() -> Result<()>
         })
         .await
         .with_context(|| owner.said())?;
+        for name in ["tests", "file"] {
+            let (said, named) = (owner.stderr_so_far(), format!("\"pipeline\":\"{name}\""));
+            let is_named = said.lines().any(|line| line.contains("\"lane open\"") && line.contains(&named));
+            ensure!(is_named, "which lane is open?\n{said}");
+        }
         let newer = start()?;
         owner.says(STANDS_BY, 2, CARRIED_WITHIN).await?;
         newer.says("lane open", 2, CARRIED_WITHIN).await?;

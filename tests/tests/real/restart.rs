@@ -20,10 +20,14 @@ const FORCED: [(Signal, i32); 2] = [(Signal::INT, 130), (Signal::TERM, 143)];
 async fn a_stop_under_load_is_in_order_and_the_next_start_goes_on() -> Result<()> {
     let scene = Scene::audited().await?;
     let writer = Writer::start(&scene.table, Workload::new(1, ""), WRITE_PAUSE);
-    for signal in [Signal::TERM, Signal::INT, Signal::TERM, Signal::INT] {
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::INT] {
         let process = scene.start()?;
         scene.carries(30, CARRIED_WITHIN).await.with_context(|| process.said())?;
         process.signal(signal)?;
+        if signal == Signal::HUP {
+            // A terminal that is closed may say so twice.
+            process.signal(signal)?;
+        }
         process.ends(STOP_WITHIN).await?.must_exit_with(0)?;
     }
     writer.stop().await?;

@@ -27,11 +27,17 @@ pub fn expand(paths: &[PathBuf], findings: &mut Vec<Finding>) -> Vec<PathBuf> {
     files
 }
 
+/// Also what links lead to, as in a volume of Kubernetes. A link that leads nowhere is named, so that its reading tells so.
+/// What is hidden is no pipeline: editors and file systems keep their own files under such names.
 fn toml_files(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
-        let path = entry?.path();
-        if path.is_file() && path.extension().is_some_and(|extension| extension == "toml") {
+        let entry = entry?;
+        let path = entry.path();
+        let is_hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+        let may_be_file = fs::metadata(&path).map_or(true, |metadata| metadata.is_file());
+        if is_toml && !is_hidden && may_be_file {
             files.push(path);
         }
     }

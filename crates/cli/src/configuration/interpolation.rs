@@ -25,6 +25,8 @@ pub struct Resolved {
     pub references: Vec<Range<usize>>,
     /// The files that some of it was read from.
     pub files: Vec<PathBuf>,
+    /// [`PLACEHOLDER`] stands in it for what is not there.
+    pub is_stood_in: bool,
 }
 
 /// Why a value cannot be resolved.
@@ -34,6 +36,8 @@ pub struct Unresolved {
     pub message: String,
     /// What to do.
     pub suggestion: String,
+    /// The reference is right, and what it names is not there.
+    is_absent: bool,
 }
 
 /// What values are resolved against.
@@ -42,6 +46,17 @@ pub struct Surroundings<'a> {
     pub variable: &'a dyn Fn(&str) -> Option<String>,
     /// The folder of the pipeline file: relative paths begin there.
     pub folder: &'a Path,
+    /// What becomes of a reference to what is not there.
+    pub absent: Absent,
+}
+
+/// What becomes of a reference to a variable that is not set, or to a file that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Absent {
+    /// The value cannot be resolved.
+    IsAFault,
+    /// [`PLACEHOLDER`] is taken.
+    IsStoodInFor,
 }
 
 /// Resolves every reference in `raw`. `$$` is a dollar sign; a `$` before anything else stays as it is.
@@ -59,7 +74,14 @@ pub fn resolve(raw: &str, surroundings: &Surroundings<'_>) -> Result<Resolved, U
                 return Err(unresolved("a reference that opens with ${ is never closed", "write $$ for a dollar sign"));
             };
             let begin = resolved.text.len();
-            resolved.text.push_str(&look_up(&after[..end], surroundings, &mut resolved.files)?);
+            let found = match look_up(&after[..end], surroundings, &mut resolved.files) {
+                Err(fault) if fault.is_absent && surroundings.absent == Absent::IsStoodInFor => {
+                    resolved.is_stood_in = true;
+                    PLACEHOLDER.to_owned()
+                }
+                found => found?,
+            };
+            resolved.text.push_str(&found);
             resolved.references.push(begin..resolved.text.len());
             resolved.shape.push_str(PLACEHOLDER);
             rest = &after[end + 1..];
@@ -84,7 +106,7 @@ impl Resolved {
 }
 
 fn unresolved(message: impl Into<String>, suggestion: impl Into<String>) -> Unresolved {
-    Unresolved { message: message.into(), suggestion: suggestion.into() }
+    Unresolved { message: message.into(), suggestion: suggestion.into(), is_absent: false }
 }
 
 fn look_up(reference: &str, surroundings: &Surroundings<'_>, files: &mut Vec<PathBuf>) -> Result<String, Unresolved> {
@@ -109,13 +131,14 @@ fn variable(rest: &str, surroundings: &Surroundings<'_>) -> Result<String, Unres
         return Err(unresolved("the name in ${env:…} is not that of an environment variable", "write ${env:NAME}"));
     }
     let value = (surroundings.variable)(name);
+    let state = if value.is_some() { "is empty" } else { "is not set" };
     // As in a shell, a variable that is empty counts as missing where something else is given for that case.
     let filled = value.clone().filter(|value| !value.is_empty());
     match otherwise.map(|otherwise| (otherwise.strip_prefix('-'), otherwise.strip_prefix('?'))) {
         None => value.map_or_else(
             || {
-                missing(
-                    format!("the environment variable {name} is not set"),
+                absent(
+                    format!("the environment variable {name} {state}"),
                     format!("set {name}, or give a default with ${{env:{name}:-default}}"),
                 )
             },
@@ -123,31 +146,32 @@ fn variable(rest: &str, surroundings: &Surroundings<'_>) -> Result<String, Unres
         ),
         Some((Some(default), _)) => Ok(filled.unwrap_or_else(|| default.to_owned())),
         Some((_, Some(message))) => filled.map_or_else(
-            || missing(format!("the environment variable {name} is not set: {message}"), format!("set {name}")),
+            || absent(format!("the environment variable {name} {state}: {message}"), format!("set {name}")),
             Ok,
         ),
-        Some((None, None)) => missing(
-            "what follows the name in ${env:…} is not understood".into(),
-            "write ${env:NAME:-default} or ${env:NAME:?message}".into(),
-        ),
+        Some((None, None)) => Err(unresolved(
+            "what follows the name in ${env:…} is not understood",
+            "write ${env:NAME:-default} or ${env:NAME:?message}",
+        )),
     }
 }
 
-fn missing(message: String, suggestion: String) -> Result<String, Unresolved> {
-    Err(unresolved(message, suggestion))
+fn absent(message: String, suggestion: String) -> Result<String, Unresolved> {
+    Err(Unresolved { is_absent: true, ..unresolved(message, suggestion) })
 }
 
 fn file(path: &str, folder: &Path) -> Result<String, Unresolved> {
     if path.is_empty() {
         return Err(unresolved("${file:…} names no file", "write ${file:/path}"));
     }
-    let failed = |why: &str| {
-        unresolved(format!("the file {path} cannot be read: {why}"), "check the path and its rights".to_owned())
-    };
+    let failed =
+        |why: &str| unresolved(format!("the file {path} cannot be read: {why}"), "check the path and its rights");
     let mut content = String::new();
-    File::open(folder.join(path))
-        .and_then(|file| file.take(RESOLVED_FILE_BYTES_MAX + 1).read_to_string(&mut content))
-        .map_err(|fault| failed(&fault.kind().to_string()))?;
+    let read = File::open(folder.join(path))
+        .and_then(|file| file.take(RESOLVED_FILE_BYTES_MAX + 1).read_to_string(&mut content));
+    if let Err(fault) = read {
+        return Err(Unresolved { is_absent: true, ..failed(&fault.kind().to_string()) });
+    }
     if content.len() as u64 > RESOLVED_FILE_BYTES_MAX {
         return Err(failed("it is longer than 64 KiB"));
     }
@@ -161,6 +185,10 @@ mod tests {
     use super::*;
 
     fn resolve_here(raw: &str) -> Result<Resolved, Unresolved> {
+        resolve_or(raw, Absent::IsAFault)
+    }
+
+    fn resolve_or(raw: &str, absent: Absent) -> Result<Resolved, Unresolved> {
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("secret"), "from ${env:A} file\r\n").expect("writes");
         let variable = |name: &str| match name {
@@ -168,7 +196,7 @@ mod tests {
             "EMPTY" => Some(String::new()),
             _ => None,
         };
-        resolve(raw, &Surroundings { variable: &variable, folder: folder.path() })
+        resolve(raw, &Surroundings { variable: &variable, folder: folder.path(), absent })
     }
 
     #[test]
@@ -193,11 +221,26 @@ mod tests {
     }
 
     #[test]
+    fn what_is_not_there_may_be_stood_in_for_and_a_wrong_reference_not() {
+        for (raw, text) in [
+            ("a${env:MISSING}b", format!("a{PLACEHOLDER}b")),
+            ("${env:EMPTY:?fill it}", PLACEHOLDER.to_owned()),
+            ("${file:nowhere}", PLACEHOLDER.to_owned()),
+        ] {
+            let resolved = resolve_or(raw, Absent::IsStoodInFor).unwrap_or_else(|fault| panic!("{raw}: {fault:?}"));
+            assert_eq!((resolved.text, resolved.is_stood_in), (text, true), "{raw}");
+        }
+        let there = resolve_or("${env:A}${env:MISSING:-x}", Absent::IsStoodInFor).expect("resolves");
+        assert!(!there.is_stood_in);
+        assert!(resolve_or("${env:A:+x}", Absent::IsStoodInFor).is_err());
+    }
+
+    #[test]
     fn faults_name_the_variable_or_the_file_and_no_value() {
         for (raw, words) in [
             ("${env:MISSING}", "MISSING is not set"),
             ("${env:MISSING:?the URL of the shop}", "MISSING is not set: the URL of the shop"),
-            ("${env:EMPTY:?fill it}", "EMPTY is not set: fill it"),
+            ("${env:EMPTY:?fill it}", "EMPTY is empty: fill it"),
             ("${env:A:+x}", "not understood"),
             ("${env:not a name}", "not that of an environment variable"),
             ("${hunter2}", "unknown scheme"),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use toml::de::DeTable;
 
-use crate::configuration::interpolation::Surroundings;
+use crate::configuration::interpolation::{Absent, Surroundings};
 use crate::configuration::report::{Place, Report};
 use crate::configuration::scalars::Bounds;
 use crate::configuration::section::Section;
@@ -25,9 +25,10 @@ pub fn read(
     path: &Path,
     text: &str,
     variable: &dyn Fn(&str) -> Option<String>,
+    absent: Absent,
 ) -> (Option<PipelineSpec>, Vec<Finding>) {
     let file = path.display().to_string();
-    let surroundings = Surroundings { variable, folder: path.parent().unwrap_or(Path::new("")) };
+    let surroundings = Surroundings { variable, folder: path.parent().unwrap_or(Path::new("")), absent };
     let mut report = Report::new(&file, text, &surroundings);
     let (document, faults) = DeTable::parse_recoverable(text);
     for fault in &faults {

@@ -12,6 +12,8 @@ pub struct Report<'a> {
     /// What references in values are resolved against.
     pub surroundings: &'a Surroundings<'a>,
     findings: Vec<Finding>,
+    /// Paths of values that hold a stand-in.
+    stood_in: Vec<String>,
 }
 
 /// Where a finding belongs.
@@ -26,7 +28,7 @@ pub struct Place {
 impl<'a> Report<'a> {
     /// Nothing found yet.
     pub fn new(file: &'a str, text: &'a str, surroundings: &'a Surroundings<'a>) -> Self {
-        Self { file, text, surroundings, findings: Vec::new() }
+        Self { file, text, surroundings, findings: Vec::new(), stood_in: Vec::new() }
     }
 
     /// Adds what must be changed.
@@ -39,6 +41,13 @@ impl<'a> Report<'a> {
         self.push(Severity::Warning, place, code, message.into(), suggestion);
     }
 
+    /// Notes that a value holds a stand-in: from here on nothing is found about it.
+    pub fn stands_in(&mut self, place: &Place) {
+        let message = "not looked at: what it refers to is not here";
+        self.push(Severity::Fine, place, "config.stood_in", message.into(), None);
+        self.stood_in.push(place.path.clone());
+    }
+
     fn push(
         &mut self,
         severity: Severity,
@@ -47,6 +56,9 @@ impl<'a> Report<'a> {
         message: String,
         suggestion: Option<String>,
     ) {
+        if self.stood_in.contains(&place.path) {
+            return;
+        }
         let (line, column) = line_and_column(self.text, place.span.start);
         self.findings.push(Finding {
             severity,

@@ -216,6 +216,9 @@ impl<'a> Entry<'a> {
         match resolve(raw, report.surroundings) {
             Ok(value) => {
                 value.files.iter().for_each(|file| warn_of_exposed(file, &self.place, report));
+                if value.is_stood_in {
+                    report.stands_in(&self.place);
+                }
                 Some(Text { value, place: self.place.clone() })
             }
             Err(fault) => {

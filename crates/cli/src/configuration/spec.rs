@@ -87,6 +87,17 @@ impl SinkSpec {
         }
     }
 
+    /// Where it writes to, in words without a secret.
+    pub fn target(&self) -> String {
+        match self {
+            Self::Kafka(settings) => format!("Kafka topic {} at {}", settings.topic, settings.brokers),
+            Self::Postgres(settings) => format!("Postgres table {}.{}", settings.schema, settings.table),
+            Self::Sqlite(settings) => format!("SQLite table {} in {}", settings.table, settings.path.display()),
+            Self::File(settings) => format!("file {}", settings.path.display()),
+            Self::Stdout => "standard output".into(),
+        }
+    }
+
     /// Whether the sink mirrors whole items, and therefore needs the new image.
     pub fn mirrors(&self) -> bool {
         matches!(self, Self::Postgres(_) | Self::Sqlite(_))

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use crate::image_diff::{bounded, printable};
+use crate::image_diff::bounded;
+use crate::output::printable;
 
 /// Most differences that are kept; all of them are counted.
 const DIFFERENCES_SHOWN_MAX: usize = 5;

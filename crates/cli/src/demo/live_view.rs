@@ -20,6 +20,8 @@ const LINE_CHARACTERS_MAX: usize = 132;
 /// The end that stands in the pipeline. What the channel has no room for is counted and not shown.
 pub struct LiveView {
     keys: KeySchema,
+    /// Longest line.
+    characters_max: usize,
     lines: mpsc::Sender<String>,
     not_shown: Arc<AtomicU64>,
 }
@@ -30,18 +32,20 @@ pub struct LiveLines {
     not_shown: Arc<AtomicU64>,
 }
 
-/// Both ends of a live view.
-pub fn live_view(keys: KeySchema) -> (LiveView, LiveLines) {
+/// Both ends of a live view. Its lines fit into so many columns.
+pub fn live_view(keys: KeySchema, columns: Option<usize>) -> (LiveView, LiveLines) {
     let (sender, receiver) = mpsc::channel(LINES_WAITING_MAX);
     let not_shown = Arc::new(AtomicU64::new(0));
-    (LiveView { keys, lines: sender, not_shown: Arc::clone(&not_shown) }, LiveLines { lines: receiver, not_shown })
+    let characters_max = columns.unwrap_or(LINE_CHARACTERS_MAX).min(LINE_CHARACTERS_MAX);
+    let view = LiveView { keys, characters_max, lines: sender, not_shown: Arc::clone(&not_shown) };
+    (view, LiveLines { lines: receiver, not_shown })
 }
 
 impl Transform for LiveView {
     fn apply(&self, event: ChangeEvent, out: &mut Vec<ChangeEvent>) -> Result<(), Rejected> {
         // The room is taken first: a line that nobody will see is not worth writing.
         match self.lines.try_reserve() {
-            Ok(room) => room.send(line(&event, &self.keys)),
+            Ok(room) => room.send(bounded(&line(&event, &self.keys), self.characters_max)),
             Err(_) => {
                 self.not_shown.fetch_add(1, Relaxed);
             }
@@ -73,7 +77,7 @@ fn line(event: &ChangeEvent, keys: &KeySchema) -> String {
     for (index, difference) in found.iter().enumerate() {
         let _infallible = write!(line, "{} {difference}", if index == 0 { "" } else { "," });
     }
-    bounded(&line, LINE_CHARACTERS_MAX)
+    line
 }
 
 /// The line with its change in colour: green for what comes, yellow for what changes, red for what goes.
@@ -120,7 +124,7 @@ mod tests {
 
     #[test]
     fn what_is_not_shown_is_counted_and_everything_passes() {
-        let (view, mut lines) = live_view(keys());
+        let (view, mut lines) = live_view(keys(), None);
         let mut passed = Vec::new();
         for number in 0..100 {
             view.apply(event(number), &mut passed).expect("changes nothing");
@@ -134,8 +138,23 @@ mod tests {
     }
 
     #[test]
+    fn a_line_fits_into_the_terminal() {
+        for (columns, longest) in [(20, 20), (1000, LINE_CHARACTERS_MAX)] {
+            let (view, mut lines) = live_view(keys(), Some(columns));
+            let mut long = event(1);
+            let status = "x".repeat(20);
+            let attributes: String = (0..9).map(|number| format!(r#","a{number}":{{"S":"{status}"}}"#)).collect();
+            let item = format!(r#"{{"order_no":{{"N":"1"}}{attributes}}}"#);
+            long.change = Change::Insert { new: Item::parse(item.into()).ok() };
+            view.apply(long, &mut Vec::new()).expect("changes nothing");
+            let (shown, _) = lines.take();
+            assert_eq!(shown[0].chars().count(), longest, "{}", shown[0]);
+        }
+    }
+
+    #[test]
     fn nobody_watching_stops_nothing() {
-        let (view, lines) = live_view(keys());
+        let (view, lines) = live_view(keys(), None);
         drop(lines);
         let mut passed = Vec::new();
         assert_eq!(view.apply(event(1), &mut passed), Ok(()));

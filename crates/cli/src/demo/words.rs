@@ -35,6 +35,13 @@ fn shell_word(word: &str) -> String {
     if word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
+/// What happens after the last write, and how long it may take.
+pub fn catching_up(asked: bool, splits: bool) -> String {
+    let why = if asked { "asked to stop" } else { "time is over" };
+    let late = "\n  up to a minute: of a shard that has closed the children may be listed that late, as on AWS";
+    format!("{why}: the mirror catches up{}", if splits { late } else { "" })
+}
+
 /// One line about how it goes. `written` counts the shop's writes; what others wrote is carried too.
 pub fn progress(
     written: u64,

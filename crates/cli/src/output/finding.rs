@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use crate::output::Style;
+use crate::output::{Style, printable};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -126,11 +126,6 @@ pub fn push_report(findings: &[Finding], summary: &Summary, style: Style, out: &
     });
 }
 
-/// Without control characters: a file name or a message of an outside system must not steer the terminal.
-fn printable(text: &str) -> String {
-    text.chars().map(|character| if character.is_control() { '\u{fffd}' } else { character }).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,7 +148,7 @@ mod tests {
         push_report(&findings, &Summary::of(&findings, 2), Style::PLAIN, &mut out);
         assert_eq!(
             out,
-            "[FAIL] config.unknown_key  a\u{fffd}[31m.toml:14:1  source.pol_interval\n  not a key of [source]\n  \
+            "[FAIL] config.unknown_key  a\\u{1b}[31m.toml:14:1  source.pol_interval\n  not a key of [source]\n  \
              → did you mean `poll`?\n[WARN] a.b  b.toml\n  hm\nSummary: 2 passed · 1 warning · 1 failed\n\
              Correct the file and validate again.\n"
         );

@@ -12,8 +12,8 @@ pub(super) fn not_there(table: &Table, arn: &str) -> Trouble {
     Trouble::new(TroubleKind::Environment, STREAM_GONE, message)
 }
 
-/// The table never had one, as far as is known.
-pub(super) fn no_stream(table: &str, aws: &AwsSettings) -> Trouble {
+/// The table has none, as far as is known, and how to turn one on.
+pub fn no_stream(table: &str, aws: &AwsSettings) -> Trouble {
     Trouble::new(TroubleKind::Environment, "source.no_stream", format!("the table {table} has no stream"))
         .advise(format!("tailwater stream enable {table} --view NEW_AND_OLD_IMAGES{}", aws_flags(aws)))
 }

@@ -112,7 +112,7 @@ fn raw_text(group: &Group, records: &RawRecords) -> String {
             }
         }
         if let Some(gap) = &batch.gap {
-            tracing::warn!(cause = gap.cause.as_str(), after = %gap.after, "gap: {}", gap.detail);
+            tracing::warn!(cause = gap.cause.as_str(), "gap in {}", gap.words());
         }
     }
     text

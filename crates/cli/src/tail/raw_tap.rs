@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytestring::ByteString;
-use tailwater_model::ShardId;
+use tailwater_model::{SequenceNumber, ShardId};
 use tailwater_source_dynamodb::{
     ApiError, ApiErrorKind, Dated, Decoded, DynamoDb, IteratorStart, RecordPage, ShardIterator, ShardListing,
     StreamApi, decode_page,
@@ -19,22 +19,24 @@ pub type RawRecords = Arc<Mutex<BTreeMap<(ShardId, String), ByteString>>>;
 pub struct RawTap {
     dynamodb: DynamoDb,
     records: RawRecords,
+    /// The last record of each shard that was kept. Some servers send it again, and the reader leaves it out.
+    last: Arc<Mutex<BTreeMap<ShardId, SequenceNumber>>>,
 }
 
 impl RawTap {
     /// Puts the texts of all records read through it into `records`.
     pub fn new(dynamodb: DynamoDb, records: RawRecords) -> Self {
-        Self { dynamodb, records }
+        Self { dynamodb, records, last: Arc::default() }
     }
 
     fn keep(&self, shard: &ShardId, texts: &[ByteString], page: &RecordPage) {
         let mut records = self.records.lock().unwrap_or_else(PoisonError::into_inner);
-        for (text, record) in texts.iter().zip(&page.records) {
-            let number = match record {
-                Decoded::Event(event) => &event.source.sequence_number,
-                Decoded::DeadLetter(letter) => &letter.sequence_number,
-            };
-            records.insert((shard.clone(), number.to_string()), text.clone());
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        for (text, number) in texts.iter().zip(page.records.iter().map(Decoded::sequence_number)) {
+            if last.get(shard) != Some(number) {
+                records.insert((shard.clone(), number.to_string()), text.clone());
+                last.insert(shard.clone(), number.detached());
+            }
         }
     }
 }
@@ -63,7 +65,7 @@ impl StreamApi for RawTap {
         let texts: Vec<&str> = raw.records.iter().map(|text| &**text).collect();
         let body = format!(r#"{{"Records":[{}]}}"#, texts.join(","));
         let mut page = decode_page(body.into(), shard)
-            .map_err(|fault| ApiError { kind: ApiErrorKind::Transient, message: fault.to_string() })?;
+            .map_err(|fault| ApiError { kind: ApiErrorKind::Malformed, message: fault.to_string() })?;
         page.next = raw.next;
         self.keep(shard, &raw.records, &page);
         Ok(Dated { answer: page, date })

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use tailwater_model::{ChangeEvent, DeadLetter, Gap, KeySchema};
 
-use crate::image_diff::{Difference, differences, key_text, printable};
+use crate::image_diff::{Difference, differences, key_text};
+use crate::output::printable;
 
 /// Appends the change.
 pub fn push_change(event: &ChangeEvent, keys: &KeySchema, zone: &TimeZone, out: &mut String) {
@@ -40,9 +41,7 @@ pub fn push_dead_letter(letter: &DeadLetter, out: &mut String) {
 
 /// Appends loss that was found.
 pub fn push_gap(gap: &Gap, out: &mut String) {
-    let place = gap.shard.as_ref().map_or("the stream".to_owned(), |shard| format!("shard {shard}"));
-    let _infallible =
-        writeln!(out, "GAP ({}) in {place} after {}: {}", gap.cause.as_str(), gap.after, printable(&gap.detail));
+    let _infallible = writeln!(out, "GAP ({}) in {}", gap.cause.as_str(), printable(&gap.words()));
 }
 
 #[cfg(test)]
@@ -100,6 +99,6 @@ mod tests {
         };
         let mut out = String::new();
         push_gap(&gap, &mut out);
-        assert_eq!(out, "GAP (trimmed) in shard s1 after start: gone\n");
+        assert_eq!(out, "GAP (trimmed) in shard s1, from its beginning on, until 1970-01-01T00:00:00.000Z: gone\n");
     }
 }

@@ -1,7 +1,7 @@
 //! Running the binary as a user does.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// What a run of the binary gave.
 pub struct Found {
@@ -25,6 +25,15 @@ pub fn output_of(folder: &Path, arguments: &[&str], variables: &[(&str, &str)]) 
     let stdout = String::from_utf8(output.stdout).expect("UTF-8");
     let stderr = String::from_utf8(output.stderr).expect("UTF-8");
     Found { code: output.status.code(), text: format!("{stdout}{stderr}"), stdout }
+}
+
+/// The same with this standard output; what it printed is what it said on stderr.
+pub fn output_into(stdout: impl Into<Stdio>, folder: &Path, arguments: &[&str]) -> Found {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tailwater"));
+    command.args(arguments).current_dir(folder).env_clear().stdout(stdout).stderr(Stdio::piped());
+    let output = command.output().expect("the binary runs");
+    let text = String::from_utf8(output.stderr).expect("UTF-8");
+    Found { code: output.status.code(), text, stdout: String::new() }
 }
 
 /// A folder of the repository.

@@ -1,6 +1,10 @@
 //! Exit codes and the shape of outputs of the commands that need no server.
 
-use crate::binary::output_of;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::symlink;
+
+use crate::binary::{output_into, output_of};
 use serde_json::Value;
 
 #[test]
@@ -48,6 +52,61 @@ fn a_folder_means_every_pipeline_in_it_and_names_are_unique() {
     let found = output_of(folder.path(), &["validate", "."], &[]);
     assert_eq!(found.code, Some(2), "{}", found.text);
     assert!(found.text.contains("config.duplicate_name  ./c.toml"), "{}", found.text);
+    assert!(!found.text.contains("[OK] ./c.toml") && found.text.contains("2 passed"), "{}", found.text);
+}
+
+/// What editors, file systems and backups leave in a folder, and how Kubernetes mounts a ConfigMap.
+#[test]
+fn a_folder_may_hold_other_things() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name);
+    let text = |name: &str| format!("name = \"{name}\"\n[source]\ntable = \"orders\"\n[sink.stdout]\n");
+    for name in ["._a.toml", ".a.toml", "a.toml~", "#a.toml#", "a.toml.bak", ".a.toml.swp"] {
+        std::fs::write(path(name), b"\x00\x05\x16\x07").expect("writes");
+    }
+    symlink("somebody@host.1234", path(".#a.toml")).expect("a link");
+    std::fs::create_dir(path("folder.toml")).expect("a folder");
+    std::fs::create_dir(path("..2026_12_01")).expect("a folder");
+    std::fs::write(path("..2026_12_01/orders.toml"), text("mounted")).expect("writes");
+    symlink("..2026_12_01", path("..data")).expect("a link");
+    symlink("..data/orders.toml", path("orders.toml")).expect("a link");
+    let found = output_of(folder.path(), &["validate", "."], &[]);
+    assert!(
+        found.text.starts_with("[OK] ./orders.toml  pipeline mounted into stdout\nSummary: 1 passed"),
+        "{}",
+        found.text
+    );
+    assert_eq!(found.code, Some(0));
+
+    symlink("gone", path("lost.toml")).expect("a link");
+    let found = output_of(folder.path(), &["validate", "."], &[]);
+    assert_eq!(found.code, Some(2), "a pipeline that is not there is not passed over: {}", found.text);
+    assert!(found.text.contains("./lost.toml\n  cannot be read: entity not found"), "{}", found.text);
+}
+
+/// CI has no secrets, and all else of a file can be checked without them.
+#[test]
+fn a_file_is_checked_without_its_secrets() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let text = |view: &str| {
+        format!(
+            "name = \"shop\"\n[source]\ntable = \"${{env:TABLE}}\"\n{view}[sink.postgres]\nurl = \"${{env:PG_URL}}\"\ntable = \"orders\"\n\
+             tls.ca_file = \"${{file:nowhere}}\"\n"
+        )
+    };
+    std::fs::write(folder.path().join("shop.toml"), text("")).expect("writes");
+    let found = output_of(folder.path(), &["validate", "shop.toml"], &[("PG_URL", "")]);
+    assert_eq!(found.code, Some(2), "{}", found.text);
+    assert!(found.text.contains("sink.postgres.url\n  empty\n"), "{}", found.text);
+    assert!(found.text.contains("the environment variable TABLE is not set"), "{}", found.text);
+    let found = output_of(folder.path(), &["validate", "--without-secrets", "shop.toml"], &[]);
+    assert_eq!(found.code, Some(0), "{}", found.text);
+    assert!(found.text.contains("sink.postgres.url\n  not looked at"), "{}", found.text);
+    assert!(found.text.contains("Summary: 1 passed"), "{}", found.text);
+    std::fs::write(folder.path().join("shop.toml"), text("satrt = \"latest\"\n")).expect("writes");
+    let found = output_of(folder.path(), &["validate", "--without-secrets", "shop.toml"], &[]);
+    assert_eq!(found.code, Some(2), "all else is checked: {}", found.text);
+    assert!(found.text.contains("did you mean `start`?"), "{}", found.text);
 }
 
 #[test]
@@ -74,6 +133,60 @@ fn json_is_one_object_with_every_finding() {
     let envelope: Value = serde_json::from_str(&found.stdout).expect("one JSON object");
     assert_eq!(envelope["result"]["version"], env!("CARGO_PKG_VERSION"));
     assert_eq!(found.code, Some(0));
+}
+
+/// A script that reads the answer must not take silence for one.
+#[test]
+fn an_answer_that_cannot_be_written_ends_with_3() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for arguments in [
+        vec!["version", "--json"],
+        vec!["version"],
+        vec!["demo", "--for", "1m"],
+        vec!["simulate", "--listen", "127.0.0.1:0"],
+    ] {
+        let full = File::options().write(true).open("/dev/full").expect("a device");
+        let found = output_into(full, folder.path(), &arguments);
+        assert_eq!(found.code, Some(3), "{arguments:?}: {}", found.text);
+        assert!(found.text.contains("output.write"), "{arguments:?}: {}", found.text);
+    }
+}
+
+/// `tailwater demo | head -2`: whoever reads has seen enough.
+#[test]
+fn a_reader_that_goes_away_ends_a_command() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (lines, arguments) in
+        [(2, vec!["demo", "--for", "10m"]), (0, vec!["demo", "--for", "10m"]), (0, vec!["version"])]
+    {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        let reading = std::thread::spawn(move || BufReader::new(reader).lines().take(lines).count());
+        let found = output_into(writer, folder.path(), &arguments);
+        assert_eq!((found.code, found.text.as_str()), (Some(0), ""), "{arguments:?}");
+        assert_eq!(reading.join().expect("no panic"), lines);
+    }
+}
+
+#[test]
+fn a_failure_is_a_line_of_the_log_where_that_is_json() {
+    let folder = tempfile::tempdir().expect("a folder");
+    std::fs::write(folder.path().join("shop.toml"), "nmae = \"shop\"\n[sink.stdout]\n").expect("writes");
+    for arguments in [["run", "shop.toml"], ["tail", "orders"]] {
+        let arguments = [&["--log-format", "json"][..], &arguments].concat();
+        let found = output_of(folder.path(), &arguments, &[("AWS_EC2_METADATA_DISABLED", "true")]);
+        let lines: Vec<Value> = found.text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let last = lines.last().expect("a failure");
+        assert!(last["level"] == "ERROR" && last["code"].is_string() && last["timestamp"].is_string(), "{last}");
+    }
+}
+
+#[test]
+fn a_filter_of_the_log_that_is_none_is_told() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (filter, is_told) in [("verbose", true), ("info", false)] {
+        let found = output_of(folder.path(), &["run", "nowhere.toml"], &[("TAILWATER_LOG", filter)]);
+        assert_eq!(found.text.contains("TAILWATER_LOG is not a log filter"), is_told, "{filter}: {}", found.text);
+    }
 }
 
 #[test]

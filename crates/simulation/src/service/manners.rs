@@ -73,6 +73,8 @@ pub struct Manners {
     pub page_short: Probability,
     /// The chance that the end of a closed shard comes in an empty page of its own.
     pub end_apart: Probability,
+    /// The chance that a page begins with the record before its place, beyond all limits. Never seen on AWS; other servers do it.
+    pub record_repeated: Probability,
     /// Readers of one shard at once, more are throttled; nothing counts nobody. AWS: two.
     pub readers_max: Option<usize>,
     /// `DescribeStream` calls in a second; nothing for any number. AWS: ten.
@@ -138,6 +140,7 @@ impl Manners {
             page_empty: 0.0,
             page_short: 0.0,
             end_apart: 0.0,
+            record_repeated: 0.0,
             readers_max: None,
             describe_per_second: None,
             list_per_second: None,

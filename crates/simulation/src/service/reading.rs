@@ -243,7 +243,9 @@ fn page(
     let is_end = !shard.is_open() && index == shard.records.len();
     let is_apart = is_end && !there.is_empty() && hit("end_apart", manners.end_apart, rng, hits);
     let next = (!is_end || is_apart).then_some(Place { index, empty_pages: 0, ..place });
-    body(there, next)
+    let has_before = place.index > shard.trimmed;
+    let repeated = usize::from(has_before && hit("record_repeated", manners.record_repeated, rng, hits));
+    body(shard.records.get(place.index - repeated..index).unwrap_or_default(), next)
 }
 
 fn body(records: &[Record], next: Option<Place>) -> String {

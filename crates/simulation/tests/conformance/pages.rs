@@ -128,6 +128,22 @@ fn a_page_may_be_short() {
     assert_eq!(values, (1..=20).collect::<Vec<_>>());
 }
 
+/// Never seen on AWS: the record before the place comes again, after a sequence number and at every poll.
+#[test]
+fn a_record_may_be_sent_again() {
+    let mut ground = Ground::new(Manners { record_repeated: 1.0, page_records_max: 2, ..Manners::kind() });
+    ground.fill(3);
+    let shard = ground.only_shard();
+    let mut iterator = ground.horizon(&shard);
+    let mut pages = Vec::new();
+    for _ in 0..4 {
+        let page = ground.page(&iterator);
+        pages.push(page.records.iter().map(value_of).collect::<Vec<_>>());
+        iterator = page.next.expect("open");
+    }
+    assert_eq!(pages, [vec![1, 2], vec![2, 3], vec![3], vec![3]]);
+}
+
 /// DynamoDB developer guide: records appear in near real time, not at once; in the order of their writes.
 #[test]
 fn records_appear_after_a_moment_and_in_order() {

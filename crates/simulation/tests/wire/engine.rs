@@ -23,6 +23,18 @@ async fn the_reader_carries_everything_through_broken_answers() {
         iterator_forgotten: 0.02,
         ..Manners::kind()
     };
+    carries_everything_once(manners).await;
+}
+
+/// The record before its place is in every page: nothing is read twice, and the tip is found all the same.
+#[tokio::test]
+async fn the_reader_carries_once_what_is_sent_again() {
+    let manners = Manners { page_records_max: 5, record_repeated: 1.0, expired_early: 0.02, ..Manners::kind() };
+    carries_everything_once(manners).await;
+}
+
+/// Forty changes of an item over three lineages.
+async fn carries_everything_once(manners: Manners) {
     let server = Server::start(manners.clone(), WireManners::default()).await;
     *server.account.lock().expect("lock").service_mut().manners_mut() = Manners::kind();
     let arn = server.orders().await;

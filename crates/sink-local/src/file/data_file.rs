@@ -9,6 +9,9 @@ use tailwater_model::{Failure, Trouble, TroubleKind};
 use crate::file_identity::{FileIdentity, sync_parent_directory};
 use crate::private_file::private_options;
 
+/// Names of what a process has open. They may lead to a file, beside which no progress can be kept.
+const DESCRIPTORS: [&str; 5] = ["/dev/fd", "/dev/stderr", "/dev/stdin", "/dev/stdout", "/proc"];
+
 /// A file of lines. A lock is held as long as the file is open.
 pub(super) struct DataFile {
     path: PathBuf,
@@ -22,6 +25,7 @@ impl DataFile {
 
     /// Opens the file. One that `must_exist` is not made anew.
     pub(super) fn open(&mut self, must_exist: bool) -> Result<(), Trouble> {
+        self.check_kind()?;
         let mut options = private_options();
         options.read(true).write(true).create(!must_exist).truncate(false);
         let file = options.open(&self.path).map_err(|error| match error.kind() {
@@ -32,6 +36,18 @@ impl DataFile {
         })?;
         self.file = Some(file);
         Ok(())
+    }
+
+    /// What is no file cannot be cut back to the last commit: a pipe, a device, a folder.
+    fn check_kind(&self) -> Result<(), Trouble> {
+        let is_other = std::fs::metadata(&self.path).is_ok_and(|found| !found.is_file());
+        if !is_other && !DESCRIPTORS.iter().any(|name| self.path.starts_with(name)) {
+            return Ok(());
+        }
+        let message =
+            format!("{} is no ordinary file: what a commit wrote must be read and cut again", self.path.display());
+        Err(Trouble::new(TroubleKind::Config, "sink.file.no_file", message)
+            .advise("name an ordinary file; into a pipe or the standard output goes what `[sink.stdout]` writes"))
     }
 
     /// Locks the open file. False when another process has it.
@@ -67,7 +83,7 @@ impl DataFile {
             let file = self.opened().map_err(Failure::Halt)?;
             file.set_len(recorded)
                 .and_then(|()| file.sync_all())
-                .map_err(|error| Failure::Reopen(self.io_trouble("cutting", &error)))?;
+                .map_err(|error| self.io_failure("cutting", &error))?;
         }
         Ok(())
     }
@@ -81,7 +97,7 @@ impl DataFile {
         file.seek(SeekFrom::Start(at))
             .and_then(|_| file.write_all(lines.as_bytes()))
             .and_then(|()| file.sync_data())
-            .map_err(|error| Failure::Reopen(self.io_trouble("writing to", &error)))
+            .map_err(|error| self.io_failure("writing to", &error))
     }
 
     pub(super) fn sync_directory(&mut self) -> Result<(), Trouble> {
@@ -122,7 +138,7 @@ impl DataFile {
     /// I8: lines written to a file that was moved or deleted would not be found where the user looks for them.
     fn check_identity(&self) -> Result<(), Failure> {
         let metadata = self.opened().map_err(Failure::Halt)?.metadata();
-        let ours = metadata.map_err(|error| Failure::Reopen(self.io_trouble("looking at", &error)))?;
+        let ours = metadata.map_err(|error| self.io_failure("looking at", &error))?;
         if FileIdentity::of_path(&self.path).ok() == Some(FileIdentity::of(&ours)) {
             return Ok(());
         }
@@ -135,6 +151,15 @@ impl DataFile {
             "put the file back as it was; or, to begin anew, move both it and its .progress file away: changes that the \
              stream no longer holds (24 hours) cannot be read again",
         )
+    }
+
+    /// Somebody makes room on a full disk, perhaps hours later. What else the system refuses needs a person.
+    fn io_failure(&self, doing: &str, error: &io::Error) -> Failure {
+        let trouble = self.io_trouble(doing, error);
+        match error.kind() {
+            ErrorKind::QuotaExceeded | ErrorKind::StorageFull | ErrorKind::TimedOut => Failure::Reopen(trouble),
+            _ => Failure::Halt(trouble),
+        }
     }
 
     fn io_trouble(&self, doing: &str, error: &io::Error) -> Trouble {

@@ -119,7 +119,11 @@ impl Place {
     }
 
     pub(crate) fn file(directory: &Path) -> Self {
-        Self::File(FileSettings { path: directory.join("orders.jsonl"), dead_letters_per_minute_max: 2, adopt: None })
+        Self::file_at(&directory.join("orders.jsonl"))
+    }
+
+    pub(crate) fn file_at(path: &Path) -> Self {
+        Self::File(FileSettings { path: path.to_owned(), dead_letters_per_minute_max: 2, adopt: None })
     }
 
     /// The same place with another number of dead letters that are allowed within a minute. It is 2 otherwise.

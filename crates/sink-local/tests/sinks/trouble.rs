@@ -1,5 +1,7 @@
 //! Bad places and bad tables: one clear message each, with the next step.
 
+use std::path::Path;
+
 use sqlx::AssertSqlSafe;
 use tailwater_model::{DeleteMode, Position, Sink, TroubleKind};
 
@@ -27,6 +29,21 @@ async fn a_place_that_cannot_be_written_is_told_with_its_path() {
     let trouble = refused(place.claim().await);
     assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.sqlite.not_a_database"));
     assert_eq!(refused(place.checkpoints("shop").await).code, "sink.sqlite.not_a_database");
+}
+
+/// A pipe, a device, a folder, and what a process has open: nothing is made beside them, and nobody waits.
+#[tokio::test]
+async fn a_data_file_that_is_no_file_is_told_at_once() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let pipe = directory.path().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("mkfifo runs");
+    assert!(made.success());
+    for path in [pipe.as_path(), directory.path(), Path::new("/dev/null"), Path::new("/dev/stdout")] {
+        let trouble = refused(Place::file_at(path).claim().await);
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::Config, "sink.file.no_file"), "{}", path.display());
+        assert!(trouble.advice.is_some_and(|advice| advice.contains("sink.stdout")));
+    }
+    assert_eq!(std::fs::read_dir(directory.path()).expect("readable").count(), 1, "the pipe alone");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tailwater_model::{ShardId, Trouble, TroubleKind};
 use tokio::task::AbortHandle;
 use tokio::time::Instant;
-use tracing::{debug, info, warn};
+use tracing::{Instrument, debug, info, warn};
 
 use super::Shared;
 use super::delay::RetryDelay;
@@ -63,7 +63,7 @@ impl DiscoveryTask {
             api,
             shared,
         };
-        Self(tokio::spawn(discovery.run()).abort_handle())
+        Self(tokio::spawn(discovery.run().in_current_span()).abort_handle())
     }
 }
 
@@ -363,7 +363,8 @@ impl<A: StreamApi> Discovery<A> {
             };
             let throttled = error.kind == ApiErrorKind::Throttled;
             let wait = delay.next(throttled, &mut self.rng);
-            if !(throttled || error.kind == ApiErrorKind::Transient) || delay.failures() >= PAGE_TRIES_MAX {
+            let may_pass = throttled || matches!(error.kind, ApiErrorKind::Transient | ApiErrorKind::Malformed);
+            if !may_pass || delay.failures() >= PAGE_TRIES_MAX {
                 return Err(error);
             }
             tokio::time::sleep(wait).await;

@@ -57,10 +57,7 @@ impl<A: StreamApi> LaneReader<A> {
         reader.urgency = urgency_after(&page.records, reader.urgency);
         let facts = PageFacts {
             when,
-            last: page.records.last().map(|record| match record {
-                Decoded::Event(event) => &event.source.sequence_number,
-                Decoded::DeadLetter(letter) => &letter.sequence_number,
-            }),
+            last: page.records.last().map(Decoded::sequence_number),
             created: newest_creation(&page.records),
             // The last page of a closed shard may hold records and no next iterator: both go into one step.
             is_end: page.next.is_none(),

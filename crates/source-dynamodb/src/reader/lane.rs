@@ -198,7 +198,7 @@ impl<A: StreamApi> LaneReader<A> {
             self.shared.graph(|graph| graph.take_steps(self.lane, steps_max))
         {
             if let Some(gap) = &gap {
-                warn!(%shard, cause = gap.cause.as_str(), stop = gap.stop, detail = %gap.detail, "gap found");
+                warn!(%shard, cause = gap.cause.as_str(), stop = gap.stop, "gap found: {}", gap.words());
             }
             let batch = Batch {
                 shard,

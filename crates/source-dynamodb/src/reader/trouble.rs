@@ -87,6 +87,14 @@ fn hopeless(error: &ApiError, call: &str, stream_arn: &str) -> Option<Trouble> {
             )
             .advise("check region, endpoint_url and table: the stored progress must belong to this very stream"),
         ),
+        ApiErrorKind::Malformed => Some(
+            Trouble::new(
+                TroubleKind::Environment,
+                "source.malformed_answer",
+                format!("{call} on {stream_arn} is answered with what cannot be understood: {message}"),
+            )
+            .advise("look at `endpoint_url` and at what stands between it and Tailwater, as a proxy: DynamoDB sends no such answer; nothing was skipped, and the next start asks for the same"),
+        ),
         ApiErrorKind::Throttled
         | ApiErrorKind::Transient
         | ApiErrorKind::IteratorExpired
@@ -124,7 +132,14 @@ pub(super) fn advice(error: &ApiError) -> &'static str {
         ApiErrorKind::Throttled => {
             "more than two readers of this stream, or too many calls of this account? Tailwater waits"
         }
-        _ => "Tailwater keeps trying",
+        ApiErrorKind::Trimmed => {
+            "records are gone before they were read: that is a gap, and `on_gap` says what follows"
+        }
+        ApiErrorKind::NotFound => "whether it is gone is found out: then it is a gap, and `on_gap` says what follows",
+        ApiErrorKind::Denied | ApiErrorKind::Invalid | ApiErrorKind::Malformed => {
+            "Tailwater tries again for two minutes, and ends then"
+        }
+        ApiErrorKind::IteratorExpired | ApiErrorKind::Transient => "Tailwater keeps trying",
     }
 }
 

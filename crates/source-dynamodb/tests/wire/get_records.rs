@@ -60,11 +60,11 @@ async fn answers_that_stay_keep_their_meaning() {
         ("unknown", vec![Answer::error(400, "NeverHeardOf")], ApiErrorKind::Transient),
         ("throttled twice", vec![Answer::error(400, "LimitExceededException"); 2], ApiErrorKind::Throttled),
         ("503 as HTML twice", vec![Answer::text(503, html); 2], ApiErrorKind::Transient),
-        ("malformed 200 twice", vec![Answer::text(200, html); 2], ApiErrorKind::Transient),
-        ("an empty object twice", vec![Answer::text(200, "{}"); 2], ApiErrorKind::Transient),
+        ("malformed 200 twice", vec![Answer::text(200, html); 2], ApiErrorKind::Malformed),
+        ("an empty object twice", vec![Answer::text(200, "{}"); 2], ApiErrorKind::Malformed),
         ("truncated twice", vec![Answer::truncated(PAGE); 2], ApiErrorKind::Transient),
-        ("wrong CRC twice", vec![Answer::wrong_crc(PAGE); 2], ApiErrorKind::Transient),
-        ("oversized twice", vec![Answer::oversized(PAGE_BYTES_MAX + 1); 2], ApiErrorKind::Transient),
+        ("wrong CRC twice", vec![Answer::wrong_crc(PAGE); 2], ApiErrorKind::Malformed),
+        ("oversized twice", vec![Answer::oversized(PAGE_BYTES_MAX + 1); 2], ApiErrorKind::Malformed),
     ] {
         let (result, served) = ask(&script).await;
         let error = result.err().unwrap_or_else(|| panic!("{name}: a page"));

@@ -107,11 +107,12 @@ mod tests {
     use std::path::Path;
 
     use super::*;
-    use crate::configuration::interpolation::{Surroundings, resolve};
+    use crate::configuration::interpolation::{Absent, Surroundings, resolve};
 
     fn encoded_of(raw: &str, value: &str) -> String {
         let variable = |name: &str| (name == "X").then(|| value.to_owned());
-        let resolved = resolve(raw, &Surroundings { variable: &variable, folder: Path::new("") });
+        let resolved =
+            resolve(raw, &Surroundings { variable: &variable, folder: Path::new(""), absent: Absent::IsAFault });
         encoded(&resolved.unwrap_or_else(|fault| panic!("{fault:?}")))
     }
 

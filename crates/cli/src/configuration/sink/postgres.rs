@@ -80,6 +80,11 @@ fn read_url(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<String
         report.fault(&section.place_of(key), "config.conflict", message, Some("keep one of the two".into()));
     }
     let url = section.required_text("url", "give it by reference: url = \"${env:PG_URL}\"", report)?;
+    if url.value.text.is_empty() {
+        let advice = "give the variable or the file that it refers to a value";
+        report.fault(&url.place, "config.bad_value", "empty", Some(advice.into()));
+        return None;
+    }
     if has_literal_password(&url.value.shape) {
         report.warn(&url.place, "config.literal_secret", "a password stands in the file", Some(BY_REFERENCE.into()));
     }

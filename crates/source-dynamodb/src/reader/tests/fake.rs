@@ -43,6 +43,8 @@ pub struct FakeShard {
     pub unanswered: bool,
     /// The end comes in an empty page of its own.
     pub end_apart: bool,
+    /// Every page begins with the record before its place.
+    pub repeats: bool,
 }
 
 /// The service.
@@ -217,8 +219,9 @@ impl StreamApi for Fake {
             return Ok(self.dated(&stream, page));
         }
         let to = state.records.min(read + page_records);
-        let records: Vec<Decoded> =
-            (read + 1..=to).map(|record| Decoded::Event(event(shard, record, created(state, record)))).collect();
+        let records: Vec<Decoded> = (read + u64::from(!state.repeats || read == 0)..=to)
+            .map(|record| Decoded::Event(event(shard, record, created(state, record))))
+            .collect();
         let end = state.closed && to == state.records && (records.is_empty() || !state.end_apart);
         let bytes = if records.is_empty() { 60 } else { bytes };
         let next = if end { None } else { next(to) };

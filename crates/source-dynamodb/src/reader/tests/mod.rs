@@ -3,6 +3,7 @@
 mod clock;
 mod fake;
 mod latest;
+mod repeats;
 mod status;
 
 use std::time::Duration;
@@ -266,9 +267,11 @@ async fn a_bounded_run_ends_where_listings_name_ends_of_open_shards() {
 
 #[tokio::test(start_paused = true)]
 async fn what_waiting_does_not_heal_halts() {
-    for (kind, expected) in
-        [(ApiErrorKind::Denied, TroubleKind::Environment), (ApiErrorKind::Invalid, TroubleKind::Config)]
-    {
+    for (kind, expected) in [
+        (ApiErrorKind::Denied, TroubleKind::Environment),
+        (ApiErrorKind::Malformed, TroubleKind::Environment),
+        (ApiErrorKind::Invalid, TroubleKind::Config),
+    ] {
         let fake = Fake::new(vec![("a", open(4))]);
         fake.stream().faults = vec![kind; 3].into();
         let mut run = Run::open(&fake, 1, ReaderSettings { until_tip: false, ..settings() }).await;
