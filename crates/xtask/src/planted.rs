@@ -176,10 +176,12 @@ fn passes(copy: &Path, test: &str) -> Result<bool> {
     Ok(true)
 }
 
-/// `cargo` in the copy. What no patch touches was built for the checkout already.
+/// `cargo` in the copy, which builds in a folder of its own: in the checkout's it would leave crates with a bug, and these count as
+/// fresh there, because cargo tells crates of a workspace apart by their folders inside it.
 fn cargo_in(copy: &Path) -> Command {
     let mut cargo = command::cargo();
-    cargo.current_dir(copy).env("CARGO_TARGET_DIR", workspace::root().join("target")).env_remove("CARGO_MANIFEST_DIR");
+    cargo.current_dir(copy).env("CARGO_TARGET_DIR", copy.with_file_name("planted-build"));
+    cargo.env_remove("CARGO_MANIFEST_DIR");
     cargo
 }
 

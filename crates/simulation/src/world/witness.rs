@@ -289,10 +289,10 @@ impl Witness {
         self.check_prefix(change, next, record.ordinal);
         self.next_of_key.insert(change.key.clone(), record.ordinal + 1);
         self.settled[index] = true;
-        // I3: what the parent held came before.
-        let begun_ms = self.started_ms.unwrap_or_default();
+        // I3: what the parent held came before. The first complete listing was answered by the first registration.
+        let listed_ms = self.registered_ms.unwrap_or_default();
         let drained =
-            |parent: &String| before.get(parent) == Some(&Position::End) || self.history.is_left_out(parent, begun_ms);
+            |parent: &String| before.get(parent) == Some(&Position::End) || self.history.is_left_out(parent, listed_ms);
         if let Some(parent) = self.history.parent(&record.shard)
             && !drained(parent)
             && !self.history.shard_is_trimmed(parent)
