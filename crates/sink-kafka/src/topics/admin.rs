@@ -68,9 +68,7 @@ impl<'a> Admin<'a> {
     fn unanswered(&self) -> Option<(RDKafkaErrorCode, String)> {
         let metadata = self.client.inner().fetch_metadata(None, METADATA_WITHIN).ok()?;
         metadata.brokers().iter().take(BROKERS_TRIED_MAX).find_map(|broker| {
-            let (host, port) = (broker.host(), u16::try_from(broker.port()).ok()?);
-            let why = connect(host, port).err()?;
-            let words = format!("{host}:{port}/{}: nobody answers there: {why}", broker.id());
+            let words = unanswered_at(broker.id(), broker.host(), u16::try_from(broker.port()).ok()?)?;
             Some((RDKafkaErrorCode::BrokerTransportFailure, words))
         })
     }
@@ -142,6 +140,12 @@ impl<'a> Admin<'a> {
             code => Err(self.fault(&describing(plan), &KafkaError::AdminOp(code))),
         }
     }
+}
+
+/// What is wrong with the address of a broker, in the words of librdkafka; nothing where somebody answers. Blocks.
+pub(super) fn unanswered_at(id: i32, host: &str, port: u16) -> Option<String> {
+    let why = connect(host, port).err()?;
+    Some(format!("{host}:{port}/{id}: nobody answers there: {why}"))
 }
 
 /// Connects, and closes the connection. Blocks.

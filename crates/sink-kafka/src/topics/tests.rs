@@ -8,6 +8,7 @@ use std::time::Duration;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaRespErr;
 use tailwater_model::Failure;
@@ -306,25 +307,23 @@ fn mocked() -> (MockCluster<'static, rdkafka::producer::DefaultProducerContext>,
     (cluster, settings)
 }
 
-/// Such a cluster is a bootstrap address that answers, and names one where nobody does. Its client for administration would only
-/// say that the time is over.
-#[tokio::test]
-async fn an_advertised_address_where_nobody_answers_is_named() {
-    let cluster = MockCluster::new(2).expect("a mock cluster");
-    let addresses = cluster.bootstrap_servers();
-    cluster.broker_down(1).expect("goes down");
-    let (first, second) = addresses.split_once(',').expect("two brokers");
-    let is_dead = |address: &&str| std::net::TcpStream::connect(address).is_err();
-    let dead = [first, second].into_iter().find(is_dead).expect("one is down");
-    let alive = [first, second].into_iter().find(|address| *address != dead).expect("the other one");
-    let settings = KafkaSettings { brokers: alive.to_owned(), request_timeout: Duration::from_secs(3), ..sample() };
-    for topic in [&settings.topic, &settings.dead_letter_topic, &settings.progress_topic] {
-        cluster.create_topic(topic, 3, 1).expect("a topic");
-    }
-    let fault = check_topics(&settings, LANES, MayMake::AtClaim).await.expect_err("one is down");
+/// The mock cluster names no broker that is down, so that addresses are tried alone.
+#[test]
+fn an_advertised_address_where_nobody_answers_is_named() {
+    let alive = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = alive.local_addr().expect("an address").port();
+    assert_eq!(admin::unanswered_at(1, "127.0.0.1", port), None);
+    drop(alive);
+    let reason = admin::unanswered_at(1, "127.0.0.1", port).expect("nobody listens");
+    let timeout = KafkaError::AdminOp(RDKafkaErrorCode::OperationTimedOut);
+    let problem = Some((RDKafkaErrorCode::BrokerTransportFailure, reason));
+    let fault = Fault::of("looking", "bootstrap.internal:9092", &timeout, problem);
     assert_eq!((fault.remedy, fault.trouble.code), (Remedy::Reopen, "sink.kafka.unreachable"));
-    let message = &fault.trouble.message;
-    assert!([alive, dead, "advertise"].iter().all(|word| message.contains(word)), "{message}");
+    let (message, dead) = (&fault.trouble.message, format!("127.0.0.1:{port}/1"));
+    assert!(["bootstrap.internal:9092", &dead, "advertise"].iter().all(|word| message.contains(word)), "{message}");
+    assert!(
+        admin::unanswered_at(1, "no-such-host.invalid", 9092).is_some_and(|reason| reason.contains("no-such-host"))
+    );
 }
 
 #[test]

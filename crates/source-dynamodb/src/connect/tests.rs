@@ -1,3 +1,5 @@
+//! Which settings win, and what is refused before anything is connected to.
+
 use aws_credential_types::provider::ProvideCredentials;
 
 use super::*;
