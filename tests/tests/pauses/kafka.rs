@@ -16,6 +16,8 @@ use crate::{AFTER_A_KILL, AFTER_A_STOP, LEASE_TEXT, WITHIN, WRITE_PAUSE, alone};
 const DELETES: Deletes = Deletes::EventAndTombstone;
 /// Messages that show that a process carries.
 const SOME: usize = 50;
+/// How often an owner goes, half of the time by a kill.
+const TIMES: u32 = 6;
 
 /// The owner is killed, or stopped in order, and whoever stands by goes on.
 #[tokio::test]
@@ -28,7 +30,7 @@ async fn whoever_stands_by_goes_on() -> Result<()> {
     let mut of_stops = Pauses::promised(AFTER_A_STOP);
     let mut standby = scene.start()?;
     scene.carries(SOME, WITHIN).await.with_context(|| standby.said())?;
-    for number in 0..4 {
+    for number in 0..TIMES {
         let owner = scene.start()?;
         standby.says(STANDS_BY, 1, WITHIN).await?;
         scene.carries(SOME, WITHIN).await.with_context(|| owner.said())?;

@@ -48,10 +48,10 @@ async fn commands_on_a_table_ask_for_what_the_document_names() -> Result<()> {
     check("tailwater stream describe", &asked(&scene, &recorder, &["stream", "describe"], &[]).await?)?;
     let older = asked(&scene, &recorder, &["stream", "describe"], &["--older"]).await?;
     check("tailwater stream describe --older", &older)?;
-    for command in ["disable", "enable"] {
+    for (command, options) in [("disable", &["--yes"][..]), ("enable", &[])] {
         // It is asked for a second time when there is nothing to do.
-        let mut all = asked(&scene, &recorder, &["stream", command], &[]).await?;
-        all.extend(asked(&scene, &recorder, &["stream", command], &[]).await?);
+        let mut all = asked(&scene, &recorder, &["stream", command], options).await?;
+        all.extend(asked(&scene, &recorder, &["stream", command], options).await?);
         check(&format!("tailwater stream {command}"), &all)?;
     }
     Ok(())

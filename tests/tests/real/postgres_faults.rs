@@ -116,7 +116,9 @@ async fn a_deadlock() -> Result<()> {
     }
     process.must_be_running()?;
     let said = process.stderr_so_far();
-    ensure!(said.matches("40P01").count() == 3, "expected three deadlocks\n{}", process.said());
+    // The same trouble is told once a minute; each time the lane opened again, beside the first time of both.
+    let (told, opened) = (said.matches("40P01").count(), said.matches("lane open").count());
+    ensure!(told > 0 && opened == 2 + 3, "expected three deadlocks\n{}", process.said());
     process.signal(Signal::TERM)?;
     process.ends(STOP_WITHIN).await?.must_exit_with(0)?;
     scene.check_exactly_once().await

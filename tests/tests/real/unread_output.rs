@@ -2,6 +2,7 @@
 
 use std::os::fd::AsFd;
 use std::process::Stdio;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -17,6 +18,8 @@ use tokio::process::{Child, ChildStderr, Command};
 
 /// Longest wait for something that is to happen at once, on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// In bytes. A full one holds more.
+const HALF_A_PIPE: u64 = 32 * 1024;
 /// In that time more is logged than waits for a reader.
 const UNREAD_FOR: Duration = Duration::from_secs(10);
 
@@ -93,10 +96,13 @@ fn start(scene: &Simulated, [stdout, stderr]: [Stdio; 2]) -> Result<Child> {
     Ok(command.kill_on_drop(true).spawn()?)
 }
 
+/// How many bytes fit depends on how they came: nothing was added for a second.
 async fn is_full(pipe: &impl AsFd) -> Result<()> {
+    let before = AtomicU64::new(0);
     wait_until("a full pipe", PATIENCE, || async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
         let waiting = ioctl_fionread(pipe)?;
-        Ok(Look::when(waiting > 60_000, format!("{waiting} bytes")))
+        Ok(Look::when(waiting > HALF_A_PIPE && before.swap(waiting, Relaxed) == waiting, format!("{waiting} bytes")))
     })
     .await
 }
