@@ -168,6 +168,7 @@ macro_rules! belonging_contract_cases {
             another_target_is_refused_until_it_is_adopted,
             another_source_is_refused,
             a_second_pipeline_on_the_target_is_refused,
+            an_owner_whose_progress_is_gone_does_not_live,
         }
     };
 }
