@@ -31,7 +31,7 @@ pub trait Assembly: Send {
     type Ownership: Ownership;
 
     /// Chooses the stream that is to be read now: the one that progress belongs to, or the newest; and after one that
-    /// [`follow`](Self::follow) has left behind, the next.
+    /// [`follow`](Self::follow) has left behind, the next. The future may be dropped: what was chosen before stays chosen.
     fn choose(&mut self) -> impl Future<Output = Result<StreamIdentity, Trouble>> + Send;
 
     /// Claims the lanes for the chosen stream. Whoever had them loses them by this.
