@@ -145,11 +145,6 @@ impl SqlFault {
         }
     }
 
-    /// Whether a table, or the schema of it, is not there.
-    pub(crate) fn is_of_missing_table(&self) -> bool {
-        self.coded().is_some_and(|(state, _)| matches!(state, "42P01" | "3F000"))
-    }
-
     /// Whether the server met it within a function. The server says where it was only then, and where it read JSON.
     fn is_in_users_code(&self) -> bool {
         self.answer().and_then(PgDatabaseError::r#where).is_some_and(|place| !place.starts_with("JSON"))
@@ -197,6 +192,11 @@ impl SqlFault {
             (Recovery::Shrink, Some((state, _))) => Blame::Amount(state),
             (Recovery::Suspect | Recovery::Shrink, None) | (Recovery::Reopen | Recovery::Halt, _) => Blame::NoRow,
         }
+    }
+
+    /// Whether a table, or the schema of it, is not there.
+    pub(crate) fn is_of_missing_table(&self) -> bool {
+        self.coded().is_some_and(|(state, _)| matches!(state, "42P01" | "3F000"))
     }
 
     /// Why a row was refused, without any of its values.

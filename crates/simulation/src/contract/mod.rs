@@ -162,13 +162,13 @@ pub trait LossyGround: WilfulGround {
 macro_rules! belonging_contract_cases {
     ($stand:path) => {
         $crate::contract_cases! { $stand:
+            an_owner_whose_progress_is_gone_does_not_live,
             a_target_without_its_progress_is_adopted_once,
             a_target_that_is_gone_is_not_made_again_in_silence,
             a_target_that_was_made_again_is_refused,
             another_target_is_refused_until_it_is_adopted,
             another_source_is_refused,
             a_second_pipeline_on_the_target_is_refused,
-            an_owner_whose_progress_is_gone_does_not_live,
         }
     };
 }

@@ -1,12 +1,9 @@
 //! I11: a target and its progress belong together.
 
-use tailwater_model::{Owner, Ownership, PipelineIdentity, Position, Sink, TroubleKind};
+use tailwater_model::{PipelineIdentity, Position, Sink, TroubleKind};
 
-use super::{claimed, one_lane, opened, owned, position, ready, shard};
+use super::{claimed, one_lane, opened, position, ready, shard};
 use crate::contract::{LossyGround, advance, after, group, pipeline, put, register};
-
-/// Looks at an owner that are enough to see what becomes of it: some may find no answer.
-const LOOKS_MAX: usize = 20;
 
 /// The first change of [`shard`] is carried, and the process has ended.
 async fn carried<G: LossyGround>(ground: &mut G) {
@@ -107,27 +104,4 @@ pub async fn a_second_pipeline_on_the_target_is_refused<G: LossyGround>(ground: 
     lane.commit(group([advance(&shard(), Position::Start, after(1), &[put(1, "a")])])).await.expect("commits");
     ground.claim(&pipeline("another", 1, "a")).await.map(drop).expect_err("it belongs to the first");
     lane.commit(group([advance(&shard(), after(1), after(2), &[put(2, "b")])])).await.expect("it is still ours");
-}
-
-/// Whoever stands by must not stand by for ever: an owner whose progress is gone is nobody, or shows no more life.
-pub async fn an_owner_whose_progress_is_gone_does_not_live<G: LossyGround>(ground: &mut G) {
-    carried(ground).await;
-    let mut standby = owned(ground, &one_lane()).await.ownership;
-    let mut owner = owned(ground, &one_lane()).await;
-    owner.ownership.show_life().await.expect("it is the owner");
-    let before = standby.owner().await.expect("seen");
-    assert_ne!(before, Owner::Nobody);
-    drop(owner);
-    ground.lose_progress().await;
-    let mut seen = Vec::new();
-    for _ in 0..LOOKS_MAX {
-        seen.extend(standby.owner().await.ok());
-        if seen.len() == 2 {
-            break;
-        }
-    }
-    let is_dead = |owner: &Owner| *owner == Owner::Nobody || *owner == before;
-    assert!(seen.len() == 2 && seen.iter().all(is_dead), "{seen:?} after {before:?}");
-    // The claim decides, as that of a start does.
-    refused(ground, &one_lane()).await;
 }
