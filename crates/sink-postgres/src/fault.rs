@@ -194,11 +194,6 @@ impl SqlFault {
         }
     }
 
-    /// Whether a table, or the schema of it, is not there.
-    pub(crate) fn is_of_missing_table(&self) -> bool {
-        self.coded().is_some_and(|(state, _)| matches!(state, "42P01" | "3F000"))
-    }
-
     /// Why a row was refused, without any of its values.
     pub(crate) fn rejected(&self) -> Rejected {
         if let Self::Swallowed { .. } = self {
@@ -242,6 +237,11 @@ impl SqlFault {
             Some(advice) => trouble.advise(advice),
             None => trouble,
         }
+    }
+
+    /// Whether a table, or the schema of it, is not there.
+    pub(crate) fn is_of_missing_table(&self) -> bool {
+        self.coded().is_some_and(|(state, _)| matches!(state, "42P01" | "3F000"))
     }
 
     /// The failure for a lane that meets this error while it runs.
