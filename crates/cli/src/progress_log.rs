@@ -68,6 +68,7 @@ impl ProgressLog {
             lanes_opening = lanes.opening,
             lanes_reopening = lanes.reopening,
             lanes_ended = lanes.ended,
+            owner_silent_seconds = snapshot.owner_lives_at.map(|at| at.elapsed().as_secs()),
             trouble_seconds = lanes.trouble.as_ref().map(|(seconds, _)| seconds),
             trouble = lanes.trouble.as_ref().map(|(_, why)| why.as_str()),
             dead_lettered = snapshot.counts.dead_lettered,

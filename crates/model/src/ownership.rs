@@ -55,10 +55,13 @@ fn jitter(mark: &str, max: Duration) -> Duration {
 /// The owner of a pipeline, as somebody sees it who waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// The last one has handed over.
+    /// The last one has handed over; or the store knows of none, because what it knew of owners is gone. Whoever claims then
+    /// finds out what is still there, as a start does.
     Nobody,
     /// Somebody.
     Somebody {
+        /// Its mark.
+        mark: String,
         /// Changes whenever the owner shows life. Two of them are the same or not, and nothing else.
         life: String,
     },

@@ -6,9 +6,10 @@
 use std::time::Duration;
 
 use tailwater_model::{Owner, Ownership, Trouble, TroubleKind};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval, sleep, timeout};
 use tracing::{info, warn};
 
+use crate::status::PipelineStatus;
 use crate::stop::StopSignal;
 
 /// An owner shows life so many times within a lease: one sign may be lost, and one may be late.
@@ -25,67 +26,139 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 const HANDED_OVER_WITHIN: Duration = Duration::from_secs(2);
 /// A look may take so long where the sink is slow, however short the lease.
 const BLIND_MIN: Duration = Duration::from_secs(3);
+/// Looks that fail for so long are more than a bad moment.
+const BLIND_BORNE: Duration = Duration::from_secs(10);
+
+/// When an owner shows life, whatever it does between two signs.
+pub(crate) struct Signs {
+    /// The time between two of them.
+    period: Duration,
+    due: Interval,
+}
+
+impl Signs {
+    /// The first one is due at once.
+    pub(crate) fn new(lease: Duration) -> Self {
+        let period = lease / SIGNS_PER_LEASE;
+        let mut due = interval(period);
+        due.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { period, due }
+    }
+
+    /// A claim that was begun at this moment is a sign, too.
+    pub(crate) fn claimed(&mut self, begun: Instant) {
+        self.due.reset_at(begun + self.period);
+    }
+}
+
+/// Does this work, and lets the owner show life meanwhile, if there is one. An error when it has lost the pipeline: the work is
+/// dropped then, or stands where it was.
+pub(crate) async fn alive<O: Ownership, T>(
+    owner: Option<&mut O>,
+    signs: &mut Signs,
+    work: impl Future<Output = T>,
+) -> Result<T, Trouble> {
+    let Some(owner) = owner else { return Ok(work.await) };
+    tokio::select! { biased;
+        done = work => Ok(done),
+        lost = show_life(owner, signs) => Err(lost),
+    }
+}
 
 /// Shows life until the pipeline is not ours any more; gives that trouble. Whatever else goes wrong is told once and tried again:
 /// the lanes have troubles of their own.
-pub(crate) async fn show_life<O: Ownership>(ownership: &mut O, lease: Duration) -> Trouble {
-    let mut signs = interval(lease / SIGNS_PER_LEASE);
-    signs.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn show_life<O: Ownership>(ownership: &mut O, signs: &mut Signs) -> Trouble {
     let mut told = None;
     loop {
-        signs.tick().await;
+        signs.due.tick().await;
         match timeout(ANSWER_WITHIN, ownership.show_life()).await {
             Ok(Ok(())) => told = None,
             Ok(Err(trouble)) if is_lost(&trouble) => return trouble,
             Ok(Err(trouble)) => tell_once(&mut told, trouble.code, &trouble.message, "showing life"),
-            Err(_) => tell_once(&mut told, "sink.no_answer", "no answer", "showing life"),
+            Err(_) => tell_once(&mut told, no_answer().code, "no answer", "showing life"),
         }
     }
 }
 
 /// The claim does not hold any more.
-fn is_lost(trouble: &Trouble) -> bool {
+pub(crate) fn is_lost(trouble: &Trouble) -> bool {
     matches!(trouble.kind, TroubleKind::Replaced | TroubleKind::ClaimLost)
 }
 
-/// Waits until the pipeline is to be taken: its owner has handed over, or has shown no life for the lease, and none of the others
-/// that stand by was faster. Answers false when the process is asked to stop.
-pub(crate) async fn stand_by<O: Ownership>(ownership: &mut O, lease: Duration, stop: &StopSignal) -> bool {
+/// What comes of watching an owner.
+pub(crate) enum Watched {
+    /// The pipeline is to be taken.
+    Free,
+    /// For a while nobody could look at the owner; the last trouble.
+    Blind(Trouble),
+    /// The process is asked to stop.
+    Stopped,
+}
+
+/// Waits until the pipeline is to be taken: its owner has handed over or is not known any more, or has shown no life for the lease,
+/// and none of the others that stand by was faster.
+pub(crate) async fn watch<O: Ownership>(
+    ownership: &mut O,
+    lease: Duration,
+    stop: &StopSignal,
+    status: &PipelineStatus,
+) -> Watched {
     let jitter = ownership.jitter(JITTER_MAX);
     let mut silence = Silence::new(lease);
-    let mut told = None;
+    let (mut told, mut seen) = (None, None);
+    let mut blind_since: Option<Instant> = None;
     // It was free when it was looked at last.
     let mut is_free = false;
     loop {
         tokio::select! { biased;
-            () = stop.stopped() => return false,
+            () = stop.stopped() => return Watched::Stopped,
             () = sleep(if is_free { jitter } else { LOOK_INTERVAL }) => {}
         }
         let looked = tokio::select! { biased;
-            () = stop.stopped() => return false,
-            looked = timeout(ANSWER_WITHIN, ownership.owner()) => looked,
+            () = stop.stopped() => return Watched::Stopped,
+            looked = timeout(ANSWER_WITHIN, ownership.owner()) => looked.unwrap_or_else(|_| Err(no_answer())),
         };
         let was_free = is_free;
+        if looked.is_ok() {
+            (told, blind_since) = (None, None);
+        }
         is_free = match looked {
-            Ok(Ok(Owner::Nobody)) => true,
-            Ok(Ok(Owner::Somebody { life })) => {
-                told = None;
-                silence.is_over(life, Instant::now())
+            Ok(Owner::Nobody) => true,
+            Ok(Owner::Somebody { mark, life }) => {
+                tell_owner(&mut seen, mark, lease);
+                let is_over = silence.is_over(life, Instant::now());
+                status.owner_lives_at(silence.since());
+                is_over
             }
-            Ok(Err(trouble)) => {
+            Err(trouble) => {
                 tell_once(&mut told, trouble.code, &trouble.message, "looking at the owner");
-                false
-            }
-            Err(_) => {
-                tell_once(&mut told, "sink.no_answer", "no answer", "looking at the owner");
+                if blind_since.get_or_insert_with(Instant::now).elapsed() >= BLIND_BORNE {
+                    return Watched::Blind(trouble);
+                }
                 false
             }
         };
         if is_free && was_free {
             info!(lease_seconds = lease.as_secs(), "the owner has handed over, or shows no life: taking the pipeline");
-            return true;
+            return Watched::Free;
         }
     }
+}
+
+/// Another owner than the last one is told.
+fn tell_owner(seen: &mut Option<String>, owner: String, lease: Duration) {
+    if seen.as_ref() != Some(&owner) {
+        info!(
+            owner,
+            lease_seconds = lease.as_secs(),
+            "another process has the pipeline: it is taken when that one hands over, or shows no life for the lease"
+        );
+        *seen = Some(owner);
+    }
+}
+
+fn no_answer() -> Trouble {
+    Trouble::new(TroubleKind::Environment, "sink.no_answer", "no answer")
 }
 
 /// Hands over, as far as that is possible soon. Where it is not, whoever stands by waits for the lease.
@@ -116,6 +189,11 @@ struct Silence {
 impl Silence {
     fn new(lease: Duration) -> Self {
         Self { lease, last: None, looked_at: None }
+    }
+
+    /// Since when the last sign of life is the last.
+    fn since(&self) -> Option<Instant> {
+        self.last.as_ref().map(|(_, since)| *since)
     }
 
     /// Takes a look in, and tells whether the owner was silent for the lease. Who could not look for as long as an owner may

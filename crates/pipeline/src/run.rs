@@ -6,13 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tailwater_model::{Claimed, Ownership, Sink, Source, StreamIdentity, Transform, Trouble, TroubleKind};
+use tokio::time::{Instant, timeout};
 use tracing::{info, warn};
 
 use crate::lane::LaneSettings;
-use crate::ownership::{release, show_life, stand_by};
+use crate::ownership::{Signs, Watched, alive, is_lost, release, watch};
 use crate::status::PipelineStatus;
 use crate::stop::StopSignal;
 use crate::supervise::{Ended, run_pipeline};
+
+/// How long a stop waits for a claim that is under way, to hand over what it takes.
+const CLAIM_ENDS_WITHIN: Duration = Duration::from_secs(5);
 
 /// What the claim of an [`Assembly`] gives.
 pub type ClaimOf<A> = Claimed<<A as Assembly>::Sink, <A as Assembly>::Ownership>;
@@ -27,7 +31,7 @@ pub trait Assembly: Send {
     type Ownership: Ownership;
 
     /// Chooses the stream that is to be read now: the one that progress belongs to, or the newest; and after one that
-    /// [`follow`](Self::follow) has left behind, the next.
+    /// [`follow`](Self::follow) has left behind, the next. The future may be dropped: what was chosen before stays chosen.
     fn choose(&mut self) -> impl Future<Output = Result<StreamIdentity, Trouble>> + Send;
 
     /// Claims the lanes for the chosen stream. Whoever had them loses them by this.
@@ -42,7 +46,7 @@ pub trait Assembly: Send {
     /// What comes after lanes that ended so. Where another stream follows, the one that ended is left behind for good.
     fn follow(&mut self, outcome: Result<Ended, Trouble>, stop: &StopSignal) -> impl Future<Output = Following> + Send;
 
-    /// Waits before a claim that met this trouble is tried again, or gives the trouble back. Answers false when the process is
+    /// Waits before a claim, or a look at an owner, that met this trouble is tried again, or gives the trouble back. Answers false when the process is
     /// asked to stop.
     fn bear(&mut self, trouble: Trouble, stop: &StopSignal) -> impl Future<Output = Result<bool, Trouble>> + Send;
 }
@@ -78,36 +82,34 @@ pub async fn run<A: Assembly>(
     stop: StopSignal,
     status: Arc<PipelineStatus>,
 ) -> Result<Ended, Trouble> {
-    let mut pipeline = Pipeline { assembly, chosen: None, settings, stop, status };
-    let stop = pipeline.stop.clone();
-    let mut claimed = tokio::select! { biased;
-        () = stop.stopped() => return Ok(Ended::Stopped),
-        claimed = pipeline.claim() => claimed?,
-    };
+    let signs = Signs::new(settings.lease);
+    let mut pipeline = Pipeline { assembly, chosen: None, settings, signs, stop, status };
+    let Some(mut claimed) = pipeline.claim(None).await? else { return Ok(Ended::Stopped) };
     loop {
         let Claimed { lanes, mut ownership } = claimed;
         let outcome = pipeline.carry(lanes, &mut ownership).await;
         let mut is_ours = true;
-        let next = match pipeline.follow(outcome, &mut ownership).await {
+        let mut next = match pipeline.follow(outcome, &mut ownership).await {
             Following::Stream => {
                 pipeline.chosen = None;
-                pipeline.claim_again().await
-            }
-            Following::End(Err(trouble)) if pipeline.stands_by(&trouble) => {
-                info!(code = trouble.code, "{trouble}; standing by");
-                is_ours = false;
-                pipeline.stand_by(&mut ownership).await
+                pipeline.claim_again(&mut ownership).await
             }
             Following::End(Err(trouble)) if trouble.kind == TroubleKind::ClaimLost => {
                 warn!(code = trouble.code, "{trouble}; claiming it again");
                 is_ours = false;
-                pipeline.claim_again().await
+                pipeline.claim_again(&mut ownership).await
             }
-            Following::End(outcome) => {
-                is_ours = outcome.as_ref().err().is_none_or(|trouble| trouble.kind != TroubleKind::Replaced);
-                Next::End(outcome)
-            }
+            Following::End(outcome) => Next::End(outcome),
         };
+        if let Next::End(Err(trouble)) = &next
+            && is_lost(trouble)
+        {
+            is_ours = false;
+            if pipeline.may_stand_by() {
+                info!(code = trouble.code, "{trouble}; standing by");
+                next = pipeline.stand_by(&mut ownership).await;
+            }
+        }
         match next {
             Next::Claim(next) => claimed = next,
             Next::End(outcome) => {
@@ -125,7 +127,7 @@ pub async fn run<A: Assembly>(
 enum Next<C> {
     /// Another one.
     Claim(C),
-    /// Nothing: the pipeline ends so.
+    /// Nothing: the pipeline ends so, or was lost meanwhile.
     End(Result<Ended, Trouble>),
 }
 
@@ -135,55 +137,95 @@ struct Pipeline<A> {
     /// looks behind the claim whether it is still the one: looking before, too, would read all progress once more.
     chosen: Option<StreamIdentity>,
     settings: RunSettings,
+    /// Of the owner that this process is.
+    signs: Signs,
     stop: StopSignal,
     status: Arc<PipelineStatus>,
 }
 
 impl<A: Assembly> Pipeline<A> {
-    async fn claim(&mut self) -> Result<ClaimOf<A>, Trouble> {
-        let before = match self.chosen.take() {
-            Some(chosen) => chosen,
-            None => self.assembly.choose().await?,
+    /// Claims the pipeline for the stream that is to be read. Who has claimed shows life from then on, and so does the owner that
+    /// this process was `before`, until it claims. Nothing when the process is asked to stop: what it has claimed by then is
+    /// handed over.
+    async fn claim(&mut self, mut before: Option<&mut A::Ownership>) -> Result<Option<ClaimOf<A>>, Trouble> {
+        let stop = self.stop.clone();
+        let stream = match self.chosen.take() {
+            Some(stream) => stream,
+            None => tokio::select! { biased;
+                () = stop.stopped() => return Ok(None),
+                chosen = alive(before.as_deref_mut(), &mut self.signs, self.assembly.choose()) => chosen??,
+            },
         };
-        let mut claimed = self.assembly.claim().await?;
+        let Some(Claimed { lanes, mut ownership }) = self.claim_once(before).await? else { return Ok(None) };
         // Whoever had the lanes until now may have gone over to another stream since ours was chosen; now nobody does.
-        let chosen = match self.assembly.choose().await {
-            Ok(chosen) => chosen,
-            Err(trouble) => {
-                release(&mut claimed.ownership).await;
-                return Err(trouble);
-            }
+        let again = tokio::select! { biased;
+            () = stop.stopped() => Ok(None),
+            again = alive(Some(&mut ownership), &mut self.signs, self.assembly.choose()) => match again {
+                Ok(again) => again.map(Some),
+                // That it is lost again is found by whoever carries, too.
+                Err(_) => Ok(Some(stream.clone())),
+            },
         };
-        if chosen != before {
-            drop(claimed);
-            claimed = self.assembly.claim().await?;
+        let claimed = match again {
+            Ok(Some(again)) if again == stream => {
+                self.chosen = Some(stream);
+                return Ok(Some(Claimed { lanes, ownership }));
+            }
+            Ok(Some(again)) => {
+                drop(lanes);
+                let claimed = self.claim_once(Some(&mut ownership)).await;
+                self.chosen = Some(again).filter(|_| matches!(claimed, Ok(Some(_))));
+                claimed
+            }
+            Ok(None) => Ok(None),
+            Err(trouble) => Err(trouble),
+        };
+        if !matches!(claimed, Ok(Some(_))) {
+            release(&mut ownership).await;
         }
-        self.chosen = Some(chosen);
+        claimed
+    }
+
+    /// Makes one claim. The owner that this process was before shows life as long as that takes; that it is replaced by this very
+    /// claim is no news. A claim may hold before it is answered: a stop lets it end, so that it can be handed over.
+    async fn claim_once(&mut self, before: Option<&mut A::Ownership>) -> Result<Option<ClaimOf<A>>, Trouble> {
+        let (stop, begun) = (self.stop.clone(), Instant::now());
+        if stop.is_stopping() {
+            return Ok(None);
+        }
+        let mut claim = pin!(ended(self.assembly.claim(), &stop));
+        let claimed = match alive(before, &mut self.signs, claim.as_mut()).await {
+            Ok(claimed) => claimed?,
+            Err(_) => claim.await?,
+        };
+        self.signs.claimed(begun);
         Ok(claimed)
     }
 
-    /// Claims once. Nothing where that failed for what may pass.
-    async fn try_claim(&mut self) -> Option<Next<ClaimOf<A>>> {
-        let stop = self.stop.clone();
-        let claimed = tokio::select! { biased;
-            () = stop.stopped() => return Some(Next::End(Ok(Ended::Stopped))),
-            claimed = self.claim() => claimed,
-        };
-        let trouble = match claimed {
-            Ok(claimed) => return Some(Next::Claim(claimed)),
-            Err(trouble) => trouble,
-        };
-        match self.assembly.bear(trouble, &stop).await {
-            Ok(true) => None,
-            Ok(false) => Some(Next::End(Ok(Ended::Stopped))),
-            Err(trouble) => Some(Next::End(Err(trouble))),
+    /// Tries to claim. Nothing where that failed for what may pass.
+    async fn try_claim(&mut self, mut before: Option<&mut A::Ownership>) -> Option<Next<ClaimOf<A>>> {
+        match self.claim(before.as_deref_mut()).await {
+            Ok(Some(claimed)) => Some(Next::Claim(claimed)),
+            Ok(None) => Some(Next::End(Ok(Ended::Stopped))),
+            Err(trouble) if is_lost(&trouble) => Some(Next::End(Err(trouble))),
+            Err(trouble) => self.bear(before, trouble).await,
         }
     }
 
-    /// Claims as long as the trouble in the way may pass.
-    async fn claim_again(&mut self) -> Next<ClaimOf<A>> {
+    /// Waits, and shows life meanwhile where this process is an owner. Nothing where the trouble may pass.
+    async fn bear(&mut self, owner: Option<&mut A::Ownership>, trouble: Trouble) -> Option<Next<ClaimOf<A>>> {
+        let end = match alive(owner, &mut self.signs, self.assembly.bear(trouble, &self.stop)).await {
+            Ok(Ok(true)) => return None,
+            Ok(Ok(false)) => Ok(Ended::Stopped),
+            Ok(Err(trouble)) | Err(trouble) => Err(trouble),
+        };
+        Some(Next::End(end))
+    }
+
+    /// Claims as long as the trouble in the way may pass, and nobody else has claimed meanwhile.
+    async fn claim_again(&mut self, ownership: &mut A::Ownership) -> Next<ClaimOf<A>> {
         loop {
-            if let Some(next) = self.try_claim().await {
+            if let Some(next) = self.try_claim(Some(&mut *ownership)).await {
                 return next;
             }
         }
@@ -193,10 +235,12 @@ impl<A: Assembly> Pipeline<A> {
     async fn stand_by(&mut self, ownership: &mut A::Ownership) -> Next<ClaimOf<A>> {
         self.status.stands_by(true);
         let next = loop {
-            if !stand_by(ownership, self.settings.lease, &self.stop).await {
-                break Next::End(Ok(Ended::Stopped));
-            }
-            if let Some(next) = self.try_claim().await {
+            let next = match watch(ownership, self.settings.lease, &self.stop, &self.status).await {
+                Watched::Free => self.try_claim(None).await,
+                Watched::Blind(trouble) => self.bear(None, trouble).await,
+                Watched::Stopped => Some(Next::End(Ok(Ended::Stopped))),
+            };
+            if let Some(next) = next {
                 break next;
             }
         };
@@ -204,9 +248,9 @@ impl<A: Assembly> Pipeline<A> {
         next
     }
 
-    /// Whether a process with this trouble waits. One that is about to end only ends.
-    fn stands_by(&self, trouble: &Trouble) -> bool {
-        trouble.kind == TroubleKind::Replaced && (self.settings.stands_by || self.stop.is_stopping())
+    /// Whether a process that was replaced waits. One that is about to end only ends.
+    fn may_stand_by(&self) -> bool {
+        self.settings.stands_by || self.stop.is_stopping()
     }
 
     /// Runs the lanes, and shows life meanwhile. Who learns so that another process has the pipeline stops its lanes.
@@ -214,9 +258,9 @@ impl<A: Assembly> Pipeline<A> {
         let (lanes, transforms) = (self.assembly.read(lanes), self.assembly.transforms());
         let (stop, status) = (self.stop.child(), Arc::clone(&self.status));
         let mut running = pin!(run_pipeline(lanes, transforms, self.settings.lane, stop.clone(), status));
-        let replaced = tokio::select! { biased;
-            outcome = &mut running => return outcome,
-            replaced = show_life(ownership, self.settings.lease) => replaced,
+        let replaced = match alive(Some(ownership), &mut self.signs, running.as_mut()).await {
+            Ok(outcome) => return outcome,
+            Err(replaced) => replaced,
         };
         stop.stop();
         match running.await {
@@ -227,9 +271,18 @@ impl<A: Assembly> Pipeline<A> {
 
     /// Looks for what comes next. An owner shows life as long as that takes.
     async fn follow(&mut self, outcome: Result<Ended, Trouble>, ownership: &mut A::Ownership) -> Following {
-        tokio::select! { biased;
-            following = self.assembly.follow(outcome, &self.stop) => following,
-            replaced = show_life(ownership, self.settings.lease) => Following::End(Err(replaced)),
-        }
+        let following = self.assembly.follow(outcome, &self.stop);
+        let following = alive(Some(ownership), &mut self.signs, following).await;
+        following.unwrap_or_else(|replaced| Following::End(Err(replaced)))
     }
+}
+
+/// What a claim ends with; nothing where the process is asked to stop and it does not end soon.
+async fn ended<T>(claim: impl Future<Output = Result<T, Trouble>>, stop: &StopSignal) -> Result<Option<T>, Trouble> {
+    let mut claim = pin!(claim);
+    tokio::select! { biased;
+        () = stop.stopped() => {}
+        claimed = &mut claim => return claimed.map(Some),
+    }
+    timeout(CLAIM_ENDS_WITHIN, claim).await.map_or(Ok(None), |claimed| claimed.map(Some))
 }

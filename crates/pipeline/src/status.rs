@@ -25,7 +25,8 @@ pub struct PipelineStatus {
     replaced: AtomicU64,
     standing_by: AtomicBool,
     newest_created_at_ms: AtomicI64,
-    // A plain mutex: nothing awaits while it is held.
+    // Plain mutexes: nothing awaits while they are held.
+    owner_lives_at: Mutex<Option<Instant>>,
     lanes: Mutex<Vec<LaneNotes>>,
 }
 
@@ -93,6 +94,8 @@ pub struct StatusSnapshot {
     pub replaced: u64,
     /// Another process owns the pipeline, and this one waits for it to go.
     pub standing_by: bool,
+    /// When that process was seen to show life for the last time; nothing where none is watched.
+    pub owner_lives_at: Option<Instant>,
     /// Creation time of the newest committed event in milliseconds since 1970; nothing before the first.
     pub newest_created_at_ms: Option<i64>,
     /// The lanes by number.
@@ -173,6 +176,7 @@ impl PipelineStatus {
             gaps: self.gaps.load(Relaxed),
             replaced: self.replaced.load(Relaxed),
             standing_by: self.standing_by.load(Relaxed),
+            owner_lives_at: *self.owner_life(),
             newest_created_at_ms: (newest > 0).then_some(newest),
             lanes: self.lanes().iter().map(LaneNotes::shown).collect(),
         }
@@ -180,6 +184,10 @@ impl PipelineStatus {
 
     fn lanes(&self) -> MutexGuard<'_, Vec<LaneNotes>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn owner_life(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.owner_lives_at.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn committed(&self, tally: &GroupTally, committed: &Committed) {
@@ -202,6 +210,12 @@ impl PipelineStatus {
     pub(crate) fn stands_by(&self, standing_by: bool) {
         self.replaced.fetch_add(u64::from(standing_by), Relaxed);
         self.standing_by.store(standing_by, Relaxed);
+        self.owner_lives_at(None);
+    }
+
+    /// When the owner was seen to show life for the last time.
+    pub(crate) fn owner_lives_at(&self, at: Option<Instant>) {
+        *self.owner_life() = at;
     }
 
     pub(crate) fn set_lane(&self, lane: usize, state: LaneState) {

@@ -26,6 +26,8 @@ use crate::topics::MessageLimits;
 const LANE: u32 = 0;
 /// The longest wait for one answer: less than the engine waits, so that no work is left behind.
 const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+/// The same while the topic is not there: a look only shows whether it is there again.
+const GONE_ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// The largest sign; librdkafka wants to know.
 const SIGN_BYTES_MAX: usize = 10_000;
 
@@ -51,15 +53,18 @@ pub(crate) struct OwnerSession<C: Cluster> {
 struct Watch<R> {
     partition: Partitions<R>,
     seen: Seen,
+    /// The last look was told that the topic is not there.
+    is_gone: bool,
 }
 
 /// What the signs say.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Seen {
     /// Of the last record.
     offset: i64,
-    /// The newest claim that was made or showed life, and the newest that handed over.
+    /// The newest claim that was made or showed life, with whose it is, and the newest that handed over.
     claimed: u64,
+    owner: String,
     handed_over: Option<u64>,
 }
 
@@ -68,19 +73,25 @@ impl Seen {
     fn add(&mut self, offset: i64, record: Option<ProgressRecord>) {
         self.offset = offset;
         match record {
-            Some(ProgressRecord::Session(session)) => self.claimed = self.claimed.max(session.claim),
-            Some(ProgressRecord::Life(claim)) => self.claimed = self.claimed.max(claim.number),
+            Some(ProgressRecord::Session(session)) => self.add_claim(session.claim, session.owner),
+            Some(ProgressRecord::Life(claim)) => self.add_claim(claim.number, claim.owner),
             Some(ProgressRecord::HandedOver(claim)) => self.handed_over = self.handed_over.max(Some(claim.number)),
             // Somebody has written.
             _ => {}
         }
     }
 
+    fn add_claim(&mut self, number: u64, owner: String) {
+        if number >= self.claimed {
+            (self.claimed, self.owner) = (number, owner);
+        }
+    }
+
     /// A claim that handed over owns nothing any more, unless a newer one has come.
-    fn owner(self) -> Owner {
+    fn owner(&self) -> Owner {
         match self.handed_over {
             Some(claim) if claim >= self.claimed => Owner::Nobody,
-            _ => Owner::Somebody { life: self.offset.to_string() },
+            _ => Owner::Somebody { mark: self.owner.clone(), life: self.offset.to_string() },
         }
     }
 }
@@ -104,11 +115,20 @@ impl<R: Reader> Watch<R> {
                 Ok(None) => self.partition.ask_ends(deadline).await.err(),
                 Err(error) => Some(error),
             };
-            // What heals by itself is waited for until the deadline.
-            last = failed.unwrap_or(last);
+            // What heals by itself is waited for until the deadline. That the topic is not there says more than that nobody answered.
+            if let Some(error) = failed.filter(|_| !is_of_missing_topic(&last)) {
+                last = error;
+            }
         }
         Ok(())
     }
+}
+
+/// Brokers say that the topic is not there. One of them may not know it yet.
+fn is_of_missing_topic(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{UnknownPartition, UnknownTopic, UnknownTopicId, UnknownTopicOrPartition};
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(UnknownPartition | UnknownTopic | UnknownTopicId | UnknownTopicOrPartition))
 }
 
 impl<C: Cluster> OwnerSession<C> {
@@ -138,18 +158,28 @@ impl<C: Cluster> OwnerSession<C> {
         Err(producer.fault(&doing, &error).trouble)
     }
 
+    /// In a topic that is gone nobody shows life any more: it looks as if the owner were silent, and not as if nobody could look.
     async fn look(&mut self) -> Result<Owner, Trouble> {
-        let deadline = Instant::now() + ANSWER_WITHIN.min(self.shared.settings.request_timeout);
+        let is_gone = self.watch.as_ref().is_some_and(|watch| watch.is_gone);
+        let within = if is_gone { GONE_ANSWER_WITHIN } else { ANSWER_WITHIN };
+        let deadline = Instant::now() + within.min(self.shared.settings.request_timeout);
         let watch = match &mut self.watch {
             Some(watch) => watch,
             none => {
                 let reader = self.shared.cluster.reader(LANE..LANE + 1, Isolation::Uncommitted);
                 let partition = Partitions::new(reader.map_err(|fault| fault.trouble)?, LANE..LANE + 1);
-                none.insert(Watch { partition, seen: Seen::default() })
+                none.insert(Watch { partition, seen: Seen::default(), is_gone: false })
             }
         };
         match watch.read_on(deadline).await {
-            Ok(()) => Ok(watch.seen.owner()),
+            Ok(()) => {
+                watch.is_gone = false;
+                Ok(watch.seen.owner())
+            }
+            Err(error) if is_of_missing_topic(&error) => {
+                watch.is_gone = true;
+                Ok(watch.seen.owner())
+            }
             Err(error) => {
                 let doing = format!("looking who owns pipeline \"{}\"", self.shared.pipeline.name);
                 Err(watch.partition.reader().fault(&doing, &error).trouble)
@@ -273,7 +303,7 @@ mod tests {
 
     #[test]
     fn every_record_is_a_sign_of_life_and_handing_over_counts_for_ones_own_claim() {
-        let life = |offset: u32| Owner::Somebody { life: offset.to_string() };
+        let life = |offset: u32, owner: &str| Owner::Somebody { mark: owner.into(), life: offset.to_string() };
         let of = |number: u64| ClaimMark { number, owner: format!("{number:x}") };
         let lives = |number| Some(ProgressRecord::Life(of(number)));
         let hands_over = |number| Some(ProgressRecord::HandedOver(of(number)));
@@ -282,16 +312,16 @@ mod tests {
             Some(ProgressRecord::Session(SessionMark { pipeline: "orders".into(), claim, owner, epoch: 1 }))
         };
         for (records, owner) in [
-            (vec![lives(1)], life(0)),
-            (vec![lives(1), claims(1)], life(1)),
+            (vec![lives(1)], life(0, "1")),
+            (vec![lives(1), claims(1)], life(1, "1")),
             (vec![lives(1), hands_over(1)], Owner::Nobody),
-            (vec![lives(1), lives(2), hands_over(1)], life(2)),
-            (vec![lives(1), hands_over(1), lives(2)], life(2)),
+            (vec![lives(1), lives(2), hands_over(1)], life(2, "2")),
+            (vec![lives(1), hands_over(1), lives(2)], life(2, "2")),
             // Whoever claims owns it before it shows life.
-            (vec![lives(1), hands_over(1), claims(2)], life(2)),
+            (vec![lives(1), hands_over(1), claims(2)], life(2, "2")),
             (vec![claims(2), hands_over(2), lives(1)], Owner::Nobody),
             // It is none of ours.
-            (vec![lives(1), None], life(1)),
+            (vec![lives(1), None], life(1, "1")),
         ] {
             assert_eq!(seen(&records), owner, "{records:?}");
         }

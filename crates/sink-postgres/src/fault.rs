@@ -239,6 +239,11 @@ impl SqlFault {
         }
     }
 
+    /// Whether a table, or the schema of it, is not there.
+    pub(crate) fn is_of_missing_table(&self) -> bool {
+        self.coded().is_some_and(|(state, _)| matches!(state, "42P01" | "3F000"))
+    }
+
     /// The failure for a lane that meets this error while it runs.
     pub(crate) fn failure(&self, doing: &str, place: &str) -> Failure {
         let trouble = self.trouble(doing, place);

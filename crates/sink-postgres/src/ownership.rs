@@ -87,11 +87,11 @@ impl<S: Server> Ownership for MirrorOwnership<S> {
 
     async fn owner(&mut self) -> Result<Owner, Trouble> {
         match Box::pin(self.try_look()).await {
-            Ok(Some(StoredOwner { released: true, .. })) => Ok(Owner::Nobody),
+            Ok(None | Some(StoredOwner { released: true, .. })) => Ok(Owner::Nobody),
             Ok(Some(StoredOwner { owner, claim, life, .. })) => {
-                Ok(Owner::Somebody { life: format!("{owner} {claim} {life}") })
+                Ok(Owner::Somebody { life: format!("{owner} {claim} {life}"), mark: owner })
             }
-            Ok(None) => Err(fenced(&self.lane, Holder::Nobody).into_trouble()),
+            Err(fault) if fault.is_of_missing_table() => Ok(Owner::Nobody),
             Err(fault) => Err(self.trouble("looking at the owner", &fault)),
         }
     }

@@ -1,4 +1,5 @@
-//! A hot standby: how long nobody carries when the owner goes. Times are measured, so that this is a program of its own, which cargo
+//! A hot standby: how long nobody carries when the owner goes. Of several pauses the shortest is held to what README promises, and
+//! each to three seconds more: the rest of the machine is not ours. Times are measured, so that this is a program of its own, which cargo
 //! runs when no other test runs, and its tests wait for each other.
 
 mod kafka;

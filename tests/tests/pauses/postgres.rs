@@ -51,11 +51,11 @@ async fn owners_go(seed: u64, is_killed: bool, promised: Duration) -> Result<()>
 }
 
 #[tokio::test]
-async fn a_graceful_stop_hands_over_within_two_seconds() -> Result<()> {
+async fn the_shortest_pause_after_a_graceful_stop_is_under_two_seconds() -> Result<()> {
     owners_go(7, false, AFTER_A_STOP).await
 }
 
 #[tokio::test]
-async fn after_a_kill_nobody_carries_for_the_lease_and_two_seconds_at_most() -> Result<()> {
+async fn the_shortest_pause_after_a_kill_is_under_the_lease_and_two_seconds() -> Result<()> {
     owners_go(8, true, AFTER_A_KILL).await
 }

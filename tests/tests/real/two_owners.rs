@@ -167,3 +167,35 @@ async fn a_zombie_stopped_in_the_middle_of_a_commit_is_taken_over_from() -> Resu
     scene.database.execute("drop trigger dawdling on orders").await?;
     end(&scene, writer, owner).await
 }
+
+/// An owner, and a process that it has replaced.
+async fn owner_and_standby(scene: &Scene) -> Result<(Tailwater, Tailwater)> {
+    let standby = scene.start()?;
+    scene.carries(SOME, TAKEN_OVER_WITHIN).await?;
+    let owner = scene.start()?;
+    standby.says(STANDS_BY, 1, TAKEN_OVER_WITHIN).await?;
+    scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| owner.said())?;
+    Ok((owner, standby))
+}
+
+#[tokio::test]
+async fn a_standby_takes_what_has_no_owner_any_more() -> Result<()> {
+    let (scene, writer) = begin(8).await?;
+    let (owner, standby) = owner_and_standby(&scene).await?;
+    owner.kill().await?;
+    scene.database.execute("delete from tailwater.owners").await?;
+    scene.carries(SOME, TAKEN_OVER_WITHIN).await.with_context(|| standby.said())?;
+    end(&scene, writer, standby).await
+}
+
+/// Its claim decides: rows without progress are refused, as at a start.
+#[tokio::test]
+async fn a_standby_whose_progress_is_gone_ends_as_a_start_does() -> Result<()> {
+    let (scene, writer) = begin(9).await?;
+    let (owner, standby) = owner_and_standby(&scene).await?;
+    owner.kill().await?;
+    scene.database.execute("drop schema tailwater cascade").await?;
+    standby.ends(TAKEN_OVER_WITHIN).await?.must_exit_with(4)?.must_say(&["adopt"])?;
+    writer.stop().await?;
+    Ok(())
+}

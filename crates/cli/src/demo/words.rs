@@ -126,6 +126,7 @@ mod tests {
             gaps: 0,
             replaced: 0,
             standing_by: false,
+            owner_lives_at: None,
             newest_created_at_ms: Some(5_000),
             lanes: vec![LaneState::Carrying],
         }

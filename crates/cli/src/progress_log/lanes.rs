@@ -99,10 +99,12 @@ impl LaneCounts {
             "opening"
         } else if self.carrying > 0 {
             "carrying"
+        } else if self.idle > 0 {
+            "idle"
         } else if self.have_ended() {
             "between two streams"
         } else {
-            "idle"
+            "claiming"
         }
     }
 }
@@ -124,6 +126,7 @@ mod tests {
             gaps: 0,
             replaced: 0,
             standing_by: false,
+            owner_lives_at: None,
             newest_created_at_ms: None,
             lanes: states,
         };
@@ -193,5 +196,7 @@ mod tests {
     async fn a_start_is_no_trouble() {
         let counts = counted(vec![LaneState::Opening { since: Instant::now() }], vec![LaneReading::Idle]);
         assert_eq!((counts.word(), counts.trouble), ("opening", None));
+        // Who waits for the locks of an earlier owner has no lanes yet.
+        assert_eq!(counted(Vec::new(), Vec::new()).word(), "claiming");
     }
 }

@@ -1,4 +1,5 @@
-//! What is waited out while a pipeline is claimed again: when it goes over to another stream, or its owner is gone.
+//! What is waited out while a pipeline is claimed again, when it goes over to another stream or its owner is gone, and while
+//! nobody can look at the owner.
 
 use std::time::Duration;
 
@@ -38,32 +39,37 @@ const HEALS: &[&str] = &[
     "sink.kafka.resources",
     "sink.kafka.unexpected",
     "sink.kafka.unknown",
+    // Others claim it at the same time: whoever waits finds one of them for its owner.
+    "sink.kafka.fenced",
     "sink.sqlite.busy",
     "sink.sqlite.disk_full",
     "sink.sqlite.io",
     "sink.file.io",
     "sink.file.locked",
+    "sink.no_answer",
 ];
 /// How long a refusal may last, as of rights that vanish.
 const REFUSED_FOR: Duration = Duration::from_secs(120);
 
-/// Waits for what is in trouble while a pipeline is claimed again: recovery needs nobody. What is refused is given
-/// up after a while: only a person can change it.
+/// Waits for what is in trouble while a pipeline is claimed again: recovery needs nobody. What is refused, or goes wrong in a way that
+/// nobody knows, is given up after a while.
 #[derive(Default)]
 pub struct Patience {
-    refused_since: Option<Instant>,
+    /// When the first refusal of those in a row came, and the last.
+    refused: Option<(Instant, Instant)>,
 }
 
 impl Patience {
     /// Waits before another try, or gives the trouble back. Answers false when the pipeline is asked to stop.
     pub async fn bear(&mut self, trouble: Trouble, pipeline: &str, stop: &StopSignal) -> Result<bool, Trouble> {
         // A service that once took what it is asked now refuses it for a moment.
-        if trouble.kind != TroubleKind::Environment && trouble.code != "aws.refused" {
+        let may_pass = matches!(trouble.kind, TroubleKind::Environment | TroubleKind::Runtime);
+        if !may_pass && trouble.code != "aws.refused" {
             return Err(trouble);
         }
         if HEALS.contains(&trouble.code) {
-            self.refused_since = None;
-        } else if self.refused_since.get_or_insert_with(Instant::now).elapsed() >= REFUSED_FOR {
+            self.refused = None;
+        } else if self.refused_for() >= REFUSED_FOR {
             return Err(trouble);
         }
         tracing::warn!(pipeline, code = trouble.code, "{trouble}; asking again");
@@ -71,6 +77,16 @@ impl Patience {
             () = stop.stopped() => Ok(false),
             () = sleep(ASK_AGAIN_AFTER) => Ok(true),
         }
+    }
+
+    /// For how long it has been refused, with this time. Whoever was not refused for as long as that may last begins anew: an owner
+    /// that stood in between has lived since.
+    fn refused_for(&mut self) -> Duration {
+        let now = Instant::now();
+        let in_a_row = self.refused.filter(|(_, last)| now.duration_since(*last) < REFUSED_FOR);
+        let first = in_a_row.map_or(now, |(first, _)| first);
+        self.refused = Some((first, now));
+        now.duration_since(first)
     }
 }
 
@@ -97,9 +113,23 @@ mod tests {
             REFUSED_FOR.as_secs() / ASK_AGAIN_AFTER.as_secs(),
             "what was waited out before does not count"
         );
+        // Hours later another refusal is the first of a row.
+        sleep(REFUSED_FOR).await;
+        assert_eq!(patience.bear(of("aws.access_denied"), "p", &stop).await, Ok(true));
         assert_eq!(Patience::default().bear(of_kind(TroubleKind::Config, "aws.refused"), "p", &stop).await, Ok(true));
-        let config = of_kind(TroubleKind::Config, "config.conflict");
-        assert_eq!(Patience::default().bear(config.clone(), "p", &stop).await, Err(config));
+        for kind in [TroubleKind::Config, TroubleKind::DataAtRisk, TroubleKind::StreamEnded] {
+            let trouble = of_kind(kind, "config.conflict");
+            assert_eq!(Patience::default().bear(trouble.clone(), "p", &stop).await, Err(trouble), "a person is needed");
+        }
+        let mut standby = Patience::default();
+        for code in ["sink.kafka.fenced", "sink.no_answer"].repeat(20) {
+            assert_eq!(standby.bear(of_kind(TroubleKind::Runtime, code), "p", &stop).await, Ok(true));
+        }
+        let unknown = of_kind(TroubleKind::Runtime, "sink.sqlite.error");
+        assert_eq!(standby.bear(unknown.clone(), "p", &stop).await, Ok(true));
+        sleep(REFUSED_FOR - ASK_AGAIN_AFTER - ASK_AGAIN_AFTER).await;
+        assert_eq!(standby.bear(unknown.clone(), "p", &stop).await, Ok(true));
+        assert_eq!(standby.bear(unknown.clone(), "p", &stop).await, Err(unknown));
         stop.stop();
         assert_eq!(Patience::default().bear(of("aws.unreachable"), "p", &stop).await, Ok(false));
     }

@@ -1,5 +1,6 @@
 //! Processes of one pipeline, in paused time: the newest claim owns it, the others stand by, and take-overs are few.
 
+mod claiming;
 mod stage;
 
 use std::time::Duration;

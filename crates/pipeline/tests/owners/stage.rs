@@ -70,6 +70,13 @@ pub struct Stored {
     /// All owners have the same mark.
     pub is_without_marks: bool,
     pub claim_takes: Duration,
+    /// A claim is answered so long after it holds.
+    pub claim_is_told_after: Duration,
+    pub choice_takes: Duration,
+    /// Nobody can look who the owner is.
+    pub is_unreadable: bool,
+    /// What is refused is borne no longer.
+    pub has_no_patience: bool,
 }
 
 /// The store of one sink.
@@ -179,7 +186,11 @@ impl Ownership for OfClaim {
 
     async fn owner(&mut self) -> Result<Owner, Trouble> {
         let stored = self.store.stored();
-        Ok(if stored.released { Owner::Nobody } else { Owner::Somebody { life: stored.life.to_string() } })
+        if stored.is_unreadable {
+            return Err(refused());
+        }
+        let (mark, life) = (stored.owner.to_string(), stored.life.to_string());
+        Ok(if stored.released { Owner::Nobody } else { Owner::Somebody { mark, life } })
     }
 
     async fn release(&mut self) -> Result<(), Trouble> {
@@ -189,12 +200,25 @@ impl Ownership for OfClaim {
     }
 }
 
+fn refused() -> Trouble {
+    Trouble::new(TroubleKind::Environment, "test.refused", "not now")
+}
+
+/// Takes no time where it is not to take any: not even that of another task.
+async fn pause(time: Duration) {
+    if !time.is_zero() {
+        sleep(time).await;
+    }
+}
+
 impl Assembly for TestAssembly {
     type Source = QuietSource;
     type Sink = OfClaim;
     type Ownership = OfClaim;
 
     async fn choose(&mut self) -> Result<StreamIdentity, Trouble> {
+        let takes = self.store.stored().choice_takes;
+        pause(takes).await;
         let of_progress = self.store.stored().stream;
         self.stream = of_progress + u64::from(self.ended == Some(of_progress));
         Ok(StreamIdentity { table: "t".into(), table_id: "1".into(), stream_arn: self.stream.to_string() })
@@ -204,11 +228,13 @@ impl Assembly for TestAssembly {
         let refusal = self.store.stored().refusals.checked_sub(1);
         if let Some(left) = refusal {
             self.store.stored().refusals = left;
-            return Err(Trouble::new(TroubleKind::Environment, "test.refused", "not now"));
+            return Err(refused());
         }
         let takes = self.store.stored().claim_takes;
         sleep(takes).await;
         self.owner = self.store.claim();
+        let told_after = self.store.stored().claim_is_told_after;
+        pause(told_after).await;
         let mark = if self.store.stored().is_without_marks { String::new() } else { self.owner.to_string() };
         let of_claim = || OfClaim { store: self.store.clone(), owner: self.owner, mark: mark.clone() };
         Ok(Claimed { lanes: vec![of_claim()], ownership: of_claim() })
@@ -238,6 +264,9 @@ impl Assembly for TestAssembly {
 
     async fn bear(&mut self, trouble: Trouble, _: &StopSignal) -> Result<bool, Trouble> {
         assert_eq!(trouble.code, "test.refused");
+        if self.store.stored().has_no_patience {
+            return Err(trouble);
+        }
         sleep(Duration::from_secs(10)).await;
         Ok(true)
     }

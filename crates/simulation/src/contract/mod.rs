@@ -162,6 +162,7 @@ pub trait LossyGround: WilfulGround {
 macro_rules! belonging_contract_cases {
     ($stand:path) => {
         $crate::contract_cases! { $stand:
+            an_owner_whose_progress_is_gone_does_not_live,
             a_target_without_its_progress_is_adopted_once,
             a_target_that_is_gone_is_not_made_again_in_silence,
             a_target_that_was_made_again_is_refused,

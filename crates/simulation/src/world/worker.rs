@@ -257,7 +257,7 @@ impl<G: Ground> Assembly for Process<G> {
     }
 
     async fn bear(&mut self, trouble: Trouble, stop: &StopSignal) -> Result<bool, Trouble> {
-        if trouble.kind != TroubleKind::Environment {
+        if !matches!(trouble.kind, TroubleKind::Environment | TroubleKind::Runtime) {
             return Err(trouble);
         }
         tokio::select! { biased;

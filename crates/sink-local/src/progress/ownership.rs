@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
-use tailwater_model::{Owner, Ownership, Trouble, TroubleKind};
+use tailwater_model::{Owner, Ownership, Trouble};
 use tokio::sync::Mutex;
 
 use super::{LaneClaim, taken_over};
@@ -39,12 +39,20 @@ impl SqliteOwnership {
         Ok(updated.rows_affected() == 1)
     }
 
+    /// Nothing where the row is gone, or the table with it.
     async fn look(&self) -> Result<Option<(String, i64, bool)>, Fault> {
         let mut connection = connect(&self.path, Access::Read).await?;
-        let found = sqlx::query_as("select owner, life, released from tailwater_owners where pipeline = ?")
-            .bind(&self.claim.pipeline.name)
-            .fetch_optional(&mut connection)
-            .await?;
+        let (is_there,): (bool,) =
+            sqlx::query_as("select exists (select 1 from sqlite_schema where name = 'tailwater_owners')")
+                .fetch_one(&mut connection)
+                .await?;
+        let mut found = None;
+        if is_there {
+            found = sqlx::query_as("select owner, life, released from tailwater_owners where pipeline = ?")
+                .bind(&self.claim.pipeline.name)
+                .fetch_optional(&mut connection)
+                .await?;
+        }
         connection.close().await?;
         Ok(found)
     }
@@ -62,13 +70,8 @@ impl Ownership for SqliteOwnership {
 
     async fn owner(&mut self) -> Result<Owner, Trouble> {
         match self.look().await.map_err(|fault| fault.into_trouble(&self.path))? {
-            Some((_, _, true)) => Ok(Owner::Nobody),
-            Some((owner, life, false)) => Ok(Owner::Somebody { life: format!("{owner} {life}") }),
-            None => {
-                let message = format!("the progress of the pipeline is gone from {}", self.path.display());
-                Err(Trouble::new(TroubleKind::DataAtRisk, "sink.progress_missing", message)
-                    .advise("put the file back as it was; another start says how to go on without it"))
-            }
+            None | Some((_, _, true)) => Ok(Owner::Nobody),
+            Some((owner, life, false)) => Ok(Owner::Somebody { life: format!("{owner} {life}"), mark: owner }),
         }
     }
 

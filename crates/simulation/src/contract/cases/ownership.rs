@@ -3,7 +3,10 @@
 use tailwater_model::{Owner, Ownership, Position, Sink, TroubleKind};
 
 use super::{halt_code, one_lane, owned, ready, shard};
-use crate::contract::{Ground, advance, after, group, put};
+use crate::contract::{Ground, LossyGround, advance, after, group, put};
+
+/// Looks at an owner that are enough to see what becomes of it: some may find no answer.
+const LOOKS_MAX: usize = 20;
 
 /// An owner is seen to live when it shows life, and only then.
 pub async fn an_owner_lives_as_long_as_it_shows_life(ground: &mut impl Ground) {
@@ -51,4 +54,31 @@ pub async fn who_was_replaced_hands_nothing_over(ground: &mut impl Ground) {
     let write = group([advance(&shard(), Position::Start, after(1), &[put(1, "a")])]);
     lane.commit(write).await.expect("goes on undisturbed");
     assert_eq!(halt_code(first_lane.open().await), "sink.taken_over");
+}
+
+/// Whoever stands by must not stand by for ever: an owner whose progress is gone is nobody, or shows no more life.
+pub async fn an_owner_whose_progress_is_gone_does_not_live<G: LossyGround>(ground: &mut G) {
+    ground.keep_removed();
+    let mut lane = ready(ground).await;
+    lane.commit(group([advance(&shard(), Position::Start, after(1), &[put(1, "a")])])).await.expect("commits");
+    drop(lane);
+    let mut standby = owned(ground, &one_lane()).await.ownership;
+    let mut owner = owned(ground, &one_lane()).await;
+    owner.ownership.show_life().await.expect("it is the owner");
+    let before = standby.owner().await.expect("seen");
+    assert_ne!(before, Owner::Nobody);
+    drop(owner);
+    ground.lose_progress().await;
+    let mut seen = Vec::new();
+    for _ in 0..LOOKS_MAX {
+        seen.extend(standby.owner().await.ok());
+        if seen.len() == 2 {
+            break;
+        }
+    }
+    let is_dead = |owner: &Owner| *owner == Owner::Nobody || *owner == before;
+    assert!(seen.len() == 2 && seen.iter().all(is_dead), "{seen:?} after {before:?}");
+    // The claim decides, as that of a start does.
+    let trouble = ground.claim(&one_lane()).await.map(drop).expect_err("the target is there without its progress");
+    assert_eq!(trouble.kind, TroubleKind::DataAtRisk, "{trouble:?}");
 }

@@ -34,8 +34,8 @@ impl Ownership for MemoryOwnership {
     async fn owner(&mut self) -> Result<Owner, Trouble> {
         self.ground.reach("a look at the owner").await.map_err(Failure::into_trouble)?;
         let state = lock(&self.ground.state);
-        let life = format!("{} {}", state.owner, state.life);
-        Ok(if state.released { Owner::Nobody } else { Owner::Somebody { life } })
+        let (mark, life) = (state.owner.to_string(), format!("{} {}", state.owner, state.life));
+        Ok(if state.released { Owner::Nobody } else { Owner::Somebody { mark, life } })
     }
 
     async fn release(&mut self) -> Result<(), Trouble> {
