@@ -197,8 +197,8 @@ impl SqlFault {
     /// Why a row was refused, without any of its values.
     pub(crate) fn rejected(&self) -> Rejected {
         if let Self::Swallowed { .. } = self {
-            let message = "Postgres took the row without an error and did not keep it: a trigger of the table answers null \
-                           for it, or a rule drops it";
+            let message = "Postgres took the change without an error and left the table as it was: a trigger of the table \
+                           answers null or the old row for it";
             return Rejected { code: self.meaning().code, message: message.into() };
         }
         Rejected { code: REFUSED_ROW.code, message: format!("Postgres refused the row: {}", self.words()) }

@@ -240,7 +240,7 @@ impl Statements for ModelStatements {
         self.put(rows, Document::Kept).await
     }
 
-    async fn remove(&mut self, rows: &[&Row]) -> Answer<()> {
+    async fn remove(&mut self, rows: &[&Row]) -> Answer<u64> {
         let (table, keys): (_, Vec<Key>) = (Arc::clone(&self.table), rows.iter().map(|row| row.key.clone()).collect());
         self.write(move |sql| async move { mirror_sql::remove_rows(&sql, &table, keys).await }).await
     }

@@ -111,8 +111,8 @@ impl Statements for NullSession {
     async fn mark(&mut self, rows: &[&Row]) -> Answer<u64> {
         Ok(rows.len() as u64)
     }
-    async fn remove(&mut self, _: &[&Row]) -> Answer<()> {
-        Ok(())
+    async fn remove(&mut self, _: &[&Row]) -> Answer<u64> {
+        Ok(0)
     }
     async fn lock_dead_letters(&mut self, _: &LaneIdentity) -> Answer<()> {
         Ok(())

@@ -152,7 +152,7 @@ impl Statements for PostgresSession {
         rows::mark(&mut self.session, &self.table, rows).await
     }
 
-    async fn remove(&mut self, rows: &[&Row]) -> Answer<()> {
+    async fn remove(&mut self, rows: &[&Row]) -> Answer<u64> {
         rows::remove(&mut self.session, &self.table, rows).await
     }
 

@@ -171,6 +171,55 @@ async fn a_mark_that_a_trigger_swallows_is_not_called_written_and_a_missing_row_
 }
 
 #[tokio::test]
+async fn rows_that_a_trigger_leaves_as_they_were_are_not_called_written() {
+    in_database(|database| async move {
+        let old = "if new.document ->> 'v' = '3' or new._deleted then return old; end if";
+        let mut lane = ready(&database, &trigger("update", old)).await;
+        let events = vec![put(1, "a", 3), put(2, "b", 2)];
+        let answer = lane.commit(group([batch(Position::Start, after(2), events)])).await.expect("commits").figures();
+        assert_eq!(answer, (2, 0), "an insert has no old row");
+        let events =
+            vec![put(3, "b", 3), put(4, "a", 4), remove(5, &id("a"), None, RemoveCause::Request), put(6, "c", 6)];
+        let answer = lane.commit(group([batch(after(2), after(6), events)])).await.expect("commits").figures();
+        // P1: the change before the removal is not lost with it.
+        assert_eq!(
+            (answer, database.texts(ROWS).await),
+            ((2, 2), vec!["a|4|f".to_owned(), "b|2|f".to_owned(), "c|6|f".to_owned()])
+        );
+        assert_eq!(
+            database.texts(LETTERS).await,
+            ["event-3|sink.postgres.swallowed", "event-5|sink.postgres.swallowed"]
+        );
+        assert_eq!(database.text(COUNTS).await, "6|4|2");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_that_stay_when_they_are_deleted_are_not_called_written() {
+    in_database(|database| async move {
+        let hard = PostgresSettings { delete: tailwater_model::DeleteMode::Hard, ..database.settings() };
+        let mut lane = database.ready_lane(&hard, &id_key()).await;
+        database
+            .run(
+                "create function keep() returns trigger language plpgsql as $$ \
+                 begin if old.document ->> 'v' = '1' then return null; end if; return old; end $$; \
+                 create trigger keep before delete on orders for each row execute function keep()",
+            )
+            .await;
+        let events = vec![put(1, "a", 1), put(2, "b", 2), put(3, "c", 3)];
+        lane.commit(group([batch(Position::Start, after(3), events)])).await.expect("commits");
+        let gone = |number: u64, key: &str| remove(number, &id(key), None, RemoveCause::Request);
+        let events = vec![gone(4, "a"), gone(5, "b"), gone(6, "never there"), gone(7, "c")];
+        let answer = lane.commit(group([batch(after(3), after(7), events)])).await.expect("commits").figures();
+        assert_eq!((answer, database.texts(ROWS).await), ((3, 1), vec!["a|1|f".to_owned()]));
+        assert_eq!(database.texts(LETTERS).await, ["event-4|sink.postgres.swallowed"]);
+        assert_eq!(database.text(COUNTS).await, "7|6|1");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_plpgsql_raises_on_a_row_is_a_refusal_at_once() {
     in_database(|database| async move {
         let body = "declare found text; begin \
