@@ -194,6 +194,24 @@ impl SqlFault {
         }
     }
 
+    /// Its SQLSTATE, where it may come from what the table is and has nothing to do with values: not supported (0A), not in a fit
+    /// state (55), broken within the server (XX), foreign (HV). What a trigger raises is about the row that it looked at.
+    pub(crate) fn state_beside_values(&self) -> Option<&str> {
+        let is_raised = self.answer().is_some_and(|answer| answer.routine() == Some(RAISE_ROUTINE));
+        let (state, _) = self.coded().filter(|_| !is_raised && self.meaning().recovery == Recovery::Suspect)?;
+        ["0A", "55", "XX", "HV"].iter().any(|class| state.starts_with(class)).then_some(state)
+    }
+
+    /// The trouble where every row that comes to the table is refused with this.
+    pub(crate) fn of_table(&self, table: &str, place: &str) -> Trouble {
+        Trouble::new(
+            TroubleKind::Environment,
+            "sink.postgres.table_refuses",
+            format!("the table {table} on Postgres at {place} refuses every row: {}", self.words()),
+        )
+        .advise("it says nothing of the rows' values: look at the table's rules, triggers, indexes and publications, and start again")
+    }
+
     /// Why a row was refused, without any of its values.
     pub(crate) fn rejected(&self) -> Rejected {
         if let Self::Swallowed { .. } = self {
@@ -210,7 +228,7 @@ impl SqlFault {
         const NAMES_ONLY: [&str; 5] = ["42501", "42P01", "42703", "42883", "3F000"];
         let Some(answer) = self.answer() else { return false };
         // What `raise` of PL/pgSQL is in the server; other languages are known by having a place.
-        answer.routine() == Some("exec_stmt_raise") || self.is_in_users_code() && !NAMES_ONLY.contains(&answer.code())
+        answer.routine() == Some(RAISE_ROUTINE) || self.is_in_users_code() && !NAMES_ONLY.contains(&answer.code())
     }
 
     /// What the error says, without values of rows.

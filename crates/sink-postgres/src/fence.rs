@@ -16,6 +16,8 @@ pub(crate) enum CommitFault {
     Fenced,
     /// The store would take too many dead letters.
     DeadLetters(TooManyDeadLetters),
+    /// Each row that came to the mirror table was refused with this.
+    Table(SqlFault),
 }
 
 impl From<SqlFault> for CommitFault {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
-use tailwater_model::{KeyKind, KeySchema, Trouble, TroubleKind};
+use tailwater_model::{DeleteMode, KeyKind, KeySchema, Trouble, TroubleKind};
 
 use crate::identifier::{Identifier, IdentifierFault};
 use crate::settings::PostgresSettings;
@@ -50,6 +50,8 @@ pub(crate) struct MirrorTable {
     pub(crate) schema: Identifier,
     pub(crate) table: Identifier,
     pub(crate) key_columns: Vec<KeyColumn>,
+    /// What becomes of the row of a removed item.
+    pub(crate) delete: DeleteMode,
     /// Writes states: the item's document with its marks. Gives how many rows are so then.
     pub(crate) upsert_sql: Arc<str>,
     /// Marks rows as deleted and keeps their documents. Gives how many rows are so then.
@@ -75,6 +77,7 @@ impl MirrorTable {
             schema,
             table,
             key_columns,
+            delete: settings.delete,
         })
     }
 

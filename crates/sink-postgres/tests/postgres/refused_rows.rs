@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tailwater_model::{Failure, Group, Position, RemoveCause, Sink};
+use tailwater_model::{Failure, Group, Position, RemoveCause, Sink, Trouble};
 use tailwater_sink_postgres::{PostgresLane, PostgresSettings};
 
 use crate::ground::{Database, after, batch, group, id, id_key, in_database, insert, put, remove};
@@ -318,17 +318,55 @@ async fn a_group_that_always_takes_too_long_is_written_in_smaller_pieces() {
     .await;
 }
 
+/// Commits as often as it is asked for. Gives what came of it, or why the pipeline stops.
+async fn commit_or_halt(lane: &mut PostgresLane, group: impl Fn() -> Group) -> Result<(u64, u64), Trouble> {
+    for _ in 0..=FAILURES {
+        match lane.commit(group()).await {
+            Ok(committed) => return Ok(committed.figures()),
+            Err(Failure::Halt(trouble)) => return Err(trouble),
+            Err(Failure::Reopen(_)) => drop(lane.open().await.expect("opens")),
+        }
+    }
+    panic!("the same group fails for ever")
+}
+
 #[tokio::test]
-async fn rows_that_a_rule_swallows_are_not_called_written() {
+async fn a_table_that_refuses_every_row_halts_and_few_rows_are_put_aside() {
     in_database(|database| async move {
+        // The claim refuses such a table: the rule comes while the pipeline runs.
         let mut lane = ready(&database, "create rule nothing as on insert to orders do instead nothing").await;
-        let events = vec![put(1, "a", 1), put(2, "b", 2)];
-        let answer = lane.commit(group([batch(Position::Start, after(2), events)])).await.expect("commits").figures();
-        assert_eq!(answer, (0, 2));
-        assert_eq!(
-            database.texts(LETTERS).await,
-            ["event-1|sink.postgres.swallowed", "event-2|sink.postgres.swallowed"]
-        );
+        let four = |from: u64| {
+            let events = (from + 1..=from + 4).map(|n| put(n, &format!("item {n}"), n)).collect();
+            let begin = if from == 0 { Position::Start } else { after(from) };
+            group([batch(begin, after(from + 4), events)])
+        };
+        for from in [0, 4] {
+            assert_eq!(commit_or_halt(&mut lane, || four(from)).await.ok(), Some((0, 4)), "so few may be poison");
+        }
+        let trouble = commit_or_halt(&mut lane, || four(8)).await.expect_err("it is the table");
+        assert_eq!(trouble.code, "sink.postgres.table_refuses");
+        assert!(trouble.message.contains("public.orders") && trouble.message.contains("0A000"), "{trouble:?}");
+        assert_eq!(database.count("tailwater.dead_letters").await, "8");
+        database.run("drop rule nothing on orders").await;
+        lane.open().await.expect("opens");
+        lane.commit(four(8)).await.expect("commits");
+        assert_eq!(database.count("orders").await, "4");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_whole_group_of_poison_is_put_aside() {
+    in_database(|database| async move {
+        let raise = "if new.document ->> 'v' = '0' then raise exception 'no' using errcode = '0A000'; end if";
+        let mut lane = ready(&database, &trigger("insert", raise)).await;
+        database.run("alter table orders add constraint never check (document ->> 'v' <> '1')").await;
+        for (value, begin) in [(0, Position::Start), (1, after(50))] {
+            let first = if value == 0 { 1 } else { 51 };
+            let events = || (first..first + 50).map(|n| put(n, &format!("item {n}"), value)).collect();
+            let poison = || group([batch(begin.clone(), after(first + 49), events())]);
+            assert_eq!(commit_or_halt(&mut lane, poison).await.ok(), Some((0, 50)), "{value}");
+        }
     })
     .await;
 }
