@@ -202,6 +202,14 @@ impl SqlFault {
         ["0A", "55", "XX", "HV"].iter().any(|class| state.starts_with(class)).then_some(state)
     }
 
+    /// Whether a row of a table of Tailwater's own has a number already that its sequence gave once more.
+    pub(crate) fn is_of_sequence_behind(&self) -> bool {
+        self.answer().is_some_and(|answer| {
+            let numbered = ["dead_letters_pkey", "gaps_pkey"].map(Some).contains(&answer.constraint());
+            answer.code() == "23505" && answer.schema() == Some("tailwater") && numbered
+        })
+    }
+
     /// The trouble where every row that comes to the table is refused with this.
     pub(crate) fn of_table(&self, table: &str, place: &str) -> Trouble {
         Trouble::new(

@@ -142,7 +142,7 @@ impl<S: Server> MirrorLane<S> {
         })?;
         let (rows, began) = (work.rows.len(), Instant::now());
         if let Err(fault) = self.write(&mut opened, &mut work).await {
-            if let CommitFault::Sql(fault) = &fault {
+            if let CommitFault::Rows(fault) = &fault {
                 self.failures.add(fault, rows);
             }
             return Err(self.failure(fault, &mut opened).await);
@@ -165,7 +165,7 @@ impl<S: Server> MirrorLane<S> {
     /// One transaction; a second one only after the first was rolled back because a row was refused.
     async fn write(&self, opened: &mut Opened<S::Session>, work: &mut Work) -> Result<(), CommitFault> {
         match self.transaction(opened, work, false).await {
-            Err(CommitFault::Sql(fault)) if self.failures.is_refusal(&fault) => {
+            Err(CommitFault::Rows(fault)) if self.failures.is_refusal(&fault) => {
                 tracing::debug!(lane = self.identity.number, error = %fault.rejected().message, "isolating refused rows");
                 opened.session.rollback().await?;
                 self.transaction(opened, work, true).await
@@ -189,7 +189,8 @@ impl<S: Server> MirrorLane<S> {
         if isolate {
             self.isolate(session, work).await?;
         } else {
-            write_rows(session, &work.rows, self.failures.statement_rows_max()).await?;
+            let written = write_rows(session, &work.rows, self.failures.statement_rows_max()).await;
+            written.map_err(CommitFault::Rows)?;
         }
         if !work.dead_letters.is_empty() {
             check_rate(session, lane, &work.dead_letters, self.shared.dead_letters_per_minute_max).await?;
@@ -205,8 +206,7 @@ impl<S: Server> MirrorLane<S> {
                 session.forget_other_streams(lane).await?;
             }
         }
-        session.commit().await?;
-        Ok(())
+        session.commit().await.map_err(CommitFault::Rows)
     }
 
     /// Writes the rows that are not refused, and puts the others aside.
@@ -214,7 +214,8 @@ impl<S: Server> MirrorLane<S> {
         let mut rows = std::mem::take(&mut work.rows);
         let mut is_first = true;
         while !rows.is_empty() {
-            let mut refused = write_isolating(session, &rows, &self.failures).await?;
+            let written = write_isolating(session, &rows, &self.failures).await;
+            let mut refused = written.map_err(CommitFault::Rows)?;
             // What comes after the first time are earlier states of the same items.
             if std::mem::take(&mut is_first) {
                 work.refused_alike = self.failures.refused_alike(rows.len(), &refused);
@@ -238,7 +239,10 @@ impl<S: Server> MirrorLane<S> {
     async fn failure(&self, fault: CommitFault, opened: &mut Opened<S::Session>) -> Failure {
         let lane = &self.identity;
         match fault {
-            CommitFault::Sql(fault) => fault.failure(&lane.doing("committing a group of"), lane.place()),
+            CommitFault::Sql(fault) if fault.is_of_sequence_behind() => self.raise_sequences(opened).await,
+            CommitFault::Sql(fault) | CommitFault::Rows(fault) => {
+                fault.failure(&lane.doing("committing a group of"), lane.place())
+            }
             CommitFault::Fenced => self.lost(opened).await,
             CommitFault::Table(fault) => Failure::Halt(fault.of_table(&self.shared.table, lane.place())),
             CommitFault::DeadLetters(exceeded) => {
@@ -254,6 +258,26 @@ impl<S: Server> MirrorLane<S> {
                     Err(fault) => fault.failure(&lane.doing("braking"), lane.place()),
                 }
             }
+        }
+    }
+
+    /// A server that took another one's place by logical replication has the rows, and sequences that begin anew.
+    async fn raise_sequences(&self, Opened { session, .. }: &mut Opened<S::Session>) -> Failure {
+        let lane = &self.identity;
+        let raised = match session.rollback().await {
+            Ok(()) => session.raise_sequences().await,
+            Err(fault) => Err(fault),
+        };
+        match raised {
+            Ok(()) => Failure::Reopen(Trouble::new(
+                TroubleKind::Environment,
+                "sink.postgres.sequence",
+                format!(
+                    "{} found the sequences of the schema tailwater behind its tables; they are raised now",
+                    lane.doing("committing a group of")
+                ),
+            )),
+            Err(fault) => fault.failure(&lane.doing("raising the sequences for"), lane.place()),
         }
     }
 

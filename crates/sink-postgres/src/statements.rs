@@ -169,6 +169,8 @@ pub trait Statements: Send + Sync {
     ) -> impl Future<Output = Answer<()>> + Send;
     /// Records gaps; one that is there already stays as it is. I8
     fn store_gaps(&mut self, lane: &LaneIdentity, gaps: &[Gap]) -> impl Future<Output = Answer<()>> + Send;
+    /// Raises the sequences of dead letters and gaps to the greatest number that is there.
+    fn raise_sequences(&mut self) -> impl Future<Output = Answer<()>> + Send;
     /// Stores the first complete listing, unless one of which every shard is stored is there.
     fn store_first_listing(
         &mut self,

@@ -114,6 +114,9 @@ impl Statements for NullSession {
     async fn remove(&mut self, _: &[&Row]) -> Answer<u64> {
         Ok(0)
     }
+    async fn raise_sequences(&mut self) -> Answer<()> {
+        Ok(())
+    }
     async fn lock_dead_letters(&mut self, _: &LaneIdentity) -> Answer<()> {
         Ok(())
     }

@@ -172,6 +172,10 @@ impl Statements for PostgresSession {
         aside::store_gaps(&mut self.session, lane, gaps).await
     }
 
+    async fn raise_sequences(&mut self) -> Answer<()> {
+        aside::raise_sequences(&mut self.session).await
+    }
+
     async fn store_first_listing(&mut self, lane: &LaneIdentity, listing: FirstListing) -> Answer<()> {
         streams::store_first_listing(&mut self.session, lane, listing).await
     }
