@@ -58,6 +58,12 @@ const fn suspect(code: &'static str) -> Meaning {
 const USERS_CODE_ADVICE: &str = "a trigger or function on the mirror table looks for it: write the name with its schema there, or \
                                  give the role a search_path that has it (alter role … set search_path)";
 
+/// The driver prepares user and password by RFC 4013 (SASLprep), and knows no other way. Connecting gives no other error of this
+/// kind.
+const SASLPREP_ADVICE: &str = "choose one without control characters (a tab is one), without emoji and other characters that came \
+                               after Unicode 3.2, and without left-to-right letters beside right-to-left ones; psql sends what \
+                               it cannot prepare as it is, which this driver does not";
+
 const REFUSED_ROW: Meaning = Meaning { recovery: Recovery::RefuseRow, code: "sink.postgres.refused", advice: None };
 
 /// PostgreSQL, appendix A "Error Codes". Single codes come before the classes that they belong to.
@@ -145,9 +151,11 @@ impl SqlFault {
         }
     }
 
-    /// Whether the server met it within a function. The server says where it was only then, and where it read JSON.
+    /// Whether the server met it within a function. Beside those it says where it was when it read JSON, and which row it had in
+    /// hand when it waited.
     fn is_in_users_code(&self) -> bool {
-        self.answer().and_then(PgDatabaseError::r#where).is_some_and(|place| !place.starts_with("JSON"))
+        let place = self.answer().and_then(PgDatabaseError::r#where);
+        place.is_some_and(|place| !["JSON", "while "].iter().any(|of_server| place.starts_with(of_server)))
     }
 
     fn answer(&self) -> Option<&PgDatabaseError> {
@@ -166,9 +174,11 @@ impl SqlFault {
                 }
                 meaning
             }
-            (None, Self::Driver(Error::Configuration(_))) => {
-                halt("sink.postgres.url", "write it as postgres://user:password@host:port/database")
-            }
+            (None, Self::Driver(Error::Configuration(_))) => halt("sink.postgres.password", SASLPREP_ADVICE),
+            (None, Self::Driver(Error::Protocol(_))) => Meaning {
+                advice: Some("what answers there does not speak as PostgreSQL does: check host and port"),
+                ..reopen("sink.postgres.connection")
+            },
             (None, Self::Driver(Error::Tls(_))) => tls_meaning(),
             (None, Self::Driver(Error::Io(error))) if is_certificate_fault(error) => tls_meaning(),
             (None, Self::Driver(Error::Io(_)) | Self::NoAnswer(_)) => Meaning {
@@ -233,10 +243,11 @@ impl SqlFault {
     /// Whether the message is one that a user wrote, which may quote anything: not what the server itself says, with the
     /// names of what it does not find.
     fn is_raised_by_user(&self) -> bool {
-        const NAMES_ONLY: [&str; 5] = ["42501", "42P01", "42703", "42883", "3F000"];
+        // What is missing, and what is waited for in vain: the server says these in words of its own, wherever it was.
+        const OF_SERVER: [&str; 8] = ["42501", "42P01", "42703", "42883", "3F000", "55P03", "40P01", "57014"];
         let Some(answer) = self.answer() else { return false };
         // What `raise` of PL/pgSQL is in the server; other languages are known by having a place.
-        answer.routine() == Some(RAISE_ROUTINE) || self.is_in_users_code() && !NAMES_ONLY.contains(&answer.code())
+        answer.routine() == Some(RAISE_ROUTINE) || self.is_in_users_code() && !OF_SERVER.contains(&answer.code())
     }
 
     /// What the error says, without values of rows.
@@ -249,6 +260,11 @@ impl SqlFault {
             }
             (None, Self::Driver(Error::Io(error))) => error.to_string(),
             (None, Self::Driver(Error::Tls(error))) => format!("TLS: {error}"),
+            (None, Self::Driver(Error::Configuration(error))) => {
+                // The driver tells the character.
+                let what = if error.to_string().contains("username") { "`user`" } else { "`password`" };
+                format!("{what} has characters that a login by SCRAM-SHA-256 cannot take here")
+            }
             (None, fault) => fault.to_string(),
         }
     }
@@ -256,7 +272,8 @@ impl SqlFault {
     /// The trouble for a command that ends with this error.
     pub(crate) fn trouble(&self, doing: &str, place: &str) -> Trouble {
         let meaning = self.meaning();
-        let kind = if meaning.code == "sink.postgres.url" { TroubleKind::Config } else { TroubleKind::Environment };
+        let kind =
+            if meaning.code == "sink.postgres.password" { TroubleKind::Config } else { TroubleKind::Environment };
         let trouble =
             Trouble::new(kind, meaning.code, format!("{doing} failed on Postgres at {place}: {}", self.words()));
         match meaning.advice {
