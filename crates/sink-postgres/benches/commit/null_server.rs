@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tailwater_model::{
     Binding, Brake, DeadLetter, DeleteMode, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress,
     TargetFacts, TargetState, Trouble,
@@ -23,7 +22,7 @@ pub struct NullSession;
 /// An open lane on such a server.
 pub async fn lane() -> MirrorLane<NullServer> {
     let settings = PostgresSettings {
-        url: SecretString::from("postgres://nowhere"),
+        url: "postgres://nowhere".into(),
         schema: "public".into(),
         table: "orders".into(),
         delete: DeleteMode::Hard,
