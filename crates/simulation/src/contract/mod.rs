@@ -144,7 +144,7 @@ pub trait WilfulGround: Ground {
     /// The image of this write's item, made such that the row stays: when it is to be replaced by this image, or when the row
     /// with this image is to be removed. Nothing where the server cannot do that.
     fn staying_image(&mut self, _write: &Write, _how: Staying) -> impl Future<Output = Option<Item>> {
-        async { None }
+        std::future::ready(None)
     }
 
     /// From the next claim on, the sink keeps what it has of a removed item, marked as removed.
