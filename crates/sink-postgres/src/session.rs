@@ -36,7 +36,7 @@ pub enum SqlFault {
     /// The server, or what stands before it, did not take this setting.
     #[error("the setting {0} does not hold although it was made")]
     NotSet(&'static str),
-    /// A server that is not behind the driver says so.
+    /// A server that is not behind the driver says so, or one of whose words some are not to be shown.
     #[error("{message} (SQLSTATE {state})")]
     Coded {
         /// SQLSTATE (PostgreSQL, appendix A "Error Codes").
