@@ -62,7 +62,8 @@ impl TooManyDeadLetters {
         );
         Trouble::new(TroubleKind::Config, CODE, message).advise(format!(
             "look at this reason and at {where_to_look}, mend the cause, and start again with a greater \
-             dead_letters_per_minute_max; {together} lets all of them through"
+             dead_letters_per_minute_max: {together} lets this commit through, and what comes within the same minute counts \
+             with it"
         ))
     }
 }

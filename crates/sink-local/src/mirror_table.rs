@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
-use sqlx::{AssertSqlSafe, Sqlite};
+use sqlx::{AssertSqlSafe, Row, Sqlite};
 use tailwater_model::{Binding, Change, ChangeEvent, DeleteMode, Item, Key, KeyKind, KeySchema, KeyValue, Misfit};
 use tailwater_model::{PipelineIdentity, Rejected, TargetState, Trouble};
 use tailwater_model::{TroubleKind, push_plain_item, push_plain_key, rfc_3339};
@@ -50,6 +50,7 @@ pub(crate) struct MirrorTable {
     upsert: Arc<str>,
     mark_deleted: Arc<str>,
     remove: Arc<str>,
+    is_there: Arc<str>,
 }
 
 impl MirrorTable {
@@ -85,6 +86,7 @@ impl MirrorTable {
             // All but the document, which comes first.
             mark_deleted: format!("{insert}{}", set[1..].join(", ")).into(),
             remove: format!("delete from {table} where {}", matches.join(" and ")).into(),
+            is_there: format!("select exists (select 1 from {table} where {})", matches.join(" and ")).into(),
             columns,
         })
     }
@@ -181,9 +183,8 @@ impl MirrorTable {
         key: &Key,
         event: &ChangeEvent,
     ) -> Result<(), RowFault> {
-        let may_be_absent = matches!((&event.change, self.delete), (Change::Remove { .. }, DeleteMode::Hard));
         let query = match (&event.change, self.delete) {
-            (Change::Remove { .. }, DeleteMode::Hard) => bind_key(sqlx::query(AssertSqlSafe(self.remove.clone())), key),
+            (Change::Remove { .. }, DeleteMode::Hard) => return self.remove(connection, key).await,
             (Change::Remove { old: Some(image), .. }, DeleteMode::Soft) => {
                 self.bind_row(&self.upsert, key, event, plain(image), true)
             }
@@ -200,7 +201,19 @@ impl MirrorTable {
         };
         let done = query.execute(connection).await.map_err(RowFault::Error)?;
         // Written means kept.
-        if done.rows_affected() == 0 && !may_be_absent { Err(RowFault::Swallowed) } else { Ok(()) }
+        if done.rows_affected() == 0 { Err(RowFault::Swallowed) } else { Ok(()) }
+    }
+
+    /// Removes a row. One that was not there is removed, too.
+    async fn remove(&self, connection: &mut SqliteConnection, key: &Key) -> Result<(), RowFault> {
+        let remove = bind_key(sqlx::query(AssertSqlSafe(self.remove.clone())), key);
+        if remove.execute(&mut *connection).await.map_err(RowFault::Error)?.rows_affected() > 0 {
+            return Ok(());
+        }
+        let look = bind_key(sqlx::query(AssertSqlSafe(self.is_there.clone())), key);
+        let row = look.fetch_one(connection).await.map_err(RowFault::Error)?;
+        let is_there: bool = row.try_get(0).map_err(RowFault::Error)?;
+        if is_there { Err(RowFault::Swallowed) } else { Ok(()) }
     }
 
     pub(crate) fn delete_mode(&self) -> DeleteMode {

@@ -53,7 +53,7 @@ impl RowFault {
         const RAISED: i32 = 1811;
         let message = match (self, self.code()) {
             (Self::Swallowed, _) => {
-                let message = "the row was not kept, and there was no error: a trigger dropped it";
+                let message = "the row is as it was, and there was no error: a trigger ignored the change";
                 return Rejected { code: "sink.sqlite.swallowed", message: message.into() };
             }
             (_, Some(RAISED)) => "a trigger refuses the row".to_owned(),

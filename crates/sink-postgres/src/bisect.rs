@@ -2,23 +2,21 @@
 
 use std::ops::Range;
 
-use tailwater_model::Rejected;
-
 use crate::failures::Failures;
 use crate::prepare::Row;
 use crate::session::SqlFault;
 use crate::statements::Statements;
 use crate::write_rows::write_rows;
 
-/// Writes the rows, halving what is refused until single rows remain. Gives the refused ones by index. At most two
-/// attempts per row (I6). What a refusal is depends on the lane's earlier failures.
+/// Writes the rows, halving what is refused until single rows remain. Gives the refused ones by index, with the
+/// reason. At most two attempts per row (I6). What a refusal is depends on the lane's earlier failures.
 ///
 /// Any fault but a refused row ends it: then the transaction is lost.
 pub(crate) async fn write_isolating<S: Statements>(
     session: &mut S,
     rows: &[Row],
     failures: &Failures,
-) -> Result<Vec<(usize, Rejected)>, SqlFault> {
+) -> Result<Vec<(usize, SqlFault)>, SqlFault> {
     // Constraints that were deferred to the commit would fail where no single row can be found any more.
     session.constraints_immediate().await?;
     let rows_max = failures.statement_rows_max();
@@ -33,7 +31,7 @@ pub(crate) async fn write_isolating<S: Statements>(
             Err(fault) if failures.is_refusal(&fault) => {
                 session.rollback_to().await?;
                 if part.len() == 1 {
-                    refused.push((range.start, fault.rejected()));
+                    refused.push((range.start, fault));
                 } else {
                     let middle = range.start + part.len() / 2;
                     // The left half comes off first: rows are written in the order of keys.

@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use secrecy::ExposeSecret;
 use tailwater_model::Trouble;
 
 use crate::connect::{check_ca_file, check_url};
@@ -37,5 +36,5 @@ pub fn faults(settings: &PostgresSettings) -> Vec<(Setting, Trouble)> {
 
 /// The file of the client's private key, where the URL names one (`sslkey`).
 pub fn key_file(settings: &PostgresSettings) -> Option<PathBuf> {
-    parse(settings.url.expose_secret()).ok()?.key_file.map(PathBuf::from)
+    parse(settings.url.expose()).ok()?.key_file.map(PathBuf::from)
 }

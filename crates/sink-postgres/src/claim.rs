@@ -51,6 +51,7 @@ pub async fn claim_on<S: Server>(
         server,
         keys: keys.clone(),
         delete: settings.delete,
+        table: format!("{}.{}", settings.schema, settings.table),
         statement_timeout: settings.statement_timeout,
         dead_letters_per_minute_max: settings.dead_letters_per_minute_max,
     });

@@ -2,14 +2,13 @@
 
 use std::sync::Arc;
 
-use secrecy::ExposeSecret;
-use sqlx::ConnectOptions;
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use sqlx::{ConnectOptions, Error};
 use tailwater_model::{Trouble, TroubleKind};
 
 use crate::database_url::{SslMode, UrlParts, bad_url, parse};
 use crate::session::{Session, SqlFault};
-use crate::settings::{PostgresSettings, TlsMode, TlsSettings};
+use crate::settings::{DatabaseUrl, PostgresSettings, TlsMode, TlsSettings};
 use crate::transaction::TransactionSettings;
 
 /// Longest `application_name` in bytes: Postgres cuts longer ones.
@@ -23,14 +22,16 @@ const FOREIGN_VARIABLES: [&str; 3] = ["PGOPTIONS", "PGSSLCERT", "PGSSLKEY"];
 #[derive(Clone)]
 pub(crate) struct Address {
     options: PgConnectOptions,
-    /// Host, port, database and user, for messages.
+    /// Host, port, database and user, for messages, as far as they may be shown.
     pub(crate) place: String,
+    /// Parts that are not, each with what is shown in its place.
+    hidden: Vec<(String, String)>,
     settings: Arc<TransactionSettings>,
 }
 
 /// Reads the URL and how it is to be protected; connects to nobody.
 pub(crate) fn check_url(settings: &PostgresSettings) -> Result<(UrlParts, PgSslMode), Trouble> {
-    let parts = parse(settings.url.expose_secret())?;
+    let parts = parse(settings.url.expose())?;
     let ssl_mode = ssl_mode(&settings.tls, &parts)?;
     check_environment(&parts)?;
     Ok((parts, ssl_mode))
@@ -41,7 +42,7 @@ pub(crate) fn address(settings: &PostgresSettings) -> Result<Address, Trouble> {
     let (parts, ssl_mode) = check_url(settings)?;
     check_ca_file(&settings.tls)?;
     let UrlParts { host, port, user, password, database, .. } = &parts;
-    let place = format!("{host}:{port}/{database} as {user}");
+    let (place, hidden) = place(&settings.url, &parts);
     // Each part is set, so that nothing comes from the environment instead.
     let mut options = with_server_options(&parts.options)?
         .host(host)
@@ -66,7 +67,7 @@ pub(crate) fn address(settings: &PostgresSettings) -> Result<Address, Trouble> {
     // The driver would log slow statements with their whole text; what a slow commit means for the pipeline its lane says.
     // Poolers refuse start-up parameters that they do not know, and this one is for numbers that no statement here reads.
     let options = options.extra_float_digits(None).disable_statement_logging();
-    Ok(Address { options, place, settings: Arc::new(TransactionSettings::new(settings)) })
+    Ok(Address { options, place, hidden, settings: Arc::new(TransactionSettings::new(settings)) })
 }
 
 impl Address {
@@ -79,10 +80,47 @@ impl Address {
     ) -> Result<Session, SqlFault> {
         let options = self.options.clone().application_name(&application_name(pipeline, role));
         match tokio::time::timeout(settings.connect_timeout, options.connect()).await {
-            Ok(connection) => Ok(Session::new(connection?, settings.statement_timeout, Arc::clone(&self.settings))),
+            Ok(Ok(connection)) => Ok(Session::new(connection, settings.statement_timeout, Arc::clone(&self.settings))),
+            Ok(Err(error)) => Err(self.without_hidden(error)),
             Err(_) => Err(SqlFault::NoAnswer(settings.connect_timeout)),
         }
     }
+
+    /// What refuses a login names the user, the database or the host.
+    fn without_hidden(&self, error: Error) -> SqlFault {
+        if self.hidden.is_empty() {
+            return SqlFault::Driver(error);
+        }
+        let shown = |text: &str| {
+            self.hidden.iter().fold(text.to_owned(), |text, (part, name)| text.replace(part.as_str(), name))
+        };
+        SqlFault::Driver(match error {
+            Error::Database(error) => {
+                let state = error.code().unwrap_or_default().into_owned();
+                return SqlFault::Coded { state, message: shown(error.message()) };
+            }
+            Error::Io(error) => Error::Io(std::io::Error::new(error.kind(), shown(&error.to_string()))),
+            Error::Tls(error) => Error::Tls(shown(&error.to_string()).into()),
+            other => other,
+        })
+    }
+}
+
+/// Where it is, for messages, and the parts of it that are never shown, each with what is shown in its place.
+fn place(url: &DatabaseUrl, parts: &UrlParts) -> (String, Vec<(String, String)>) {
+    let place = |parts: &UrlParts| format!("{}:{}/{} as {}", parts.host, parts.port, parts.database, parts.user);
+    let Some((shown, names)) = url.shown() else { return (place(parts), Vec::new()) };
+    let shown = parse(shown).ok();
+    let in_place = match &shown {
+        Some(shown) => [&*shown.host, &*shown.database, &*shown.user],
+        None => [names; 3],
+    };
+    let parts_in_place = [&parts.host, &parts.database, &parts.user].into_iter().zip(in_place);
+    let differs = parts_in_place.filter(|(part, name)| part.as_str() != *name);
+    let mut hidden: Vec<_> = differs.map(|(part, name)| (part.clone(), name.to_owned())).collect();
+    // A part may be a piece of another one.
+    hidden.sort_by_key(|(part, _)| std::cmp::Reverse(part.len()));
+    (shown.as_ref().map_or_else(|| names.to_owned(), place), hidden)
 }
 
 fn application_name(pipeline: &str, role: &str) -> String {
@@ -247,6 +285,27 @@ mod tests {
         let address = address(&settings("postgres://u:hunter2@db.example.org:6432/d")).expect("a good URL");
         assert_eq!(address.place, "db.example.org:6432/d as u");
         assert!(!format!("{:?}", settings("postgres://u:hunter2@h/d")).contains("hunter2"));
+    }
+
+    #[test]
+    fn what_came_from_elsewhere_is_in_no_message() {
+        let name = "%24%7Benv%3AX%7D";
+        for (url, shown, place) in [
+            ("postgres://hunter2:writer@h/d", format!("postgres://{name}:writer@h/d"), "h:5432/d as ${env:X}"),
+            ("postgres://w;hunter2:@h/d", format!("postgres://w;{name}:@h/d"), "h:5432/d as w;${env:X}"),
+            ("postgres://u@hunter2/d", format!("postgres://u@{name}/d"), "${env:X}:5432/d as u"),
+            ("postgres://u@h/hunter2", format!("postgres://u@h/{name}"), "h:5432/${env:X} as u"),
+            ("postgres://h/d?user=hunter2", format!("postgres://h/d?user={name}"), "h:5432/d as ${env:X}"),
+            ("postgres://u@h:2222/hunter2", format!("postgres://u@h:{name}/{name}"), "${env:X}"),
+            ("postgres://hunter2@h/d", name.to_owned(), "${env:X}"),
+        ] {
+            let url = DatabaseUrl::partly_shown(url.into(), shown, "${env:X}".into());
+            let address = address(&PostgresSettings { url, ..settings("") }).expect("a good URL");
+            assert_eq!(address.place, place);
+            let refused = || Error::Io(std::io::Error::other("no such user, host or database: hunter2"));
+            let told = address.without_hidden(refused()).trouble("connecting", &address.place);
+            assert!(!format!("{told:?}").contains("hunter2") && told.message.contains("${env:X}"), "{told:?}");
+        }
     }
 
     #[test]

@@ -72,6 +72,12 @@ pub(crate) fn parse(text: &str) -> Result<UrlParts, Trouble> {
         // A password with such a character ends the host's part too early, and what follows would be shown as a name.
         return Err(bad_url("`@` or `#` stands behind the host"));
     }
+    let authority = &rest[..rest.len() - behind_host.len()];
+    let login = authority.rsplit_once('@').map_or("", |(login, _)| login);
+    if login.contains(['@', ';']) && !login.contains(':') {
+        // Typed in place of the colon, it makes the password a piece of the user's name.
+        return Err(bad_url("`@` or `;` stands in the user's name, and no `:` before a password"));
+    }
     let url = Url::parse(text).map_err(|fault| bad_url(&fault.to_string()))?;
     let host = decoded(url.host_str().unwrap_or_default())?;
     let mut parts = UrlParts {
@@ -86,8 +92,10 @@ pub(crate) fn parse(text: &str) -> Result<UrlParts, Trouble> {
         options: Vec::new(),
         binds_channel: false,
     };
-    for (key, value) in url.query_pairs() {
-        parts.take(&key, value.into_owned())?;
+    // As libpq reads it: a plus sign is no space.
+    for pair in url.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        parts.take(&decoded(key)?, decoded(value)?)?;
     }
     if parts.database.is_empty() {
         parts.database.clone_from(&parts.user);
@@ -183,6 +191,8 @@ mod tests {
         let found = parts("postgres://u@[::1]");
         assert_eq!((&*found.host, found.port, &*found.database, found.is_local()), ("::1", 5432, "u", true));
         assert_eq!(parts("postgres://u:a@b:c@h/d").password, "a@b:c");
+        assert_eq!(parts("postgres://u@h/d?password=a+b%2B%20%C3%A9é").password, "a+b+ éé");
+        assert_eq!(parts("postgres://a%40b%3B@h/d").user, "a@b;");
     }
 
     #[test]
@@ -219,6 +229,8 @@ mod tests {
             "postgres://writer:7#hunter2@h/d",
             "postgres://writer:7?sslhunter2@h/d",
             "postgres://writer:a@b/hunter2@h/d",
+            "postgres://writer@hunter2@h/d",
+            "postgres://writer;hunter2@h/d",
             "postgres://:hunter2@h/d",
             "postgres:///hunter2",
         ] {

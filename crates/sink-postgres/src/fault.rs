@@ -58,6 +58,12 @@ const fn suspect(code: &'static str) -> Meaning {
 const USERS_CODE_ADVICE: &str = "a trigger or function on the mirror table looks for it: write the name with its schema there, or \
                                  give the role a search_path that has it (alter role … set search_path)";
 
+/// The driver prepares user and password by RFC 4013 (SASLprep), and knows no other way. Connecting gives no other error of this
+/// kind.
+const SASLPREP_ADVICE: &str = "choose one without control characters (a tab is one), without emoji and other characters that came \
+                               after Unicode 3.2, and without left-to-right letters beside right-to-left ones; psql sends what \
+                               it cannot prepare as it is, which this driver does not";
+
 const REFUSED_ROW: Meaning = Meaning { recovery: Recovery::RefuseRow, code: "sink.postgres.refused", advice: None };
 
 /// PostgreSQL, appendix A "Error Codes". Single codes come before the classes that they belong to.
@@ -145,9 +151,11 @@ impl SqlFault {
         }
     }
 
-    /// Whether the server met it within a function. The server says where it was only then, and where it read JSON.
+    /// Whether the server met it within a function. Beside those it says where it was when it read JSON, and which row it had in
+    /// hand when it waited.
     fn is_in_users_code(&self) -> bool {
-        self.answer().and_then(PgDatabaseError::r#where).is_some_and(|place| !place.starts_with("JSON"))
+        let place = self.answer().and_then(PgDatabaseError::r#where);
+        place.is_some_and(|place| !["JSON", "while "].iter().any(|of_server| place.starts_with(of_server)))
     }
 
     fn answer(&self) -> Option<&PgDatabaseError> {
@@ -166,9 +174,11 @@ impl SqlFault {
                 }
                 meaning
             }
-            (None, Self::Driver(Error::Configuration(_))) => {
-                halt("sink.postgres.url", "write it as postgres://user:password@host:port/database")
-            }
+            (None, Self::Driver(Error::Configuration(_))) => halt("sink.postgres.password", SASLPREP_ADVICE),
+            (None, Self::Driver(Error::Protocol(_))) => Meaning {
+                advice: Some("what answers there does not speak as PostgreSQL does: check host and port"),
+                ..reopen("sink.postgres.connection")
+            },
             (None, Self::Driver(Error::Tls(_))) => tls_meaning(),
             (None, Self::Driver(Error::Io(error))) if is_certificate_fault(error) => tls_meaning(),
             (None, Self::Driver(Error::Io(_)) | Self::NoAnswer(_)) => Meaning {
@@ -194,11 +204,37 @@ impl SqlFault {
         }
     }
 
+    /// Its SQLSTATE, where it may come from what the table is and has nothing to do with values: not supported (0A), not in a fit
+    /// state (55), broken within the server (XX), foreign (HV). What a trigger raises is about the row that it looked at.
+    pub(crate) fn state_beside_values(&self) -> Option<&str> {
+        let is_raised = self.answer().is_some_and(|answer| answer.routine() == Some(RAISE_ROUTINE));
+        let (state, _) = self.coded().filter(|_| !is_raised && self.meaning().recovery == Recovery::Suspect)?;
+        ["0A", "55", "XX", "HV"].iter().any(|class| state.starts_with(class)).then_some(state)
+    }
+
+    /// Whether a row of a table of Tailwater's own has a number already that its sequence gave once more.
+    pub(crate) fn is_of_sequence_behind(&self) -> bool {
+        self.answer().is_some_and(|answer| {
+            let numbered = ["dead_letters_pkey", "gaps_pkey"].map(Some).contains(&answer.constraint());
+            answer.code() == "23505" && answer.schema() == Some("tailwater") && numbered
+        })
+    }
+
+    /// The trouble where every row that comes to the table is refused with this.
+    pub(crate) fn of_table(&self, table: &str, place: &str) -> Trouble {
+        Trouble::new(
+            TroubleKind::Environment,
+            "sink.postgres.table_refuses",
+            format!("the table {table} on Postgres at {place} refuses every row: {}", self.words()),
+        )
+        .advise("it says nothing of the rows' values: look at the table's rules, triggers, indexes and publications, and start again")
+    }
+
     /// Why a row was refused, without any of its values.
     pub(crate) fn rejected(&self) -> Rejected {
         if let Self::Swallowed { .. } = self {
-            let message = "Postgres took the row without an error and did not keep it: a trigger of the table answers null \
-                           for it, or a rule drops it";
+            let message = "Postgres took the change without an error and left the table as it was: a trigger of the table \
+                           answers null or the old row for it";
             return Rejected { code: self.meaning().code, message: message.into() };
         }
         Rejected { code: REFUSED_ROW.code, message: format!("Postgres refused the row: {}", self.words()) }
@@ -207,10 +243,11 @@ impl SqlFault {
     /// Whether the message is one that a user wrote, which may quote anything: not what the server itself says, with the
     /// names of what it does not find.
     fn is_raised_by_user(&self) -> bool {
-        const NAMES_ONLY: [&str; 5] = ["42501", "42P01", "42703", "42883", "3F000"];
+        // What is missing, and what is waited for in vain: the server says these in words of its own, wherever it was.
+        const OF_SERVER: [&str; 8] = ["42501", "42P01", "42703", "42883", "3F000", "55P03", "40P01", "57014"];
         let Some(answer) = self.answer() else { return false };
         // What `raise` of PL/pgSQL is in the server; other languages are known by having a place.
-        answer.routine() == Some("exec_stmt_raise") || self.is_in_users_code() && !NAMES_ONLY.contains(&answer.code())
+        answer.routine() == Some(RAISE_ROUTINE) || self.is_in_users_code() && !OF_SERVER.contains(&answer.code())
     }
 
     /// What the error says, without values of rows.
@@ -223,6 +260,11 @@ impl SqlFault {
             }
             (None, Self::Driver(Error::Io(error))) => error.to_string(),
             (None, Self::Driver(Error::Tls(error))) => format!("TLS: {error}"),
+            (None, Self::Driver(Error::Configuration(error))) => {
+                // The driver tells the character.
+                let what = if error.to_string().contains("username") { "`user`" } else { "`password`" };
+                format!("{what} has characters that a login by SCRAM-SHA-256 cannot take here")
+            }
             (None, fault) => fault.to_string(),
         }
     }
@@ -230,7 +272,8 @@ impl SqlFault {
     /// The trouble for a command that ends with this error.
     pub(crate) fn trouble(&self, doing: &str, place: &str) -> Trouble {
         let meaning = self.meaning();
-        let kind = if meaning.code == "sink.postgres.url" { TroubleKind::Config } else { TroubleKind::Environment };
+        let kind =
+            if meaning.code == "sink.postgres.password" { TroubleKind::Config } else { TroubleKind::Environment };
         let trouble =
             Trouble::new(kind, meaning.code, format!("{doing} failed on Postgres at {place}: {}", self.words()));
         match meaning.advice {

@@ -11,11 +11,16 @@ use crate::statements::{Move, NewShard, Statements};
 /// Why a group was not written.
 #[derive(Debug)]
 pub(crate) enum CommitFault {
+    /// A statement about Tailwater's own tables failed: that is never about a row of the mirror.
     Sql(SqlFault),
+    /// Writing the mirror's rows failed, or the commit, to which constraints may be deferred.
+    Rows(SqlFault),
     /// The stored owner, epoch or position is not the expected one: rolled back.
     Fenced,
     /// The store would take too many dead letters.
     DeadLetters(TooManyDeadLetters),
+    /// Each row that came to the mirror table was refused with this.
+    Table(SqlFault),
 }
 
 impl From<SqlFault> for CommitFault {

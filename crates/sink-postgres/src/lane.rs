@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use crate::bisect::write_isolating;
 use crate::brake::{WHERE_TO_LOOK, check_rate};
 use crate::claim::OwnClaim;
-use crate::failures::Failures;
+use crate::failures::{Failures, RefusedAlike};
 use crate::fence::{CommitFault, Holder, fence, fenced};
 use crate::open::open;
 use crate::prepare::{Row, Work, prepare};
@@ -71,6 +71,8 @@ pub(crate) struct Shared<S> {
     pub(crate) server: S,
     pub(crate) keys: KeySchema,
     pub(crate) delete: DeleteMode,
+    /// The mirror table, for messages.
+    pub(crate) table: String,
     pub(crate) statement_timeout: Duration,
     pub(crate) dead_letters_per_minute_max: u32,
 }
@@ -140,12 +142,12 @@ impl<S: Server> MirrorLane<S> {
         })?;
         let (rows, began) = (work.rows.len(), Instant::now());
         if let Err(fault) = self.write(&mut opened, &mut work).await {
-            if let CommitFault::Sql(fault) = &fault {
+            if let CommitFault::Rows(fault) = &fault {
                 self.failures.add(fault, rows);
             }
             return Err(self.failure(fault, &mut opened).await);
         }
-        self.failures.end(rows, began.elapsed(), self.shared.statement_timeout);
+        self.failures.end((rows, work.refused_alike.take()), began.elapsed(), self.shared.statement_timeout);
         self.session = Some(opened);
         Ok(Committed::of(work.counts(), &work.dead_letters))
     }
@@ -163,7 +165,7 @@ impl<S: Server> MirrorLane<S> {
     /// One transaction; a second one only after the first was rolled back because a row was refused.
     async fn write(&self, opened: &mut Opened<S::Session>, work: &mut Work) -> Result<(), CommitFault> {
         match self.transaction(opened, work, false).await {
-            Err(CommitFault::Sql(fault)) if self.failures.is_refusal(&fault) => {
+            Err(CommitFault::Rows(fault)) if self.failures.is_refusal(&fault) => {
                 tracing::debug!(lane = self.identity.number, error = %fault.rejected().message, "isolating refused rows");
                 opened.session.rollback().await?;
                 self.transaction(opened, work, true).await
@@ -185,20 +187,10 @@ impl<S: Server> MirrorLane<S> {
         session.begin().await?;
         fence(session, lane, *epoch, work).await?;
         if isolate {
-            let mut rows = std::mem::take(&mut work.rows);
-            while !rows.is_empty() {
-                let refused = write_isolating(session, &rows, &self.failures).await?;
-                // I5: kept whole, in the same transaction. P1: what the item was before is not lost with it.
-                let (keys, delete) = (&self.shared.keys, self.shared.delete);
-                let mut rest: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
-                let taken =
-                    refused.into_iter().filter_map(|(at, rejected)| Some((rest.get_mut(at)?.take()?, rejected)));
-                rows = taken.filter_map(|(row, rejected)| work.refuse_row(row, rejected, keys, delete)).collect();
-            }
-            let refused = work.take_refused();
-            session.recount(lane, &refused.iter().collect::<Vec<_>>()).await?;
+            self.isolate(session, work).await?;
         } else {
-            write_rows(session, &work.rows, self.failures.statement_rows_max()).await?;
+            let written = write_rows(session, &work.rows, self.failures.statement_rows_max()).await;
+            written.map_err(CommitFault::Rows)?;
         }
         if !work.dead_letters.is_empty() {
             check_rate(session, lane, &work.dead_letters, self.shared.dead_letters_per_minute_max).await?;
@@ -214,15 +206,45 @@ impl<S: Server> MirrorLane<S> {
                 session.forget_other_streams(lane).await?;
             }
         }
-        session.commit().await?;
+        session.commit().await.map_err(CommitFault::Rows)
+    }
+
+    /// Writes the rows that are not refused, and puts the others aside.
+    async fn isolate(&self, session: &mut S::Session, work: &mut Work) -> Result<(), CommitFault> {
+        let mut rows = std::mem::take(&mut work.rows);
+        let mut is_first = true;
+        while !rows.is_empty() {
+            let written = write_isolating(session, &rows, &self.failures).await;
+            let mut refused = written.map_err(CommitFault::Rows)?;
+            // What comes after the first time are earlier states of the same items.
+            if std::mem::take(&mut is_first) {
+                work.refused_alike = self.failures.refused_alike(rows.len(), &refused);
+                let is_of_table = work.refused_alike.as_ref().is_some_and(RefusedAlike::is_of_table);
+                if let Some((_, fault)) = refused.pop_if(|_| is_of_table) {
+                    return Err(CommitFault::Table(fault));
+                }
+            }
+            // I5: kept whole, in the same transaction. P1: what the item was before is not lost with it.
+            let (keys, delete) = (&self.shared.keys, self.shared.delete);
+            let mut rest: Vec<Option<Row>> = rows.into_iter().map(Some).collect();
+            let taken =
+                refused.into_iter().filter_map(|(at, fault)| Some((rest.get_mut(at)?.take()?, fault.rejected())));
+            rows = taken.filter_map(|(row, rejected)| work.refuse_row(row, rejected, keys, delete)).collect();
+        }
+        let refused = work.take_refused();
+        session.recount(&self.identity, &refused.iter().collect::<Vec<_>>()).await?;
         Ok(())
     }
 
     async fn failure(&self, fault: CommitFault, opened: &mut Opened<S::Session>) -> Failure {
         let lane = &self.identity;
         match fault {
-            CommitFault::Sql(fault) => fault.failure(&lane.doing("committing a group of"), lane.place()),
+            CommitFault::Sql(fault) if fault.is_of_sequence_behind() => self.raise_sequences(opened).await,
+            CommitFault::Sql(fault) | CommitFault::Rows(fault) => {
+                fault.failure(&lane.doing("committing a group of"), lane.place())
+            }
             CommitFault::Fenced => self.lost(opened).await,
+            CommitFault::Table(fault) => Failure::Halt(fault.of_table(&self.shared.table, lane.place())),
             CommitFault::DeadLetters(exceeded) => {
                 let per_minute_max = self.shared.dead_letters_per_minute_max;
                 let stored = match opened.session.rollback().await {
@@ -236,6 +258,26 @@ impl<S: Server> MirrorLane<S> {
                     Err(fault) => fault.failure(&lane.doing("braking"), lane.place()),
                 }
             }
+        }
+    }
+
+    /// A server that took another one's place by logical replication has the rows, and sequences that begin anew.
+    async fn raise_sequences(&self, Opened { session, .. }: &mut Opened<S::Session>) -> Failure {
+        let lane = &self.identity;
+        let raised = match session.rollback().await {
+            Ok(()) => session.raise_sequences().await,
+            Err(fault) => Err(fault),
+        };
+        match raised {
+            Ok(()) => Failure::Reopen(Trouble::new(
+                TroubleKind::Environment,
+                "sink.postgres.sequence",
+                format!(
+                    "{} found the sequences of the schema tailwater behind its tables; they are raised now",
+                    lane.doing("committing a group of")
+                ),
+            )),
+            Err(fault) => fault.failure(&lane.doing("raising the sequences for"), lane.place()),
         }
     }
 

@@ -46,6 +46,6 @@ pub use lane::{LaneIdentity, MirrorLane, PostgresLane};
 pub use ownership::{MirrorOwnership, PostgresOwnership};
 pub use prepare::{Row, Write};
 pub use session::SqlFault;
-pub use settings::{PostgresSettings, TlsMode, TlsSettings};
+pub use settings::{DatabaseUrl, PostgresSettings, TlsMode, TlsSettings};
 pub use sql::{PostgresServer, PostgresSession};
 pub use statements::{Answer, Move, NewShard, Server, Statements, StoredOwner, StoredStream, Unready, WriteAccess};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sqlx::AssertSqlSafe;
-use tailwater_model::{KeyKind, KeySchema, Trouble, TroubleKind};
+use tailwater_model::{DeleteMode, KeyKind, KeySchema, Trouble, TroubleKind};
 
 use crate::identifier::{Identifier, IdentifierFault};
 use crate::settings::PostgresSettings;
@@ -50,11 +50,13 @@ pub(crate) struct MirrorTable {
     pub(crate) schema: Identifier,
     pub(crate) table: Identifier,
     pub(crate) key_columns: Vec<KeyColumn>,
-    /// Writes states: the item's document with its marks.
+    /// What becomes of the row of a removed item.
+    pub(crate) delete: DeleteMode,
+    /// Writes states: the item's document with its marks. Gives how many rows are so then.
     pub(crate) upsert_sql: Arc<str>,
-    /// Marks rows as deleted and keeps their documents.
+    /// Marks rows as deleted and keeps their documents. Gives how many rows are so then.
     pub(crate) mark_sql: Arc<str>,
-    /// Removes rows.
+    /// Removes rows. Gives how many stayed.
     pub(crate) remove_sql: Arc<str>,
 }
 
@@ -75,6 +77,7 @@ impl MirrorTable {
             schema,
             table,
             key_columns,
+            delete: settings.delete,
         })
     }
 
@@ -108,6 +111,8 @@ fn key_aliases(columns: &[KeyColumn]) -> String {
     list(columns, |at, _| format!("k{at}"))
 }
 
+/// The number of rows that a statement touched says nothing: a trigger that returns the old row is counted, too. So the server
+/// looks at what stands in the rows, and tells in one figure.
 fn write_sql(place: &str, columns: &[KeyColumn], set_document: &str) -> String {
     let names = list(columns, |_, column| column.name.to_string());
     let arrays = list(columns, key_array);
@@ -115,7 +120,7 @@ fn write_sql(place: &str, columns: &[KeyColumn], set_document: &str) -> String {
     let values = list(columns, |at, column| format!("k{at}::{}", column.sql_type()));
     let [document, op, seq, event_id, created_at_ms, deleted] = [1, 2, 3, 4, 5, 6].map(|at| columns.len() + at);
     format!(
-        "insert into {place} ({names}, document, _op, _seq, _event_id, _source_ts, _synced_at, _deleted) \
+        "with written as (insert into {place} ({names}, document, _op, _seq, _event_id, _source_ts, _synced_at, _deleted) \
          select {values}, document::jsonb, op, seq::numeric(40,0), event_id, \
          timestamptz 'epoch' + created_at_ms::float8 * interval '1 millisecond', now(), deleted \
          from unnest({arrays}, ${document}::text[], ${op}::text[], ${seq}::text[], ${event_id}::text[], \
@@ -123,19 +128,26 @@ fn write_sql(place: &str, columns: &[KeyColumn], set_document: &str) -> String {
          as change ({aliases}, document, op, seq, event_id, created_at_ms, deleted) \
          on conflict ({names}) do update set {set_document}_op = excluded._op, _seq = excluded._seq, \
          _event_id = excluded._event_id, _source_ts = excluded._source_ts, _synced_at = excluded._synced_at, \
-         _deleted = excluded._deleted"
+         _deleted = excluded._deleted returning _event_id) \
+         select count(*) from written where _event_id in (select pg_catalog.unnest(${event_id}::text[]))"
     )
 }
 
+/// Both parts of the statement see the table as it was before: what was there and was not removed has stayed. A row that somebody
+/// else removes meanwhile is counted as well; the next try does not find it any more.
 fn remove_sql(place: &str, columns: &[KeyColumn]) -> String {
     let arrays = list(columns, |at, column| format!("pg_catalog.unnest({})", key_array(at, column)));
     let aliases = key_aliases(columns);
     let same: Vec<String> = columns
         .iter()
         .enumerate()
-        .map(|(at, column)| format!("mirror.{} = gone.k{at}::{}", column.name, column.sql_type()))
+        .map(|(at, column)| format!("mirror.{} = change.k{at}::{}", column.name, column.sql_type()))
         .collect();
-    format!("delete from {place} as mirror using rows from ({arrays}) as gone ({aliases}) where {}", same.join(" and "))
+    let (keys, same) = (format!("rows from ({arrays}) as change ({aliases})"), same.join(" and "));
+    format!(
+        "with removed as (delete from {place} as mirror using {keys} where {same} returning 1) \
+         select (select count(*) from {place} as mirror, {keys} where {same}) - (select count(*) from removed)"
+    )
 }
 
 /// The schema as an identifier, unless it is one of the server's or of Tailwater's own.

@@ -8,6 +8,7 @@ use tailwater_model::{
 };
 
 use crate::document::has_escaped_nul;
+use crate::failures::RefusedAlike;
 
 /// Everything that one transaction writes.
 #[derive(Debug)]
@@ -20,6 +21,8 @@ pub(crate) struct Work {
     pub(crate) dead_letters: Vec<DeadLetter>,
     pub(crate) gaps: Vec<Gap>,
     pub(crate) first_listing: Option<FirstListing>,
+    /// Set where every row of it was refused in the same way.
+    pub(crate) refused_alike: Option<RefusedAlike>,
     /// The shard of each record that was refused since somebody asked.
     refused: Vec<ShardId>,
 }
@@ -187,7 +190,8 @@ pub(crate) fn prepare(group: Group, keys: &KeySchema, delete: DeleteMode) -> Res
     }
     let mut folded = fold_by_key(events, keys);
     let rows = Vec::with_capacity(folded.latest.len());
-    let mut work = Work { steps, rows, dead_letters, gaps, first_listing: group.first_listing, refused: Vec::new() };
+    let first_listing = group.first_listing;
+    let mut work = Work { steps, rows, dead_letters, gaps, first_listing, refused_alike: None, refused: Vec::new() };
     for (event, rejected) in folded.rejected {
         work.refuse(&event, rejected);
     }

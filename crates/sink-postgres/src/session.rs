@@ -25,18 +25,18 @@ pub enum SqlFault {
     /// No answer within this time: what the server did is unknown.
     #[error("no answer within {0:?}")]
     NoAnswer(Duration),
-    /// The server took the statement well and kept another number of rows than it was sent.
-    #[error("of {sent} rows the table kept {kept}")]
+    /// The server took the statement well, and not every row is as the statement says.
+    #[error("of {sent} rows {done} are as they were sent")]
     Swallowed {
         /// Rows of the statement.
         sent: u64,
-        /// Rows that it touched.
-        kept: u64,
+        /// Rows that are as it says.
+        done: u64,
     },
     /// The server, or what stands before it, did not take this setting.
     #[error("the setting {0} does not hold although it was made")]
     NotSet(&'static str),
-    /// A server that is not behind the driver says so.
+    /// A server that is not behind the driver says so, or one of whose words some are not to be shown.
     #[error("{message} (SQLSTATE {state})")]
     Coded {
         /// SQLSTATE (PostgreSQL, appendix A "Error Codes").

@@ -3,14 +3,59 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use secrecy::SecretString;
+use secrecy::{ExposeSecret, SecretString};
 use tailwater_model::DeleteMode;
+
+/// The URL of a database, `postgres://user:password@host:port/database`, with what may be shown of it. `Debug` does not print
+/// the URL.
+#[derive(Clone, Debug)]
+pub struct DatabaseUrl {
+    text: SecretString,
+    /// Nothing where all may be shown but the password.
+    shown: Option<Shown>,
+}
+
+#[derive(Clone, Debug)]
+struct Shown {
+    url: SecretString,
+    names: String,
+}
+
+impl DatabaseUrl {
+    /// A URL of which parts came from elsewhere. `shown` is the same with a name in place of each; `names` are all of them, for
+    /// where the parts cannot be told from one another.
+    pub fn partly_shown(text: String, shown: String, names: String) -> Self {
+        Self { text: text.into(), shown: Some(Shown { url: shown.into(), names }) }
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        self.text.expose_secret()
+    }
+
+    /// The URL as it may be shown without its password, and what is shown where that is no URL. Nothing where it is the URL
+    /// itself.
+    pub(crate) fn shown(&self) -> Option<(&str, &str)> {
+        self.shown.as_ref().map(|shown| (shown.url.expose_secret(), &*shown.names))
+    }
+}
+
+impl From<String> for DatabaseUrl {
+    fn from(text: String) -> Self {
+        Self { text: text.into(), shown: None }
+    }
+}
+
+impl From<&str> for DatabaseUrl {
+    fn from(text: &str) -> Self {
+        text.to_owned().into()
+    }
+}
 
 /// Where to write and how. `Debug` does not print the URL.
 #[derive(Clone, Debug)]
 pub struct PostgresSettings {
-    /// `postgres://user:password@host:port/database`. Secret, because of the password.
-    pub url: SecretString,
+    /// Where to connect to.
+    pub url: DatabaseUrl,
     /// Schema of the mirror table; made when missing. 1 to 63 bytes.
     pub schema: String,
     /// The mirror table; made when missing. 1 to 63 bytes.

@@ -150,12 +150,12 @@ pub trait Statements: Send + Sync {
     /// Moves one event per mention of a shard from the written ones to the dead letters. I9
     fn recount(&mut self, lane: &LaneIdentity, refused: &[&ShardId]) -> impl Future<Output = Answer<()>> + Send;
 
-    /// Writes rows of `Write::State` and gives how many the server kept.
+    /// Writes rows of `Write::State` and gives how many are there then as they were sent.
     fn upsert(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<u64>> + Send;
-    /// Marks rows of `Write::Mark` as deleted, keeps their documents, and gives how many the server kept.
+    /// Marks rows of `Write::Mark` as deleted, keeps their documents, and gives how many are marked by these changes then.
     fn mark(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<u64>> + Send;
-    /// Removes rows of `Write::Remove`, as far as they are there.
-    fn remove(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<()>> + Send;
+    /// Removes rows of `Write::Remove`, as far as they are there, and gives how many stayed.
+    fn remove(&mut self, rows: &[&Row]) -> impl Future<Output = Answer<u64>> + Send;
 
     /// Waits until no other lane of the pipeline is about to store dead letters; until the end of the transaction none is.
     fn lock_dead_letters(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<()>> + Send;
@@ -169,6 +169,8 @@ pub trait Statements: Send + Sync {
     ) -> impl Future<Output = Answer<()>> + Send;
     /// Records gaps; one that is there already stays as it is. I8
     fn store_gaps(&mut self, lane: &LaneIdentity, gaps: &[Gap]) -> impl Future<Output = Answer<()>> + Send;
+    /// Raises the sequences of dead letters and gaps to the greatest number that is there.
+    fn raise_sequences(&mut self) -> impl Future<Output = Answer<()>> + Send;
     /// Stores the first complete listing, unless one of which every shard is stored is there.
     fn store_first_listing(
         &mut self,

@@ -13,16 +13,17 @@ pub(crate) async fn write_rows<S: Statements>(
     for piece in rows.chunks(statement_rows_max) {
         let states = select(piece, |write| matches!(write, Write::State { .. }));
         if !states.is_empty() {
-            all_kept(&states, session.upsert(&states).await?)?;
+            all_done(&states, session.upsert(&states).await?)?;
         }
         let marks = select(piece, |write| matches!(write, Write::Mark { .. }));
         if !marks.is_empty() {
-            all_kept(&marks, session.mark(&marks).await?)?;
+            all_done(&marks, session.mark(&marks).await?)?;
         }
         let removals = select(piece, |write| matches!(write, Write::Remove));
         if !removals.is_empty() {
-            // A row that is not there is removed, too.
-            session.remove(&removals).await?;
+            // A row that was not there is removed, too.
+            let stayed = session.remove(&removals).await?;
+            all_done(&removals, (removals.len() as u64).saturating_sub(stayed))?;
         }
     }
     Ok(())
@@ -32,8 +33,8 @@ fn select(rows: &[Row], wanted: impl Fn(&Write) -> bool) -> Vec<&Row> {
     rows.iter().filter(|row| wanted(&row.write)).collect()
 }
 
-/// P1: a trigger that answers null, or a rule, drops a row without any error.
-fn all_kept(rows: &[&Row], kept: u64) -> Result<(), SqlFault> {
+/// P1: a trigger that answers null or the old row leaves the table as it is, without any error.
+fn all_done(rows: &[&Row], done: u64) -> Result<(), SqlFault> {
     let sent = rows.len() as u64;
-    if kept == sent { Ok(()) } else { Err(SqlFault::Swallowed { sent, kept }) }
+    if done == sent { Ok(()) } else { Err(SqlFault::Swallowed { sent, done }) }
 }

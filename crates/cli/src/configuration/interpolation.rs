@@ -19,10 +19,12 @@ pub const PLACEHOLDER: &str = "interpolated0placeholder";
 pub struct Resolved {
     /// The value to use. May be a secret: never print it.
     pub text: String,
-    /// The value with [`PLACEHOLDER`] for everything that came from outside the file.
+    /// The value as it stands in the file: with the default of each reference, or [`PLACEHOLDER`] where it has none.
     pub shape: String,
-    /// Which bytes of the value came from outside the file, in order.
+    /// Which bytes of the value came by a reference, in order.
     pub references: Vec<Range<usize>>,
+    /// The references as they may be shown, in order: `${env:NAME}`.
+    pub names: Vec<String>,
     /// The files that some of it was read from.
     pub files: Vec<PathBuf>,
     /// [`PLACEHOLDER`] stands in it for what is not there.
@@ -83,7 +85,8 @@ pub fn resolve(raw: &str, surroundings: &Surroundings<'_>) -> Result<Resolved, U
             };
             resolved.text.push_str(&found);
             resolved.references.push(begin..resolved.text.len());
-            resolved.shape.push_str(PLACEHOLDER);
+            resolved.names.push(name_of(&after[..end]));
+            resolved.shape.push_str(default_of(&after[..end]).unwrap_or(PLACEHOLDER));
             rest = &after[end + 1..];
         } else {
             resolved.push_literal("$");
@@ -99,6 +102,19 @@ impl Resolved {
         !self.shape.replace(PLACEHOLDER, "").is_empty()
     }
 
+    /// The value with the name of each reference, as it is written there, in place of what it gave.
+    pub fn named(&self, write: impl Fn(&str) -> String) -> String {
+        let mut out = String::new();
+        let mut done = 0;
+        for (reference, name) in self.references.iter().zip(&self.names) {
+            out.push_str(&self.text[done..reference.start]);
+            out.push_str(&write(name));
+            done = reference.end;
+        }
+        out.push_str(&self.text[done..]);
+        out
+    }
+
     fn push_literal(&mut self, text: &str) {
         self.text.push_str(text);
         self.shape.push_str(text);
@@ -107,6 +123,18 @@ impl Resolved {
 
 fn unresolved(message: impl Into<String>, suggestion: impl Into<String>) -> Unresolved {
     Unresolved { message: message.into(), suggestion: suggestion.into(), is_absent: false }
+}
+
+/// What names a variable or a file, without what else is said of it.
+fn name_of(reference: &str) -> String {
+    let name: Vec<&str> = reference.split(':').take(2).collect();
+    format!("${{{}}}", name.join(":"))
+}
+
+/// What the file gives in place of a variable.
+fn default_of(reference: &str) -> Option<&str> {
+    let (_, default) = reference.strip_prefix("env:")?.split_once(":-")?;
+    Some(default).filter(|default| !default.is_empty())
 }
 
 fn look_up(reference: &str, surroundings: &Surroundings<'_>, files: &mut Vec<PathBuf>) -> Result<String, Unresolved> {
@@ -218,6 +246,16 @@ mod tests {
     fn the_shape_shows_only_what_stands_in_the_file() {
         let resolved = resolve_here("a$$${env:A}b").expect("resolves");
         assert_eq!(resolved.shape, format!("a${PLACEHOLDER}b"));
+        // A default stands there, whether it is taken or not.
+        for (raw, shape) in [("a${env:A:-x:-y}", "ax:-y"), ("${env:MISSING:-x}b", "xb"), ("${env:A:-}", PLACEHOLDER)] {
+            assert_eq!(resolve_here(raw).expect("resolves").shape, shape, "{raw}");
+        }
+    }
+
+    #[test]
+    fn what_a_reference_gave_is_named_and_not_shown() {
+        let resolved = resolve_here("a${env:A}b${env:MISSING:-hunter2}${file:secret}").expect("resolves");
+        assert_eq!(resolved.named(|name| format!("<{name}>")), "a<${env:A}>b<${env:MISSING}><${file:secret}>");
     }
 
     #[test]

@@ -36,7 +36,8 @@ pub const REQUEST_TIMEOUT: Bounds<Duration> = milliseconds(30_000, 1_000, 300_00
 
 const MEMORY_BYTES: Bounds<usize> = Bounds { default: 128 * MIB, min: 16 * MIB, max: 64 * GIB };
 const FETCH_SLOTS: Bounds<u32> = Bounds { default: 8, min: 1, max: 256 };
-const DEAD_LETTERS_PER_MINUTE: Bounds<u32> = Bounds { default: 100, min: 0, max: 1_000_000 };
+/// Only a greater number lifts a brake, so the greatest one is more than a minute can bring.
+const DEAD_LETTERS_PER_MINUTE: Bounds<u32> = Bounds { default: 100, min: 0, max: 1_000_000_000 };
 const GRACE_PERIOD: Bounds<Duration> = milliseconds(30_000, 100, 600_000);
 const DISCOVERY_INTERVAL: Bounds<Duration> = milliseconds(30_000, 100, 600_000);
 

@@ -244,17 +244,60 @@ fn a_password_may_hold_any_character_and_is_never_shown() {
     {
         let (login, url) = (format!("writer:{secret}"), format!("postgres://writer:{secret}@127.0.0.1:1/shop"));
         let variables = [("PG_SECRET", &*secret), ("PG_LOGIN", &*login), ("PG_URL", &*url), ("TAILWATER_LOG", "trace")];
-        for file in ["url", "login", "query", "keys"] {
+        for (file, user) in [("url", "writer"), ("login", "${env:PG_LOGIN}"), ("query", "writer"), ("keys", "writer")] {
             let found = output_of(folder.path(), &["checkpoints", "show", &format!("{file}.toml")], &variables);
             assert_eq!(found.code, Some(3), "{file} {secret}: {}", found.text);
-            assert!(found.text.contains("127.0.0.1:1/shop as writer"), "{file} {secret}: {}", found.text);
+            assert!(found.text.contains(&format!("127.0.0.1:1/shop as {user}")), "{file} {secret}: {}", found.text);
             assert!(!found.text.contains(canary), "{file} {secret}: {}", found.text);
         }
         // Not percent-encoded: refused, or understood, and never shown.
         let found = output_of(folder.path(), &["checkpoints", "show", "whole.toml"], &variables);
         assert!(matches!(found.code, Some(2 | 3)), "{secret}: {}", found.text);
         assert!(!found.text.contains(canary), "{secret}: {}", found.text);
-        assert!(found.code == Some(2) || found.text.contains("127.0.0.1:1/shop as writer"), "{secret}: {}", found.text);
+        assert!(found.code == Some(2) || found.text.contains("at ${env:PG_URL}"), "{secret}: {}", found.text);
+    }
+}
+
+/// A secret that was put into another place than that of the password.
+#[test]
+fn a_secret_that_went_astray_is_never_shown() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let secret = "CANARY9f3e7";
+    let place = |text: &str| ("url", format!("url = \"{text}\""));
+    let keys = |host: &str, user: &str, database: &str| {
+        (
+            "host",
+            format!(
+                "host = \"{host}\"\nport = 1\nuser = \"{user}\"\ndatabase = \"{database}\"\npassword = \"${{env:PG_SECRET}}\""
+            ),
+        )
+    };
+    let by = "${env:PG_SECRET}";
+    for (key, lines) in [
+        place(&format!("postgres://writer@{by}@127.0.0.1:1/shop")),
+        place(&format!("postgres://writer;{by}@127.0.0.1:1/shop")),
+        place(&format!("postgres://{by}:writer@127.0.0.1:1/shop")),
+        place(&format!("postgres://{by}@127.0.0.1:1/shop")),
+        place(&format!("postgres://writer@{by}:1/shop")),
+        place(&format!("postgres://writer@127.0.0.1:1/{by}")),
+        place(&format!("postgres://127.0.0.1:1/shop?user={by}")),
+        place(&format!("postgres://127.0.0.1:1/shop?user=writer&dbname={by}")),
+        place("${env:PG_URL}"),
+        keys(by, "writer", "shop"),
+        keys("127.0.0.1", by, "shop"),
+        keys("127.0.0.1", "writer", by),
+    ] {
+        std::fs::write(folder.path().join("shop.toml"), into_postgres(&lines)).expect("writes");
+        for url in
+            ["postgres://writer@CANARY9f3e7@127.0.0.1:1/shop", "postgres://CANARY9f3e7:writer@127.0.0.1:1/CANARY9f3e7"]
+        {
+            let variables = [("PG_SECRET", secret), ("PG_URL", url), ("TAILWATER_LOG", "trace")];
+            for command in [vec!["checkpoints", "show"], vec!["validate"]] {
+                let found = output_of(folder.path(), &[command.as_slice(), &["shop.toml"]].concat(), &variables);
+                assert!(matches!(found.code, Some(0 | 2 | 3)), "{key} {lines}: {}", found.text);
+                assert!(!found.text.contains(secret), "{key} {lines}: {}", found.text);
+            }
+        }
     }
 }
 

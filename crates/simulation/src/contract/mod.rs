@@ -124,6 +124,15 @@ pub enum Refusal {
     Silent,
 }
 
+/// How a row stays as it is, without an error, although it is there and a change comes to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Staying {
+    /// It is to become another state of its item, and the statement counts it as changed.
+    Replaced,
+    /// It is to go, with the item.
+    Removed,
+}
+
 /// A ground whose server has a will of its own, and whose bounds can be changed.
 pub trait WilfulGround: Ground {
     /// The ways in which this server can refuse.
@@ -131,6 +140,12 @@ pub trait WilfulGround: Ground {
 
     /// The image of this write's item, made such that the server refuses it in this way.
     fn refused_image(&mut self, write: &Write, how: Refusal) -> impl Future<Output = Item>;
+
+    /// The image of this write's item, made such that the row stays: when it is to be replaced by this image, or when the row
+    /// with this image is to be removed. Nothing where the server cannot do that.
+    fn staying_image(&mut self, _write: &Write, _how: Staying) -> impl Future<Output = Option<Item>> {
+        std::future::ready(None)
+    }
 
     /// From the next claim on, the sink keeps what it has of a removed item, marked as removed.
     fn keep_removed(&mut self);
@@ -180,6 +195,7 @@ macro_rules! wilful_contract_cases {
         $crate::contract_cases! { $stand:
             a_refusal_of_any_kind_blocks_no_other,
             a_removal_is_told_whatever_its_old_image_holds,
+            a_row_that_stays_as_it_is_is_not_called_written,
             too_many_dead_letters_hold_every_start,
         }
     };

@@ -54,11 +54,12 @@ pub struct Faults {
     pub fail_over_commits_max: u32,
     /// A document with this text in it violates a check constraint of the user: 23514.
     pub refused_text: Option<String>,
-    /// Triggers of the user, each of which runs before a row is inserted or updated.
+    /// Triggers of the user.
     pub triggers: Vec<Trigger>,
 }
 
-/// What a trigger of the user does with a row whose document has a text in it.
+/// What a trigger of the user does before a row is inserted or updated whose document has a text in it, or before such a row is
+/// deleted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Trigger {
     /// The text.
@@ -70,10 +71,14 @@ pub struct Trigger {
 /// How a trigger ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TriggerAnswer {
-    /// It raises an exception with this SQLSTATE, whatever its author chose.
+    /// Before an insert or update it raises an exception with this SQLSTATE, whatever its author chose.
     Raises(&'static str),
-    /// It returns null: the row is left out of the statement, which does well.
+    /// Before an insert or update it returns null: the row is left out of the statement, which does well.
     Null,
+    /// Before an update it returns the old row: the row stays as it is, and the statement does well.
+    OldRow,
+    /// Before a delete it returns null: the row stays, and the statement does well.
+    NullForDelete,
 }
 
 impl Faults {

@@ -28,8 +28,8 @@ pub(crate) enum Document {
     Kept,
 }
 
-/// `insert … on conflict do update`, in the order of the rows. Gives how many were inserted or updated: without those
-/// that a trigger left out.
+/// `insert … on conflict do update`, in the order of the rows. Gives how many are there then as they were sent: without those
+/// that a trigger left out, or as they were before.
 pub(crate) async fn upsert_rows(
     sql: &Executing,
     table: &Arc<str>,
@@ -52,6 +52,10 @@ pub(crate) async fn upsert_rows(
         }
         check_row(&key)?;
         let place = RowKey::Mirror { table: Arc::clone(table), key };
+        if answers(&user, TriggerAnswer::OldRow, &row.document) && sql.lock(&place).await?.is_some() {
+            sql.with(|state| state.chance.hit("swallowed"));
+            continue;
+        }
         let mut merged = row.clone();
         if let (Document::Kept, Some(RowValue::Mirror(stored))) = (document, sql.lock(&place).await?.as_deref()) {
             // An update runs triggers and checks of its own, on the row as it will be.
@@ -72,7 +76,7 @@ fn passes(user: &Faults, document: &str) -> Result<bool, SqlError> {
     match user.triggers.iter().find(|trigger| document.contains(&trigger.text)).map(|trigger| trigger.answer) {
         Some(TriggerAnswer::Raises(state)) => return Err(SqlError::of(state)),
         Some(TriggerAnswer::Null) => return Ok(false),
-        None => {}
+        Some(TriggerAnswer::OldRow | TriggerAnswer::NullForDelete) | None => {}
     }
     if user.refused_text.as_ref().is_some_and(|text| document.contains(text)) {
         return Err(SqlError::of("23514"));
@@ -80,15 +84,29 @@ fn passes(user: &Faults, document: &str) -> Result<bool, SqlError> {
     Ok(true)
 }
 
-/// `delete … using`, in the order of the keys.
-pub(crate) async fn remove_rows(sql: &Executing, table: &Arc<str>, keys: Vec<Key>) -> Result<(), SqlError> {
+/// Whether a trigger of the user answers this for the document.
+fn answers(user: &Faults, answer: TriggerAnswer, document: &str) -> bool {
+    user.triggers.iter().any(|trigger| trigger.answer == answer && document.contains(&trigger.text))
+}
+
+/// `delete … using`, in the order of the keys. Gives how many rows the statement saw and did not remove.
+pub(crate) async fn remove_rows(sql: &Executing, table: &Arc<str>, keys: Vec<Key>) -> Result<u64, SqlError> {
+    let user = sql.with(|state| state.chance.faults.of_the_user());
+    let stays = |row: &RowValue| matches!(row, RowValue::Mirror(row) if answers(&user, TriggerAnswer::NullForDelete, &row.document));
+    let mut stayed = 0;
     if keys.iter().any(has_nul) {
         return Err(SqlError::of("22021"));
     }
     for key in keys {
-        sql.change(&RowKey::Mirror { table: Arc::clone(table), key }, |_| Change::Remove).await?;
+        let place = RowKey::Mirror { table: Arc::clone(table), key };
+        let is_there = sql.read(&place).is_some();
+        let removed = sql.change(&place, |row| if stays(row) { Change::Keep } else { Change::Remove }).await?;
+        if is_there && !removed {
+            sql.with(|state| state.chance.hit("swallowed"));
+            stayed += 1;
+        }
     }
-    Ok(())
+    Ok(stayed)
 }
 
 fn has_nul(key: &Key) -> bool {

@@ -240,7 +240,7 @@ impl Statements for ModelStatements {
         self.put(rows, Document::Kept).await
     }
 
-    async fn remove(&mut self, rows: &[&Row]) -> Answer<()> {
+    async fn remove(&mut self, rows: &[&Row]) -> Answer<u64> {
         let (table, keys): (_, Vec<Key>) = (Arc::clone(&self.table), rows.iter().map(|row| row.key.clone()).collect());
         self.write(move |sql| async move { mirror_sql::remove_rows(&sql, &table, keys).await }).await
     }
@@ -284,6 +284,11 @@ impl Statements for ModelStatements {
         let gaps = gaps.iter().map(row).collect();
         let store = move |sql| async move { progress_sql::store_gaps(&sql, &of.pipeline, &of.stream_arn, gaps).await };
         self.write(store).await
+    }
+
+    async fn raise_sequences(&mut self) -> Answer<()> {
+        // The model's numbers are never behind.
+        self.read(|_| async { Ok(()) }).await
     }
 
     async fn store_first_listing(&mut self, lane: &LaneIdentity, listing: FirstListing) -> Answer<()> {

@@ -9,7 +9,8 @@ use tailwater_model::{
     Change, ChangeEvent, Counts, DeleteMode, Group, Item, KeyValue, PipelineIdentity, ServiceTime, Sink,
 };
 use tailwater_simulation::contract::{
-    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Staying, Stored, WilfulGround, Write,
+    shard_of,
 };
 use tailwater_simulation::postgres::{Faults, ModelServer, ModelTable, StoredCounts, Trigger, TriggerAnswer};
 use tailwater_sink_postgres::{MirrorLane, MirrorOwnership, PostgresSettings, TlsSettings, claim_on};
@@ -60,7 +61,12 @@ fn kind() -> Faults {
     Faults {
         latency: Duration::from_micros(100)..LATENCY_MAX,
         refused_text: Some("never".into()),
-        triggers: vec![trigger("odd", TriggerAnswer::Raises("MY001")), trigger("lost", TriggerAnswer::Null)],
+        triggers: vec![
+            trigger("odd", TriggerAnswer::Raises("MY001")),
+            trigger("lost", TriggerAnswer::Null),
+            trigger("old", TriggerAnswer::OldRow),
+            trigger("kept", TriggerAnswer::NullForDelete),
+        ],
         ..Faults::default()
     }
 }
@@ -87,6 +93,13 @@ impl WilfulGround for ModelGround {
             Refusal::Unknown => "odd",
             Refusal::Silent => "lost",
         })
+    }
+
+    async fn staying_image(&mut self, write: &Write, how: Staying) -> Option<Item> {
+        Some(write.image(match how {
+            Staying::Replaced => "old",
+            Staying::Removed => "kept",
+        }))
     }
 
     fn keep_removed(&mut self) {

@@ -9,7 +9,8 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, Item, PipelineIdentity, Sink};
 use tailwater_simulation::contract::{
-    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Staying, Stored, WilfulGround, Write,
+    shard_of,
 };
 use tailwater_sink_postgres::{PostgresLane, PostgresOwnership, PostgresSettings, TlsSettings, checkpoints, claim};
 use tokio::time::{sleep, timeout};
@@ -30,11 +31,16 @@ create constraint trigger hold after insert on public.orders deferrable initiall
 for each row execute function public.hold();
 create function public.will() returns trigger language plpgsql as $$
 begin
+    if tg_op = 'DELETE' then
+        if old.document ->> 'text' = 'kept' then return null; end if;
+        return old;
+    end if;
+    if tg_op = 'UPDATE' and new.document ->> 'text' = 'old' then return old; end if;
     if new.document ->> 'text' = 'odd' then raise exception 'odd' using errcode = 'MY001'; end if;
     if new.document ->> 'text' = 'lost' then return null; end if;
     return new;
 end $$;
-create trigger will before insert or update on public.orders for each row execute function public.will();
+create trigger will before insert or update or delete on public.orders for each row execute function public.will();
 alter table public.orders add constraint never check (document ->> 'text' <> 'never')";
 
 /// How long a commit is held, and when its client gives up: the statements are done by then.
@@ -138,6 +144,13 @@ impl WilfulGround for PostgresGround {
 
     async fn refused_image(&mut self, write: &Write, how: Refusal) -> Item {
         write.image(refused_text(how))
+    }
+
+    async fn staying_image(&mut self, write: &Write, how: Staying) -> Option<Item> {
+        Some(write.image(match how {
+            Staying::Replaced => "old",
+            Staying::Removed => "kept",
+        }))
     }
 
     fn keep_removed(&mut self) {

@@ -10,7 +10,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, Item, PipelineIdentity, Sink};
 use tailwater_simulation::contract::{
-    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Staying, Stored, WilfulGround, Write,
+    shard_of,
 };
 use tailwater_sink_local::{SqliteLane, SqliteOwnership, SqliteSettings, claim_sqlite, sqlite_checkpoints};
 use tempfile::TempDir;
@@ -47,15 +48,24 @@ impl SqliteGround {
     async fn connect(&self) -> SqliteConnection {
         SqliteConnectOptions::new().filename(&self.settings.path).connect().await.expect("the database opens")
     }
+
+    async fn make_triggers(&self) {
+        let mut connection = self.connect().await;
+        for trigger in TRIGGERS {
+            sqlx::query(trigger).execute(&mut connection).await.expect("made");
+        }
+    }
 }
 
-/// A user's triggers: one that says no, one that fails by itself, and one that drops rows without a word.
-const TRIGGERS: [&str; 3] = [
+/// A user's triggers: one that says no, one that fails by itself, and two that drop rows or keep them without a word.
+const TRIGGERS: [&str; 4] = [
     "create trigger if not exists never before insert on orders when new.document like '%never%' \
      begin select raise(abort, 'never'); end",
     "create trigger if not exists odd before insert on orders when new.document like '%odd%' \
      begin select json('{'); end",
     "create trigger if not exists lost before insert on orders when new.document like '%lost%' \
+     begin select raise(ignore); end",
+    "create trigger if not exists kept before delete on orders when old.document like '%kept%' \
      begin select raise(ignore); end",
 ];
 
@@ -65,15 +75,18 @@ impl WilfulGround for SqliteGround {
     }
 
     async fn refused_image(&mut self, write: &Write, how: Refusal) -> Item {
-        let mut connection = self.connect().await;
-        for trigger in TRIGGERS {
-            sqlx::query(trigger).execute(&mut connection).await.expect("made");
-        }
+        self.make_triggers().await;
         write.image(match how {
             Refusal::Known => "never",
             Refusal::Unknown => "odd",
             Refusal::Silent => "lost",
         })
+    }
+
+    /// A trigger of SQLite cannot answer the old row.
+    async fn staying_image(&mut self, write: &Write, how: Staying) -> Option<Item> {
+        self.make_triggers().await;
+        (how == Staying::Removed).then(|| write.image("kept"))
     }
 
     fn keep_removed(&mut self) {

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use secrecy::SecretString;
 use tailwater_model::{
     Binding, Brake, DeadLetter, DeleteMode, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress,
     TargetFacts, TargetState, Trouble,
@@ -23,7 +22,7 @@ pub struct NullSession;
 /// An open lane on such a server.
 pub async fn lane() -> MirrorLane<NullServer> {
     let settings = PostgresSettings {
-        url: SecretString::from("postgres://nowhere"),
+        url: "postgres://nowhere".into(),
         schema: "public".into(),
         table: "orders".into(),
         delete: DeleteMode::Hard,
@@ -111,7 +110,10 @@ impl Statements for NullSession {
     async fn mark(&mut self, rows: &[&Row]) -> Answer<u64> {
         Ok(rows.len() as u64)
     }
-    async fn remove(&mut self, _: &[&Row]) -> Answer<()> {
+    async fn remove(&mut self, _: &[&Row]) -> Answer<u64> {
+        Ok(0)
+    }
+    async fn raise_sequences(&mut self) -> Answer<()> {
         Ok(())
     }
     async fn lock_dead_letters(&mut self, _: &LaneIdentity) -> Answer<()> {

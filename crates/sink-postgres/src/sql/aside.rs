@@ -36,6 +36,19 @@ order by shard, cause, after, since_ms, until_ms desc
 on conflict (pipeline, stream_arn, coalesce(shard, ''), cause, after, coalesce(since, '-infinity'))
 do update set until = greatest(gaps.until, excluded.until), detail = excluded.detail, stopped = excluded.stopped";
 
+/// Only upwards: other lanes may be storing.
+const RAISE_SQL: &str = "
+select setval(sequence, greatest_id) from (
+    select pg_get_serial_sequence('tailwater.dead_letters', 'id')::regclass, max(id) from tailwater.dead_letters
+    union all
+    select pg_get_serial_sequence('tailwater.gaps', 'id')::regclass, max(id) from tailwater.gaps
+) as numbered (sequence, greatest_id)
+where greatest_id > coalesce(pg_sequence_last_value(sequence), 0)";
+
+pub(super) async fn raise_sequences(session: &mut Session) -> Result<(), SqlFault> {
+    session.run(RAISE_SQL).await
+}
+
 pub(super) async fn lock_dead_letters(session: &mut Session, lane: &LaneIdentity) -> Result<(), SqlFault> {
     session.execute(sqlx::query(LOCK_SQL).bind(&lane.pipeline.name)).await.map(drop)
 }

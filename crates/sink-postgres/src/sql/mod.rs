@@ -152,7 +152,7 @@ impl Statements for PostgresSession {
         rows::mark(&mut self.session, &self.table, rows).await
     }
 
-    async fn remove(&mut self, rows: &[&Row]) -> Answer<()> {
+    async fn remove(&mut self, rows: &[&Row]) -> Answer<u64> {
         rows::remove(&mut self.session, &self.table, rows).await
     }
 
@@ -170,6 +170,10 @@ impl Statements for PostgresSession {
 
     async fn store_gaps(&mut self, lane: &LaneIdentity, gaps: &[Gap]) -> Answer<()> {
         aside::store_gaps(&mut self.session, lane, gaps).await
+    }
+
+    async fn raise_sequences(&mut self) -> Answer<()> {
+        aside::raise_sequences(&mut self.session).await
     }
 
     async fn store_first_listing(&mut self, lane: &LaneIdentity, listing: FirstListing) -> Answer<()> {

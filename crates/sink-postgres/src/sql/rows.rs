@@ -1,8 +1,8 @@
 //! Rows to arrays to statements. Each statement does one thing: joined in one they would bring removed rows back.
 
-use sqlx::Postgres;
 use sqlx::postgres::PgArguments;
 use sqlx::query::Query;
+use sqlx::{Postgres, Row as _};
 use tailwater_model::{KeyKind, KeyValue};
 
 use crate::mirror_table::{MirrorTable, audited};
@@ -10,18 +10,25 @@ use crate::prepare::{Row, Write};
 use crate::session::{Session, SqlFault};
 
 pub(super) async fn upsert(session: &mut Session, table: &MirrorTable, rows: &[&Row]) -> Result<u64, SqlFault> {
-    session.execute(bind_changes(sqlx::query(audited(&table.upsert_sql)), table, rows)).await
+    count(session, bind_changes(sqlx::query(audited(&table.upsert_sql)), table, rows)).await
 }
 
 pub(super) async fn mark(session: &mut Session, table: &MirrorTable, rows: &[&Row]) -> Result<u64, SqlFault> {
-    session.execute(bind_changes(sqlx::query(audited(&table.mark_sql)), table, rows)).await
+    count(session, bind_changes(sqlx::query(audited(&table.mark_sql)), table, rows)).await
 }
 
-pub(super) async fn remove(session: &mut Session, table: &MirrorTable, rows: &[&Row]) -> Result<(), SqlFault> {
-    session.execute(bind_keys(sqlx::query(audited(&table.remove_sql)), table, rows)).await.map(drop)
+pub(super) async fn remove(session: &mut Session, table: &MirrorTable, rows: &[&Row]) -> Result<u64, SqlFault> {
+    count(session, bind_keys(sqlx::query(audited(&table.remove_sql)), table, rows)).await
 }
 
 type Statement<'q> = Query<'q, Postgres, PgArguments>;
+
+/// The number that a statement gives.
+async fn count(session: &mut Session, statement: Statement<'_>) -> Result<u64, SqlFault> {
+    let row = session.row(statement).await?.ok_or(sqlx::Error::RowNotFound)?;
+    let count: i64 = row.try_get(0)?;
+    Ok(u64::try_from(count).unwrap_or_default())
+}
 
 fn bind_keys<'q>(query: Statement<'q>, table: &MirrorTable, rows: &[&Row]) -> Statement<'q> {
     table.key_columns.iter().enumerate().fold(query, |query, (at, column)| {

@@ -91,6 +91,45 @@ async fn a_start_does_not_lift_the_brake_and_a_greater_number_does() {
     .await;
 }
 
+/// Any number that a minute can bring: the file takes greater ones.
+#[tokio::test]
+async fn a_brake_of_any_number_is_lifted_by_the_next_greater_one() {
+    in_database(|database| async move {
+        drop(database.ready_lane(&allowing(&database, 2), &id_key()).await);
+        for brake in [0, 100, 1_000_000, 999_999_999] {
+            database.run(&format!("update tailwater.lanes set brake = {brake}, braked_at = now()")).await;
+            refused_claim(&database, brake).await;
+            let mut lane = opened(&database, brake + 1).await;
+            lane.commit(Group::default()).await.expect("goes on");
+        }
+    })
+    .await;
+}
+
+/// The advice is followed: the number that it names lets the refused commit through, as it says, and it counts what comes then.
+#[tokio::test]
+async fn the_advised_number_lets_the_refused_commit_through() {
+    in_database(|database| async move {
+        let mut lane = database.ready_lane(&allowing(&database, 0), &id_key()).await;
+        let advice = braked(lane.commit(bad(1, 1)).await).advice.expect("advice");
+        assert!(
+            advice.contains("1 lets this commit through, and what comes within the same minute counts"),
+            "{advice}"
+        );
+        let mut lane = opened(&database, 1).await;
+        lane.commit(bad(1, 1)).await.expect("commits");
+        let advice = braked(lane.commit(bad(3, 2)).await).advice.expect("advice");
+        assert!(advice.contains("3 lets this commit through"), "{advice}");
+        let mut lane = opened(&database, 3).await;
+        lane.commit(bad(3, 2)).await.expect("commits");
+        drop(lane);
+        // Later it may be as before.
+        let mut lane = opened(&database, 0).await;
+        lane.commit(group([batch(after(5), after(6), vec![put(6, "f", 6)])])).await.expect("good ones");
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_new_process_counts_what_the_one_before_it_stored() {
     in_database(|database| async move {

@@ -142,7 +142,7 @@ async fn a_table_of_another_shape_is_refused_with_every_difference() {
             "document is json and must be jsonb",
             "_seq is numeric and must be numeric(40,0)",
             "_deleted is missing: alter table \"public\".\"orders\" add column _deleted boolean",
-            "\"note\" must not be null",
+            "note must not be null",
         ] {
             assert!(trouble.message.contains(part), "{part}: {}", trouble.message);
         }

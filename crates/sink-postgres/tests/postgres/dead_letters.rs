@@ -1,6 +1,6 @@
 //! Records that Postgres cannot hold: kept whole, and everything else is written.
 
-use tailwater_model::{Position, RemoveCause, Sink};
+use tailwater_model::{Failure, Position, RemoveCause, Sink};
 
 use crate::ground::{after, batch, group, id, id_key, in_database, insert, put, remove};
 
@@ -150,6 +150,42 @@ async fn an_event_without_a_usable_key_or_image_is_put_aside() {
         assert_eq!((committed.written, committed.dead_lettered), (1, 2));
         let codes = database.texts("select code from tailwater.dead_letters order by sequence_number").await;
         assert_eq!(codes, ["sink.key_mismatch", "sink.image_missing"]);
+    })
+    .await;
+}
+
+/// A fail-over to a logical replica brings the rows and not where sequences stand.
+#[tokio::test]
+async fn sequences_that_are_behind_are_raised_and_no_row_is_blamed() {
+    in_database(|database| async move {
+        let mut lane = database.ready_lane(&database.settings(), &id_key()).await;
+        let poison = |number: u64| vec![put(number, "key\0", 1), put(number + 1, "a", number)];
+        lane.commit(group([batch(Position::Start, after(2), poison(1))])).await.expect("commits");
+        database
+            .run("alter sequence tailwater.dead_letters_id_seq restart; alter sequence tailwater.gaps_id_seq restart")
+            .await;
+        let next = || group([batch(after(2), after(4), poison(3))]);
+        let Err(Failure::Reopen(trouble)) = lane.commit(next()).await else { panic!("the number is taken") };
+        assert_eq!(trouble.code, "sink.postgres.sequence");
+        lane.open().await.expect("opens");
+        assert_eq!(lane.commit(next()).await.expect("commits").figures(), (1, 1));
+        assert_eq!(database.count("tailwater.dead_letters").await, "2");
+        assert_eq!(database.text("select document ->> 'v' from orders").await, "3");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_table_of_our_own_refuses_is_never_about_a_row() {
+    in_database(|database| async move {
+        let mut lane = database.ready_lane(&database.settings(), &id_key()).await;
+        database
+            .run("alter table tailwater.dead_letters add constraint none check (code <> 'sink.postgres.nul') not valid")
+            .await;
+        let events = vec![put(1, "key\0", 1), put(2, "a", 1)];
+        let failure = lane.commit(group([batch(Position::Start, after(2), events)])).await.expect_err("is refused");
+        assert!(matches!(failure, Failure::Halt(_)), "{failure:?}");
+        assert_eq!(database.count("orders").await + &database.count("tailwater.dead_letters").await, "00");
     })
     .await;
 }

@@ -12,5 +12,6 @@ mod progress;
 mod recoveries;
 mod refusals;
 mod refused_rows;
+mod table_shapes;
 mod tls;
 mod users_code;

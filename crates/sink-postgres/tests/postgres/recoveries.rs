@@ -69,6 +69,8 @@ async fn a_deadlock() {
         });
         let answer = lane.commit(two()).await;
         crossing.await.expect("no panic");
+        let told = format!("{:?}", answer.as_ref().err());
+        assert!(told.contains("deadlock detected") && !told.contains("trigger"), "{told}");
         passes(&database, &mut lane, answer, "sink.postgres.conflict", "select 1").await;
     })
     .await;
@@ -95,6 +97,24 @@ async fn a_lock_that_is_not_given() {
         exec(&mut other, "begin; lock table orders in access exclusive mode").await;
         let answer = lane.commit(two()).await;
         exec(&mut other, "rollback").await;
+        passes(&database, &mut lane, answer, "sink.postgres.lock_timeout", "select 1").await;
+    })
+    .await;
+}
+
+/// The server says which row it waited for; that is no trigger of the user's.
+#[tokio::test]
+async fn a_row_that_another_session_has() {
+    in_database(|database| async move {
+        let settings = PostgresSettings { lock_timeout: Duration::from_millis(300), ..database.settings() };
+        let mut lane = database.ready_lane(&settings, &id_key()).await;
+        database.run("insert into orders (\"Id\", document) values ('a', '{}')").await;
+        let mut other = database.connect().await;
+        exec(&mut other, "begin; update orders set _op = 'x' where \"Id\" = 'a'").await;
+        let answer = lane.commit(two()).await;
+        exec(&mut other, "rollback").await;
+        let told = format!("{:?}", answer.as_ref().err());
+        assert!(told.contains("lock timeout") && !told.contains("trigger"), "{told}");
         passes(&database, &mut lane, answer, "sink.postgres.lock_timeout", "select 1").await;
     })
     .await;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tailwater_model::{Failure, Group, Position, RemoveCause, Sink};
+use tailwater_model::{Failure, Group, Position, RemoveCause, Sink, Trouble};
 use tailwater_sink_postgres::{PostgresLane, PostgresSettings};
 
 use crate::ground::{Database, after, batch, group, id, id_key, in_database, insert, put, remove};
@@ -171,6 +171,55 @@ async fn a_mark_that_a_trigger_swallows_is_not_called_written_and_a_missing_row_
 }
 
 #[tokio::test]
+async fn rows_that_a_trigger_leaves_as_they_were_are_not_called_written() {
+    in_database(|database| async move {
+        let old = "if new.document ->> 'v' = '3' or new._deleted then return old; end if";
+        let mut lane = ready(&database, &trigger("update", old)).await;
+        let events = vec![put(1, "a", 3), put(2, "b", 2)];
+        let answer = lane.commit(group([batch(Position::Start, after(2), events)])).await.expect("commits").figures();
+        assert_eq!(answer, (2, 0), "an insert has no old row");
+        let events =
+            vec![put(3, "b", 3), put(4, "a", 4), remove(5, &id("a"), None, RemoveCause::Request), put(6, "c", 6)];
+        let answer = lane.commit(group([batch(after(2), after(6), events)])).await.expect("commits").figures();
+        // P1: the change before the removal is not lost with it.
+        assert_eq!(
+            (answer, database.texts(ROWS).await),
+            ((2, 2), vec!["a|4|f".to_owned(), "b|2|f".to_owned(), "c|6|f".to_owned()])
+        );
+        assert_eq!(
+            database.texts(LETTERS).await,
+            ["event-3|sink.postgres.swallowed", "event-5|sink.postgres.swallowed"]
+        );
+        assert_eq!(database.text(COUNTS).await, "6|4|2");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn rows_that_stay_when_they_are_deleted_are_not_called_written() {
+    in_database(|database| async move {
+        let hard = PostgresSettings { delete: tailwater_model::DeleteMode::Hard, ..database.settings() };
+        let mut lane = database.ready_lane(&hard, &id_key()).await;
+        database
+            .run(
+                "create function keep() returns trigger language plpgsql as $$ \
+                 begin if old.document ->> 'v' = '1' then return null; end if; return old; end $$; \
+                 create trigger keep before delete on orders for each row execute function keep()",
+            )
+            .await;
+        let events = vec![put(1, "a", 1), put(2, "b", 2), put(3, "c", 3)];
+        lane.commit(group([batch(Position::Start, after(3), events)])).await.expect("commits");
+        let gone = |number: u64, key: &str| remove(number, &id(key), None, RemoveCause::Request);
+        let events = vec![gone(4, "a"), gone(5, "b"), gone(6, "never there"), gone(7, "c")];
+        let answer = lane.commit(group([batch(after(3), after(7), events)])).await.expect("commits").figures();
+        assert_eq!((answer, database.texts(ROWS).await), ((3, 1), vec!["a|1|f".to_owned()]));
+        assert_eq!(database.texts(LETTERS).await, ["event-4|sink.postgres.swallowed"]);
+        assert_eq!(database.text(COUNTS).await, "7|6|1");
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn what_plpgsql_raises_on_a_row_is_a_refusal_at_once() {
     in_database(|database| async move {
         let body = "declare found text; begin \
@@ -269,17 +318,55 @@ async fn a_group_that_always_takes_too_long_is_written_in_smaller_pieces() {
     .await;
 }
 
+/// Commits as often as it is asked for. Gives what came of it, or why the pipeline stops.
+async fn commit_or_halt(lane: &mut PostgresLane, group: impl Fn() -> Group) -> Result<(u64, u64), Trouble> {
+    for _ in 0..=FAILURES {
+        match lane.commit(group()).await {
+            Ok(committed) => return Ok(committed.figures()),
+            Err(Failure::Halt(trouble)) => return Err(trouble),
+            Err(Failure::Reopen(_)) => drop(lane.open().await.expect("opens")),
+        }
+    }
+    panic!("the same group fails for ever")
+}
+
 #[tokio::test]
-async fn rows_that_a_rule_swallows_are_not_called_written() {
+async fn a_table_that_refuses_every_row_halts_and_few_rows_are_put_aside() {
     in_database(|database| async move {
+        // The claim refuses such a table: the rule comes while the pipeline runs.
         let mut lane = ready(&database, "create rule nothing as on insert to orders do instead nothing").await;
-        let events = vec![put(1, "a", 1), put(2, "b", 2)];
-        let answer = lane.commit(group([batch(Position::Start, after(2), events)])).await.expect("commits").figures();
-        assert_eq!(answer, (0, 2));
-        assert_eq!(
-            database.texts(LETTERS).await,
-            ["event-1|sink.postgres.swallowed", "event-2|sink.postgres.swallowed"]
-        );
+        let four = |from: u64| {
+            let events = (from + 1..=from + 4).map(|n| put(n, &format!("item {n}"), n)).collect();
+            let begin = if from == 0 { Position::Start } else { after(from) };
+            group([batch(begin, after(from + 4), events)])
+        };
+        for from in [0, 4] {
+            assert_eq!(commit_or_halt(&mut lane, || four(from)).await.ok(), Some((0, 4)), "so few may be poison");
+        }
+        let trouble = commit_or_halt(&mut lane, || four(8)).await.expect_err("it is the table");
+        assert_eq!(trouble.code, "sink.postgres.table_refuses");
+        assert!(trouble.message.contains("public.orders") && trouble.message.contains("0A000"), "{trouble:?}");
+        assert_eq!(database.count("tailwater.dead_letters").await, "8");
+        database.run("drop rule nothing on orders").await;
+        lane.open().await.expect("opens");
+        lane.commit(four(8)).await.expect("commits");
+        assert_eq!(database.count("orders").await, "4");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_whole_group_of_poison_is_put_aside() {
+    in_database(|database| async move {
+        let raise = "if new.document ->> 'v' = '0' then raise exception 'no' using errcode = '0A000'; end if";
+        let mut lane = ready(&database, &trigger("insert", raise)).await;
+        database.run("alter table orders add constraint never check (document ->> 'v' <> '1')").await;
+        for (value, begin) in [(0, Position::Start), (1, after(50))] {
+            let first = if value == 0 { 1 } else { 51 };
+            let events = || (first..first + 50).map(|n| put(n, &format!("item {n}"), value)).collect();
+            let poison = || group([batch(begin.clone(), after(first + 49), events())]);
+            assert_eq!(commit_or_halt(&mut lane, poison).await.ok(), Some((0, 50)), "{value}");
+        }
     })
     .await;
 }

@@ -35,7 +35,8 @@ impl UrlKeys {
     pub fn url(&self) -> String {
         let part = |text: &str| utf8_percent_encode(text, PART).to_string();
         let password = self.password.as_deref().map_or(String::new(), |password| format!(":{}", part(password)));
-        let host = if self.host.contains(':') {
+        // The name of a reference, as it is shown, is no address.
+        let host = if self.host.contains(':') && !self.host.contains('$') {
             format!("[{}]", self.host.trim_matches(['[', ']']))
         } else {
             part(&self.host)
@@ -65,6 +66,11 @@ pub fn encoded(value: &Resolved) -> String {
     }
     out.push_str(&value.text[done..]);
     out
+}
+
+/// The URL with the name of each reference in place of what it gave.
+pub fn shown(value: &Resolved) -> String {
+    value.named(|name| utf8_percent_encode(name, PART).to_string())
 }
 
 /// Where the parts of a URL begin, by the characters that stand in the file itself.
@@ -156,6 +162,8 @@ mod tests {
         for (host, written) in [("db.example.org", "db.example.org"), ("::1", "[::1]"), ("/run", "%2Frun")] {
             assert_eq!(keys(host).url(), format!("{rest}{written}:6432/sh%2Fop"));
         }
+        let shown = UrlKeys { host: "${env:H}".into(), ..keys("") };
+        assert!(shown.url().contains("@%24%7Benv%3AH%7D:6432/"), "{}", shown.url());
         let short = UrlKeys { port: None, password: None, ..keys("h") };
         assert_eq!(short.url(), "postgres://wr%40iter@h/sh%2Fop");
     }

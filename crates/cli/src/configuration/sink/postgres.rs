@@ -1,16 +1,15 @@
 //! `[sink.postgres]`.
 
-use secrecy::SecretString;
 use tailwater_model::DeleteMode;
-use tailwater_sink_postgres::{PostgresSettings, Setting, TlsMode, TlsSettings, faults, key_file};
+use tailwater_sink_postgres::{DatabaseUrl, PostgresSettings, Setting, TlsMode, TlsSettings, faults, key_file};
 use url::Url;
 
-use crate::configuration::interpolation::PLACEHOLDER;
+use crate::configuration::interpolation::{PLACEHOLDER, Resolved};
 use crate::configuration::limits::{CONNECT_TIMEOUT, LOCK_TIMEOUT, STATEMENT_TIMEOUT};
 use crate::configuration::report::Report;
 use crate::configuration::secret_file::warn_of_exposed;
-use crate::configuration::section::Section;
-use crate::configuration::sink::database_url::{UrlKeys, encoded};
+use crate::configuration::section::{Section, Text};
+use crate::configuration::sink::database_url::{UrlKeys, encoded, shown};
 use crate::configuration::sink::{DELETE_MODES, Given, in_folder, read_adopt, target_table};
 use crate::configuration::spec::SinkSpec;
 
@@ -40,7 +39,7 @@ pub fn read(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>
     let ca_file = tls.text("ca_file", report).map(|path| in_folder(&path, report));
     tls.finish(report);
     let settings = PostgresSettings {
-        url: SecretString::from(url.clone().unwrap_or_else(|| FINE_URL.into())),
+        url: url.clone().unwrap_or_else(|| FINE_URL.into()),
         schema: schema.unwrap_or_else(|| "public".into()),
         table: table.clone().unwrap_or_else(|| FINE_NAME.into()),
         delete,
@@ -68,12 +67,12 @@ pub fn read(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>
 }
 
 /// `url`, or the keys that say the same.
-fn read_url(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<String> {
+fn read_url(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<DatabaseUrl> {
     let parts = ["host", "port", "user", "password", "database"];
     let written: Vec<_> = parts.into_iter().filter(|key| !section.is_absent(key)).collect();
     let keys = read_keys(section, !written.is_empty() && section.is_absent("url"), report);
     if section.is_absent("url") && !written.is_empty() {
-        return keys.map(|keys| keys.url());
+        return keys;
     }
     for key in written {
         let message = "`url` says where to connect to already";
@@ -88,10 +87,16 @@ fn read_url(section: &mut Section<'_>, report: &mut Report<'_>) -> Option<String
     if has_literal_password(&url.value.shape) {
         report.warn(&url.place, "config.literal_secret", "a password stands in the file", Some(BY_REFERENCE.into()));
     }
-    Some(encoded(&url.value))
+    Some(database_url(encoded(&url.value), shown(&url.value), [&url]))
 }
 
-fn read_keys(section: &mut Section<'_>, are_needed: bool, report: &mut Report<'_>) -> Option<UrlKeys> {
+/// Of what came by references only their names are shown: a secret may have gone astray into any part.
+fn database_url<'a>(url: String, shown: String, texts: impl IntoIterator<Item = &'a Text>) -> DatabaseUrl {
+    let names: Vec<&str> = texts.into_iter().flat_map(|text| &text.value.names).map(String::as_str).collect();
+    if names.is_empty() { url.into() } else { DatabaseUrl::partly_shown(url, shown, names.join(", ")) }
+}
+
+fn read_keys(section: &mut Section<'_>, are_needed: bool, report: &mut Report<'_>) -> Option<DatabaseUrl> {
     let mut text = |key, what: &str| {
         if are_needed { section.required_text(key, what, report) } else { section.text(key, report) }
     };
@@ -108,13 +113,14 @@ fn read_keys(section: &mut Section<'_>, are_needed: bool, report: &mut Report<'_
             Some(BY_REFERENCE.into()),
         );
     }
-    Some(UrlKeys {
-        host: host?.value.text,
-        port,
-        user: user?.value.text,
-        password: password.map(|password| password.value.text),
-        database: database?.value.text,
-    })
+    let (host, user, database) = (host?, user?, database?);
+    let url = |part: fn(&Resolved) -> String| {
+        let (host, user, database) = (part(&host.value), part(&user.value), part(&database.value));
+        let password = password.as_ref().map(|password| part(&password.value));
+        UrlKeys { host, port, user, password, database }.url()
+    };
+    let (whole, shown) = (url(|value| value.text.clone()), url(|value| value.named(str::to_owned)));
+    Some(database_url(whole, shown, [&host, &user, &database].into_iter().chain(&password)))
 }
 
 fn has_literal_password(shape: &str) -> bool {

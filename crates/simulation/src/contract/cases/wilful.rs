@@ -4,7 +4,7 @@
 use tailwater_model::{Change, Committed, Counts, Failure, Group, Position, RemoveCause, Sink};
 
 use super::{claimed, halt_code, one_lane, opened, position, ready, shard};
-use crate::contract::{Manner, Refusal, WilfulGround, Write, advance, after, expected, group, put, remove};
+use crate::contract::{Manner, Refusal, Staying, WilfulGround, Write, advance, after, expected, group, put, remove};
 
 /// Commits, and opens again as often as it may take to know that an error does not pass.
 async fn commit_at_last(lane: &mut impl Sink, group: impl Fn() -> Group) -> Committed {
@@ -89,6 +89,43 @@ pub async fn a_removal_is_told_whatever_its_old_image_holds<G: WilfulGround>(gro
     }
     let refused = ground.refusals().len() as u64;
     assert_eq!(ground.stored(&one_lane().name).await.dead_letters, 2 * refused);
+}
+
+/// P1: what the server takes well is written only where the row is as the change says. A row that stays is a dead letter.
+pub async fn a_row_that_stays_as_it_is_is_not_called_written<G: WilfulGround>(ground: &mut G) {
+    let mut lane = ready(ground).await;
+    let with_image = |from: Position, write: &Write, image| {
+        let mut batch = advance(&shard(), from, after(write.number), std::slice::from_ref(write));
+        batch.events[0] = write.event_of(&shard(), Change::Modify { old: None, new: Some(image) });
+        group([batch])
+    };
+    let (mut position, mut told, mut dead_letters) = (Position::Start, Vec::new(), 0);
+    let [first, second] = [put(1, "replaced"), put(2, "replaced")];
+    if let Some(image) = ground.staying_image(&second, Staying::Replaced).await {
+        let batch = advance(&shard(), position, after(1), std::slice::from_ref(&first));
+        lane.commit(group([batch])).await.expect("commits");
+        let committed = lane.commit(with_image(after(1), &second, image)).await.expect("commits");
+        assert_eq!(committed.figures(), (0, 1));
+        (position, dead_letters) = (after(2), 1);
+        told.push(first);
+        assert_eq!(ground.held().await, expected(ground.manner(), &told));
+    }
+    let there = put(3, "removed");
+    if let Some(image) = ground.staying_image(&there, Staying::Removed).await {
+        lane.commit(with_image(position, &there, image)).await.expect("commits");
+        told.push(there);
+        // Another item goes with it, and one goes that was never there.
+        let writes = [put(4, "other"), remove(5, "other"), remove(6, "removed"), remove(7, "never there")];
+        let [made, rest @ ..] = &writes;
+        let made = advance(&shard(), after(3), after(4), std::slice::from_ref(made));
+        lane.commit(group([made])).await.expect("commits");
+        let gone = advance(&shard(), after(4), after(7), rest);
+        let committed = lane.commit(group([gone])).await.expect("commits");
+        assert_eq!(committed.figures(), (2, 1));
+        dead_letters += 1;
+        assert_eq!(ground.held().await, expected(ground.manner(), &told));
+    }
+    assert_eq!(ground.stored(&one_lane().name).await.dead_letters, dead_letters);
 }
 
 /// More dead letters than are allowed within a minute are not stored, and from then on every start is refused, until somebody

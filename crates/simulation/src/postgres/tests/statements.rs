@@ -188,7 +188,7 @@ async fn rows_are_refused_one_by_one_and_a_savepoint_saves_the_others() {
     let documents: Vec<_> = server.mirror_rows().into_iter().map(|look| look.row.document.to_string()).collect();
     assert_eq!(documents, [r#"{"v":"\\u0000"}"#, "{}"]);
     let remove = |sql: Executing| async move { remove_rows(&sql, &"t".into(), vec![key("a"), key("none")]).await };
-    session.run(true, remove).await.expect("removed");
+    assert_eq!(session.run(true, remove).await.expect("removed"), 0, "a row that was not there has not stayed");
     assert_eq!(server.mirror_rows().len(), 1);
 }
 
@@ -209,6 +209,24 @@ async fn a_trigger_leaves_rows_out_or_raises_what_its_author_chose() {
     assert_eq!(write(&mut session, vec![to_write("old", "{}")], Document::Kept).await, Ok(0));
     let documents: Vec<_> = server.mirror_rows().into_iter().map(|look| look.row.document.to_string()).collect();
     assert_eq!(documents, ["{}", "{}", r#"{"v":"gone"}"#]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trigger_leaves_a_row_as_it_is_and_the_count_says_so() {
+    let server = ModelServer::new(1);
+    let mut session = connect(&server).await;
+    let trigger = |text: &str, answer| Trigger { text: text.into(), answer };
+    let triggers = vec![trigger("old", TriggerAnswer::OldRow), trigger("kept", TriggerAnswer::NullForDelete)];
+    server.set_faults(Faults { triggers, ..Faults::default() });
+    let rows = vec![to_write("a", r#"{"v":"old"}"#), to_write("b", r#"{"v":"kept"}"#), to_write("c", "{}")];
+    assert_eq!(write(&mut session, rows, Document::Replaced).await, Ok(3), "an insert has no old row");
+    let rows = vec![to_write("b", r#"{"v":"old"}"#), to_write("c", "[]")];
+    assert_eq!(write(&mut session, rows, Document::Replaced).await, Ok(1));
+    let keys = vec![key("b"), key("c"), key("none")];
+    let remove = |sql: Executing| async move { remove_rows(&sql, &"t".into(), keys).await };
+    assert_eq!(session.run(true, remove).await.expect("answers"), 1);
+    let documents: Vec<_> = server.mirror_rows().into_iter().map(|look| look.row.document.to_string()).collect();
+    assert_eq!(documents, [r#"{"v":"old"}"#, r#"{"v":"kept"}"#]);
 }
 
 #[tokio::test(start_paused = true)]
