@@ -193,13 +193,13 @@ impl ModelCluster {
         } else if *name == self.client.topic {
             (TroubleKind::DataAtRisk, Misfit::Missing.code())
         } else {
-            (TroubleKind::DataAtRisk, "sink.kafka.progress_gone")
+            (TroubleKind::DataAtRisk, Misfit::ProgressGone.code())
         };
         Trouble::new(kind, code, format!("the topic {name} is missing")).into()
     }
 
-    /// What is there of the topics, and whether all of them are.
-    fn look_at_topics(&self, broker: &mut Broker, lanes: u32, may_make: MayMake) -> Result<(TopicFacts, bool), Fault> {
+    /// What is there of the topics, without the ends of partitions.
+    fn look_at_topics(&self, broker: &mut Broker, lanes: u32, may_make: MayMake) -> Result<TopicLook, Fault> {
         if broker.topics_are_unknown() {
             return Err(self.fault("looking at the topics", RDKafkaErrorCode::UnknownTopicOrPartition));
         }
@@ -219,14 +219,12 @@ impl ModelCluster {
             }
         }
         let partitions = |name: &Arc<str>| broker.topics.get(name).map_or(0, |topic| topic.partitions.len());
-        if partitions(&self.client.progress_topic) != lanes_wanted {
-            let message = format!("the progress topic has not {lanes} lanes");
-            return Err(Trouble::new(TroubleKind::Config, "sink.lane_count", message).into());
-        }
         let [data_bytes_max, dead_letter_bytes_max, progress_bytes_max] = limits;
         let limits = MessageLimits { data_bytes_max, dead_letter_bytes_max, ..MessageLimits::same(progress_bytes_max) };
         let data_partitions = i32::try_from(partitions(&self.client.topic)).unwrap_or(i32::MAX);
-        Ok((TopicFacts { data_partitions, limits }, is_complete))
+        let progress_partitions = u32::try_from(partitions(&self.client.progress_topic)).unwrap_or(u32::MAX);
+        let facts = TopicFacts { data_partitions, limits };
+        Ok(TopicLook { facts, data_ends: Vec::new(), progress_partitions, is_complete })
     }
 
     /// Where each partition of the topic of change events ends. A leader that has just changed does not tell for a while.
@@ -235,7 +233,7 @@ impl ModelCluster {
             let topic = Arc::clone(&self.client.topic);
             let look = move |broker: &mut Broker| {
                 let places = (0..partitions).map(|partition| Place { topic: Arc::clone(&topic), partition });
-                places.map(|place| broker.end_of(&place, Isolation::Committed)).collect::<Result<Vec<i64>, _>>()
+                places.map(|place| broker.end_of(&place, Isolation::Uncommitted)).collect::<Result<Vec<i64>, _>>()
             };
             match self.ask_until(Request::Metadata, until, look).await {
                 Some(Ok(ends)) => return Ok(ends),
@@ -280,9 +278,9 @@ impl Cluster for ModelCluster {
         let looked = self.ask_until(Request::Metadata, until, look).await;
         let looked =
             looked.unwrap_or_else(|| Err(self.fault("looking at the topics", RDKafkaErrorCode::AllBrokersDown)));
-        let (facts, is_complete) = looked?;
-        let data_ends = self.data_ends(facts.data_partitions, until).await?;
-        Ok(TopicLook { facts, data_ends, is_complete })
+        let look = looked?;
+        let data_ends = self.data_ends(look.facts.data_partitions, until).await?;
+        Ok(TopicLook { data_ends, ..look })
     }
 }
 

@@ -56,6 +56,13 @@ impl ModelCluster {
         self.broker().topics.remove(name);
     }
 
+    /// Deletes all records of a partition, up to its end (`DeleteRecords`). The next one goes behind them.
+    pub fn purge(&self, name: &str, partition: usize) {
+        if let Some(topic) = self.broker().topics.get_mut(name) {
+            topic.partitions.get_mut(partition).into_iter().for_each(PartitionLog::purge);
+        }
+    }
+
     /// Adds partitions to a topic.
     pub fn add_partitions(&self, name: &str, added: usize) {
         if let Some(topic) = self.broker().topics.get_mut(name) {
