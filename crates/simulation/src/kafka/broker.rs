@@ -23,7 +23,7 @@ const REFUSALS: [RDKafkaErrorCode; 4] = [
 ];
 
 /// By how much a new leader shows less at most.
-const STALE_BY_MAX: u8 = 6;
+pub(crate) const STALE_BY_MAX: u8 = 6;
 
 /// A partition of a topic.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -108,6 +108,7 @@ pub(crate) struct Broker {
     pub(crate) watch: Option<Watch>,
     pub(crate) unreachable_until: Option<Instant>,
     pub(crate) unknown_until: Option<Instant>,
+    pub(crate) deposed_until: Option<Instant>,
     /// Nobody may read the settings of topics.
     pub(crate) hides_limits: bool,
     /// Partitions with a new leader, which shows less than is committed.
@@ -125,6 +126,7 @@ impl Broker {
             watch: None,
             unreachable_until: None,
             unknown_until: None,
+            deposed_until: None,
             hides_limits: false,
             stale: BTreeMap::new(),
             producers: 0,

@@ -13,7 +13,7 @@ use tailwater_sink_kafka::{
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::broker::{Broker, Place, Topic};
+use super::broker::{Broker, Place, STALE_BY_MAX, Topic};
 use super::log::PartitionLog;
 use super::producer::ModelProducer;
 use super::reader::ModelReader;
@@ -22,6 +22,8 @@ use super::reader::ModelReader;
 const MESSAGE_BYTES_MAX: usize = 1_048_588;
 /// The pause of a client before it asks again.
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// After so long the next leader may be deposed.
+const DEPOSED_PAUSE: Duration = Duration::from_secs(60);
 /// How the model is called where people read of it.
 pub(crate) const NAME: &str = "the model";
 
@@ -232,8 +234,11 @@ impl ModelCluster {
         loop {
             let topic = Arc::clone(&self.client.topic);
             let look = move |broker: &mut Broker| {
+                let less = broker.told_less();
                 let places = (0..partitions).map(|partition| Place { topic: Arc::clone(&topic), partition });
-                places.map(|place| broker.end_of(&place, Isolation::Uncommitted)).collect::<Result<Vec<i64>, _>>()
+                let ends = places.map(|place| broker.end_of(&place, Isolation::Uncommitted));
+                // Never nothing where there is something: an old leader has led for a while.
+                ends.map(|end| end.map(|end| (end - less).max(end.min(1)))).collect::<Result<Vec<i64>, _>>()
             };
             match self.ask_until(Request::Metadata, until, look).await {
                 Some(Ok(ends)) => return Ok(ends),
@@ -285,6 +290,16 @@ impl Cluster for ModelCluster {
 }
 
 impl Broker {
+    /// By how much less a leader tells that was deposed and has not heard of it. That may begin with this question.
+    fn told_less(&mut self) -> i64 {
+        let now = Instant::now();
+        let may_begin = self.deposed_until.is_none_or(|until| now >= until + DEPOSED_PAUSE);
+        if may_begin && self.chance.bites("deposed", |faults| faults.deposed) {
+            self.deposed_until = Some(now + self.chance.time(|faults| &faults.deposed_by));
+        }
+        if self.deposed_until.is_some_and(|until| now < until) { STALE_BY_MAX.into() } else { 0 }
+    }
+
     /// The times there and back of a request, and how it fares.
     fn trip(&mut self, request: Request) -> (Duration, Duration, Fate) {
         let (mut there, back) =

@@ -33,6 +33,7 @@ impl ModelCluster {
         broker.chance.faults = Faults::default();
         broker.unreachable_until = None;
         broker.unknown_until = None;
+        broker.deposed_until = None;
         broker.heal_stale();
     }
 

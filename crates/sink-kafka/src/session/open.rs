@@ -169,7 +169,10 @@ impl<C: Cluster> LaneSession<C> {
             producer.wait_delivered(deadline).await
         };
         sent.await.map_err(|fault| self.send_fault(producer, fault))?;
-        self.shared.hold_acknowledged(&known, &producer.acknowledged())?;
+        if let Err(lost) = self.shared.hold_acknowledged(&known, &producer.acknowledged()) {
+            producer.abort().await;
+            return Err(lost.into());
+        }
         let ended = producer.commit(self.end_deadline(deadline)).await;
         ended.map_err(|error| self.send_fault(producer, error.into()))
     }

@@ -207,13 +207,15 @@ async fn settings_that_the_cluster_refuses_are_told() {
 }
 
 #[tokio::test]
-async fn another_number_of_lanes_is_refused_with_the_right_one() {
+async fn partitions_of_the_progress_topic_are_told() {
     let ground = Ground::prepared().await;
     ground.make(&ground.settings.progress_topic, 7, &[("cleanup.policy", "compact")]).await;
-    let trouble = ground.trouble().await;
-    assert_eq!((trouble.code, trouble.kind), ("sink.lane_count", TroubleKind::Config));
-    assert!(advice(&trouble).starts_with("set lanes = 7 to go on"), "{trouble:?}");
-    assert_eq!(check_topics(&ground.settings, 7, MayMake::AtClaim).await.expect("so many").facts.data_partitions, 4);
+    for lanes in [LANES, 7, 8] {
+        let look = check_topics(&ground.settings, lanes, MayMake::AtClaim).await.expect("any number");
+        assert_eq!((look.facts.data_partitions, look.progress_partitions), (4, 7));
+    }
+    assert_eq!(partitions(&ground.settings, &ground.settings.progress_topic).expect("answered"), 7);
+    assert_eq!(partitions(&ground.settings, "no-such-topic").expect("answered"), 0);
     ground.clear().await;
 }
 

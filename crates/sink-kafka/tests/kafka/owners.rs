@@ -139,7 +139,7 @@ async fn progress_that_has_vanished_is_not_begun_anew() {
     let mut lane = scene.ready_lane().await;
     lane.commit(group([run(0, 3)])).await.expect("commits");
     delete_topic(&scene.settings.progress_topic).await;
-    assert_eq!(code(lane.open().await), "sink.kafka.progress_gone");
+    assert_eq!(code(lane.open().await), "sink.progress_gone");
     drop(lane);
     // A new process cannot know it, but sees messages without progress, as often as it is started.
     for _ in 0..2 {
