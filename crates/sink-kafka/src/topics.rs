@@ -18,9 +18,10 @@ pub use limits::MessageLimits;
 use metadata::{Looked, MetadataClient, TopicShape};
 use plan::{Purpose, TopicPlan};
 
-/// So often the topics are looked at before it is believed that the one of change events reaches less far than it did, with such a
-/// pause. A leader that was replaced hears of it before that (`broker.session.timeout.ms`, 9 seconds).
+/// So often the topics are looked at before it is believed that the one of change events reaches less far than it did.
 pub(crate) const LOOKS_MAX: u32 = 4;
+/// The pause between two of these looks. A leader that was replaced hears of it before the last (`broker.session.timeout.ms`, 9
+/// seconds).
 pub(crate) const LOOK_PAUSE: Duration = Duration::from_secs(3);
 
 /// Longest name of a topic (Apache Kafka, `org.apache.kafka.common.internals.Topic`).

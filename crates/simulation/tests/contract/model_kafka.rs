@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use rdkafka::error::RDKafkaErrorCode;
-use tailwater_model::{Change, ChangeEvent, Group, Item, PipelineIdentity, Position, Sink, ViewType};
+use tailwater_model::{Change, ChangeEvent, Failure, Group, Item, PipelineIdentity, Position, Sink, ViewType};
 use tailwater_simulation::contract::{
     ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, ScatteredGround, Stored, WilfulGround,
     Write, advance, after, group, pipeline, put, register, shard_of,
@@ -223,5 +223,31 @@ fn older_ends_of_an_old_leader_are_waited_out() {
         ground.cluster.set_faults(old_leader());
         ground.claim(&identity).await.map(drop).expect("is claimed again");
         assert_eq!(ground.cluster.hits().get("deposed"), Some(&2));
+    });
+}
+
+/// Neither finds the other one in its own progress.
+#[test]
+fn two_pipelines_of_one_name_with_two_progress_topics_are_told() {
+    stand(async |ground| {
+        let identity = pipeline("contract", 1, "a");
+        let one = ground.claim(&identity).await.expect("claims").lanes.remove(0);
+        ground.settings.progress_topic.push_str("-others");
+        ground.cluster = ground.cluster.with(&ground.settings);
+        let other = ground.claim(&identity).await.expect("finds an empty topic").lanes.remove(0);
+        let mut lanes = [one, other];
+        for lane in &mut lanes {
+            lane.open().await.expect("opens");
+        }
+        for _round in 0..20 {
+            for lane in &mut lanes {
+                match lane.commit(Group::default()).await {
+                    Ok(_) => {}
+                    Err(Failure::Halt(trouble)) => return assert_eq!(trouble.code, "sink.kafka.same_name"),
+                    Err(Failure::Reopen(_)) => drop(lane.open().await.expect("opens again")),
+                }
+            }
+        }
+        panic!("they shut each other out for ever");
     });
 }

@@ -115,7 +115,6 @@ struct Opened<P> {
 }
 
 /// Moments of an open lane.
-#[derive(Clone, Copy)]
 struct OpenedTimes {
     opened: Instant,
     /// Its newest transaction began.

@@ -168,7 +168,8 @@ impl<C: Cluster> LaneSession<C> {
             self.send_records(producer, records, deadline).await?;
             producer.wait_delivered(deadline).await
         };
-        sent.await.map_err(|fault| self.send_fault(producer, fault))?;
+        let sent: Result<(), SendFault> = sent.await;
+        sent.map_err(|fault| self.send_fault(producer, fault))?;
         if let Err(lost) = self.shared.hold_acknowledged(&known, &producer.acknowledged()) {
             producer.abort().await;
             return Err(lost.into());
