@@ -67,12 +67,7 @@ impl<'a> Admin<'a> {
     /// The first broker of the cluster that nobody can connect to, in the words of librdkafka.
     fn unanswered(&self) -> Option<(RDKafkaErrorCode, String)> {
         let metadata = self.client.inner().fetch_metadata(None, METADATA_WITHIN).ok()?;
-        metadata.brokers().iter().take(BROKERS_TRIED_MAX).find_map(|broker| {
-            let (host, port) = (broker.host(), u16::try_from(broker.port()).ok()?);
-            let why = connect(host, port).err()?;
-            let words = format!("{host}:{port}/{}: nobody answers there: {why}", broker.id());
-            Some((RDKafkaErrorCode::BrokerTransportFailure, words))
-        })
+        first_unanswered(metadata.brokers().iter().map(|broker| (broker.id(), broker.host(), broker.port())))
     }
 
     /// Makes the topic. That somebody else has just made it is as good: it is looked at afterwards.
@@ -142,6 +137,17 @@ impl<'a> Admin<'a> {
             code => Err(self.fault(&describing(plan), &KafkaError::AdminOp(code))),
         }
     }
+}
+
+/// The first of these brokers (id, host and port) that nobody can connect to.
+pub(super) fn first_unanswered<'a>(
+    brokers: impl Iterator<Item = (i32, &'a str, i32)>,
+) -> Option<(RDKafkaErrorCode, String)> {
+    brokers.take(BROKERS_TRIED_MAX).find_map(|(id, host, port)| {
+        let why = connect(host, u16::try_from(port).ok()?).err()?;
+        let words = format!("{host}:{port}/{id}: nobody answers there: {why}");
+        Some((RDKafkaErrorCode::BrokerTransportFailure, words))
+    })
 }
 
 /// Connects, and closes the connection. Blocks.
