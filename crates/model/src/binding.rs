@@ -75,6 +75,8 @@ pub enum Fit {
 pub enum Misfit {
     /// The target has something in it, and there is no progress.
     NoProgress,
+    /// Part of the progress is gone. Only a sink that keeps it in several places can find that.
+    ProgressGone,
     /// Another pipeline was bound to it.
     OtherPipeline,
     /// The progress is of another table, or of another key.
@@ -96,6 +98,14 @@ impl TargetFacts {
         let Some(misfit) = self.misfit() else {
             return Ok(if self.stands() { Fit::Bound } else { Fit::Bind });
         };
+        self.adopted(misfit, adopt)
+    }
+
+    /// The same where the sink itself has found that they do not belong together.
+    ///
+    /// # Errors
+    /// When nobody has adopted them as they are.
+    pub fn adopted(&self, misfit: Misfit, adopt: Option<&str>) -> Result<Fit, Misfit> {
         let token = self.salt.as_ref().map(|salt| self.token(misfit, salt));
         if token.is_some() && token.as_deref() == adopt { Ok(Fit::Bind) } else { Err(misfit) }
     }
@@ -153,6 +163,12 @@ impl TargetFacts {
                 "the pipeline begins anew where `start` says; changes that were carried before may come again and cover newer \
                  ones, and what the stream does not hold any more stays missing",
             ),
+            Misfit::ProgressGone => (
+                format!("part of the progress of pipeline \"{pipeline}\", by which it wrote to {target}, is gone"),
+                "restore the progress as it was",
+                "the pipeline goes on with what is left of its progress, and the rest begins anew where `start` says: changes that \
+                 were carried before may come again, and what is not read anew stays missing",
+            ),
             Misfit::OtherPipeline => (
                 format!(
                     "{target} belongs to pipeline \"{}\", so pipeline \"{pipeline}\" may not write to it",
@@ -200,6 +216,7 @@ impl Misfit {
     pub fn code(self) -> &'static str {
         match self {
             Self::NoProgress => "sink.target_without_progress",
+            Self::ProgressGone => "sink.progress_gone",
             Self::OtherPipeline => "sink.target_taken",
             Self::OtherSource => "sink.source_changed",
             Self::OtherTarget => "sink.target_changed",
@@ -301,5 +318,17 @@ mod tests {
             let elsewhere = TargetFacts { wanted, ..refused };
             assert!(elsewhere.fit(Some(&token)).is_err(), "{elsewhere:?}");
         }
+    }
+
+    #[test]
+    fn what_a_sink_finds_is_adopted_in_the_same_way() {
+        let refused = TargetFacts { salt: Some("first".into()), ..settled() };
+        let token = refused.token(Misfit::ProgressGone, "first");
+        assert_eq!(refused.adopted(Misfit::ProgressGone, Some(&token)), Ok(Fit::Bind));
+        for (facts, adopt) in [(&refused, None), (&refused, Some("left over")), (&settled(), Some(token.as_str()))] {
+            assert_eq!(facts.adopted(Misfit::ProgressGone, adopt), Err(Misfit::ProgressGone), "{facts:?}");
+        }
+        let advice = refused.refusal(Misfit::ProgressGone, "first").advice.expect("both ways on");
+        assert!(advice.contains(&token), "{advice}");
     }
 }

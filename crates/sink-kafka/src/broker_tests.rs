@@ -60,7 +60,7 @@ impl Scene {
         let keys = KeySchema { partition: KeyAttribute { name: "Id".into(), kind: KeyKind::S }, sort: None };
         let shared = Shared::new(Brokers::new(&settings), &settings, &pipeline, &keys, Some(ViewType::NewAndOldImages));
         let session = LaneSession::new(Arc::new(shared), 0);
-        let mut scene = Self { settings, session, facts, claim: Claim::New { owner: "us".into() } };
+        let mut scene = Self { settings, session, facts, claim: Claim::New { owner: "us".into(), newest: 0 } };
         scene.open();
         let step = Step::Register { parent: None, position: Position::Start };
         let registered = Batch { step, counts: Counts::default(), ..batch(0, &[]) };
@@ -204,7 +204,7 @@ async fn progress_is_read_to_its_end_behind_a_transaction_that_was_given_up() {
             producer.abort().await;
         };
         wait_for(given_up);
-        let lanes = wait_for(scene.session.read_lanes()).expect("it ends");
+        let lanes = wait_for(scene.session.read_lanes(1)).expect("it ends");
         assert_eq!(lanes.len(), 1);
         assert!(lanes[0].session.is_some() && lanes[0].barrier.as_deref() != Some("x"), "{lanes:?}");
     }

@@ -4,31 +4,27 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
 use tailwater_model::{
-    Checkpoints, Claimed, KeySchema, PipelineIdentity, PreviousStream, Progress, StreamIdentity, Trouble, TroubleKind,
-    ViewType, least_read_until,
+    Checkpoints, Claimed, Fit, KeySchema, Misfit, PipelineIdentity, PreviousStream, Progress, StreamIdentity,
+    TargetFacts, Trouble, TroubleKind, ViewType, least_read_until,
 };
 
 use crate::brokers::Brokers;
-use crate::client_config::{Isolation, looker_config};
 use crate::cluster::Cluster;
-use crate::context::KafkaContext;
 use crate::fault::{Fault, Remedy};
 use crate::home::Home;
 use crate::lane::{ByClaim, DirectLane, KafkaLane, Lane};
+use crate::lane_count::check_lane_count;
 use crate::ownership::{DirectOwnership, KafkaOwnership, OwnerSession};
-use crate::progress::{ClaimMark, LaneProgress, StreamFacts, read_lanes};
+use crate::progress::{ClaimMark, LaneProgress, StreamFacts, lost_partition, read_lanes};
 use crate::session::{Claim, LaneSession, Shared, target_facts};
 use crate::settings::KafkaSettings;
 use crate::thread::{LaneThread, wait_for};
 use crate::time::rfc_3339;
-use crate::topics::{MayMake, TopicFacts, TopicLook};
+use crate::topics::{LOOK_PAUSE, LOOKS_MAX, MayMake, TopicFacts, TopicLook, partitions};
 
 /// How often a claim is made that others come into, before it is told.
 const CLAIM_ATTEMPTS_MAX: u32 = 10;
-/// How long a new client serves events before its first request, where that needs a bearer token.
-const FIRST_POLL: Duration = Duration::from_millis(20);
 /// The longest wait until a claim is made again, in milliseconds: about what a claim takes, so that one of two gets through.
 const CLAIM_PAUSE_MS_MAX: u64 = 2000;
 
@@ -69,10 +65,28 @@ pub async fn check_claim(
     let shared = Arc::new(Shared::new(Brokers::new(settings), settings, identity, keys, view_type));
     let look = shared.cluster.check_topics(identity.lanes, MayMake::AtClaim).await.map_err(told)?;
     let mut first = LaneThread::house(format!("{}-check", identity.name), LaneSession::new(Arc::clone(&shared), 0))?;
-    let stored = first.read_lanes().await.map_err(told)?;
-    check_lanes(&stored, identity.lanes, &settings.progress_topic)?;
-    shared.take_stock(&stored)?;
+    let stored = read_stored(&shared, &mut first, look.progress_partitions).await?;
     bind(&shared, &mut first, keys, (&stored, look), &mut ambient_chance()).await.map(drop)
+}
+
+/// What is stored for each lane, of a progress topic that is this pipeline's and has as many lanes as it.
+async fn read_stored<H: Home>(
+    shared: &Shared<H::Cluster>,
+    first: &mut H,
+    partitions: u32,
+) -> Result<Vec<LaneProgress>, Trouble> {
+    let mut stored = first.read_lanes(partitions).await.map_err(told)?;
+    // Whose it is comes first: nobody is to be told what to do with the progress of another pipeline.
+    stored.iter().try_for_each(|lane| shared.check_pipeline(lane))?;
+    if lost_partition(&stored).is_some() {
+        // Partitions are read one after the other, while an owner may open its lanes. What is gone is gone at a second look.
+        stored = first.read_lanes(partitions).await.map_err(told)?;
+    }
+    let lanes = shared.pipeline.lanes;
+    check_lane_count(&shared.settings, lanes, &stored)?;
+    stored.truncate(usize::try_from(lanes).unwrap_or(usize::MAX));
+    shared.take_stock(&stored)?;
+    Ok(stored)
 }
 
 /// Binds the progress to the topic, if the two belong together or a person has said that they do. Only then topics that are missing
@@ -84,9 +98,9 @@ async fn bind<H: Home>(
     (stored, look): (&[LaneProgress], TopicLook),
     chance: &mut fastrand::Rng,
 ) -> Result<TopicFacts, Trouble> {
-    stored.iter().try_for_each(|lane| shared.check_pipeline(lane))?;
-    let target = target_facts(&shared.settings, &shared.pipeline, keys, stored, &look);
-    let fit = match target.fit(shared.settings.adopt.as_deref()) {
+    let lost = lost_partition(stored);
+    let (target, fit, look) = judge(shared, keys, (stored, look), lost).await?;
+    let fit = match fit {
         Ok(fit) => fit,
         Err(misfit) => {
             let left = target.salt.clone();
@@ -94,16 +108,46 @@ async fn bind<H: Home>(
             if left.is_none() {
                 first.leave_salt(salt.clone()).await.map_err(told)?;
             }
-            return Err(target.refusal(misfit, &salt));
+            let refusal = target.refusal(misfit, &salt);
+            return Err(match lost {
+                Some(partition) => shared.refused_without(partition, refusal),
+                None => refusal,
+            });
         }
     };
     let look = if look.is_complete {
         look
     } else {
+        shared.warn_of_lost_dead_letters(stored, &look);
         shared.cluster.check_topics(shared.pipeline.lanes, MayMake::All).await.map_err(told)?
     };
     shared.bind((&target.wanted.source, fit), stored, &look);
     Ok(look.facts)
+}
+
+/// What is found of the target, and whether the progress fits to it. That a topic reaches less far than it did is asked for again: a
+/// leader that was replaced and has not heard of it tells older ends.
+async fn judge<C: Cluster>(
+    shared: &Shared<C>,
+    keys: &KeySchema,
+    (stored, mut look): (&[LaneProgress], TopicLook),
+    lost: Option<usize>,
+) -> Result<(TargetFacts, Result<Fit, Misfit>, TopicLook), Trouble> {
+    let adopt = shared.settings.adopt.as_deref();
+    let mut looks = 1;
+    loop {
+        let target = target_facts(&shared.settings, &shared.pipeline, keys, stored, &look);
+        let fit = match lost {
+            Some(_) => target.adopted(Misfit::ProgressGone, adopt),
+            None => target.fit(adopt),
+        };
+        if fit != Err(Misfit::Replaced) || looks == LOOKS_MAX {
+            return Ok((target, fit, look));
+        }
+        looks += 1;
+        tokio::time::sleep(LOOK_PAUSE).await;
+        look = shared.cluster.check_topics(shared.pipeline.lanes, MayMake::AtClaim).await.map_err(told)?;
+    }
 }
 
 /// The same on a cluster that the caller answers for, a model of Kafka. No thread is started, and nothing is left to
@@ -137,13 +181,13 @@ async fn claim_lanes<H: Home>(
         H::house(format!("{}-{number}", identity.name), session)
     };
     let mut first = house(0)?;
-    let stored = first.read_lanes().await.map_err(told)?;
-    check_lanes(&stored, identity.lanes, &shared.settings.progress_topic)?;
-    shared.take_stock(&stored)?;
+    let stored = read_stored(&shared, &mut first, look.progress_partitions).await?;
     let facts = bind(&shared, &mut first, keys, (&stored, look), &mut chance).await?;
     let previous_stream = previous_stream(&stored, &identity.stream);
     let owner = random_mark(&mut chance);
-    let (number, progress) = take(&mut first, facts, &owner, &mut chance).await?;
+    let newest = stored.iter().filter_map(|lane| lane.session.as_ref()).map(|session| session.fact.claim).max();
+    let claim = Claim::New { owner: owner.clone(), newest: newest.unwrap_or(0) };
+    let (number, progress) = take(&mut first, facts, &claim, &mut chance).await?;
     let ownership = OwnerSession::new(Arc::clone(&shared), ClaimMark { number, owner: owner.clone() });
     let claim = Claim::Made { number, owner };
     let lane = |number, by_claim, home| {
@@ -154,21 +198,6 @@ async fn claim_lanes<H: Home>(
         lanes.push(lane(number, ByClaim::Looked(facts), house(number)?));
     }
     Ok(Claimed { lanes, ownership })
-}
-
-/// I1: whoever raised the number of partitions has dealt the shards anew, and their progress lies where nobody looks for it.
-fn check_lanes(stored: &[LaneProgress], lanes: u32, progress_topic: &str) -> Result<(), Trouble> {
-    let misplaced = |(number, lane): (u32, &LaneProgress)| lane.shard_of_another_lane(number, lanes).cloned();
-    let Some(shard) = (0..).zip(stored).find_map(misplaced) else { return Ok(()) };
-    let message = format!(
-        "the progress topic \"{progress_topic}\" was written with another number of lanes than {lanes}: the progress of shard \
-         {shard} lies in the partition of another lane"
-    );
-    Err(Trouble::new(TroubleKind::Config, "sink.lane_count", message).advise(
-        "partitions that were added to a topic cannot be taken away: begin anew, from the oldest record of the stream: stop the \
-         pipeline and name another progress_topic in [sink.kafka], or delete this one; the next start tells how the topic of change events \
-         is adopted",
-    ))
 }
 
 /// The stream of the table that was read last before this one, with how far it was read by all lanes.
@@ -197,13 +226,12 @@ fn stream_facts(stored: &[LaneProgress], stream_arn: &str) -> StreamFacts {
 async fn take(
     first: &mut impl Home,
     facts: TopicFacts,
-    owner: &str,
+    claim: &Claim,
     chance: &mut fastrand::Rng,
 ) -> Result<(u64, Progress), Trouble> {
-    let claim = Claim::New { owner: owner.to_owned() };
     let mut attempts = 1;
     loop {
-        match first.open(facts, &claim).await {
+        match first.open(facts, claim).await {
             Ok(opened) => return Ok(opened),
             Err(fault) if fault.remedy == Remedy::Fenced && attempts < CLAIM_ATTEMPTS_MAX => {
                 tracing::info!(attempts, "another process began while this one took the pipeline over: trying again");
@@ -221,7 +249,8 @@ async fn take(
 /// # Errors
 /// What the cluster refuses, and a progress topic that holds something else.
 pub async fn checkpoints(settings: &KafkaSettings, pipeline: &str) -> Result<Option<Checkpoints>, Trouble> {
-    let lanes = progress_partitions(settings).await?;
+    let looked = settings.clone();
+    let lanes = blocking(move || partitions(&looked, &looked.progress_topic)).await?;
     let (settings, pipeline) = (settings.clone(), pipeline.to_owned());
     blocking(move || wait_for(read_checkpoints(&Brokers::new(&settings), &settings, &pipeline, lanes))).await
 }
@@ -265,27 +294,6 @@ async fn read_checkpoints<C: Cluster>(
 /// At a start and in a command somebody is looking: every trouble is told at once.
 fn told(fault: Fault) -> Trouble {
     fault.trouble
-}
-
-/// Partitions of the progress topic; none when it is missing.
-async fn progress_partitions(settings: &KafkaSettings) -> Result<u32, Trouble> {
-    let settings = settings.clone();
-    blocking(move || {
-        let doing = "looking for the progress topic";
-        let failed = |error: &_, problem| Fault::of(doing, &settings.brokers, error, problem);
-        let consumer: BaseConsumer<KafkaContext> = looker_config(&settings, Isolation::Committed)?
-            .create_with_context(KafkaContext::new(&settings))
-            .map_err(|error| failed(&error, None))?;
-        if settings.has_bearer_token() {
-            let _served = consumer.poll(FIRST_POLL);
-        }
-        let metadata = consumer
-            .fetch_metadata(Some(&settings.progress_topic), settings.request_timeout)
-            .map_err(|error| failed(&error, consumer.context().last_problem()))?;
-        let partitions = metadata.topics().first().map_or(0, |topic| topic.partitions().len());
-        Ok(u32::try_from(partitions).unwrap_or(u32::MAX))
-    })
-    .await
 }
 
 async fn blocking<R: Send + 'static>(work: impl FnOnce() -> Result<R, Fault> + Send + 'static) -> Result<R, Trouble> {

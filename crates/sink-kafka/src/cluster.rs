@@ -8,6 +8,7 @@
 
 use std::future::Future;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -82,6 +83,10 @@ pub trait Producer: Send + Sync + 'static {
     /// [`MessageTimedOut`](rdkafka::error::RDKafkaErrorCode::MessageTimedOut) at the deadline. What was sent may have
     /// been written all the same.
     fn wait_delivered(&self, deadline: Instant) -> impl Future<Output = Result<(), SendFault>> + Send;
+
+    /// Where messages were written that were acknowledged since this was asked last; nothing of those whose place the broker does
+    /// not tell.
+    fn acknowledged(&self) -> Vec<Acknowledged>;
 
     /// Commits the open transaction.
     ///
@@ -175,6 +180,19 @@ pub struct Outgoing<'a> {
     pub value: Option<&'a [u8]>,
     /// The headers, in their order.
     pub headers: &'a [Header<'a>],
+}
+
+/// Where messages of one partition were written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledged {
+    /// The topic.
+    pub topic: Arc<str>,
+    /// The partition.
+    pub partition: i32,
+    /// The least offset.
+    pub first: i64,
+    /// The greatest.
+    pub last: i64,
 }
 
 /// Why messages did not reach the broker whole.

@@ -27,6 +27,9 @@ const REDACTED: &str = "[redacted]";
 const SECRET_NAMES: [&str; 2] = ["password", "secret"];
 /// What librdkafka's lines about failed connections are marked with.
 const CONNECTION_FACILITY: &str = "FAIL";
+/// What librdkafka's last lines about a producer have in them that another one came after. It calls that fatal, and the lane, which
+/// looks who it was, tells it.
+const FENCED_WORDS: [&str; 3] = ["fenced by a newer instance", "(_FENCED)", "(PRODUCER_FENCED)"];
 /// How librdkafka ends a warning about a property that only the other kind of client knows. The user's properties go to
 /// both kinds.
 const IGNORED_BY_THIS_KIND: &str = "will be ignored by this";
@@ -147,7 +150,11 @@ impl ClientContext for KafkaContext {
         if facility == CONNECTION_FACILITY && matches!(level, RDKafkaLogLevel::Info) {
             self.remember(RDKafkaErrorCode::BrokerTransportFailure, &message, Weight::Closed);
         }
+        let is_fenced = FENCED_WORDS.iter().any(|words| message.contains(words));
         match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical if is_fenced => {
+                tracing::debug!(target: "librdkafka", facility, "{message}");
+            }
             RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
                 tracing::error!(target: "librdkafka", facility, "{message}");
             }

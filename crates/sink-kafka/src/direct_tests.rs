@@ -16,8 +16,8 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::settings::sample;
 use crate::{
-    Cluster, DirectLane, Fault, Isolation, MayMake, MessageLimits, Outgoing, Producer, ProducerRole, Read, Reader,
-    SendFault, StoredRecord, TopicFacts, TopicLook, checkpoints_on, claim_on,
+    Acknowledged, Cluster, DirectLane, Fault, Isolation, MayMake, MessageLimits, Outgoing, Producer, ProducerRole,
+    Read, Reader, SendFault, StoredRecord, TopicFacts, TopicLook, checkpoints_on, claim_on,
 };
 
 /// A record of the progress topic.
@@ -77,9 +77,9 @@ impl Cluster for Brokers {
         Ok(Cursor { brokers: self.clone(), partitions, next: 0, unsaid: Vec::new(), is_at_end: false })
     }
 
-    async fn check_topics(&self, _lanes: u32, _may_make: MayMake) -> Result<TopicLook, Fault> {
+    async fn check_topics(&self, lanes: u32, _may_make: MayMake) -> Result<TopicLook, Fault> {
         let facts = TopicFacts { data_partitions: 1, limits: MessageLimits::same(1_000_000) };
-        Ok(TopicLook { facts, data_ends: vec![0], is_complete: true })
+        Ok(TopicLook { facts, data_ends: vec![0], progress_partitions: lanes, is_complete: true })
     }
 }
 
@@ -121,6 +121,10 @@ impl Producer for Client {
 
     async fn wait_delivered(&self, _deadline: Instant) -> Result<(), SendFault> {
         Ok(self.check()?)
+    }
+
+    fn acknowledged(&self) -> Vec<Acknowledged> {
+        Vec::new()
     }
 
     async fn commit(&self, _deadline: Instant) -> Result<(), KafkaError> {

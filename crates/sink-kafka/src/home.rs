@@ -20,7 +20,7 @@ pub(crate) trait Home: Send + Sized {
     fn house(name: String, session: LaneSession<Self::Cluster>) -> Result<Self, Trouble>;
 
     /// Runs [`LaneSession::read_lanes`].
-    fn read_lanes(&mut self) -> impl Future<Output = Result<Vec<LaneProgress>, Fault>> + Send;
+    fn read_lanes(&mut self, partitions: u32) -> impl Future<Output = Result<Vec<LaneProgress>, Fault>> + Send;
 
     /// Runs [`LaneSession::leave_salt`].
     fn leave_salt(&mut self, salt: String) -> impl Future<Output = Result<(), Fault>> + Send;
@@ -41,8 +41,8 @@ impl<C: Cluster> Home for LaneSession<C> {
         Ok(session)
     }
 
-    async fn read_lanes(&mut self) -> Result<Vec<LaneProgress>, Fault> {
-        Self::read_lanes(self).await
+    async fn read_lanes(&mut self, partitions: u32) -> Result<Vec<LaneProgress>, Fault> {
+        Self::read_lanes(self, partitions).await
     }
 
     async fn leave_salt(&mut self, salt: String) -> Result<(), Fault> {

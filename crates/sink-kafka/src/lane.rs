@@ -10,7 +10,7 @@ use crate::fault::Fault;
 use crate::home::Home;
 use crate::session::{Claim, LaneSession, Shared, not_open};
 use crate::thread::LaneThread;
-use crate::topics::{MayMake, TopicFacts};
+use crate::topics::{LOOK_PAUSE, LOOKS_MAX, MayMake, TopicFacts};
 
 /// One lane of a pipeline, with a transactional producer of its own on a thread of its own. Made by
 /// [`claim`](crate::claim()); it has to be opened before it commits. Dropping the future of a commit does not end the
@@ -76,13 +76,30 @@ impl<H: Home> Lane<H> {
             Some(ByClaim::Opened(progress)) => return Ok(progress),
             Some(ByClaim::Looked(facts)) => facts,
             // Each time: limits and partitions may have changed. Nothing is made any more.
-            None => {
-                let look = self.shared.cluster.check_topics(self.shared.pipeline.lanes, MayMake::Nothing).await?;
-                self.shared.hold_to_target(&look)?;
-                look.facts
-            }
+            None => self.look_at_topics().await?,
         };
         Ok(self.home.open(facts, &self.claim).await?.1)
+    }
+
+    /// A leader that was replaced and has not heard of it tells older ends for a while: so what is less is asked for again.
+    async fn look_at_topics(&self) -> Result<TopicFacts, Fault> {
+        let (shared, lanes) = (&self.shared, self.shared.pipeline.lanes);
+        let mut looks = 1;
+        loop {
+            // Before the look: meanwhile other lanes go on.
+            let known = shared.reached();
+            let look = shared.cluster.check_topics(lanes, MayMake::Nothing).await?;
+            if look.progress_partitions < lanes {
+                let gone = i32::try_from(look.progress_partitions).unwrap_or(i32::MAX);
+                return Err(shared.progress_gone(gone).into());
+            }
+            match shared.hold_ends(&known, &look.data_ends) {
+                Ok(()) => return Ok(look.facts),
+                Err(replaced) if looks == LOOKS_MAX => return Err(replaced.into()),
+                Err(_) => looks += 1,
+            }
+            tokio::time::sleep(LOOK_PAUSE).await;
+        }
     }
 
     fn debug(&self, name: &str, out: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -12,6 +12,7 @@ mod direct_tests;
 mod fault;
 mod home;
 mod lane;
+mod lane_count;
 mod message;
 #[cfg(test)]
 mod mock_tests;
@@ -31,7 +32,7 @@ mod topics;
 
 pub use claim::{check_claim, checkpoints, checkpoints_on, claim, claim_on};
 pub use client_config::{Batches, Isolation, ProducerRole, property_fault};
-pub use cluster::{Cluster, Outgoing, Producer, Read, Reader, SendFault, StoredRecord};
+pub use cluster::{Acknowledged, Cluster, Outgoing, Producer, Read, Reader, SendFault, StoredRecord};
 pub use fault::Fault;
 pub use lane::{DirectLane, KafkaLane};
 pub use message::{Header, partition_of};

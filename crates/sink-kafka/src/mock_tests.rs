@@ -55,7 +55,7 @@ impl Scene {
         let keys = KeySchema { partition: KeyAttribute { name: "Id".into(), kind: KeyKind::S }, sort: None };
         let shared = Shared::new(Brokers::new(&settings), &settings, &pipeline, &keys, Some(ViewType::NewImage));
         let session = LaneSession::new(Arc::new(shared), 0);
-        Self { cluster, session, claim: Claim::New { owner: "us".into() } }
+        Self { cluster, session, claim: Claim::New { owner: "us".into(), newest: 0 } }
     }
 
     fn open(&mut self) -> Result<Progress, Failure> {

@@ -309,7 +309,13 @@ mod tests {
         let hands_over = |number| Some(ProgressRecord::HandedOver(of(number)));
         let claims = |number| {
             let ClaimMark { number: claim, owner } = of(number);
-            Some(ProgressRecord::Session(SessionMark { pipeline: "orders".into(), claim, owner, epoch: 1 }))
+            Some(ProgressRecord::Session(SessionMark {
+                pipeline: "orders".into(),
+                claim,
+                owner,
+                epoch: 1,
+                holds: None,
+            }))
         };
         for (records, owner) in [
             (vec![lives(1)], life(0, "1")),

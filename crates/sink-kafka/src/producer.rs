@@ -1,7 +1,8 @@
 //! A producer whose deliveries are counted. It blocks and has to be polled: it belongs to the thread of a lane. None of its
 //! futures ever waits for another one, so driving them needs no runtime.
 
-use std::sync::{Mutex, PoisonError};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::OAuthToken;
@@ -13,7 +14,7 @@ use rdkafka::util::Timeout;
 use rdkafka::{ClientContext, Statistics};
 use tokio::time::Instant;
 
-use crate::cluster::{Outgoing, Producer, SendFault};
+use crate::cluster::{Acknowledged, Outgoing, Producer, SendFault};
 use crate::context::KafkaContext;
 use crate::fault::Fault;
 use crate::message::owned_headers;
@@ -33,13 +34,25 @@ const ABORT_WITHIN: Duration = Duration::from_secs(5);
 /// What came of the messages of a group. A producer with a failed delivery is thrown away, so this is never set back.
 #[derive(Debug, Default)]
 struct Deliveries {
-    /// Since all were delivered last: the partition that each message belongs to.
-    partitions: Vec<i32>,
+    /// Since all were delivered last: the place that each message belongs to.
+    places: Vec<Place>,
+    /// The topics that were written to; there are three at most.
+    topics: Vec<Arc<str>>,
+    /// The least and the greatest offset of each place, since they were asked for last.
+    acknowledged: BTreeMap<Place, (i64, i64)>,
     outstanding: usize,
     /// The first that failed for a reason of its own, and which of the messages it was; or one that was thrown out with it.
     failed: Option<(RDKafkaErrorCode, usize)>,
     /// A message whose key belongs to one partition was delivered to another one.
     strayed: bool,
+}
+
+/// A partition of one of the topics.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+struct Place {
+    /// Its index.
+    topic: usize,
+    partition: i32,
 }
 
 /// The context of a lane's producer: the client's own, and the count of deliveries.
@@ -70,15 +83,34 @@ impl ClientContext for LaneContext {
 
 impl Deliveries {
     /// A message is to be sent to this partition. Gives its number.
-    fn begin(&mut self, partition: i32) -> usize {
-        self.partitions.push(partition);
+    fn begin(&mut self, topic: &str, partition: i32) -> usize {
+        let known = self.topics.iter().position(|known| **known == *topic);
+        let topic = known.unwrap_or_else(|| {
+            self.topics.push(topic.into());
+            self.topics.len() - 1
+        });
+        self.places.push(Place { topic, partition });
         self.outstanding += 1;
-        self.partitions.len() - 1
+        self.places.len() - 1
+    }
+
+    /// A message was written.
+    fn acknowledge(&mut self, number: usize, partition: i32, offset: i64) {
+        let Some(meant) = self.places.get(number).copied() else {
+            self.strayed = true;
+            return;
+        };
+        self.strayed |= meant.partition != partition;
+        // The broker does not tell the place of one that it had before.
+        if offset >= 0 {
+            let (first, last) = self.acknowledged.entry(Place { partition, ..meant }).or_insert((offset, offset));
+            (*first, *last) = (offset.min(*first), offset.max(*last));
+        }
     }
 
     /// The newest message was not taken: nobody will tell what became of it.
     fn take_back(&mut self) {
-        self.partitions.pop();
+        self.places.pop();
         self.outstanding = self.outstanding.saturating_sub(1);
     }
 }
@@ -91,7 +123,7 @@ impl ProducerContext for LaneContext {
         let mut deliveries = self.deliveries();
         deliveries.outstanding = deliveries.outstanding.saturating_sub(1);
         match delivered {
-            Ok(message) => deliveries.strayed |= deliveries.partitions.get(number) != Some(&message.partition()),
+            Ok(message) => deliveries.acknowledge(number, message.partition(), message.offset()),
             Err((error, _)) => {
                 let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Fail);
                 let is_told = deliveries.failed.is_some_and(|(told, _)| !is_thrown_out(told) || is_thrown_out(code));
@@ -210,7 +242,7 @@ impl Producer for LaneProducer {
 
     async fn send(&self, message: Outgoing<'_>, deadline: Instant) -> Result<(), SendFault> {
         let Outgoing { topic, partition, by_hand, key, value, headers } = message;
-        let number = self.producer.context().deliveries().begin(partition);
+        let number = self.producer.context().deliveries().begin(topic, partition);
         let mut record = BaseRecord::with_opaque_to(topic, number).key(key);
         if !headers.is_empty() {
             record = record.headers(owned_headers(headers));
@@ -255,7 +287,7 @@ impl Producer for LaneProducer {
                     return Err(SendFault::Repartitioned);
                 }
                 if deliveries.outstanding == 0 {
-                    deliveries.partitions.clear();
+                    deliveries.places.clear();
                     return Ok(());
                 }
             }
@@ -264,6 +296,16 @@ impl Producer for LaneProducer {
             }
             self.serve_or_wait();
         }
+    }
+
+    fn acknowledged(&self) -> Vec<Acknowledged> {
+        let mut deliveries = self.producer.context().deliveries();
+        let places = std::mem::take(&mut deliveries.acknowledged);
+        let of_place = |(place, (first, last)): (Place, (i64, i64))| {
+            let topic = Arc::clone(deliveries.topics.get(place.topic)?);
+            Some(Acknowledged { topic, partition: place.partition, first, last })
+        };
+        places.into_iter().filter_map(of_place).collect()
     }
 
     async fn commit(&self, deadline: Instant) -> Result<(), KafkaError> {

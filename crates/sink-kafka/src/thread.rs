@@ -52,8 +52,8 @@ impl Home for LaneThread {
         Self::start(name, session)
     }
 
-    async fn read_lanes(&mut self) -> Result<Vec<LaneProgress>, Fault> {
-        self.run(|session| wait_for(session.read_lanes())).await?
+    async fn read_lanes(&mut self, partitions: u32) -> Result<Vec<LaneProgress>, Fault> {
+        self.run(move |session| wait_for(session.read_lanes(partitions))).await?
     }
 
     async fn leave_salt(&mut self, salt: String) -> Result<(), Fault> {

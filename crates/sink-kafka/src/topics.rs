@@ -6,6 +6,8 @@ mod metadata;
 mod plan;
 mod rules;
 
+use std::time::Duration;
+
 use tailwater_model::{Trouble, TroubleKind};
 use tokio::runtime::Handle;
 
@@ -15,6 +17,12 @@ use admin::Admin;
 pub use limits::MessageLimits;
 use metadata::{Looked, MetadataClient, TopicShape};
 use plan::{Purpose, TopicPlan};
+
+/// So often the topics are looked at before it is believed that the one of change events reaches less far than it did.
+pub(crate) const LOOKS_MAX: u32 = 4;
+/// The pause between two of these looks. A leader that was replaced hears of it before the last (`broker.session.timeout.ms`, 9
+/// seconds).
+pub(crate) const LOOK_PAUSE: Duration = Duration::from_secs(3);
 
 /// Longest name of a topic (Apache Kafka, `org.apache.kafka.common.internals.Topic`).
 const NAME_LENGTH_MAX: usize = 249;
@@ -33,8 +41,10 @@ pub struct TopicFacts {
 pub struct TopicLook {
     /// What sending needs to know.
     pub facts: TopicFacts,
-    /// Where each partition of the topic of change events ends; none when that topic is missing.
+    /// Where each partition of the topic of change events ends, open transactions with it; none when that topic is missing.
     pub data_ends: Vec<i64>,
+    /// Partitions of the progress topic.
+    pub progress_partitions: u32,
     /// All three are there. Only a look [`AtClaim`](MayMake::AtClaim) may find less.
     pub is_complete: bool,
 }
@@ -66,12 +76,23 @@ pub fn topic_name_fault(name: &str) -> Option<&'static str> {
     }
 }
 
+/// Partitions of a topic; none when it is missing. It blocks.
+///
+/// # Errors
+/// What the cluster does not answer, or refuses.
+pub(crate) fn partitions(settings: &KafkaSettings, topic: &str) -> Result<u32, Fault> {
+    Ok(match MetadataClient::connect(settings)?.look(topic)? {
+        Looked::There(shape) => u32::try_from(shape.partitions).unwrap_or_default(),
+        Looked::Missing { .. } => 0,
+    })
+}
+
 /// Looks at the topics of a pipeline with so many lanes. Makes the progress topic when it is missing, and the other two
 /// when `create_topics` says so, as far as they may be made; nothing is ever made by the broker's own `auto.create.topics.enable`, whose defaults
 /// (one partition, records deleted after a week) would lose progress and order.
 ///
 /// # Errors
-/// What only a person can change halts: a missing topic, another number of lanes, a cleanup policy that would lose
+/// What only a person can change halts: a missing topic, a cleanup policy that would lose
 /// progress or dead letters, a missing right. What the cluster does not answer may pass.
 pub(crate) async fn check_topics(settings: &KafkaSettings, lanes: u32, may_make: MayMake) -> Result<TopicLook, Fault> {
     let settings = settings.clone();
@@ -107,7 +128,7 @@ impl Check<'_> {
         let client = MetadataClient::connect(self.settings)?;
         let admin = Admin::new(self.settings, self.handle)?;
         let shapes = self.look_or_make(&client, admin.as_ref(), &plans)?;
-        let mut data_partitions = 0;
+        let (mut data_partitions, mut progress_partitions) = (0, 0);
         let mut limits = MessageLimits::same(limits::MESSAGE_BYTES_MAX_DEFAULT);
         let is_complete = shapes.iter().all(Option::is_some);
         for (plan, shape) in plans.iter().zip(shapes).filter_map(|(plan, shape)| Some((plan, shape?))) {
@@ -126,14 +147,14 @@ impl Check<'_> {
                 Purpose::Data => (data_partitions, limits.data_bytes_max) = (shape.partitions, bytes_max),
                 Purpose::DeadLetters => limits.dead_letter_bytes_max = bytes_max,
                 Purpose::Progress => {
-                    rules::check_lane_count(self.settings, lanes, shape.partitions)?;
                     rules::check_progress_limit(self.settings, plan, bytes_max)?;
+                    progress_partitions = u32::try_from(shape.partitions).unwrap_or_default();
                     limits.progress_bytes_max = bytes_max;
                 }
             }
         }
         let data_ends = client.ends(&self.settings.topic, data_partitions)?;
-        Ok(TopicLook { facts: TopicFacts { data_partitions, limits }, data_ends, is_complete })
+        Ok(TopicLook { facts: TopicFacts { data_partitions, limits }, data_ends, progress_partitions, is_complete })
     }
 
     fn checked_lanes(&self) -> Result<i32, Trouble> {

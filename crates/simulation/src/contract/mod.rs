@@ -172,6 +172,29 @@ pub trait LossyGround: WilfulGround {
     fn adopt(&mut self, token: &str);
 }
 
+/// A ground whose progress lies in several places, of which each can be lost alone.
+pub trait ScatteredGround: LossyGround {
+    /// Loses what one lane has stored.
+    fn lose_lane(&mut self, lane: u32) -> impl Future<Output = ()>;
+
+    /// Makes the place for progress, which was lost, again for so many lanes, and empty.
+    fn make_progress(&mut self, lanes: u32) -> impl Future<Output = ()>;
+}
+
+/// [`contract_cases!`](crate::contract_cases) for a ground whose progress can be lost in part.
+#[macro_export]
+macro_rules! scattered_contract_cases {
+    ($stand:path) => {
+        $crate::contract_cases! { $stand:
+            progress_of_the_first_lane_that_is_lost_is_adopted_once,
+            progress_of_another_lane_that_is_lost_is_adopted_once,
+            lanes_that_were_never_opened_have_lost_nothing,
+            progress_that_is_made_again_under_a_running_process_is_told,
+            a_target_that_is_made_again_under_a_running_process_is_told,
+        }
+    };
+}
+
 /// [`contract_cases!`](crate::contract_cases) for a ground that can lose progress and target.
 #[macro_export]
 macro_rules! belonging_contract_cases {

@@ -23,7 +23,7 @@ const REFUSALS: [RDKafkaErrorCode; 4] = [
 ];
 
 /// By how much a new leader shows less at most.
-const STALE_BY_MAX: u8 = 6;
+pub(crate) const STALE_BY_MAX: u8 = 6;
 
 /// A partition of a topic.
 #[derive(Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -108,6 +108,7 @@ pub(crate) struct Broker {
     pub(crate) watch: Option<Watch>,
     pub(crate) unreachable_until: Option<Instant>,
     pub(crate) unknown_until: Option<Instant>,
+    pub(crate) deposed_until: Option<Instant>,
     /// Nobody may read the settings of topics.
     pub(crate) hides_limits: bool,
     /// Partitions with a new leader, which shows less than is committed.
@@ -125,6 +126,7 @@ impl Broker {
             watch: None,
             unreachable_until: None,
             unknown_until: None,
+            deposed_until: None,
             hides_limits: false,
             stale: BTreeMap::new(),
             producers: 0,
@@ -244,8 +246,8 @@ impl Broker {
         self.known(credential)?.add(credential.epoch, places, now)
     }
 
-    /// `Produce`: all of the messages; or none, when one is refused.
-    pub(crate) fn produce(&mut self, credential: &Credential, batch: &[Sent]) -> Answer<()> {
+    /// `Produce`: all of the messages; or none, when one is refused. Gives their offsets; nothing for one that was there already.
+    pub(crate) fn produce(&mut self, credential: &Credential, batch: &[Sent]) -> Answer<Vec<Option<i64>>> {
         if self.chance.bites("not_enough_replicas", |faults| faults.not_enough_replicas) {
             return Err(RDKafkaErrorCode::NotEnoughReplicas);
         }
@@ -256,7 +258,7 @@ impl Broker {
             return Err(RDKafkaErrorCode::UnknownTopicOrPartition);
         }
         batch.iter().try_for_each(|sent| self.check(batch, sent))?;
-        batch.iter().try_for_each(|sent| self.append(credential, sent))
+        batch.iter().map(|sent| self.append(credential, sent)).collect()
     }
 
     /// What the topic has against a message, or the batch that it is in.
@@ -272,31 +274,28 @@ impl Broker {
         }
     }
 
-    fn append(&mut self, credential: &Credential, sent: &Sent) -> Answer<()> {
-        let unknown = RDKafkaErrorCode::UnknownTopicOrPartition;
-        if credential.transactional_id.is_some() {
-            self.known(credential)?.verify(credential.epoch, &sent.place)?;
+    fn append(&mut self, credential: &Credential, sent: &Sent) -> Answer<Option<i64>> {
+        let (producer, epoch) = (credential.producer, credential.epoch);
+        let is_transactional = credential.transactional_id.is_some();
+        if is_transactional {
+            self.known(credential)?.verify(epoch, &sent.place)?;
         }
-        let stamp = Stamp {
-            producer: credential.producer,
-            epoch: credential.epoch,
-            sequence: sent.sequence,
-            is_transactional: credential.transactional_id.is_some(),
-        };
+        let stamp = Stamp { producer, epoch, sequence: sent.sequence, is_transactional };
         let now_ms = self.now_ms();
-        let new = self.log(&sent.place).ok_or(unknown)?.append(stamp, &sent.record, now_ms)?;
+        let log = self.log(&sent.place).ok_or(RDKafkaErrorCode::UnknownTopicOrPartition)?;
+        let new = log.append(stamp, &sent.record, now_ms)?;
+        let offset = new.as_ref().map(|stored| stored.offset);
         match new {
             None => self.chance.hit("duplicate_dropped"),
-            Some(stored) if !stamp.is_transactional => {
+            Some(stored) if !is_transactional => {
                 let records = vec![landed(&sent.place, stored)];
-                let producer = (credential.producer, credential.epoch);
                 if let Some(watch) = &mut self.watch {
-                    watch(&Landed { transactional_id: None, producer, records });
+                    watch(&Landed { transactional_id: None, producer: (producer, epoch), records });
                 }
             }
             Some(_) => {}
         }
-        Ok(())
+        Ok(offset)
     }
 
     /// `EndTxn`.

@@ -29,6 +29,8 @@ pub(crate) struct Client {
     /// Nothing heals this.
     pub(crate) fatal: Option<RDKafkaErrorCode>,
     pub(crate) has_strayed: bool,
+    /// The least and the greatest offset of each partition that were told since they were asked for last.
+    pub(crate) acknowledged: BTreeMap<Place, (i64, i64)>,
     /// Numbers were given to messages that the broker may not have.
     pub(crate) lost_sequence: bool,
     unknown_topic_since: Option<Instant>,
@@ -76,8 +78,12 @@ impl Client {
     }
 
     /// These messages were acknowledged.
-    pub(crate) fn delivered(&mut self, batch: &[Sent]) {
-        for sent in batch {
+    pub(crate) fn delivered(&mut self, batch: &[Sent], offsets: &[Option<i64>]) {
+        for (sent, offset) in batch.iter().zip(offsets) {
+            if let Some(offset) = *offset {
+                let written = self.acknowledged.entry(sent.place.clone()).or_insert((offset, offset));
+                *written = (offset.min(written.0), offset.max(written.1));
+            }
             let is_it = |queued: &Queued| queued.sent.place == sent.place && queued.sent.sequence == sent.sequence;
             if let Some(queued) = self.queue.iter().position(is_it).and_then(|index| self.queue.remove(index)) {
                 self.has_strayed |= queued.has_strayed;

@@ -13,7 +13,7 @@ use tailwater_sink_kafka::{
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, sleep_until, timeout_at};
 
-use super::broker::{Broker, Place, Topic};
+use super::broker::{Broker, Place, STALE_BY_MAX, Topic};
 use super::log::PartitionLog;
 use super::producer::ModelProducer;
 use super::reader::ModelReader;
@@ -22,6 +22,8 @@ use super::reader::ModelReader;
 const MESSAGE_BYTES_MAX: usize = 1_048_588;
 /// The pause of a client before it asks again.
 pub(crate) const RETRY_PAUSE: Duration = Duration::from_millis(100);
+/// After so long the next leader may be deposed.
+const DEPOSED_PAUSE: Duration = Duration::from_secs(60);
 /// How the model is called where people read of it.
 pub(crate) const NAME: &str = "the model";
 
@@ -193,13 +195,13 @@ impl ModelCluster {
         } else if *name == self.client.topic {
             (TroubleKind::DataAtRisk, Misfit::Missing.code())
         } else {
-            (TroubleKind::DataAtRisk, "sink.kafka.progress_gone")
+            (TroubleKind::DataAtRisk, Misfit::ProgressGone.code())
         };
         Trouble::new(kind, code, format!("the topic {name} is missing")).into()
     }
 
-    /// What is there of the topics, and whether all of them are.
-    fn look_at_topics(&self, broker: &mut Broker, lanes: u32, may_make: MayMake) -> Result<(TopicFacts, bool), Fault> {
+    /// What is there of the topics, without the ends of partitions.
+    fn look_at_topics(&self, broker: &mut Broker, lanes: u32, may_make: MayMake) -> Result<TopicLook, Fault> {
         if broker.topics_are_unknown() {
             return Err(self.fault("looking at the topics", RDKafkaErrorCode::UnknownTopicOrPartition));
         }
@@ -219,14 +221,12 @@ impl ModelCluster {
             }
         }
         let partitions = |name: &Arc<str>| broker.topics.get(name).map_or(0, |topic| topic.partitions.len());
-        if partitions(&self.client.progress_topic) != lanes_wanted {
-            let message = format!("the progress topic has not {lanes} lanes");
-            return Err(Trouble::new(TroubleKind::Config, "sink.lane_count", message).into());
-        }
         let [data_bytes_max, dead_letter_bytes_max, progress_bytes_max] = limits;
         let limits = MessageLimits { data_bytes_max, dead_letter_bytes_max, ..MessageLimits::same(progress_bytes_max) };
         let data_partitions = i32::try_from(partitions(&self.client.topic)).unwrap_or(i32::MAX);
-        Ok((TopicFacts { data_partitions, limits }, is_complete))
+        let progress_partitions = u32::try_from(partitions(&self.client.progress_topic)).unwrap_or(u32::MAX);
+        let facts = TopicFacts { data_partitions, limits };
+        Ok(TopicLook { facts, data_ends: Vec::new(), progress_partitions, is_complete })
     }
 
     /// Where each partition of the topic of change events ends. A leader that has just changed does not tell for a while.
@@ -234,8 +234,11 @@ impl ModelCluster {
         loop {
             let topic = Arc::clone(&self.client.topic);
             let look = move |broker: &mut Broker| {
+                let less = broker.told_less();
                 let places = (0..partitions).map(|partition| Place { topic: Arc::clone(&topic), partition });
-                places.map(|place| broker.end_of(&place, Isolation::Committed)).collect::<Result<Vec<i64>, _>>()
+                let ends = places.map(|place| broker.end_of(&place, Isolation::Uncommitted));
+                // Never nothing where there is something: an old leader has led for a while.
+                ends.map(|end| end.map(|end| (end - less).max(end.min(1)))).collect::<Result<Vec<i64>, _>>()
             };
             match self.ask_until(Request::Metadata, until, look).await {
                 Some(Ok(ends)) => return Ok(ends),
@@ -280,13 +283,23 @@ impl Cluster for ModelCluster {
         let looked = self.ask_until(Request::Metadata, until, look).await;
         let looked =
             looked.unwrap_or_else(|| Err(self.fault("looking at the topics", RDKafkaErrorCode::AllBrokersDown)));
-        let (facts, is_complete) = looked?;
-        let data_ends = self.data_ends(facts.data_partitions, until).await?;
-        Ok(TopicLook { facts, data_ends, is_complete })
+        let look = looked?;
+        let data_ends = self.data_ends(look.facts.data_partitions, until).await?;
+        Ok(TopicLook { data_ends, ..look })
     }
 }
 
 impl Broker {
+    /// By how much less a leader tells that was deposed and has not heard of it. That may begin with this question.
+    fn told_less(&mut self) -> i64 {
+        let now = Instant::now();
+        let may_begin = self.deposed_until.is_none_or(|until| now >= until + DEPOSED_PAUSE);
+        if may_begin && self.chance.bites("deposed", |faults| faults.deposed) {
+            self.deposed_until = Some(now + self.chance.time(|faults| &faults.deposed_by));
+        }
+        if self.deposed_until.is_some_and(|until| now < until) { STALE_BY_MAX.into() } else { 0 }
+    }
+
     /// The times there and back of a request, and how it fares.
     fn trip(&mut self, request: Request) -> (Duration, Duration, Fate) {
         let (mut there, back) =

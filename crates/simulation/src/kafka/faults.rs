@@ -58,6 +58,11 @@ pub struct Faults {
     pub stale_end: f64,
     /// How long it shows less.
     pub stale_by: Range<Duration>,
+    /// Per question where the topic of change events ends: an old leader answers, which has not heard of the new one, for a time out
+    /// of `deposed_by`. It tells less than there is, and not soon again.
+    pub deposed: f64,
+    /// How long the old leader answers.
+    pub deposed_by: Range<Duration>,
     /// Per decided end: afterwards the compacted topics are compacted.
     pub compacted: f64,
     /// Per look at the topics: the topic of change events has got one partition more, up to [`PARTITIONS_MAX`].

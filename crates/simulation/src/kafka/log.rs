@@ -203,6 +203,12 @@ impl PartitionLog {
         (first..self.end()).filter_map(|offset| self.at(offset)).filter_map(of_producer)
     }
 
+    /// Deletes all records, open ones too. Offsets stay as they are.
+    pub(crate) fn purge(&mut self) {
+        self.open.clear();
+        self.entries.fill(Entry::Gone);
+    }
+
     /// Drops stable records that were aborted or whose key has a newer committed one (`cleanup.policy=compact`). Offsets
     /// stay as they are.
     pub(crate) fn compact(&mut self) {

@@ -33,6 +33,7 @@ impl ModelCluster {
         broker.chance.faults = Faults::default();
         broker.unreachable_until = None;
         broker.unknown_until = None;
+        broker.deposed_until = None;
         broker.heal_stale();
     }
 
@@ -54,6 +55,13 @@ impl ModelCluster {
     /// Deletes a topic with everything in it.
     pub fn remove_topic(&self, name: &str) {
         self.broker().topics.remove(name);
+    }
+
+    /// Deletes all records of a partition, up to its end (`DeleteRecords`). The next one goes behind them.
+    pub fn purge(&self, name: &str, partition: usize) {
+        if let Some(topic) = self.broker().topics.get_mut(name) {
+            topic.partitions.get_mut(partition).into_iter().for_each(PartitionLog::purge);
+        }
     }
 
     /// Adds partitions to a topic.

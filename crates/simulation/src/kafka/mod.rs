@@ -6,9 +6,9 @@
 //! the one that ships. The broker is the one of transactions without an epoch for each (KIP-98 and KIP-360, with the
 //! verification of KIP-890's first part), for that is what librdkafka speaks.
 //!
-//! Deliberately absent: the wire protocol, consumer groups, replicas (a cluster that lacks them only says so, and a new
-//! leader shows less for a while), a leader that was deposed and answers because it has not heard of it, rights, and an end of
-//! an earlier transaction that comes late although its connection was seen to break.
+//! Deliberately absent: the wire protocol, consumer groups, replicas (a cluster that lacks them only says so, a new
+//! leader shows less for a while, and one that was deposed tells older ends), rights, and an end of an earlier transaction that comes
+//! late although its connection was seen to break.
 
 mod broker;
 mod client;

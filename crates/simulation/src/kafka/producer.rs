@@ -5,7 +5,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use tailwater_sink_kafka::{Batches, Fault, MessageLimits, Outgoing, Producer, ProducerRole, SendFault, partition_of};
+use tailwater_sink_kafka::{
+    Acknowledged, Batches, Fault, MessageLimits, Outgoing, Producer, ProducerRole, SendFault, partition_of,
+};
 use tokio::time::{Instant, sleep_until};
 
 use super::broker::{Broker, Credential, Place, Sent};
@@ -103,10 +105,10 @@ impl ModelProducer {
                     client.fatal = Some(RDKafkaErrorCode::Fatal);
                 }
                 let first = client.first_of(&sent);
-                if answer == Some(Ok(())) {
-                    client.delivered(&sent);
+                if let Some(Ok(offsets)) = &answer {
+                    client.delivered(&sent, offsets);
                 }
-                (answer, first)
+                (answer.map(|answer| answer.map(drop)), first)
             }
         };
         let is_to_wait = self.client().learn(answer, of, self.id.is_some());
@@ -266,6 +268,12 @@ impl Producer for ModelProducer {
             }
             self.deliver(deadline).await;
         }
+    }
+
+    fn acknowledged(&self) -> Vec<Acknowledged> {
+        let acknowledged = std::mem::take(&mut self.client().acknowledged);
+        let told = |(Place { topic, partition }, (first, last))| Acknowledged { topic, partition, first, last };
+        acknowledged.into_iter().map(told).collect()
     }
 
     async fn commit(&self, deadline: Instant) -> Result<(), KafkaError> {

@@ -52,6 +52,7 @@ const PARTS: [(&str, &[&str]); 6] = [
             "coordinator_moved",
             "fetch_failed",
             "stale_end",
+            "deposed",
             "repartitioned",
         ],
     ),
@@ -215,6 +216,9 @@ fn faults_of(faults: &SinkFaults, shares: &[f64; 12]) -> Faults {
         fetch_failed: unreachable * shares[3],
         stale_end: unreachable * shares[11],
         stale_by: seconds(0.1, 20),
+        // The topics are looked at once in an opening, and an old leader has heard of the new one before the last look.
+        deposed: (unreachable * 4.0).min(1.0) * shares[11],
+        deposed_by: seconds(0.1, 8),
         // The topics are looked at once in an opening.
         repartitioned: (unreachable * 4.0).min(1.0) * shares[4],
         end_answer_lost: reply_lost,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rdkafka::ClientConfig;
 use rdkafka::Message;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::KafkaError;
@@ -15,7 +15,8 @@ use rdkafka::message::Headers;
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 use tailwater_model::{Change, ChangeEvent, Group, Item, PipelineIdentity, Sink, ViewType};
 use tailwater_simulation::contract::{
-    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, ScatteredGround, Stored, WilfulGround,
+    Write, shard_of,
 };
 use tailwater_sink_kafka::{
     ChangeHeader, CreateTopics, Deletes, DeliveryPromise, Format, KafkaLane, KafkaOwnership, KafkaSettings,
@@ -33,6 +34,7 @@ pub const TOO_LARGE_BYTES: usize = 2_000_000;
 tailwater_simulation::contract_cases!(stand);
 tailwater_simulation::wilful_contract_cases!(stand);
 tailwater_simulation::belonging_contract_cases!(stand);
+tailwater_simulation::scattered_contract_cases!(stand);
 
 struct KafkaGround {
     /// In front of the names of pipelines, whose transactional ids the whole cluster shares.
@@ -105,10 +107,23 @@ impl WilfulGround for KafkaGround {
     }
 }
 
+fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("a client")
+}
+
+async fn make(topic: &str, partitions: i32, policy: &str) {
+    let topic = NewTopic::new(topic, partitions, TopicReplication::Fixed(1)).set("cleanup.policy", policy);
+    admin().create_topics([&topic], &AdminOptions::new()).await.expect("asked").remove(0).expect("made");
+}
+
+async fn set_policy(topic: &str, policy: &str) {
+    let config = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("cleanup.policy", policy);
+    admin().alter_configs([&config], &AdminOptions::new()).await.expect("asked").remove(0).expect("changed");
+}
+
 /// Deletes a topic, and waits until the broker does not show it any more.
 async fn delete(topic: &str) {
-    let admin: AdminClient<DefaultClientContext> =
-        ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("a client");
+    let admin = admin();
     admin.delete_topics(&[topic], &AdminOptions::new()).await.expect("asked").remove(0).expect("deleted");
     let asked = tokio::time::Instant::now();
     let is_shown = || {
@@ -131,10 +146,7 @@ impl LossyGround for KafkaGround {
     }
 
     async fn make_target(&mut self) {
-        let admin: AdminClient<DefaultClientContext> =
-            ClientConfig::new().set("bootstrap.servers", brokers()).create().expect("a client");
-        let topic = NewTopic::new(&self.settings.topic, 2, TopicReplication::Fixed(1));
-        admin.create_topics([&topic], &AdminOptions::new()).await.expect("asked").remove(0).expect("made");
+        make(&self.settings.topic, 2, "delete").await;
     }
 
     fn name_another_target(&mut self) {
@@ -143,6 +155,22 @@ impl LossyGround for KafkaGround {
 
     fn adopt(&mut self, token: &str) {
         self.settings.adopt = Some(token.to_owned());
+    }
+}
+
+impl ScatteredGround for KafkaGround {
+    /// Kafka deletes records only where they are deleted by age, too.
+    async fn lose_lane(&mut self, lane: u32) {
+        let (topic, admin) = (&self.settings.progress_topic, admin());
+        set_policy(topic, "compact,delete").await;
+        let mut lost = TopicPartitionList::new();
+        lost.add_partition_offset(topic, i32::try_from(lane).expect("few lanes"), Offset::End).expect("an offset");
+        admin.delete_records(&lost, &AdminOptions::new()).await.expect("deleted");
+        set_policy(topic, "compact").await;
+    }
+
+    async fn make_progress(&mut self, lanes: u32) {
+        make(&self.settings.progress_topic, i32::try_from(lanes).expect("few lanes"), "compact").await;
     }
 }
 

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use rdkafka::error::RDKafkaErrorCode;
-use tailwater_model::{Change, ChangeEvent, Group, Item, PipelineIdentity, Sink, ViewType};
+use tailwater_model::{Change, ChangeEvent, Failure, Group, Item, PipelineIdentity, Position, Sink, ViewType};
 use tailwater_simulation::contract::{
-    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Stored, WilfulGround, Write, shard_of,
+    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, ScatteredGround, Stored, WilfulGround,
+    Write, advance, after, group, pipeline, put, register, shard_of,
 };
 use tailwater_simulation::kafka::{Faults, ModelCluster};
 use tailwater_sink_kafka::{DirectLane, DirectOwnership, KafkaSettings, checkpoints_on, claim_on};
@@ -31,6 +32,7 @@ const OUTAGE: Duration = Duration::from_secs(30);
 tailwater_simulation::contract_cases!(stand);
 tailwater_simulation::wilful_contract_cases!(stand);
 tailwater_simulation::belonging_contract_cases!(stand);
+tailwater_simulation::scattered_contract_cases!(stand);
 
 struct ModelGround {
     settings: KafkaSettings,
@@ -106,6 +108,17 @@ impl LossyGround for ModelGround {
 
     fn adopt(&mut self, token: &str) {
         self.settings.adopt = Some(token.to_owned());
+    }
+}
+
+impl ScatteredGround for ModelGround {
+    async fn lose_lane(&mut self, lane: u32) {
+        sleep(LATENCY_MAX).await;
+        self.cluster.purge(&self.settings.progress_topic, lane as usize);
+    }
+
+    async fn make_progress(&mut self, lanes: u32) {
+        self.cluster.make_topic(&self.settings.progress_topic, lanes as usize, true);
     }
 }
 
@@ -188,4 +201,53 @@ impl Ground for ModelGround {
         }
         self.heal();
     }
+}
+
+/// A leader that was deposed and has not heard of it tells older ends for a while. That is no topic that was made again.
+#[test]
+fn older_ends_of_an_old_leader_are_waited_out() {
+    stand(async |ground| {
+        let identity = pipeline("contract", 1, "a");
+        let mut lane = ground.claim(&identity).await.expect("claims").lanes.remove(0);
+        lane.open().await.expect("opens");
+        let shard = shard_of(0, 1, 0);
+        let writes: Vec<_> = (1..=20).map(|number| put(number, &number.to_string())).collect();
+        let step = advance(&shard, Position::Start, after(20), &writes);
+        lane.commit(group([register(&shard, None), step])).await.expect("commits");
+        lane.commit(Group::default()).await.expect("it is still ours");
+        let deposed_by = Duration::from_secs(8);
+        let old_leader = || Faults { deposed: 1.0, deposed_by: deposed_by..deposed_by, ..kind() };
+        ground.cluster.set_faults(old_leader());
+        lane.open().await.expect("opens again");
+        ground.heal();
+        ground.cluster.set_faults(old_leader());
+        ground.claim(&identity).await.map(drop).expect("is claimed again");
+        assert_eq!(ground.cluster.hits().get("deposed"), Some(&2));
+    });
+}
+
+/// Neither finds the other one in its own progress.
+#[test]
+fn two_pipelines_of_one_name_with_two_progress_topics_are_told() {
+    stand(async |ground| {
+        let identity = pipeline("contract", 1, "a");
+        let one = ground.claim(&identity).await.expect("claims").lanes.remove(0);
+        ground.settings.progress_topic.push_str("-others");
+        ground.cluster = ground.cluster.with(&ground.settings);
+        let other = ground.claim(&identity).await.expect("finds an empty topic").lanes.remove(0);
+        let mut lanes = [one, other];
+        for lane in &mut lanes {
+            lane.open().await.expect("opens");
+        }
+        for _round in 0..20 {
+            for lane in &mut lanes {
+                match lane.commit(Group::default()).await {
+                    Ok(_) => {}
+                    Err(Failure::Halt(trouble)) => return assert_eq!(trouble.code, "sink.kafka.same_name"),
+                    Err(Failure::Reopen(_)) => drop(lane.open().await.expect("opens again")),
+                }
+            }
+        }
+        panic!("they shut each other out for ever");
+    });
 }

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use rdkafka::error::KafkaError;
 use tailwater_sink_kafka::{
-    ChangeHeader, Cluster, Deletes, DeliveryPromise, DirectLane, Fault, Format, Isolation, KafkaSettings, MayMake,
-    MessageLimits, OnRepartition, Outgoing, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord, TopicFacts,
-    TopicLook, claim_on,
+    Acknowledged, ChangeHeader, Cluster, Deletes, DeliveryPromise, DirectLane, Fault, Format, Isolation, KafkaSettings,
+    MayMake, MessageLimits, OnRepartition, Outgoing, Producer, ProducerRole, Read, Reader, SendFault, StoredRecord,
+    TopicFacts, TopicLook, claim_on,
 };
 use tokio::time::Instant;
 
@@ -78,10 +78,10 @@ impl Cluster for NullCluster {
         Ok(NullReader { topic: Arc::clone(&self.0), rest: None, partitions: lanes, offset: 0 })
     }
 
-    async fn check_topics(&self, _: u32, _: MayMake) -> Result<TopicLook, Fault> {
+    async fn check_topics(&self, lanes: u32, _: MayMake) -> Result<TopicLook, Fault> {
         let facts = TopicFacts { data_partitions: PARTITIONS, limits: MessageLimits::same(1_000_000) };
         let data_ends = (0..PARTITIONS).map(|_| 0).collect();
-        Ok(TopicLook { facts, data_ends, is_complete: true })
+        Ok(TopicLook { facts, data_ends, progress_partitions: lanes, is_complete: true })
     }
 }
 
@@ -104,6 +104,10 @@ impl Producer for NullProducer {
 
     async fn wait_delivered(&self, _: Instant) -> Result<(), SendFault> {
         Ok(())
+    }
+
+    fn acknowledged(&self) -> Vec<Acknowledged> {
+        Vec::new()
     }
 
     async fn commit(&self, _: Instant) -> Result<(), KafkaError> {

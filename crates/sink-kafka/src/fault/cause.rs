@@ -36,6 +36,8 @@ pub(super) enum Cause {
     Truncated,
     /// Resources of this machine, or a quota.
     Resources,
+    /// The broker's clock and the one of this machine differ more than a topic allows. It meets every message alike.
+    Timestamp,
     /// No right on a topic.
     TopicAuthorization,
     /// No right on the `transactional.id`.
@@ -91,7 +93,8 @@ pub(super) fn cause_of(code: RDKafkaErrorCode) -> Option<Cause> {
         // of the two it was stands in the progress topic.
         C::Fenced | C::ProducerFenced | C::InvalidProducerEpoch => Cause::Fenced,
         C::MessageSizeTooLarge | C::MessageBatchTooLarge => Cause::TooLarge,
-        C::InvalidRecord | C::InvalidDifferentRecord | C::InvalidTimestamp => Cause::RefusedMessage,
+        C::InvalidRecord | C::InvalidDifferentRecord => Cause::RefusedMessage,
+        C::InvalidTimestamp => Cause::Timestamp,
         C::UnknownTopic | C::UnknownPartition | C::UnknownTopicOrPartition | C::UnknownTopicId
         | C::ResourceNotFound => Cause::UnknownTopic,
         C::OffsetOutOfRange | C::AutoOffsetReset | C::LogTruncation | C::NoOffset => Cause::Truncated,
@@ -154,6 +157,7 @@ impl Cause {
             | Self::Client
             | Self::Unexpected => Remedy::Reopen,
             Self::RefusedMessage
+            | Self::Timestamp
             | Self::TopicAuthorization
             | Self::TransactionAuthorization
             | Self::ClusterAuthorization
@@ -180,6 +184,7 @@ impl Cause {
             Self::Fenced => (Runtime, "sink.kafka.fenced"),
             Self::TooLarge => (Environment, "sink.kafka.broker_limit"),
             Self::RefusedMessage => (Environment, "sink.kafka.refused"),
+            Self::Timestamp => (Environment, "sink.kafka.timestamp"),
             Self::UnknownTopic => (Environment, "sink.kafka.unknown_topic"),
             Self::Truncated => (Environment, "sink.kafka.truncated"),
             Self::Resources => (Environment, "sink.kafka.resources"),
@@ -257,8 +262,11 @@ impl Cause {
                  letters"
             }
             Self::RefusedMessage => {
-                "the topic's own rules refuse our messages: look at message.timestamp.before.max.ms, \
-                 message.timestamp.after.max.ms and schema validation of the topic, correct them and start again"
+                "the topic's own rules refuse our messages: look at its validation of schemas, correct it and start again"
+            }
+            Self::Timestamp => {
+                "set the clocks of this machine and of the brokers right, or raise message.timestamp.before.max.ms and \
+                 message.timestamp.after.max.ms of the topic, and start again"
             }
             Self::Truncated => {
                 "the progress topic lost records: look at its cleanup.policy, which must be compact, and at \

@@ -71,6 +71,7 @@ fn codes_have_the_remedy_that_was_decided() {
                 C::InvalidRequiredAcks,
                 C::InvalidTransactionTimeout,
                 C::InvalidRecord,
+                C::InvalidTimestamp,
             ],
         ),
     ] {

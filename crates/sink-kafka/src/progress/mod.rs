@@ -7,12 +7,14 @@ mod dead_letters;
 mod partitions;
 mod reader;
 mod records;
+mod session;
 mod state;
 mod target;
 
 pub(crate) use dead_letters::AllDeadLetters;
 pub(crate) use partitions::Partitions;
 pub(crate) use reader::{ProgressReader, Until, read_lanes};
-pub(crate) use records::{ClaimMark, ProgressRecord, SessionMark};
-pub(crate) use state::{LaneProgress, StepRefused, StreamFacts};
+pub(crate) use records::{ClaimMark, ProgressRecord};
+pub(crate) use session::{Holds, SessionMark};
+pub(crate) use state::{LaneProgress, StepRefused, StreamFacts, lost_partition};
 pub(crate) use target::StoredTarget;

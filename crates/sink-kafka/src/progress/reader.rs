@@ -8,7 +8,8 @@ use tailwater_model::{Trouble, TroubleKind};
 use tokio::time::Instant;
 
 use super::partitions::Partitions;
-use super::records::{Malformed, ProgressRecord, SessionMark};
+use super::records::{Malformed, ProgressRecord};
+use super::session::SessionMark;
 use super::state::LaneProgress;
 use crate::client_config::Isolation;
 use crate::cluster::{Cluster, Reader, StoredRecord};

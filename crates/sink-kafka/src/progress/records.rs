@@ -1,7 +1,7 @@
 //! The records of the progress topic: the key is a JSON array that begins with the kind, the value a JSON object.
 //!
 //! ```text
-//! ["session"]                              {"v":1,"pipeline":"orders","claim":7,"owner":"9f…","epoch":12}
+//! ["session"]                              {"v":1,"pipeline":"orders","claim":7,"owner":"9f…","epoch":12,"holds":{"facts":5,"lanes":4}}
 //! ["shard",ARN,SHARD]                      {"v":1,"parent":SHARD,"position":"after:4000…","read_until_ms":17…,"read":12,…}
 //! ["stream",ARN]                           {"v":1,"table":"orders","table_id":"…","known":true,"known_since_ms":17…,"follows_another":true}
 //! ["forgotten"]                            {"v":1,"read":12,"written":12,…}
@@ -29,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use tailwater_model::{Counts, Gap, Position, ServiceTime, ShardId, Trouble, TroubleKind};
 
 use super::dead_letters::RecentDeadLetters;
+use super::session::SessionMark;
 use super::target::StoredTarget;
 use crate::cluster::StoredRecord;
 
@@ -91,19 +92,6 @@ impl ClaimMark {
     fn decode(number: &str, owner: &str) -> Option<Self> {
         Some(Self { number: number.parse().ok()?, owner: owner.to_owned() })
     }
-}
-
-/// One opening of a lane. The newest claim owns the lane; the epoch tells its openings apart.
-#[derive(Clone, Debug, Deserialize, PartialEq, Eq, Serialize)]
-pub(crate) struct SessionMark {
-    /// Whose progress this is.
-    pub(crate) pipeline: String,
-    /// Counts the take-overs of the pipeline.
-    pub(crate) claim: u64,
-    /// Random mark of the process that made the claim.
-    pub(crate) owner: String,
-    /// Counts the openings of the lane.
-    pub(crate) epoch: u64,
 }
 
 /// What is stored for a shard.

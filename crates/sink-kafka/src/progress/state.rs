@@ -1,5 +1,7 @@
 //! What the records of a partition add up to, and what a group does to it. Pure.
 
+mod held;
+
 use std::collections::BTreeMap;
 
 use tailwater_model::{
@@ -8,8 +10,10 @@ use tailwater_model::{
 use tailwater_model::{ShardProgress, Step, StreamIdentity, Trouble, TroubleKind};
 
 use super::dead_letters::RecentDeadLetters;
-use super::records::{GapKey, ProgressRecord, SessionMark, StoredGap, StoredShard, StoredStream};
+use super::records::{GapKey, ProgressRecord, StoredGap, StoredShard, StoredStream};
+use super::session::SessionMark;
 use super::target::StoredTarget;
+pub(crate) use held::lost_partition;
 
 /// The most shards of other streams whose records one commit takes back (I6): the next one goes on.
 const GONE_MAX: usize = 1000;

@@ -1,8 +1,10 @@
 //! Committing a group: data, dead letters and progress in one transaction, or, where the file promises less, dead letters and
 //! progress in a transaction after the data was acknowledged.
 
+use std::time::Duration;
+
 use rdkafka::error::RDKafkaErrorCode;
-use tailwater_model::{Committed, Failure, Group, Rejected, TooManyDeadLetters};
+use tailwater_model::{Committed, Failure, Group, Rejected, TooManyDeadLetters, Trouble, TroubleKind};
 use tokio::time::Instant;
 
 use super::failures::is_too_large;
@@ -13,6 +15,9 @@ use crate::cluster::{Cluster, Producer, SendFault};
 use crate::fault::{Fault, Remedy, may_blame_message};
 use crate::progress::{ProgressRecord, SessionMark, StepRefused};
 use crate::topics::TopicFacts;
+
+/// How old a lane's stored session may grow while it commits: as old as that of an idle lane does.
+const SESSION_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Why a group was not committed.
 enum CommitFault {
@@ -55,6 +60,10 @@ impl<C: Cluster> LaneSession<C> {
         }
         let mut work = Work::new(group);
         loop {
+            // Each attempt may set one more message aside, and each costs an opening: what is too much is not waited for.
+            if let Err(exceeded) = self.look_at_dead_letters(&opened, &work.group) {
+                return Err(self.brake(&opened, &exceeded).await);
+            }
             let fault = match self.write(&mut opened, &mut work).await {
                 Ok(()) => {
                     self.ended(opened).await;
@@ -97,10 +106,10 @@ impl<C: Cluster> LaneSession<C> {
 
     /// Writes the session's record once more: only the lane's owner can.
     async fn check(&self, opened: &mut Opened<C::Producer>) -> Result<(), CommitFault> {
-        let mut records = vec![ProgressRecord::Session(opened.mark.clone())];
-        records.extend(self.records_of(opened, &Group::default()).map_err(refused_step)?);
-        let stored = self.store(&opened.transactional, &records).await;
-        stored.map_err(|fault| CommitFault::Ending(self.send_fault(&opened.transactional, fault)))?;
+        opened.times.begun = Instant::now();
+        let records = self.records_of(opened, &Group::default()).map_err(refused_step)?;
+        let records = self.with_session(opened, records);
+        self.store(&opened.transactional, &records).await.map_err(CommitFault::Ending)?;
         self.add(opened, records);
         Ok(())
     }
@@ -117,7 +126,13 @@ impl<C: Cluster> LaneSession<C> {
     fn add(&self, opened: &mut Opened<C::Producer>, records: Vec<ProgressRecord>) {
         let at_ms = opened.at_ms();
         let is_counted = records.iter().any(|record| matches!(record, ProgressRecord::DeadLetters(_)));
-        records.into_iter().for_each(|record| opened.progress.add(record, at_ms));
+        for record in records {
+            if let ProgressRecord::Session(mark) = &record {
+                opened.mark = mark.clone();
+                opened.times.told = Instant::now();
+            }
+            opened.progress.add(record, at_ms);
+        }
         if is_counted {
             self.shared.dead_letters().read(self.lane, opened.progress.dead_letters.clone());
         }
@@ -130,7 +145,9 @@ impl<C: Cluster> LaneSession<C> {
         // I2: held to what is stored before anything is sent; nobody else can have changed it since.
         opened.progress.check_steps(&work.group, &shared.pipeline.stream).map_err(refused_step)?;
         work.begin(opened.batches);
-        let deadline = Instant::now() + shared.settings.transaction_timeout;
+        opened.times.begun = Instant::now();
+        let deadline = opened.times.begun + shared.settings.transaction_timeout;
+        let known = shared.reached();
         let Opened { transactional, facts, batches, .. } = &*opened;
         let inside = |fault: SendFault| self.inside(transactional, fault);
         transactional.begin().await.map_err(|error| inside(error.into()))?;
@@ -142,6 +159,7 @@ impl<C: Cluster> LaneSession<C> {
                 sent.map_err(|fault| self.inside(plain, fault))?;
                 // I1: what the progress will stand for is acknowledged first.
                 plain.wait_delivered(deadline).await.map_err(|fault| self.inside(plain, fault))?;
+                shared.hold_acknowledged(&known, &plain.acknowledged()).map_err(lost)?;
                 work.begin(*batches);
             }
         }
@@ -149,12 +167,22 @@ impl<C: Cluster> LaneSession<C> {
         work.send_dead_letters(shared, transactional, facts, deadline).await.map_err(inside)?;
         let mut records = self.records_of(opened, &work.group).map_err(refused_step)?;
         records.extend(counted);
+        if self.is_session_due(opened, &records) {
+            records = self.with_session(opened, records);
+        }
         self.send_records(transactional, &records, deadline).await.map_err(inside)?;
         transactional.wait_delivered(deadline).await.map_err(inside)?;
+        shared.hold_acknowledged(&known, &transactional.acknowledged()).map_err(lost)?;
         let ended = transactional.commit(self.end_deadline(deadline)).await;
         ended.map_err(|error| CommitFault::Ending(self.send_fault(transactional, error.into())))?;
         self.add(opened, records);
         Ok(())
+    }
+
+    /// Whether a session would tell what the stored one does not. How far the topic reaches is told now and then.
+    fn is_session_due(&self, opened: &Opened<C::Producer>, with: &[ProgressRecord]) -> bool {
+        opened.mark.holds != Some(self.holds(opened.progress.held_with(with)))
+            || opened.times.told.elapsed() >= SESSION_INTERVAL
     }
 
     fn inside(&self, producer: &C::Producer, fault: SendFault) -> CommitFault {
@@ -180,7 +208,7 @@ impl<C: Cluster> LaneSession<C> {
             Origin::DeadLetter if is_too_large(code) => return self.failures.refused_dead_letter(sent.bytes),
             Origin::DeadLetter => return false,
         }
-        tracing::debug!(lane = self.lane, ?code, of = ?sent.of, "the broker refused a message: trying without it");
+        tracing::info!(lane = self.lane, ?code, of = ?sent.of, "the broker refused a message: trying without it");
         true
     }
 
@@ -207,13 +235,39 @@ impl<C: Cluster> LaneSession<C> {
             CommitFault::Ending(fault) => fault,
         };
         match fault.remedy {
-            // Somebody opened the lane after us: either a newer owner, or one that was replaced and is about to notice.
-            Remedy::Fenced => match self.look(opened.mark.claim, &opened.mark.owner).await {
-                Ok(()) => fault.into_failure(),
-                Err(looked) => looked.into_failure(),
-            },
+            Remedy::Fenced => self.fenced(opened, fault).await.into_failure(),
             Remedy::Reopen | Remedy::Halt => fault.into_failure(),
         }
+    }
+
+    /// Somebody opened the lane after us: a newer owner, one that was replaced and is about to notice, or one whose progress is
+    /// elsewhere. Or the broker gave our transaction up for its age.
+    async fn fenced(&mut self, opened: &Opened<C::Producer>, fault: Fault) -> Fault {
+        let looked = match self.reader() {
+            Ok(mut reader) => self.look(&mut reader, opened.mark.claim, &opened.mark.owner).await,
+            Err(fault) => Err(fault),
+        };
+        let is_young = opened.times.begun.elapsed() < self.shared.settings.transaction_timeout;
+        match looked {
+            Err(looked) => looked,
+            Ok(()) if is_young && self.fences.add(Instant::now()) => self.same_name(),
+            Ok(()) => fault,
+        }
+    }
+
+    fn same_name(&self) -> Fault {
+        let settings = &self.shared.settings;
+        let message = format!(
+            "lane {} of pipeline \"{}\" on Kafka at {} is fenced again and again, and the progress topic \"{}\" names nobody who \
+             took it over: another pipeline of this name has another progress topic",
+            self.lane, self.shared.pipeline.name, settings.brokers, settings.progress_topic
+        );
+        Trouble::new(TroubleKind::DataAtRisk, "sink.kafka.same_name", message)
+            .advise(
+                "stop all copies of both and give one of them another name: transactional ids are made of it, so two of one name \
+                 shut each other out. If both read one table, its changes are in the topic twice",
+            )
+            .into()
     }
 
     /// Gives the open transaction up, of which more may be refused, and stores the brake in one of a new producer.
@@ -227,9 +281,13 @@ impl<C: Cluster> LaneSession<C> {
         match self.store(&opened.transactional, &[ProgressRecord::Brake { per_minute_max }]).await {
             Ok(()) => Failure::Halt(exceeded.trouble(&self.shared.where_to_look())),
             // Without the brake this is no reason to halt: the group is read again, and is as much too much.
-            Err(fault) => self.send_fault(&opened.transactional, fault).into_failure(),
+            Err(fault) => fault.into_failure(),
         }
     }
+}
+
+fn lost(trouble: Trouble) -> CommitFault {
+    CommitFault::Refused(Failure::Halt(trouble))
 }
 
 fn refused_step(refused: StepRefused) -> CommitFault {

@@ -24,6 +24,9 @@ impl<C> Shared<C> {
         for (lane, stored) in (0..).zip(stored) {
             self.check_brake(stored)?;
             self.dead_letters().read(lane, stored.dead_letters.clone());
+            if stored.session.is_some() {
+                self.opened().insert(lane);
+            }
         }
         Ok(())
     }
@@ -52,6 +55,20 @@ impl<C> Shared<C> {
 }
 
 impl<C: Cluster> LaneSession<C> {
+    /// Whether the store may take the group's dead letters, as far as they are known.
+    pub(super) fn look_at_dead_letters(
+        &self,
+        opened: &Opened<C::Producer>,
+        group: &Group,
+    ) -> Result<(), TooManyDeadLetters> {
+        let mut letters = group.batches.iter().flat_map(|batch| &batch.dead_letters).peekable();
+        if letters.peek().is_none() {
+            return Ok(());
+        }
+        let stored = self.shared.dead_letters().count(opened.now_ms());
+        TooManyDeadLetters::check(stored, letters, self.shared.settings.dead_letters_per_minute_max)
+    }
+
     /// Looks whether the store may take the group's dead letters, before it does. From here on they count for every lane,
     /// until their fate is known. Gives the record that goes with them.
     pub(super) fn count_dead_letters(

@@ -4,11 +4,14 @@
 mod commit;
 mod dead_letters;
 mod failures;
+mod fences;
 mod open;
+mod reached;
 mod target;
 mod work;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tailwater_model::{KeySchema, PipelineIdentity, Trouble, TroubleKind, ViewType};
@@ -19,13 +22,15 @@ use crate::cluster::Cluster;
 use crate::fault::Fault;
 use crate::message::Encoder;
 use crate::progress::{
-    AllDeadLetters, LaneProgress, ProgressReader, SessionMark, StoredTarget, StreamFacts, Until, read_lanes,
+    AllDeadLetters, Holds, LaneProgress, ProgressReader, SessionMark, StoredTarget, StreamFacts, Until, read_lanes,
 };
 use crate::settings::KafkaSettings;
 use crate::topics::TopicFacts;
 
 use failures::Failures;
+use fences::Fences;
 pub(crate) use open::Claim;
+use reached::Reached;
 pub(crate) use target::target_facts;
 
 /// What the lanes of a process share.
@@ -38,8 +43,12 @@ pub(crate) struct Shared<C> {
     stream: Mutex<StreamFacts>,
     /// What the store has of all lanes.
     dead_letters: Mutex<AllDeadLetters>,
-    /// What the claim has bound the progress to, with the latest ends.
+    /// What the claim has bound the progress to.
     target: Mutex<Option<StoredTarget>>,
+    /// How far the topics are known to reach.
+    reached: Mutex<Reached>,
+    /// The lanes that have a session.
+    opened: Mutex<BTreeSet<u32>>,
 }
 
 impl<C> Shared<C> {
@@ -58,7 +67,14 @@ impl<C> Shared<C> {
             stream: Mutex::default(),
             dead_letters: Mutex::default(),
             target: Mutex::default(),
+            reached: Mutex::default(),
+            opened: Mutex::default(),
         }
+    }
+
+    /// The lanes that are known to have a session. Another lane that panicked leaves them whole.
+    fn opened(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.opened.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Takes note of what a lane found durable of the stream, and gives what is known of it.
@@ -79,6 +95,7 @@ pub(crate) struct LaneSession<C: Cluster> {
     /// Openings of this process, for marks of barriers.
     openings: u64,
     failures: Failures,
+    fences: Fences,
     /// Nothing until it is opened, and while a commit is under way: a commit that fails leaves nothing behind, and only
     /// opening helps (I7). Producers are thrown away with it.
     opened: Option<Opened<C::Producer>>,
@@ -94,7 +111,16 @@ struct Opened<P> {
     progress: LaneProgress,
     facts: TopicFacts,
     batches: Batches,
-    opened_at: Instant,
+    times: OpenedTimes,
+}
+
+/// Moments of an open lane.
+struct OpenedTimes {
+    opened: Instant,
+    /// Its newest transaction began.
+    begun: Instant,
+    /// Its session was written last.
+    told: Instant,
 }
 
 impl<P> Opened<P> {
@@ -106,13 +132,14 @@ impl<P> Opened<P> {
 
     /// About the present moment by that clock.
     fn now_ms(&self) -> i64 {
-        self.at_ms().saturating_add(i64::try_from(self.opened_at.elapsed().as_millis()).unwrap_or(i64::MAX))
+        self.at_ms().saturating_add(i64::try_from(self.times.opened.elapsed().as_millis()).unwrap_or(i64::MAX))
     }
 }
 
 impl<C: Cluster> LaneSession<C> {
     pub(crate) fn new(shared: Arc<Shared<C>>, lane: u32) -> Self {
-        Self { shared, lane, last_epoch: None, openings: 0, failures: Failures::none(), opened: None }
+        let (failures, fences) = (Failures::none(), Fences::default());
+        Self { shared, lane, last_epoch: None, openings: 0, failures, fences, opened: None }
     }
 
     /// The producers of an open lane.
@@ -120,19 +147,25 @@ impl<C: Cluster> LaneSession<C> {
         self.opened.iter().flat_map(|opened| [&opened.transactional].into_iter().chain(&opened.plain))
     }
 
-    /// What is stored for every lane of the pipeline.
-    pub(crate) async fn read_lanes(&self) -> Result<Vec<LaneProgress>, Fault> {
-        read_lanes(&self.shared.cluster, &self.shared.settings, self.shared.pipeline.lanes).await
+    /// What is stored in so many partitions of the progress topic.
+    pub(crate) async fn read_lanes(&self, partitions: u32) -> Result<Vec<LaneProgress>, Fault> {
+        read_lanes(&self.shared.cluster, &self.shared.settings, partitions).await
     }
 
-    /// Halts when a newer claim stands in the lane's partition. Fences nobody.
-    async fn look(&self, claim: u64, owner: &str) -> Result<(), Fault> {
-        let mut reader = self.reader()?;
-        reader.read(&Until::End, self.wait_max()).await?;
-        match reader.into_lane()?.session {
+    /// Reads the lane's partition, and halts when a newer claim stands in it. Fences nobody.
+    async fn look(&self, reader: &mut ProgressReader<C::Reader>, claim: u64, owner: &str) -> Result<(), Fault> {
+        let newest = reader.read(&Until::End, self.wait_max()).await?.first().and_then(|lane| lane.session.as_ref());
+        match newest {
             Some(newest) if is_newer(&newest.fact, claim, owner) => Err(self.taken_over()),
             _ => Ok(()),
         }
+    }
+
+    /// What the lane's session says, where its partition has so many facts.
+    fn holds(&self, facts: u64) -> Holds {
+        let opened = self.shared.opened();
+        let lanes = opened.len() + usize::from(!opened.contains(&self.lane));
+        Holds { facts, lanes: u32::try_from(lanes).unwrap_or(u32::MAX) }
     }
 
     /// A reader of the lane's own partition.

@@ -5,10 +5,10 @@ use rdkafka::error::KafkaError;
 use tailwater_model::{Progress, Trouble, TroubleKind};
 use tokio::time::Instant;
 
-use super::{LaneSession, Opened, is_newer};
+use super::{LaneSession, Opened, OpenedTimes, is_newer};
 use crate::client_config::{Batches, ProducerRole, answer_within};
 use crate::cluster::{Cluster, Outgoing, Producer, SendFault};
-use crate::fault::Fault;
+use crate::fault::{Fault, Remedy};
 use crate::progress::{LaneProgress, ProgressRecord, SessionMark, Until};
 use crate::settings::{DeliveryPromise, OnRepartition};
 use crate::topics::TopicFacts;
@@ -17,7 +17,11 @@ use crate::topics::TopicFacts;
 #[derive(Clone, Debug)]
 pub(crate) enum Claim {
     /// It is taken from whoever has it.
-    New { owner: String },
+    New {
+        owner: String,
+        /// The greatest claim that any lane tells of.
+        newest: u64,
+    },
     /// It was taken by this claim, and may have been taken by a newer one since.
     Made { number: u64, owner: String },
 }
@@ -27,9 +31,18 @@ impl<C: Cluster> LaneSession<C> {
     pub(crate) async fn open(&mut self, facts: TopicFacts, claim: &Claim) -> Result<(u64, Progress), Fault> {
         // Producers of a failed commit first: after an error of unknown outcome nothing may be sent through them.
         self.opened = None;
+        let opened = self.fence_and_read(facts, claim).await;
+        if opened.as_ref().is_err_and(|fault| fault.remedy != Remedy::Fenced) {
+            self.fences.clear();
+        }
+        opened
+    }
+
+    async fn fence_and_read(&mut self, facts: TopicFacts, claim: &Claim) -> Result<(u64, Progress), Fault> {
+        let mut reader = self.reader()?;
         if let Claim::Made { number, owner } = claim {
             // Before fencing: whoever was replaced must not disturb the new owner.
-            self.look(*number, owner).await?;
+            self.look(&mut reader, *number, owner).await?;
         }
         let facts = TopicFacts { limits: facts.limits.min(&self.failures.limits()), ..facts };
         let batches = self.failures.batches();
@@ -40,35 +53,47 @@ impl<C: Cluster> LaneSession<C> {
         // Before anything is decided: brokers may show less than there is, for a moment (`Reader::end`). The log up to our own
         // record is the whole truth, for nobody else can write to it any more.
         let barrier = self.next_barrier(claim);
-        let stored = self.store(&transactional, &[ProgressRecord::Barrier(barrier.clone())]).await;
-        stored.map_err(|fault| self.send_fault(&transactional, fault))?;
-        let mut reader = self.reader()?;
+        self.store(&transactional, &[ProgressRecord::Barrier(barrier.clone())]).await?;
         let before =
             reader.read(&Until::Barrier(&barrier), self.wait_max()).await?.first().cloned().unwrap_or_default();
-        let mark = self.next_mark(&before, claim)?;
-        let topic = self.topic_record(&before, &facts)?;
-        let lifted = self.shared.check_brake(&before)?.then_some(ProgressRecord::BrakeGone);
-        let session = ProgressRecord::Session(mark.clone());
-        let bound = self.shared.binding_records(claim, &before);
-        let records: Vec<_> = topic.into_iter().chain(lifted).chain(bound).chain([session]).collect();
-        self.store(&transactional, &records).await.map_err(|fault| self.send_fault(&transactional, fault))?;
+        let (mark, records) = self.session_of(&before, &facts, claim)?;
+        self.store(&transactional, &records).await?;
         reader.read(&Until::Session(&mark), self.wait_max()).await?;
         let progress = reader.into_lane()?;
         let stream = &self.shared.pipeline.stream;
         let known = self.shared.note_stream(progress.stream_facts(&stream.stream_arn));
         let told = progress.progress(stream, known);
         self.shared.dead_letters().read(self.lane, progress.dead_letters.clone());
+        self.shared.opened().insert(self.lane);
         let plain = self.plain_producer(&facts)?;
         let number = mark.claim;
         self.last_epoch = Some(mark.epoch);
-        let opened_at = Instant::now();
-        self.opened = Some(Opened { transactional, plain, mark, progress, facts, batches, opened_at });
+        let now = Instant::now();
+        let times = OpenedTimes { opened: now, begun: now, told: now };
+        self.opened = Some(Opened { transactional, plain, mark, progress, facts, batches, times });
         Ok((number, told))
+    }
+
+    /// What an opening stores, if the lane is ours to open: the session with what it is bound to.
+    fn session_of(
+        &self,
+        before: &LaneProgress,
+        facts: &TopicFacts,
+        claim: &Claim,
+    ) -> Result<(SessionMark, Vec<ProgressRecord>), Fault> {
+        let mark = self.next_mark(before, claim)?;
+        let topic = self.topic_record(before, facts)?;
+        let lifted = self.shared.check_brake(before)?.then_some(ProgressRecord::BrakeGone);
+        let bound = self.binding_records(claim, before);
+        let mut records: Vec<_> = topic.into_iter().chain(lifted).chain(bound).collect();
+        let mark = SessionMark { holds: Some(self.holds(before.held_with(&records))), ..mark };
+        records.push(ProgressRecord::Session(mark.clone()));
+        Ok((mark, records))
     }
 
     /// A mark that nobody else writes to the lane's partition.
     fn next_barrier(&mut self, claim: &Claim) -> String {
-        let (Claim::New { owner } | Claim::Made { owner, .. }) = claim;
+        let (Claim::New { owner, .. } | Claim::Made { owner, .. }) = claim;
         self.openings += 1;
         format!("{owner}-{}", self.openings)
     }
@@ -93,16 +118,23 @@ impl<C: Cluster> LaneSession<C> {
         let newest = before.session.as_ref().map(|session| &session.fact);
         let epoch = newest.map_or(0, |newest| newest.epoch);
         if self.last_epoch.is_some_and(|last| epoch < last) {
-            return Err(self.progress_gone());
+            return Err(self.shared.progress_gone(self.partition()).into());
         }
         let (claim, owner) = match claim {
-            Claim::New { owner } => (newest.map_or(0, |newest| newest.claim) + 1, owner),
+            Claim::New { owner, newest: of_others } => {
+                (newest.map_or(0, |newest| newest.claim).max(*of_others) + 1, owner)
+            }
             Claim::Made { number, owner } if newest.is_some_and(|newest| is_newer(newest, *number, owner)) => {
                 return Err(self.taken_over());
             }
+            // What was lost before this claim was judged by it.
+            Claim::Made { number, .. } if newest.is_some_and(|newest| newest.claim == *number) && before.has_lost() => {
+                return Err(self.shared.progress_gone(self.partition()).into());
+            }
             Claim::Made { number, owner } => (*number, owner),
         };
-        Ok(SessionMark { pipeline: self.shared.pipeline.name.clone(), claim, owner: owner.clone(), epoch: epoch + 1 })
+        let pipeline = self.shared.pipeline.name.clone();
+        Ok(SessionMark { pipeline, claim, owner: owner.clone(), epoch: epoch + 1, holds: None })
     }
 
     /// The record of the topic's partitions, where it is new. Another number than the one that was written down means
@@ -128,13 +160,22 @@ impl<C: Cluster> LaneSession<C> {
     }
 
     /// Stores records in a transaction of their own.
-    pub(super) async fn store(&self, producer: &C::Producer, records: &[ProgressRecord]) -> Result<(), SendFault> {
+    pub(super) async fn store(&self, producer: &C::Producer, records: &[ProgressRecord]) -> Result<(), Fault> {
+        let known = self.shared.reached();
         let deadline = Instant::now() + self.shared.settings.transaction_timeout;
-        producer.begin().await?;
-        self.send_records(producer, records, deadline).await?;
-        producer.wait_delivered(deadline).await?;
-        producer.commit(self.end_deadline(deadline)).await?;
-        Ok(())
+        let sent = async {
+            producer.begin().await?;
+            self.send_records(producer, records, deadline).await?;
+            producer.wait_delivered(deadline).await
+        };
+        let sent: Result<(), SendFault> = sent.await;
+        sent.map_err(|fault| self.send_fault(producer, fault))?;
+        if let Err(lost) = self.shared.hold_acknowledged(&known, &producer.acknowledged()) {
+            producer.abort().await;
+            return Err(lost.into());
+        }
+        let ended = producer.commit(self.end_deadline(deadline)).await;
+        ended.map_err(|error| self.send_fault(producer, error.into()))
     }
 
     /// Until when the end of a transaction may be waited for: no longer than for one answer. librdkafka would ask again by
@@ -181,17 +222,6 @@ impl<C: Cluster> LaneSession<C> {
                 Fault::reopen(repartitioned(&self.shared.settings.topic, None, None))
             }
         }
-    }
-
-    fn progress_gone(&self) -> Fault {
-        let (topic, lane) = (&self.shared.settings.progress_topic, self.lane);
-        let message = format!("the progress topic {topic} no longer holds what was written to its partition {lane}");
-        Trouble::new(TroubleKind::DataAtRisk, "sink.kafka.progress_gone", message)
-            .advise(
-                "was it deleted, or lost with its broker? Without it nobody knows what has been carried: restore it; another \
-                 start says how to go on without it",
-            )
-            .into()
     }
 }
 

@@ -2,16 +2,15 @@
 
 use std::sync::PoisonError;
 
-use tailwater_model::{
-    Binding, Fit, KeySchema, Misfit, PipelineIdentity, TargetFacts, TargetState, Trouble, TroubleKind,
-};
+use tailwater_model::{Binding, Fit, KeySchema, PipelineIdentity, TargetFacts, TargetState, Trouble, TroubleKind};
 use tokio::time::Instant;
 
-use super::{Claim, LaneSession, Shared};
+use super::reached::Ends;
+use super::{Claim, LaneSession, Opened, Shared};
 use crate::client_config::ProducerRole;
 use crate::cluster::{Cluster, Outgoing, Producer, SendFault};
 use crate::fault::Fault;
-use crate::progress::{LaneProgress, ProgressRecord, StoredTarget};
+use crate::progress::{LaneProgress, ProgressRecord, SessionMark, StoredTarget};
 use crate::settings::KafkaSettings;
 use crate::topics::{MessageLimits, TopicLook};
 
@@ -43,7 +42,7 @@ pub(crate) fn target_facts(
         has_written: written > 0,
         state,
         // Ends do not go back, whatever is deleted by age.
-        is_another: has_lost_all || bound.is_some_and(|bound| ends_earlier(&look.data_ends, &bound.ends)),
+        is_another: has_lost_all || bound.is_some_and(|bound| Ends::of(&bound.ends).exceed(&look.data_ends)),
         // Each pipeline has a progress topic of its own, and knows of no other.
         newer_pipeline: None,
         salt: stored.iter().find_map(|lane| lane.salt.clone()),
@@ -52,11 +51,6 @@ pub(crate) fn target_facts(
 
 fn written(stored: &[LaneProgress]) -> u64 {
     stored.iter().map(LaneProgress::written).sum()
-}
-
-/// Whether a topic reaches less far than it did.
-fn ends_earlier(now: &[i64], before: &[i64]) -> bool {
-    now.len() < before.len() || now.iter().zip(before).any(|(now, before)| now < before)
 }
 
 impl<C> Shared<C> {
@@ -72,45 +66,75 @@ impl<C> Shared<C> {
             .advise("give each pipeline a progress_topic of its own; a pipeline that gets another name begins anew"))
     }
 
+    /// The refusal of a start that finds less progress in a partition than there was.
+    pub(crate) fn refused_without(&self, partition: usize, refusal: Trouble) -> Trouble {
+        let topic = &self.settings.progress_topic;
+        let message = format!(
+            "partition {partition} of the progress topic \"{topic}\" on Kafka at {} no longer holds what was written to it: {}",
+            self.settings.brokers, refusal.message
+        );
+        Trouble { message, ..refusal }
+    }
+
+    /// I8: a topic of dead letters that is missing beside progress is made anew.
+    pub(crate) fn warn_of_lost_dead_letters(&self, stored: &[LaneProgress], look: &TopicLook) {
+        let lost: u64 = stored.iter().map(LaneProgress::dead_letter_count).sum();
+        // Without the topic of change events that one was judged, and which others are missing is not known.
+        if !look.data_ends.is_empty() {
+            tracing::warn!(
+                topic = self.settings.dead_letter_topic,
+                dead_letters = lost,
+                "the topic of dead letters is gone, with all that was in it, and is made anew where create_topics allows that"
+            );
+        }
+    }
+
     /// What the claim binds the progress to, anew or as it was bound before; the openings of lanes are held to it.
     pub(crate) fn bind(&self, (source, fit): (&str, Fit), stored: &[LaneProgress], look: &TopicLook) {
         let (topic, ends) = (self.settings.topic.clone(), look.data_ends.clone());
         let before = stored.iter().find_map(|lane| lane.target.as_ref()).filter(|_| fit == Fit::Bound);
         let written = before.map_or_else(|| written(stored), |before| before.written);
+        self.note_ends(&ends);
         // Another lane that panicked leaves it whole.
         let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
         *target = Some(StoredTarget { topic, source: source.to_owned(), ends, written });
     }
 
-    /// Takes note of how far the topic reaches now.
-    ///
-    /// # Errors
-    /// When it does not reach as far as it did.
-    pub(crate) fn hold_to_target(&self, look: &TopicLook) -> Result<(), Trouble> {
-        let mut target = self.target.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(target) = target.as_mut() else { return Ok(()) };
-        if ends_earlier(&look.data_ends, &target.ends) {
-            let message = format!(
-                "the topic \"{}\" on Kafka at {} was made again while the pipeline ran, or has lost what it had",
-                target.topic, self.settings.brokers
-            );
-            return Err(Trouble::new(TroubleKind::DataAtRisk, Misfit::Replaced.code(), message)
-                .advise("restore it with what it held; another start says how to go on without it"));
-        }
-        target.ends.clone_from(&look.data_ends);
-        Ok(())
-    }
-
-    /// What the opening of a claim's first lane stores of it.
-    pub(super) fn binding_records(&self, claim: &Claim, before: &LaneProgress) -> Vec<ProgressRecord> {
-        let Claim::New { .. } = claim else { return Vec::new() };
+    /// What the progress is bound to, with how far the topic is known to reach by now.
+    fn target_record(&self) -> Option<ProgressRecord> {
         let target = self.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let salt = before.salt.as_ref().map(|_| ProgressRecord::SaltGone);
-        target.map(ProgressRecord::Target).into_iter().chain(salt).collect()
+        let ends = self.reached().data.as_slice().to_vec();
+        target.map(|target| ProgressRecord::Target(StoredTarget { ends, ..target }))
     }
 }
 
 impl<C: Cluster> LaneSession<C> {
+    /// What the opening of a claim's first lane stores of the binding.
+    pub(super) fn binding_records(&self, claim: &Claim, before: &LaneProgress) -> Vec<ProgressRecord> {
+        let Claim::New { .. } = claim else { return Vec::new() };
+        let salt = before.salt.as_ref().map(|_| ProgressRecord::SaltGone);
+        self.shared.target_record().into_iter().chain(salt).collect()
+    }
+
+    /// These records with the session as it is then, and in the first lane with how far the topic reaches. Whoever reads only some of
+    /// them finds no less than the session says: what is added comes first, and what is taken back last.
+    pub(super) fn with_session(
+        &self,
+        opened: &Opened<C::Producer>,
+        records: Vec<ProgressRecord>,
+    ) -> Vec<ProgressRecord> {
+        let holds = Some(self.holds(opened.progress.held_with(&records)));
+        let target = if self.lane == 0 { self.shared.target_record() } else { None };
+        let is_gone = |record: &ProgressRecord| {
+            matches!(record, ProgressRecord::ShardGone { .. } | ProgressRecord::StreamGone { .. })
+        };
+        let (gone, mut records): (Vec<_>, Vec<_>) = records.into_iter().partition(is_gone);
+        records.extend(target);
+        records.push(ProgressRecord::Session(SessionMark { holds, ..opened.mark.clone() }));
+        records.extend(gone);
+        records
+    }
+
     /// Leaves the salt of a refusal, outside of any transaction: a refused start fences nobody.
     pub(crate) async fn leave_salt(&self, salt: String) -> Result<(), Fault> {
         let (doing, settings) = (self.doing("refusing"), &self.shared.settings);
@@ -135,23 +159,5 @@ impl<C: Cluster> LaneSession<C> {
             SendFault::Kafka(error) => producer.fault(&doing, &error),
             fault => self.send_fault(&producer, fault),
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_end_that_went_back_is_another_topic() {
-        for (now, before, earlier) in [
-            (vec![3, 4], vec![3, 4], false),
-            (vec![5, 4, 0], vec![3, 4], false),
-            (vec![9, 3], vec![3, 4], true),
-            (vec![9], vec![3, 0], true),
-            (vec![], vec![], false),
-        ] {
-            assert_eq!(ends_earlier(&now, &before), earlier, "{now:?} after {before:?}");
-        }
     }
 }

@@ -67,10 +67,7 @@ impl<'a> Admin<'a> {
     /// The first broker of the cluster that nobody can connect to, in the words of librdkafka.
     fn unanswered(&self) -> Option<(RDKafkaErrorCode, String)> {
         let metadata = self.client.inner().fetch_metadata(None, METADATA_WITHIN).ok()?;
-        metadata.brokers().iter().take(BROKERS_TRIED_MAX).find_map(|broker| {
-            let words = unanswered_at(broker.id(), broker.host(), u16::try_from(broker.port()).ok()?)?;
-            Some((RDKafkaErrorCode::BrokerTransportFailure, words))
-        })
+        first_unanswered(metadata.brokers().iter().map(|broker| (broker.id(), broker.host(), broker.port())))
     }
 
     /// Makes the topic. That somebody else has just made it is as good: it is looked at afterwards.
@@ -142,10 +139,15 @@ impl<'a> Admin<'a> {
     }
 }
 
-/// What is wrong with the address of a broker, in the words of librdkafka; nothing where somebody answers. Blocks.
-pub(super) fn unanswered_at(id: i32, host: &str, port: u16) -> Option<String> {
-    let why = connect(host, port).err()?;
-    Some(format!("{host}:{port}/{id}: nobody answers there: {why}"))
+/// The first of these brokers (id, host and port) that nobody can connect to.
+pub(super) fn first_unanswered<'a>(
+    brokers: impl Iterator<Item = (i32, &'a str, i32)>,
+) -> Option<(RDKafkaErrorCode, String)> {
+    brokers.take(BROKERS_TRIED_MAX).find_map(|(id, host, port)| {
+        let why = connect(host, u16::try_from(port).ok()?).err()?;
+        let words = format!("{host}:{port}/{id}: nobody answers there: {why}");
+        Some((RDKafkaErrorCode::BrokerTransportFailure, words))
+    })
 }
 
 /// Connects, and closes the connection. Blocks.

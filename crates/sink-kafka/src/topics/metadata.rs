@@ -57,7 +57,8 @@ pub(super) struct MetadataClient<'a> {
 
 impl<'a> MetadataClient<'a> {
     pub(super) fn connect(settings: &'a KafkaSettings) -> Result<Self, Fault> {
-        let consumer: BaseConsumer<KafkaContext> = looker_config(settings, Isolation::Committed)?
+        // Messages of open transactions have their offsets, too.
+        let consumer: BaseConsumer<KafkaContext> = looker_config(settings, Isolation::Uncommitted)?
             .create_with_context(KafkaContext::new(settings))
             .map_err(|error| Fault::of("making a client", &settings.brokers, &error, None))?;
         let client = Self { settings, consumer };
@@ -101,6 +102,7 @@ impl<'a> MetadataClient<'a> {
                 Ok((_, end)) => return Ok(end),
                 Err(error) => error,
             };
+            self.serve_events();
             let fault =
                 Fault::of(&doing(topic), &self.settings.brokers, &error, self.consumer.context().last_problem());
             if fault.remedy == Remedy::Halt || Instant::now() >= deadline {

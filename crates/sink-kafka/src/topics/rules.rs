@@ -117,24 +117,6 @@ fn warn_of_one_copy(plan: &TopicPlan<'_>, shape: TopicShape) {
     }
 }
 
-/// I1: the lane of a shard follows from the number of lanes, and so does the partition where its progress is looked for.
-pub(super) fn check_lane_count(settings: &KafkaSettings, lanes: i32, partitions: i32) -> Result<(), Trouble> {
-    if lanes == partitions {
-        return Ok(());
-    }
-    let topic = &settings.progress_topic;
-    let message = format!(
-        "the progress topic \"{topic}\" on Kafka at {} has {partitions} partitions, one per lane, and the file says {lanes} \
-         lanes: shards are dealt to lanes by this number",
-        settings.brokers
-    );
-    Err(Trouble::new(TroubleKind::Config, "sink.lane_count", message).advise(format!(
-        "set lanes = {partitions} to go on, unless partitions were added to the topic. Another number means to begin anew for now, from the oldest record of the stream: \
-         stop the pipeline and name another progress_topic in [sink.kafka], or delete this one; the next start tells how the topic of \
-         change events is adopted"
-    )))
-}
-
 /// The largest batch that the topic takes. A batch has to fit into one segment as well.
 pub(super) fn message_bytes_max(purpose: Purpose, config: Option<&TopicConfig>) -> usize {
     let number = |name| config.and_then(|config| config.get(name)).and_then(|value: &String| value.parse().ok());
@@ -169,14 +151,14 @@ pub(super) fn check_progress_limit(
 
 /// What is told of a topic that is missing while the pipeline runs. I11
 pub(super) fn gone(settings: &KafkaSettings, plan: &TopicPlan<'_>) -> Trouble {
-    let code = if plan.purpose == Purpose::Data { Misfit::Missing.code() } else { "sink.kafka.progress_gone" };
+    let misfit = if plan.purpose == Purpose::Data { Misfit::Missing } else { Misfit::ProgressGone };
     let message = format!(
         "the topic \"{}\" of {} on Kafka at {} is gone, while the pipeline runs",
         plan.name,
         plan.purpose.words(),
         settings.brokers
     );
-    Trouble::new(TroubleKind::DataAtRisk, code, message)
+    Trouble::new(TroubleKind::DataAtRisk, misfit.code(), message)
         .advise("restore it with what it held; another start says how to go on without it")
 }
 

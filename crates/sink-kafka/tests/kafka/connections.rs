@@ -7,7 +7,7 @@ use std::time::Duration;
 use data_encoding::BASE64URL_NOPAD;
 use jiff::Timestamp;
 use tailwater_model::{Sink, Trouble, TroubleKind};
-use tailwater_sink_kafka::{Credentials, KafkaSettings, SaslSettings, TlsSettings};
+use tailwater_sink_kafka::{Credentials, KafkaSettings, SaslSettings, TlsSettings, checkpoints};
 use tokio::time::Instant;
 
 use crate::ground::{SHARD, Scene, group, registration};
@@ -77,11 +77,15 @@ async fn works(scene: &Scene, shard: &str) {
     lane.commit(group([registration(shard)])).await.unwrap_or_else(|failure| panic!("{:?}", failure.trouble()));
 }
 
-/// The trouble of a start, which comes soon and holds no secret.
+/// The trouble of a start, which comes soon and holds no secret. The program reads the progress before it claims: that tells the
+/// same.
 async fn refused(scene: &Scene) -> Trouble {
     let began = Instant::now();
     let trouble = scene.try_claim().await.expect_err("is refused");
     assert!(began.elapsed() < REFUSED_WITHIN, "{:?}: {trouble:?}", began.elapsed());
+    let read = checkpoints(&scene.settings, &scene.identity.name).await.expect_err("is refused");
+    assert_eq!((read.kind, read.code), (trouble.kind, trouble.code), "{read:?}");
+    assert!(!format!("{read:?}").contains(CANARY), "{read:?}");
     assert!(trouble.advice.is_some(), "{trouble:?}");
     for shown in [format!("{trouble:?}"), format!("{:?}", scene.settings)] {
         assert!(!shown.contains(CANARY), "{shown}");

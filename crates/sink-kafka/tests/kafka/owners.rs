@@ -133,13 +133,26 @@ async fn partitions_that_were_added_to_the_progress_are_refused() {
     assert_eq!(scene.try_claim().await.map(|_| ()).map_err(|trouble| trouble.code), Err("sink.lane_count"));
 }
 
+/// Nobody can take them away again.
+#[tokio::test(flavor = "multi_thread")]
+async fn partitions_that_were_added_to_the_progress_do_no_harm_while_they_are_empty() {
+    let scene = Scene::new(1);
+    drop(scene.ready_lane().await);
+    raise_partitions(&scene.settings.progress_topic, 2).await;
+    let mut lane = scene.lane().await;
+    assert_eq!(lane.open().await.expect("opens").shards.len(), 1);
+    lane.commit(group([run(0, 3)])).await.expect("commits");
+    // The topic is looked at by each opening.
+    lane.open().await.expect("opens again");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn progress_that_has_vanished_is_not_begun_anew() {
     let scene = Scene::new(1);
     let mut lane = scene.ready_lane().await;
     lane.commit(group([run(0, 3)])).await.expect("commits");
     delete_topic(&scene.settings.progress_topic).await;
-    assert_eq!(code(lane.open().await), "sink.kafka.progress_gone");
+    assert_eq!(code(lane.open().await), "sink.progress_gone");
     drop(lane);
     // A new process cannot know it, but sees messages without progress, as often as it is started.
     for _ in 0..2 {

@@ -13,7 +13,7 @@ async fn carried<G: LossyGround>(ground: &mut G) {
 }
 
 /// A claim is refused, again and again by the same code and token. Gives them.
-async fn refused<G: LossyGround>(ground: &mut G, identity: &PipelineIdentity) -> (&'static str, String) {
+pub(super) async fn refused<G: LossyGround>(ground: &mut G, identity: &PipelineIdentity) -> (&'static str, String) {
     let mut told = Vec::new();
     for _ in 0..2 {
         let trouble = ground.claim(identity).await.map(drop).expect_err("it does not belong together");

@@ -12,6 +12,7 @@ mod order;
 mod owners;
 mod ownership;
 mod progress;
+mod scattered;
 mod wilful;
 
 use std::fmt::Debug;
@@ -28,6 +29,7 @@ pub use order::*;
 pub use owners::*;
 pub use ownership::*;
 pub use progress::*;
+pub use scattered::*;
 pub use wilful::*;
 
 /// The pipeline of most cases.

@@ -1,6 +1,7 @@
 //! The records one by one, and those of earlier versions.
 
 use super::*;
+use crate::progress::Holds;
 use tailwater_model::GapCause;
 
 fn every_kind() -> Vec<ProgressRecord> {
@@ -25,7 +26,13 @@ fn every_kind() -> Vec<ProgressRecord> {
     };
     let gap = |gap: &Gap| ProgressRecord::Gap(GapKey::of(gap, "arn:a"), StoredGap::of(gap));
     vec![
-        ProgressRecord::Session(SessionMark { pipeline: "p".into(), claim: 3, owner: "9f".into(), epoch: 17 }),
+        ProgressRecord::Session(SessionMark {
+            pipeline: "p".into(),
+            claim: 3,
+            owner: "9f".into(),
+            epoch: 17,
+            holds: Some(Holds { facts: 5, lanes: 4 }),
+        }),
         ProgressRecord::Shard { stream_arn: "arn:a".into(), shard: ShardId::new("shardId-2"), stored },
         ProgressRecord::Stream { stream_arn: "arn:a".into(), stored: known },
         ProgressRecord::Topic { name: "orders".into(), partitions: 12 },
@@ -83,7 +90,10 @@ fn every_kind_comes_back() {
 fn keys_and_values_are_the_documented_ones() {
     let encoded: Vec<_> = every_kind().iter().map(ProgressRecord::encode).collect();
     let expected = [
-        (r#"["session"]"#, Some(r#"{"v":1,"pipeline":"p","claim":3,"owner":"9f","epoch":17}"#)),
+        (
+            r#"["session"]"#,
+            Some(r#"{"v":1,"pipeline":"p","claim":3,"owner":"9f","epoch":17,"holds":{"facts":5,"lanes":4}}"#),
+        ),
         (
             r#"["shard","arn:a","shardId-2"]"#,
             Some(
