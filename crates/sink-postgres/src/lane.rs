@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tailwater_model::{
-    Committed, DeleteMode, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink, Trouble, TroubleKind,
+    Committed, DeleteMode, Failure, Group, KeySchema, Misfit, PipelineIdentity, Progress, Sink, Trouble, TroubleKind,
 };
 use tokio::time::Instant;
 
@@ -112,7 +112,7 @@ impl<S: Server> MirrorLane<S> {
         let (shared, number) = (&self.shared, lane.number.to_string());
         let connecting = shared.server.connect(&lane.pipeline.name, &number);
         let mut session = connecting.await.map_err(|fault| fault.failure(&lane.doing("connecting"), lane.place()))?;
-        let (epoch, progress) = open(&mut session, lane).await?;
+        let (epoch, progress) = open(&mut session, lane, (&shared.keys, shared.delete)).await?;
         self.session = Some(Opened { session, epoch });
         Ok(progress)
     }
@@ -183,7 +183,7 @@ impl<S: Server> MirrorLane<S> {
         let Opened { session, epoch } = opened;
         let lane = &self.identity;
         session.begin().await?;
-        fence(session, lane, *epoch, work).await?;
+        let held = fence(session, lane, *epoch, work).await?;
         if isolate {
             let mut rows = std::mem::take(&mut work.rows);
             while !rows.is_empty() {
@@ -214,6 +214,10 @@ impl<S: Server> MirrorLane<S> {
                 session.forget_other_streams(lane).await?;
             }
         }
+        let has_written = work.counts().written > 0;
+        if (work.registers() && !held.has_begun) || (has_written && !held.has_written) {
+            session.mark_begun(lane, has_written).await?;
+        }
         session.commit().await?;
         Ok(())
     }
@@ -223,6 +227,12 @@ impl<S: Server> MirrorLane<S> {
         match fault {
             CommitFault::Sql(fault) => fault.failure(&lane.doing("committing a group of"), lane.place()),
             CommitFault::Fenced => self.lost(opened).await,
+            // Opening tells what it is, unless it is the old one again.
+            CommitFault::OtherTable => Failure::Reopen(Trouble::new(
+                TroubleKind::Runtime,
+                Misfit::Replaced.code(),
+                lane.doing("committing a group of") + ": the mirror table was replaced, so nothing was written",
+            )),
             CommitFault::DeadLetters(exceeded) => {
                 let per_minute_max = self.shared.dead_letters_per_minute_max;
                 let stored = match opened.session.rollback().await {
