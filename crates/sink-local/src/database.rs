@@ -44,6 +44,14 @@ pub(crate) async fn connect(path: &Path, access: Access) -> Result<SqliteConnect
     Ok(options.connect().await?)
 }
 
+/// Closes a connection, whatever came of the work on it: one that is only dropped leaves its log behind where the process ends.
+pub(crate) async fn closed<T>(connection: SqliteConnection, done: Result<T, Fault>) -> Result<T, Fault> {
+    let closed = connection.close().await;
+    let done = done?;
+    closed?;
+    Ok(done)
+}
+
 /// Whether there is no file yet and a directory for one: nothing to look at before it is made.
 pub(crate) fn may_be_made(path: &Path) -> bool {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -12,6 +12,7 @@ mod file;
 mod file_identity;
 mod identifier;
 mod json_lines;
+mod mark;
 mod mirror_table;
 mod private_file;
 mod progress;
