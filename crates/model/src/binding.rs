@@ -122,10 +122,10 @@ impl TargetFacts {
         if token.is_some() && token.as_deref() == adopt { Ok(Fit::Adopt) } else { Err(misfit) }
     }
 
-    /// Whether something was written that must be in the target from now on, where a claim comes to this. An empty target that
-    /// is adopted has lost nothing any more.
+    /// Whether a claim that comes to this stores that something was written, which must be in the target from then on. An
+    /// empty target that was adopted has lost nothing any more.
     pub fn is_written(&self, fit: Fit) -> bool {
-        self.state == TargetState::Filled || (self.has_written && fit != Fit::Adopt)
+        self.state == TargetState::Filled || (self.has_written && fit == Fit::Bind)
     }
 
     /// What has become of the target since the claim, if a lane must not go on with it.
@@ -363,12 +363,13 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_is_known_until_an_empty_target_is_adopted() {
+    fn what_is_in_a_target_that_is_bound_counts_as_written() {
         let empty = TargetFacts { state: TargetState::Empty, ..settled() };
         let unwritten = TargetFacts { has_written: false, ..settled() };
         for (facts, fit, written) in [
             (settled(), Fit::Bound, true),
-            (empty.clone(), Fit::Bound, true),
+            // What is stored of it stays.
+            (empty.clone(), Fit::Bound, false),
             (empty.clone(), Fit::Bind, true),
             (empty, Fit::Adopt, false),
             // What is there when it is bound counts.
