@@ -21,6 +21,7 @@ mod refused_rows;
 mod sqlite;
 mod stdout;
 
+pub use database::database_path_fault;
 pub use file::{FileLane, FileSettings, check_file, claim_file, file_checkpoints};
 pub use mirror_table::table_name_fault;
 pub use progress::SqliteOwnership;

@@ -14,7 +14,7 @@ use tailwater_model::{Folded, Trouble, TroubleKind, fold_by_key};
 use tokio::sync::Mutex;
 
 use crate::accounting::set_refused_aside;
-use crate::database::{Access, Fault, begin, closed, connect, may_be_made, not_open};
+use crate::database::{Access, Fault, begin, closed, connect, database_path_fault, may_be_made, not_open};
 use crate::file_identity::{FileIdentity, sync_parent_directory};
 use crate::mark::{is_marked, put_mark};
 use crate::mirror_table::MirrorTable;
@@ -49,7 +49,7 @@ pub async fn claim_sqlite(
     identity: &PipelineIdentity,
     keys: &KeySchema,
 ) -> Result<Claimed<SqliteLane, SqliteOwnership>, Trouble> {
-    let table = MirrorTable::new(&settings.table, keys, settings.delete)?;
+    let table = table_of(settings, keys)?;
     let path = &settings.path;
     let claims = claim(settings, identity, &table).await.map_err(|fault| fault.into_trouble(path))?;
     sync_parent_directory(path).map_err(|error| Fault::from(sqlx::Error::Io(error)).into_trouble(path))?;
@@ -81,7 +81,7 @@ pub async fn check_sqlite(
     identity: &PipelineIdentity,
     keys: &KeySchema,
 ) -> Result<(), Trouble> {
-    let table = MirrorTable::new(&settings.table, keys, settings.delete)?;
+    let table = table_of(settings, keys)?;
     let path = &settings.path;
     if may_be_made(path) {
         return Ok(());
@@ -92,6 +92,14 @@ pub async fn check_sqlite(
         closed(connection, checked).await
     };
     check.await.map_err(|fault: Fault| fault.into_trouble(path))
+}
+
+/// What can be said of the settings before the file is looked at.
+fn table_of(settings: &SqliteSettings, keys: &KeySchema) -> Result<MirrorTable, Trouble> {
+    match database_path_fault(&settings.path) {
+        Some(trouble) => Err(trouble),
+        None => MirrorTable::new(&settings.table, keys, settings.delete),
+    }
 }
 
 /// Takes the pipeline and gives it back.
