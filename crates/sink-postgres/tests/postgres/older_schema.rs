@@ -79,7 +79,8 @@ async fn progress_without_moments_takes_those_of_the_last_contact() {
 async fn what_was_written_before_is_taken_from_the_shards() {
     in_database(|database| async move {
         write_progress(&database, true, "null").await;
-        let carried = "update tailwater.shards set written = 2; insert into orders (\"Id\", document) values ('a', '{}')";
+        let carried =
+            "update tailwater.shards set written = 2; insert into orders (\"Id\", document) values ('a', '{}')";
         database.run(carried).await;
         drop(database.lane(&database.settings(), &id_key()).await);
         database.run("update tailwater.shards set written = 0; drop table orders").await;
