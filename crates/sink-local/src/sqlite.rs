@@ -338,7 +338,7 @@ async fn store(
 /// Opening tells what it is.
 fn table_replaced(table: &str) -> Failure {
     let message = format!("the table {table:?} was dropped or replaced, so nothing was written");
-    Failure::Reopen(Trouble::new(TroubleKind::Runtime, Misfit::Replaced.code(), message))
+    Failure::Reopen(Trouble::new(TroubleKind::Runtime, "sink.sqlite.table_replaced", message))
 }
 
 /// I8: SQLite goes on writing to a file that was moved or deleted, where nobody will find the rows.

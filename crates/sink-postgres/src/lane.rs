@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tailwater_model::{
-    Committed, DeleteMode, Failure, Group, KeySchema, Misfit, PipelineIdentity, Progress, Sink, Trouble, TroubleKind,
+    Committed, DeleteMode, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink, Trouble, TroubleKind,
 };
 use tokio::time::Instant;
 
@@ -230,7 +230,7 @@ impl<S: Server> MirrorLane<S> {
             // Opening tells what it is, unless it is the old one again.
             CommitFault::OtherTable => Failure::Reopen(Trouble::new(
                 TroubleKind::Runtime,
-                Misfit::Replaced.code(),
+                "sink.postgres.table_replaced",
                 lane.doing("committing a group of") + ": the mirror table was replaced, so nothing was written",
             )),
             CommitFault::DeadLetters(exceeded) => {

@@ -92,7 +92,7 @@ async fn a_table_that_was_written_to_is_not_made_anew() {
         .expect("fits");
     execute(&place, "drop table \"the \"\"orders\"\"\"").await;
     let lost = lane.commit(group(vec![advance(after(1), after(2), vec![insert(2, "b", "1")])])).await;
-    assert_eq!(told(lost), ("reopen", "sink.target_replaced"));
+    assert_eq!(told(lost), ("reopen", "sink.sqlite.table_replaced"));
     assert_eq!(told(lane.open().await), ("halt", "sink.target_missing"));
     let trouble = refused(place.claim().await);
     assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.target_missing"));
@@ -114,7 +114,7 @@ async fn a_table_that_is_made_again_while_the_lane_writes_stops_it() {
         let (make,): (String,) = sqlx::query_as(made).fetch_one(&mut place.connect().await).await.expect("the table");
         execute(&place, &swap.replace("MAKE", &make)).await;
         let lost = lane.commit(group(vec![advance(after(1), after(2), vec![insert(2, "b", "1")])])).await;
-        assert_eq!(told(lost), ("reopen", "sink.target_replaced"), "{swap}");
+        assert_eq!(told(lost), ("reopen", "sink.sqlite.table_replaced"), "{swap}");
         assert_eq!(told(lane.open().await), ("halt", "sink.target_replaced"), "{swap}");
         drop(lane);
         assert_eq!(refused(place.claim().await).code, "sink.target_replaced", "{swap}");

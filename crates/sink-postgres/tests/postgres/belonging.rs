@@ -104,7 +104,7 @@ async fn a_table_that_takes_the_place_of_the_mirror_is_not_written_to() {
             .await;
         let second = || group([batch(after(1), after(2), vec![put(2, "b", 7)])]);
         let Err(Failure::Reopen(trouble)) = lane.commit(second()).await else { panic!("it was written to") };
-        assert_eq!(trouble.code, "sink.target_replaced");
+        assert_eq!(trouble.code, "sink.postgres.table_replaced");
         let Err(Failure::Halt(trouble)) = lane.open().await else { panic!("it opened") };
         assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.target_replaced"));
         assert_eq!((database.count("orders").await, database.count("blue").await), ("1".into(), "1".into()));
