@@ -65,9 +65,7 @@ impl Claims for PostgresSettings {
         identity: &PipelineIdentity,
         stream: &ChosenStream,
     ) -> Result<Claimed<PostgresLane, PostgresOwnership>, Trouble> {
-        let claimed = Box::pin(claim(self, identity, &stream.keys)).await?;
-        tell_used_up(self.adopt.as_ref(), &identity.name);
-        Ok(claimed)
+        Box::pin(claim(self, identity, &stream.keys)).await
     }
 }
 
@@ -84,9 +82,7 @@ impl Claims for SqliteSettings {
         identity: &PipelineIdentity,
         stream: &ChosenStream,
     ) -> Result<Claimed<SqliteLane, SqliteOwnership>, Trouble> {
-        let claimed = Box::pin(claim_sqlite(self, identity, &stream.keys)).await?;
-        tell_used_up(self.adopt.as_ref(), &identity.name);
-        Ok(claimed)
+        Box::pin(claim_sqlite(self, identity, &stream.keys)).await
     }
 }
 
@@ -103,16 +99,14 @@ impl Claims for FileSettings {
         identity: &PipelineIdentity,
         stream: &ChosenStream,
     ) -> Result<Claimed<FileLane, SqliteOwnership>, Trouble> {
-        let claimed = Box::pin(claim_file(self, identity, &stream.keys)).await?;
-        tell_used_up(self.adopt.as_ref(), &identity.name);
-        Ok(claimed)
+        Box::pin(claim_file(self, identity, &stream.keys)).await
     }
 }
 
-/// A token is good once; what is left over in the file does nothing.
+/// A token is good once; what is left over in the file does nothing. The other sinks tell whether it was used.
 fn tell_used_up(adopt: Option<&String>, pipeline: &str) {
     if adopt.is_some() {
-        info!(pipeline, "progress and target belong together: `adopt` can be removed from the file");
+        info!(pipeline, "progress and target belong together: a token does nothing any more, `adopt` can be removed");
     }
 }
 

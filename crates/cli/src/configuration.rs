@@ -65,6 +65,7 @@ fn load_with(paths: &[PathBuf], absent: Absent) -> Loaded {
         loaded.findings.extend(findings);
     }
     refuse_same_names(&mut loaded);
+    refuse_same_targets(&mut loaded);
     loaded
 }
 
@@ -85,4 +86,22 @@ fn refuse_same_names(loaded: &mut Loaded) {
         ));
         false
     });
+}
+
+/// Of two pipelines on one target the first would be taken, and then the second refused.
+fn refuse_same_targets(loaded: &mut Loaded) {
+    let mut fine: Vec<PipelineSpec> = Vec::new();
+    for spec in std::mem::take(&mut loaded.specs) {
+        let Some(other) = fine.iter().find(|other| other.sink.shares_target(&spec.sink)) else {
+            fine.push(spec);
+            continue;
+        };
+        loaded.findings.push(Finding::of_file(
+            "config.duplicate_target",
+            &spec.file,
+            format!("the pipeline in {} writes to the same target", other.file),
+            Some("give each pipeline a table or a file of its own: two would undo each other's work".into()),
+        ));
+    }
+    loaded.specs = fine;
 }

@@ -3,11 +3,15 @@
 //!
 //! What does not fit is refused, at every start again, until the person who runs the pipeline restores what is missing or
 //! *adopts* the target as it is: by a token that the refusal tells and the file repeats. A token is made of the facts and of a
-//! random salt that the refusal leaves with the progress. Adopting uses the salt up, and lost progress takes it along: so no
-//! token is good twice.
+//! random salt that the refusal leaves with the progress. Every claim that succeeds uses the salt up, whether the token was needed
+//! or not, and lost progress takes it along: so no token is good twice.
 
 use crate::contract::{PipelineIdentity, Trouble, TroubleKind};
 use crate::key::KeySchema;
+
+/// What adopting a target without progress means.
+const BEGINS_ANEW: &str = "the pipeline begins anew where `start` says; changes that were carried before may come again and \
+                           cover newer ones, and what the stream does not hold any more stays missing";
 
 /// What the progress of a pipeline was made for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,7 +36,7 @@ impl Binding {
 pub enum TargetState {
     /// It is not there.
     Missing,
-    /// It was never written to, as far as can be seen.
+    /// There is nothing in it.
     Empty,
     /// It has rows or messages.
     Filled,
@@ -47,27 +51,43 @@ pub struct TargetFacts {
     pub wanted: Binding,
     /// What its progress was made for. Nothing in progress from before this was stored.
     pub bound: Option<Binding>,
-    /// It has progress.
+    /// It has progress. Where it has begun, that takes a shard: a stream that is known keeps one at the least.
     pub has_progress: bool,
-    /// By its progress, it has written to its target.
+    /// A shard was stored since its progress was bound. Never taken back, whatever is forgotten later.
+    pub has_begun: bool,
+    /// It has written to its target, or was bound to one that had something in it. Never taken back, whatever is forgotten later.
     pub has_written: bool,
     /// What is in the target that the file names.
     pub state: TargetState,
     /// That one has the name of the bound one and is another: made again, or it lost what was written since it was bound.
     pub is_another: bool,
+    /// The target has more in it than its progress can know of.
+    pub is_ahead: bool,
     /// A pipeline that was bound to the same target after this one.
     pub newer_pipeline: Option<String>,
     /// What the last refusal left for its token.
     pub salt: Option<String>,
 }
 
-/// What a claim does with the binding.
+/// What a claim does with the binding. Whichever it is, the salt is used up: no token outlives a start that succeeds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
     /// It stands.
     Bound,
-    /// It is to be stored, in the place of any other, and the salt is used up.
+    /// It is to be stored, in the place of any other.
     Bind,
+    /// So it is, because the file has the token.
+    Adopt,
+}
+
+impl Fit {
+    /// What has become of the token that the file has.
+    pub fn token_words(self) -> &'static str {
+        match self {
+            Self::Adopt => "the token was used: `adopt` can be removed from the file",
+            Self::Bound | Self::Bind => "the token in the file was not needed and does nothing: `adopt` can be removed",
+        }
+    }
 }
 
 /// Why target and progress do not belong together.
@@ -87,6 +107,8 @@ pub enum Misfit {
     Missing,
     /// The target was made again, or has lost what it had.
     Replaced,
+    /// The progress is older than the target.
+    Ahead,
 }
 
 impl TargetFacts {
@@ -107,12 +129,26 @@ impl TargetFacts {
     /// When nobody has adopted them as they are.
     pub fn adopted(&self, misfit: Misfit, adopt: Option<&str>) -> Result<Fit, Misfit> {
         let token = self.salt.as_ref().map(|salt| self.token(misfit, salt));
-        if token.is_some() && token.as_deref() == adopt { Ok(Fit::Bind) } else { Err(misfit) }
+        if token.is_some() && token.as_deref() == adopt { Ok(Fit::Adopt) } else { Err(misfit) }
+    }
+
+    /// Whether a claim that comes to this stores that something was written, which must be in the target from then on. An
+    /// empty target that was adopted has lost nothing any more.
+    pub fn is_written(&self, fit: Fit) -> bool {
+        self.state == TargetState::Filled || (self.has_written && fit == Fit::Bind)
+    }
+
+    /// What has become of the target since the claim, if a lane must not go on with it.
+    pub fn loss(&self) -> Option<Misfit> {
+        match self.state {
+            TargetState::Missing => Some(Misfit::Missing),
+            _ => self.is_another.then_some(Misfit::Replaced),
+        }
     }
 
     /// The progress was made for the very target and source that are there now.
     fn stands(&self) -> bool {
-        let is_there = self.state != TargetState::Missing && !self.is_another;
+        let is_there = self.state != TargetState::Missing && !self.is_another && !self.is_ahead;
         self.has_progress && is_there && self.bound.as_ref() == Some(&self.wanted)
     }
 
@@ -120,8 +156,11 @@ impl TargetFacts {
         if !self.has_progress || !self.has_written {
             // Nothing is lost with a target that nothing was written to. What others wrote is there all the same.
             let is_known = self.stands() || (self.has_progress && self.bound.is_none());
+            let is_lost = self.has_begun && !self.has_progress;
             return match &self.newer_pipeline {
                 Some(_) => Some(Misfit::OtherPipeline),
+                None if is_lost => Some(Misfit::NoProgress),
+                None if self.has_progress && self.is_ahead => Some(Misfit::Ahead),
                 None => (self.state == TargetState::Filled && !is_known).then_some(Misfit::NoProgress),
             };
         }
@@ -130,6 +169,7 @@ impl TargetFacts {
             Some(bound) if bound.target != self.wanted.target => Some(Misfit::OtherTarget),
             _ if self.newer_pipeline.is_some() => Some(Misfit::OtherPipeline),
             _ if self.state == TargetState::Missing => Some(Misfit::Missing),
+            _ if self.is_ahead => Some(Misfit::Ahead),
             _ => self.is_another.then_some(Misfit::Replaced),
         }
     }
@@ -146,22 +186,38 @@ impl TargetFacts {
 
     /// The refusal, with both ways on. `salt` is what is stored now.
     pub fn refusal(&self, misfit: Misfit, salt: &str) -> Trouble {
+        self.refusal_with(misfit, salt, "")
+    }
+
+    /// The refusal with what is to be known of restoring in this sink.
+    pub fn refusal_with(&self, misfit: Misfit, salt: &str, restoring: &str) -> Trouble {
         let (message, restore, adopted) = self.words(misfit);
         let token = self.token(misfit, salt);
         Trouble::new(TroubleKind::DataAtRisk, misfit.code(), message).advise(format!(
-            "{restore}; or write adopt = \"{token}\" into the sink's section once and start again: {adopted}"
+            "{restore}{restoring}; or write adopt = \"{token}\" into the sink's section once and start again: {adopted}"
         ))
+    }
+
+    /// The trouble of a lane that finds this loss while the pipeline runs.
+    pub fn loss_trouble(&self, misfit: Misfit) -> Trouble {
+        let (message, ..) = self.words(misfit);
+        Trouble::new(TroubleKind::DataAtRisk, misfit.code(), format!("while the pipeline ran: {message}"))
+            .advise("restore the target as it was; another start says how to go on, with it or without it")
     }
 
     /// What was found, how to mend it, and what adopting means.
     fn words(&self, misfit: Misfit) -> (String, &'static str, &'static str) {
         let Self { pipeline, wanted: Binding { target, source }, .. } = self;
         match misfit {
+            Misfit::NoProgress if self.has_begun => (
+                format!("pipeline \"{pipeline}\" was begun on {target}, and its progress has lost all shards"),
+                "restore the progress that was made with it",
+                BEGINS_ANEW,
+            ),
             Misfit::NoProgress => (
                 format!("{target} has something in it, and pipeline \"{pipeline}\" has no progress that belongs to it"),
                 "restore the progress that was made with it, or name an empty target",
-                "the pipeline begins anew where `start` says; changes that were carried before may come again and cover newer \
-                 ones, and what the stream does not hold any more stays missing",
+                BEGINS_ANEW,
             ),
             Misfit::ProgressGone => (
                 format!("part of the progress of pipeline \"{pipeline}\", by which it wrote to {target}, is gone"),
@@ -200,6 +256,14 @@ impl TargetFacts {
                 "restore it",
                 "the pipeline goes on where its progress is, with an empty target: what it wrote before is missing there",
             ),
+            Misfit::Ahead => (
+                format!(
+                    "{target} has more in it than one commit behind what the progress of pipeline \"{pipeline}\" knows of: the progress \
+                     is older, or somebody else wrote"
+                ),
+                "restore the progress that belongs to it",
+                "nothing is cut off; the pipeline goes on where its progress is, and what it carries again stands there twice",
+            ),
             Misfit::Replaced => (
                 format!(
                     "{target} is not as pipeline \"{pipeline}\" left it: it was made again, or has lost what it had"
@@ -222,6 +286,7 @@ impl Misfit {
             Self::OtherTarget => "sink.target_changed",
             Self::Missing => "sink.target_missing",
             Self::Replaced => "sink.target_replaced",
+            Self::Ahead => "sink.target_ahead",
         }
     }
 }
@@ -241,9 +306,11 @@ mod tests {
             wanted: binding("t", "s"),
             bound: Some(binding("t", "s")),
             has_progress: true,
+            has_begun: true,
             has_written: true,
             state: TargetState::Filled,
             is_another: false,
+            is_ahead: false,
             newer_pipeline: None,
             salt: None,
         }
@@ -251,7 +318,8 @@ mod tests {
 
     /// One that begins.
     fn new() -> TargetFacts {
-        TargetFacts { bound: None, has_progress: false, has_written: false, state: TargetState::Missing, ..settled() }
+        let nothing = TargetFacts { bound: None, has_progress: false, has_begun: false, ..settled() };
+        TargetFacts { has_written: false, state: TargetState::Missing, ..nothing }
     }
 
     #[test]
@@ -278,10 +346,17 @@ mod tests {
         }
     }
 
-    fn misfits() -> [(TargetFacts, Misfit); 9] {
+    fn misfits() -> [(TargetFacts, Misfit); 12] {
         [
             (TargetFacts { state: TargetState::Filled, ..new() }, Misfit::NoProgress),
             (TargetFacts { has_progress: false, ..settled() }, Misfit::NoProgress),
+            // Its shards were lost, though nothing was written to the target yet.
+            (
+                TargetFacts { has_progress: false, has_written: false, state: TargetState::Empty, ..settled() },
+                Misfit::NoProgress,
+            ),
+            (TargetFacts { is_ahead: true, ..settled() }, Misfit::Ahead),
+            (TargetFacts { is_ahead: true, has_written: false, ..settled() }, Misfit::Ahead),
             (TargetFacts { wanted: binding("u", "s"), has_written: false, ..settled() }, Misfit::NoProgress),
             (TargetFacts { newer_pipeline: Some("other".into()), ..settled() }, Misfit::OtherPipeline),
             (TargetFacts { newer_pipeline: Some("other".into()), ..new() }, Misfit::OtherPipeline),
@@ -305,12 +380,30 @@ mod tests {
     }
 
     #[test]
+    fn what_is_in_a_target_that_is_bound_counts_as_written() {
+        let empty = TargetFacts { state: TargetState::Empty, ..settled() };
+        let unwritten = TargetFacts { has_written: false, ..settled() };
+        for (facts, fit, written) in [
+            (settled(), Fit::Bound, true),
+            // What is stored of it stays.
+            (empty.clone(), Fit::Bound, false),
+            (empty.clone(), Fit::Bind, true),
+            (empty, Fit::Adopt, false),
+            // What is there when it is bound counts.
+            (unwritten.clone(), Fit::Adopt, true),
+            (TargetFacts { state: TargetState::Empty, ..unwritten }, Fit::Bound, false),
+        ] {
+            assert_eq!(facts.is_written(fit), written, "{fit:?} {facts:?}");
+        }
+    }
+
+    #[test]
     fn a_token_is_good_once_and_for_what_it_was_told_of() {
         for (facts, misfit) in misfits() {
             let token = facts.token(misfit, "first");
             assert_eq!(facts.fit(Some(&token)), Err(misfit), "no refusal has told it: {facts:?}");
             let refused = TargetFacts { salt: Some("first".into()), ..facts };
-            assert_eq!(refused.fit(Some(&token)), Ok(Fit::Bind), "{refused:?}");
+            assert_eq!(refused.fit(Some(&token)), Ok(Fit::Adopt), "{refused:?}");
             assert_eq!(refused.fit(Some("")), Err(misfit), "{refused:?}");
             let later = TargetFacts { salt: Some("second".into()), ..refused.clone() };
             assert_eq!(later.fit(Some(&token)), Err(misfit), "{later:?}");

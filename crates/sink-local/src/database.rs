@@ -44,6 +44,26 @@ pub(crate) async fn connect(path: &Path, access: Access) -> Result<SqliteConnect
     Ok(options.connect().await?)
 }
 
+/// Why no database can be kept at this path; nothing when one can. SQLite takes some names for databases in memory, and others for
+/// URIs that may say so, too (<https://www.sqlite.org/inmemorydb.html>).
+pub fn database_path_fault(path: &Path) -> Option<Trouble> {
+    let name = path.to_string_lossy();
+    (name == ":memory:" || name.starts_with("file:")).then(|| {
+        let message =
+            "SQLite takes this name for a database in memory, or for a URI, and progress has to outlive the process";
+        Trouble::new(TroubleKind::Config, "sink.sqlite.path", message)
+            .advise("name a file, for example \"./orders.db\"")
+    })
+}
+
+/// Closes a connection, whatever came of the work on it: one that is only dropped leaves its log behind where the process ends.
+pub(crate) async fn closed<T>(connection: SqliteConnection, done: Result<T, Fault>) -> Result<T, Fault> {
+    let closed = connection.close().await;
+    let done = done?;
+    closed?;
+    Ok(done)
+}
+
 /// Whether there is no file yet and a directory for one: nothing to look at before it is made.
 pub(crate) fn may_be_made(path: &Path) -> bool {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));

@@ -1,35 +1,40 @@
 //! The `file` sink: JSON lines appended to a file, and the progress in a SQLite database beside it.
 //!
-//! A commit appends the lines, syncs them, and then commits the steps together with the new length of the file. Opening
-//! cuts the file back to the recorded length. So after a kill or a power failure at any moment the file holds exactly
-//! the lines that the progress stands for. A reader that follows the file may see lines a moment before they are
-//! durable.
+//! A commit stores how far it will write, appends the lines, syncs them, and then commits the steps together with the new
+//! length of the file. Opening cuts off what a commit has left behind the recorded length, and nothing that reaches further:
+//! that is data at risk. So after a kill or a power failure at any moment the file holds exactly the lines that the progress
+//! stands for. A reader that follows the file may see lines a moment before they are durable.
 //!
 //! Fencing by epoch is not enough here: lines of a commit that nobody waits for any more may still be appended. So the data
 //! file is locked as long as its lane is there. Whoever claims the pipeline writes that into the progress first; the owner so
 //! far finds it with its next commit or sign of life and lets the file go.
 
+mod belonging;
 mod data_file;
+mod recorded;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
-use tailwater_model::{Binding, Fit, TargetFacts, TargetState, Trouble, TroubleKind};
-use tailwater_model::{Checkpoints, Claimed, Committed, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink};
+use tailwater_model::{
+    Checkpoints, Claimed, Committed, Failure, Group, KeySchema, PipelineIdentity, Progress, Sink, Trouble, TroubleKind,
+};
 use tokio::sync::Mutex;
 use tokio::time::{Instant, sleep};
 
+use self::belonging::bind_to_file;
 use self::data_file::DataFile;
+use self::recorded::Recorded;
 use crate::accounting::set_refused_aside;
 use crate::blocking::{BlockingResource, ResourceLost};
-use crate::database::{Access, Fault, begin, connect, may_be_made, not_open};
+use crate::database::{Access, Fault, begin, closed, connect, not_open};
 use crate::file_identity::FileIdentity;
 use crate::json_lines::JsonLines;
-use crate::progress::{Epoch, LaneClaim, SqliteOwnership, bind, braked, claim_lanes, leave_salt, migrate};
-use crate::progress::{open_lane, read_checkpoints, store_group, target_facts};
+use crate::progress::{
+    Epoch, LaneClaim, SqliteOwnership, braked, claim_lanes, migrate, open_lane, read_checkpoints, store_group,
+};
 
 /// An owner that was replaced lets the data file go within this: its idle lane looks every ten seconds.
 const GIVES_WAY_WITHIN: Duration = Duration::from_secs(30);
@@ -51,7 +56,7 @@ pub struct FileSettings {
 /// Claims the pipeline's only lane, and locks the data file as soon as the owner so far lets it go.
 ///
 /// Refused with trouble, before anything is taken: more than one lane, a file with content that this pipeline did not write,
-/// and a file that is missing or shorter than the progress says. A file that another process has locked is waited for.
+/// and a file that is missing, or is shorter or longer than the progress can know. A file that another process has locked is waited for.
 pub async fn claim_file(
     settings: &FileSettings,
     identity: &PipelineIdentity,
@@ -60,14 +65,21 @@ pub async fn claim_file(
     check_file(settings, identity, keys).await?;
     let (path, progress_path) = (&settings.path, progress_path(&settings.path));
     let claim = claim(settings, identity).await.map_err(|fault| fault.into_trouble(&progress_path))?;
-    let recorded = recorded_length(settings, identity).await?;
+    let is_begun = recorded(settings, identity).await?.is_some_and(|recorded| recorded.length > 0);
     let mut data = BlockingResource::new(DataFile::unopened(path));
-    data.run(move |data| data.open(recorded.is_some_and(|length| length > 0))).await.map_err(lost)??;
-    lock(&mut data).await?;
+    let is_there = data.run(move |data| data.open(!is_begun)).await.map_err(lost)??;
+    if is_there {
+        lock(&mut data).await?;
+    }
     // Nobody else writes any more: once again, and for good.
-    let recorded = recorded_length(settings, identity).await?;
-    let length = data.run(move |data| data.check(recorded)).await.map_err(lost)??;
-    bind_to_file(settings, identity, keys, (recorded, length), Some(&claim)).await?;
+    let recorded = recorded(settings, identity).await?;
+    let look = data.run(move |data| data.look(recorded, u64::MAX)).await.map_err(lost)??;
+    bind_to_file(settings, identity, keys, (recorded, look), Some(&claim)).await?;
+    if !is_there {
+        // It was adopted as missing.
+        data.run(|data| data.open(true)).await.map_err(lost)??;
+        lock(&mut data).await?;
+    }
     data.run(|data| data.sync_directory()).await.map_err(lost)??;
     let turn = Arc::new(Mutex::new(()));
     let ownership = SqliteOwnership::new(&progress_path, claim.clone(), turn.clone());
@@ -94,62 +106,16 @@ pub async fn check_file(settings: &FileSettings, identity: &PipelineIdentity, ke
         let message = format!("the file sink has one lane, and the pipeline's file says {}", identity.lanes);
         return Err(Trouble::new(TroubleKind::Config, "sink.file.lanes", message).advise("set `lanes = 1`"));
     }
-    let recorded = recorded_length(settings, identity).await?;
-    let must_exist = recorded.is_some_and(|length| length > 0);
-    if !must_exist && may_be_made(&settings.path) {
-        return Ok(());
-    }
     let mut data = BlockingResource::new(DataFile::unopened(&settings.path));
-    let look = move |data: &mut DataFile| {
-        data.open(must_exist)?;
-        data.check(recorded)
-    };
-    let length = data.run(look).await.map_err(lost)??;
-    if recorded.is_none() && length == 0 {
+    // Whoever runs it may write meanwhile: it was no longer before than its progress says after that, and is no shorter after that.
+    let length_before =
+        data.run(|data| if data.open(false)? { data.length() } else { Ok(0) }).await.map_err(lost)??;
+    let recorded = recorded(settings, identity).await?;
+    let look = data.run(move |data| data.look(recorded, length_before)).await.map_err(lost)??;
+    if recorded.is_none() && look.length == 0 {
         return Ok(());
     }
-    bind_to_file(settings, identity, keys, (recorded, length), None).await
-}
-
-/// Holds the file of this length and the progress that stands for `recorded` bytes of it to one another (I11), and binds the
-/// progress of a claim to it: what nothing is recorded of stands for the whole file. Without a claim it only looks. A refusal
-/// leaves its salt.
-async fn bind_to_file(
-    settings: &FileSettings,
-    identity: &PipelineIdentity,
-    keys: &KeySchema,
-    (recorded, length): (Option<u64>, u64),
-    claim: Option<&LaneClaim>,
-) -> Result<(), Trouble> {
-    let (path, pipeline) = (progress_path(&settings.path), &identity.name);
-    let wanted = Binding::new(format!("the file {}", settings.path.display()), identity, keys);
-    let held = async {
-        let mut connection = connect(&path, Access::Create).await?;
-        let mut transaction = begin(&mut connection).await?;
-        migrate(&mut transaction).await?;
-        let state = if length > 0 { TargetState::Filled } else { TargetState::Empty };
-        let stored = target_facts(&mut transaction, pipeline, wanted.clone(), (state, false)).await?;
-        // A file may be moved, together with its progress.
-        let bound = stored.bound.clone().map(|bound| Binding { target: wanted.target.clone(), ..bound });
-        let (has_progress, has_written) = (recorded.is_some(), recorded > Some(0));
-        let target = TargetFacts { bound, has_progress, has_written, ..stored };
-        let held = match target.fit(settings.adopt.as_deref()) {
-            Ok(fit) => {
-                if let Some(claim) = claim.filter(|_| recorded.is_none()) {
-                    store_length(&mut transaction, claim, length).await?;
-                }
-                if claim.is_some() && fit == Fit::Bind {
-                    bind(&mut transaction, pipeline, &wanted).await?;
-                }
-                Ok(())
-            }
-            Err(misfit) => Err(target.refusal(misfit, &leave_salt(&mut transaction, pipeline).await?)),
-        };
-        transaction.commit().await?;
-        connection.close().await?;
-        held.map_err(Fault::halt)
-    };
-    held.await.map_err(|fault: Fault| fault.into_trouble(&path))
+    bind_to_file(settings, identity, keys, (recorded, look), None).await
 }
 
 /// Waits until the owner so far lets the data file go.
@@ -167,10 +133,18 @@ async fn lock(data: &mut BlockingResource<DataFile>) -> Result<(), Trouble> {
 /// Takes the lane, in one transaction.
 async fn claim(settings: &FileSettings, identity: &PipelineIdentity) -> Result<LaneClaim, Fault> {
     let mut connection = connect(&progress_path(&settings.path), Access::Create).await?;
-    let mut transaction = begin(&mut connection).await?;
+    let claim = take_for_good(&mut connection, settings, identity).await;
+    closed(connection, claim).await
+}
+
+async fn take_for_good(
+    connection: &mut SqliteConnection,
+    settings: &FileSettings,
+    identity: &PipelineIdentity,
+) -> Result<LaneClaim, Fault> {
+    let mut transaction = begin(connection).await?;
     let claim = take(&mut transaction, settings, identity).await?;
     transaction.commit().await?;
-    connection.close().await?;
     Ok(claim)
 }
 
@@ -211,39 +185,30 @@ fn progress_path(path: &Path) -> PathBuf {
     name.into()
 }
 
-/// The length that the progress stands for, if there is progress that these settings can claim. The claim is taken back, with
-/// everything else.
-async fn recorded_length(settings: &FileSettings, identity: &PipelineIdentity) -> Result<Option<u64>, Trouble> {
+/// What the progress stands for, if there is progress that these settings can claim. The claim is taken back, with everything else.
+async fn recorded(settings: &FileSettings, identity: &PipelineIdentity) -> Result<Option<Recorded>, Trouble> {
     let progress_path = progress_path(&settings.path);
     if !progress_path.exists() {
         return Ok(None);
     }
     let read = async {
         let mut connection = connect(&progress_path, Access::Existing).await?;
-        let mut transaction = begin(&mut connection).await?;
-        take(&mut transaction, settings, identity).await?;
-        let length = stored_length(&mut transaction).await?;
-        transaction.rollback().await?;
-        connection.close().await?;
-        Ok(length)
+        let recorded = try_take(&mut connection, settings, identity).await;
+        closed(connection, recorded).await
     };
     read.await.map_err(|fault: Fault| fault.into_trouble(&progress_path))
 }
 
-async fn stored_length(connection: &mut SqliteConnection) -> Result<Option<u64>, Fault> {
-    let found: Option<(Option<i64>,)> =
-        sqlx::query_as("select data_length_bytes from tailwater_lanes").fetch_optional(connection).await?;
-    Ok(found.and_then(|(length,)| length).and_then(|length| u64::try_from(length).ok()))
-}
-
-async fn store_length(connection: &mut SqliteConnection, claim: &LaneClaim, length: u64) -> Result<(), Fault> {
-    sqlx::query("update tailwater_lanes set data_length_bytes = ? where pipeline = ? and lane = ?")
-        .bind(i64::try_from(length).unwrap_or(i64::MAX))
-        .bind(&claim.pipeline.name)
-        .bind(claim.lane)
-        .execute(connection)
-        .await?;
-    Ok(())
+async fn try_take(
+    connection: &mut SqliteConnection,
+    settings: &FileSettings,
+    identity: &PipelineIdentity,
+) -> Result<Option<Recorded>, Fault> {
+    let mut transaction = begin(connection).await?;
+    take(&mut transaction, settings, identity).await?;
+    let recorded = recorded::stored(&mut transaction).await?;
+    transaction.rollback().await?;
+    Ok(recorded)
 }
 
 /// The one lane that writes to a file.
@@ -312,11 +277,11 @@ async fn open_session(
     let mut connection = connect(progress_path, Access::Existing).await?;
     let mut transaction = begin(&mut connection).await?;
     let (epoch, progress) = open_lane(&mut transaction, claim).await?;
-    let length = stored_length(&mut transaction).await?.unwrap_or_default();
+    let recorded = recorded::stored(&mut transaction).await?.unwrap_or(Recorded { length: 0, length_max: 0 });
     transaction.commit().await?;
     // I1: what is behind the recorded length belongs to a commit that never became durable.
-    data.run(move |data| data.cut(length)).await.map_err(|lost_data| Fault::halt(lost(lost_data)))??;
-    Ok((Session { connection, epoch, progress_file, length }, progress))
+    data.run(move |data| data.cut(recorded)).await.map_err(|lost_data| Fault::halt(lost(lost_data)))??;
+    Ok((Session { connection, epoch, progress_file, length: recorded.length }, progress))
 }
 
 /// I8: SQLite goes on writing to a file that was moved or deleted, where no start will find the progress.
@@ -327,8 +292,8 @@ fn progress_gone(progress_path: &Path) -> Trouble {
         .advise("put it back; another start says how to go on without it")
 }
 
-/// The fence and the steps first, so that nothing is appended for a group that does not fit; then the lines, synced;
-/// then the commit that makes them count.
+/// First how far the lines will reach, durably; then the fence and the steps, so that nothing is appended for a group that does not
+/// fit; then the lines, synced; then the commit that makes them count.
 async fn store(
     session: &mut Session,
     claim: &LaneClaim,
@@ -337,12 +302,15 @@ async fn store(
     lines: String,
     per_minute_max: u32,
 ) -> Result<Committed, Fault> {
-    let mut transaction = begin(&mut session.connection).await?;
-    let committed = store_group(&mut transaction, claim, session.epoch, group, per_minute_max).await?;
     let (from, to) = (session.length, session.length + lines.len() as u64);
     if from != to {
+        recorded::reserve(&mut session.connection, claim, session.epoch, to).await?;
+    }
+    let mut transaction = begin(&mut session.connection).await?;
+    let committed = store_group(&mut transaction, claim, session.epoch, group, per_minute_max).await?;
+    if from != to {
         data.run(move |data| data.append(from, &lines)).await.map_err(|lost_data| Fault::halt(lost(lost_data)))??;
-        store_length(&mut transaction, claim, to).await?;
+        recorded::store(&mut transaction, claim, to).await?;
     }
     transaction.commit().await?;
     session.length = to;

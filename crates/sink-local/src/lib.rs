@@ -12,6 +12,7 @@ mod file;
 mod file_identity;
 mod identifier;
 mod json_lines;
+mod mark;
 mod mirror_table;
 mod private_file;
 mod progress;
@@ -20,6 +21,7 @@ mod refused_rows;
 mod sqlite;
 mod stdout;
 
+pub use database::database_path_fault;
 pub use file::{FileLane, FileSettings, check_file, claim_file, file_checkpoints};
 pub use mirror_table::table_name_fault;
 pub use progress::SqliteOwnership;

@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use sqlx::sqlite::{SqliteArguments, SqliteConnection};
 use sqlx::{AssertSqlSafe, Row, Sqlite};
-use tailwater_model::{Binding, Change, ChangeEvent, DeleteMode, Item, Key, KeyKind, KeySchema, KeyValue, Misfit};
+use tailwater_model::{Binding, Change, ChangeEvent, DeleteMode, Item, Key, KeyKind, KeySchema, KeyValue};
 use tailwater_model::{PipelineIdentity, Rejected, TargetState, Trouble};
 use tailwater_model::{TroubleKind, push_plain_item, push_plain_key, rfc_3339};
 
 use crate::database::Fault;
 use crate::identifier::quote_identifier;
-use crate::progress::now;
+use crate::mark::marks;
+use crate::progress::{TargetLook, now};
 use crate::refused_rows::RowFault;
 
 /// A column as `pragma table_xinfo` tells it.
@@ -96,8 +97,13 @@ impl MirrorTable {
         Binding::new(format!("the table {:?}", self.name), identity, &self.keys)
     }
 
-    /// What is in the table, and whether rows of removed items stay in it.
-    pub(crate) async fn state(&self, connection: &mut SqliteConnection) -> Result<(TargetState, bool), Fault> {
+    /// The table's name, as the file writes it.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// What is in the table, and which marks it has.
+    pub(crate) async fn look(&self, connection: &mut SqliteConnection) -> Result<TargetLook, Fault> {
         let (is_there,): (bool,) = sqlx::query_as(
             "select exists (select 1 from sqlite_schema where name = ? collate nocase and type = 'table')",
         )
@@ -111,7 +117,8 @@ impl MirrorTable {
         } else {
             TargetState::Missing
         };
-        Ok((state, self.delete == DeleteMode::Soft))
+        let marks = marks(connection, &self.name).await?;
+        Ok(TargetLook { state, keeps_rows: self.delete == DeleteMode::Soft, marks })
     }
 
     /// Makes the table when it is missing; otherwise it must have our shape.
@@ -120,19 +127,6 @@ impl MirrorTable {
             sqlx::raw_sql(AssertSqlSafe(self.create.clone())).execute(&mut *connection).await?;
         }
         Ok(())
-    }
-
-    /// The pipeline has written to this table before.
-    pub(crate) async fn check_exists(&self, connection: &mut SqliteConnection, pipeline: &str) -> Result<(), Fault> {
-        if self.check(connection).await? { Ok(()) } else { Err(Fault::halt(self.table_missing(pipeline))) }
-    }
-
-    /// I8: an empty table in place of one that was written to would hide that all its rows are missing.
-    fn table_missing(&self, pipeline: &str) -> Trouble {
-        let message =
-            format!("the table {:?} does not exist, although pipeline {pipeline:?} is bound to it", self.name);
-        Trouble::new(TroubleKind::DataAtRisk, Misfit::Missing.code(), message)
-            .advise("restore the table; another start says how to go on without it")
     }
 
     /// Whether the table is there. One of another shape is trouble.

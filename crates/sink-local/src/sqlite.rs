@@ -7,17 +7,21 @@ use std::sync::Arc;
 use sqlx::Connection;
 use sqlx::sqlite::SqliteConnection;
 use tailwater_model::{
-    Checkpoints, Claimed, Committed, DeleteMode, Failure, Fit, Group, Key, KeySchema, PipelineIdentity, Progress, Sink,
+    Checkpoints, Claimed, Committed, DeleteMode, Failure, Fit, Group, Key, KeySchema, Misfit, PipelineIdentity,
+    Progress, Sink,
 };
 use tailwater_model::{Folded, Trouble, TroubleKind, fold_by_key};
 use tokio::sync::Mutex;
 
 use crate::accounting::set_refused_aside;
-use crate::database::{Access, Fault, begin, connect, may_be_made, not_open};
+use crate::database::{Access, Fault, begin, closed, connect, database_path_fault, may_be_made, not_open};
 use crate::file_identity::{FileIdentity, sync_parent_directory};
+use crate::mark::{is_marked, put_mark};
 use crate::mirror_table::MirrorTable;
-use crate::progress::{Epoch, LaneClaim, SqliteOwnership, bind, braked, claim_lanes, leave_salt, migrate};
-use crate::progress::{open_lane, read_checkpoints, store_group, target_facts};
+use crate::progress::{
+    Epoch, LaneClaim, SqliteOwnership, bind, braked, claim_lanes, confirm, lacks_mark, leave_salt, migrate,
+};
+use crate::progress::{open_lane, read_checkpoints, store_group, store_mark, target_facts};
 use crate::refused_rows::{Failures, RowFault, SetAside};
 
 /// Where to mirror to.
@@ -45,7 +49,7 @@ pub async fn claim_sqlite(
     identity: &PipelineIdentity,
     keys: &KeySchema,
 ) -> Result<Claimed<SqliteLane, SqliteOwnership>, Trouble> {
-    let table = MirrorTable::new(&settings.table, keys, settings.delete)?;
+    let table = table_of(settings, keys)?;
     let path = &settings.path;
     let claims = claim(settings, identity, &table).await.map_err(|fault| fault.into_trouble(path))?;
     sync_parent_directory(path).map_err(|error| Fault::from(sqlx::Error::Io(error)).into_trouble(path))?;
@@ -77,25 +81,43 @@ pub async fn check_sqlite(
     identity: &PipelineIdentity,
     keys: &KeySchema,
 ) -> Result<(), Trouble> {
-    let table = MirrorTable::new(&settings.table, keys, settings.delete)?;
+    let table = table_of(settings, keys)?;
     let path = &settings.path;
     if may_be_made(path) {
         return Ok(());
     }
     let check = async {
         let mut connection = connect(path, Access::Existing).await?;
-        let mut transaction = begin(&mut connection).await?;
-        match take(&mut transaction, settings, identity, &table).await? {
-            Ok(_) => transaction.rollback().await?,
-            Err(refused) => {
-                transaction.commit().await?;
-                return Err(Fault::halt(refused));
-            }
-        }
-        connection.close().await?;
-        Ok(())
+        let checked = try_take(&mut connection, settings, identity, &table).await;
+        closed(connection, checked).await
     };
     check.await.map_err(|fault: Fault| fault.into_trouble(path))
+}
+
+/// What can be said of the settings before the file is looked at.
+fn table_of(settings: &SqliteSettings, keys: &KeySchema) -> Result<MirrorTable, Trouble> {
+    match database_path_fault(&settings.path) {
+        Some(trouble) => Err(trouble),
+        None => MirrorTable::new(&settings.table, keys, settings.delete),
+    }
+}
+
+/// Takes the pipeline and gives it back.
+async fn try_take(
+    connection: &mut SqliteConnection,
+    settings: &SqliteSettings,
+    identity: &PipelineIdentity,
+    table: &MirrorTable,
+) -> Result<(), Fault> {
+    let mut transaction = begin(connection).await?;
+    match take(&mut transaction, settings, identity, table).await? {
+        Ok(_) => transaction.rollback().await?,
+        Err(refused) => {
+            transaction.commit().await?;
+            return Err(Fault::halt(refused));
+        }
+    }
+    Ok(())
 }
 
 async fn claim(
@@ -104,11 +126,24 @@ async fn claim(
     table: &MirrorTable,
 ) -> Result<Vec<LaneClaim>, Fault> {
     let mut connection = connect(&settings.path, Access::Create).await?;
-    let mut transaction = begin(&mut connection).await?;
+    let taken = take_for_good(&mut connection, settings, identity, table).await;
+    closed(connection, taken).await
+}
+
+async fn take_for_good(
+    connection: &mut SqliteConnection,
+    settings: &SqliteSettings,
+    identity: &PipelineIdentity,
+    table: &MirrorTable,
+) -> Result<Vec<LaneClaim>, Fault> {
+    let mut transaction = begin(connection).await?;
     let taken = take(&mut transaction, settings, identity, table).await?;
     transaction.commit().await?;
-    connection.close().await?;
-    taken.map_err(Fault::halt)
+    let (claims, fit) = taken.map_err(Fault::halt)?;
+    if settings.adopt.is_some() {
+        tracing::info!(pipeline = identity.name.as_str(), "{}", fit.token_words());
+    }
+    Ok(claims)
 }
 
 /// The inner error is a refusal whose salt is to be committed; nothing else was written then.
@@ -117,20 +152,38 @@ async fn take(
     settings: &SqliteSettings,
     identity: &PipelineIdentity,
     table: &MirrorTable,
-) -> Result<Result<Vec<LaneClaim>, Trouble>, Fault> {
+) -> Result<Result<(Vec<LaneClaim>, Fit), Trouble>, Fault> {
     migrate(transaction).await?;
-    let (pipeline, state) = (&identity.name, table.state(transaction).await?);
-    let target = target_facts(transaction, pipeline, table.binding(identity), state).await?;
+    let (pipeline, look) = (&identity.name, table.look(transaction).await?);
+    let target = target_facts(transaction, pipeline, table.binding(identity), &look).await?;
     let fit = match target.fit(settings.adopt.as_deref()) {
         Ok(fit) => fit,
-        Err(misfit) => return Ok(Err(target.refusal(misfit, &leave_salt(transaction, pipeline).await?))),
+        Err(misfit) => {
+            let salt = leave_salt(transaction, pipeline).await?;
+            return Ok(Err(target.refusal_with(misfit, &salt, restoring(misfit))));
+        }
     };
     table.create_or_check(transaction).await?;
     let claims = claim_lanes(transaction, identity, settings.dead_letters_per_minute_max).await?;
-    if fit == Fit::Bind {
-        bind(transaction, pipeline, &target.wanted).await?;
+    match fit {
+        Fit::Bound => confirm(transaction, pipeline, target.is_written(fit)).await?,
+        Fit::Bind | Fit::Adopt => bind(transaction, pipeline, &target.wanted, target.is_written(fit)).await?,
     }
-    Ok(Ok(claims))
+    if lacks_mark(transaction, pipeline).await? {
+        let mark = put_mark(transaction, table.name()).await?;
+        store_mark(transaction, pipeline, &mark).await?;
+    }
+    Ok(Ok((claims, fit)))
+}
+
+/// A file that is copied over the database would be read together with the log of the one before.
+fn restoring(misfit: Misfit) -> &'static str {
+    match misfit {
+        Misfit::NoProgress | Misfit::Missing | Misfit::Replaced => {
+            " (a copy of the whole file takes the place of the file and of the -wal and -shm beside it)"
+        }
+        _ => "",
+    }
 }
 
 /// The stored progress of a pipeline, for people. Nothing when the file is missing or the pipeline was never run there.
@@ -247,7 +300,14 @@ async fn open_session(
     let mut connection = connect(path, Access::Existing).await?;
     let mut transaction = begin(&mut connection).await?;
     let (epoch, progress) = open_lane(&mut transaction, claim).await?;
-    table.check_exists(&mut transaction, &claim.pipeline.name).await?;
+    // I11, I8: an empty table in place of one that was written to would hide that its rows are missing.
+    let look = table.look(&mut transaction).await?;
+    let (pipeline, wanted) = (&claim.pipeline.name, table.binding(&claim.pipeline));
+    let target = target_facts(&mut transaction, pipeline, wanted, &look).await?;
+    if let Some(misfit) = target.loss() {
+        return Err(Fault::halt(target.loss_trouble(misfit)));
+    }
+    table.create_or_check(&mut transaction).await?;
     transaction.commit().await?;
     Ok((connection, epoch, progress))
 }
@@ -263,6 +323,9 @@ async fn store(
     per_minute_max: u32,
 ) -> Result<Committed, Unstored> {
     let mut transaction = begin(&mut session.connection).await?;
+    if !is_marked(&mut transaction, &claim.pipeline.name, table.name()).await? {
+        return Err(Unstored::Whole(table_replaced(table.name()).into()));
+    }
     let committed = store_group(&mut transaction, claim, session.epoch, group, per_minute_max).await?;
     for (key, event) in &folded.latest {
         let applied = table.apply(&mut transaction, key, event).await;
@@ -270,6 +333,12 @@ async fn store(
     }
     transaction.commit().await?;
     Ok(committed)
+}
+
+/// Opening tells what it is.
+fn table_replaced(table: &str) -> Failure {
+    let message = format!("the table {table:?} was dropped or replaced, so nothing was written");
+    Failure::Reopen(Trouble::new(TroubleKind::Runtime, "sink.sqlite.table_replaced", message))
 }
 
 /// I8: SQLite goes on writing to a file that was moved or deleted, where nobody will find the rows.

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use tailwater_model::{Claimed, Fit, KeySchema, PipelineIdentity, Trouble, TroubleKind};
+use tailwater_model::{Claimed, Fit, KeySchema, Misfit, PipelineIdentity, Trouble, TroubleKind};
 use tokio::time::Instant;
-use tracing::warn;
+use tracing::{info, warn};
 
 use crate::brake::WHERE_TO_LOOK;
 use crate::lane::{LaneIdentity, MirrorLane, PostgresLane, Shared};
@@ -162,14 +162,14 @@ async fn take<S: Statements>(
         return Err(Unready::Told(trouble));
     }
     session.prepare().await?;
-    let target = session.target_facts(identity, keys).await?;
+    let target = session.target_facts(identity, keys, settings.delete).await?;
     let fit = match target.fit(settings.adopt.as_deref()) {
         Ok(fit) => fit,
         Err(misfit) => {
             // Nothing else was written.
             let salt = session.leave_salt(&identity.name).await?;
             session.commit().await?;
-            return Err(Unready::Told(target.refusal(misfit, &salt)));
+            return Err(Unready::Told(target.refusal_with(misfit, &salt, restoring(misfit))));
         }
     };
     session.make_target(identity).await?;
@@ -183,14 +183,31 @@ async fn take<S: Statements>(
     }
     let number = session.own(&identity.name, &owner).await?;
     session.add_stream(identity).await?;
-    if fit == Fit::Bind {
-        session.bind(&identity.name, &target.wanted).await?;
+    match fit {
+        Fit::Bound => session.confirm(&identity.name, target.is_written(fit)).await?,
+        Fit::Bind | Fit::Adopt => session.bind(&identity.name, &target.wanted, target.is_written(fit)).await?,
     }
     match how {
         Take::ForGood => session.commit().await?,
         Take::AndGiveBack => session.rollback().await?,
     }
+    if how == Take::ForGood && settings.adopt.is_some() {
+        info!(pipeline = identity.name.as_str(), "{}", fit.token_words());
+    }
     Ok(OwnClaim { owner, number })
+}
+
+/// A dump is read into a new table, whose oid is another one; and the refused start has made the schema for its salt.
+fn restoring(misfit: Misfit) -> &'static str {
+    match misfit {
+        Misfit::NoProgress => {
+            " (`drop schema tailwater cascade` before it is read from a dump, unless other pipelines have progress there)"
+        }
+        Misfit::Missing | Misfit::Replaced => {
+            "; what was read from a dump is another table to Postgres, so the next start tells a token for it: write that one"
+        }
+        _ => "",
+    }
 }
 
 fn check_lane_count(stored: i64, identity: &PipelineIdentity) -> Result<(), Unready> {
@@ -206,7 +223,7 @@ fn check_lane_count(stored: i64, identity: &PipelineIdentity) -> Result<(), Unre
         ),
     );
     Err(Unready::Told(trouble.advise(format!(
-        "set lanes = {stored} to go on. Another number means to begin anew for now, from the oldest record of the stream: \
+        "set lanes = {stored} to go on. Another number means to begin anew for now, where `start` says: \
          stop the pipeline and delete its rows from tailwater.lanes, tailwater.streams and tailwater.shards; \
          the next start tells how the table is adopted"
     ))))

@@ -6,7 +6,7 @@ use tailwater_model::{Failure, Position, TooManyDeadLetters, Trouble, TroubleKin
 use crate::lane::LaneIdentity;
 use crate::prepare::{Begin, Work};
 use crate::session::SqlFault;
-use crate::statements::{Move, NewShard, Statements};
+use crate::statements::{HeldLane, Move, NewShard, Statements};
 
 /// Why a group was not written.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub(crate) enum CommitFault {
     Rows(SqlFault),
     /// The stored owner, epoch or position is not the expected one: rolled back.
     Fenced,
+    /// The mirror table is not the one that the progress is bound to: rolled back.
+    OtherTable,
     /// The store would take too many dead letters.
     DeadLetters(TooManyDeadLetters),
     /// Each row that came to the mirror table was refused with this.
@@ -30,15 +32,18 @@ impl From<SqlFault> for CommitFault {
 }
 
 /// Takes the lane's row under our epoch and moves the shards. It holds the lane's row until the commit, so whoever bumps
-/// the epoch waits for this transaction or comes before it.
+/// the epoch waits for this transaction or comes before it. Gives what the row told of the target.
 pub(crate) async fn fence<S: Statements>(
     session: &mut S,
     lane: &LaneIdentity,
     epoch: i64,
     work: &Work,
-) -> Result<(), CommitFault> {
-    if session.hold_lane(lane, epoch).await? != 1 {
+) -> Result<HeldLane, CommitFault> {
+    let Some(held) = session.hold_lane(lane, epoch).await? else {
         return Err(CommitFault::Fenced); // I2: another epoch or owner.
+    };
+    if held.is_another_table {
+        return Err(CommitFault::OtherTable); // I11
     }
     let (mut new, mut moves, mut forgotten) = (Vec::new(), Vec::new(), Vec::new());
     for (shard, step) in &work.steps {
@@ -64,7 +69,7 @@ pub(crate) async fn fence<S: Statements>(
     if !forgotten.is_empty() && session.forget(lane, &forgotten).await? != forgotten.len() as u64 {
         return Err(CommitFault::Fenced);
     }
-    Ok(())
+    Ok(held)
 }
 
 /// Who holds the lane now, after a fence that did not hold.

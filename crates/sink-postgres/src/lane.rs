@@ -114,7 +114,7 @@ impl<S: Server> MirrorLane<S> {
         let (shared, number) = (&self.shared, lane.number.to_string());
         let connecting = shared.server.connect(&lane.pipeline.name, &number);
         let mut session = connecting.await.map_err(|fault| fault.failure(&lane.doing("connecting"), lane.place()))?;
-        let (epoch, progress) = open(&mut session, lane).await?;
+        let (epoch, progress) = open(&mut session, lane, (&shared.keys, shared.delete)).await?;
         self.session = Some(Opened { session, epoch });
         Ok(progress)
     }
@@ -185,7 +185,7 @@ impl<S: Server> MirrorLane<S> {
         let Opened { session, epoch } = opened;
         let lane = &self.identity;
         session.begin().await?;
-        fence(session, lane, *epoch, work).await?;
+        let held = fence(session, lane, *epoch, work).await?;
         if isolate {
             self.isolate(session, work).await?;
         } else {
@@ -205,6 +205,10 @@ impl<S: Server> MirrorLane<S> {
             if listing.is_stored {
                 session.forget_other_streams(lane).await?;
             }
+        }
+        let has_written = work.counts().written > 0;
+        if (work.registers() && !held.has_begun) || (has_written && !held.has_written) {
+            session.mark_begun(lane, has_written).await?;
         }
         session.commit().await.map_err(CommitFault::Rows)
     }
@@ -245,6 +249,12 @@ impl<S: Server> MirrorLane<S> {
             }
             CommitFault::Fenced => self.lost(opened).await,
             CommitFault::Table(fault) => Failure::Halt(fault.of_table(&self.shared.table, lane.place())),
+            // Opening tells what it is, unless it is the old one again.
+            CommitFault::OtherTable => Failure::Reopen(Trouble::new(
+                TroubleKind::Runtime,
+                "sink.postgres.table_replaced",
+                lane.doing("committing a group of") + ": the mirror table was replaced, so nothing was written",
+            )),
             CommitFault::DeadLetters(exceeded) => {
                 let per_minute_max = self.shared.dead_letters_per_minute_max;
                 let stored = match opened.session.rollback().await {

@@ -48,4 +48,6 @@ pub use prepare::{Row, Write};
 pub use session::SqlFault;
 pub use settings::{DatabaseUrl, PostgresSettings, TlsMode, TlsSettings};
 pub use sql::{PostgresServer, PostgresSession};
-pub use statements::{Answer, Move, NewShard, Server, Statements, StoredOwner, StoredStream, Unready, WriteAccess};
+pub use statements::{
+    Answer, HeldLane, Move, NewShard, Server, Statements, StoredOwner, StoredStream, Unready, WriteAccess,
+};

@@ -10,7 +10,7 @@ use tailwater_model::{Trouble, TroubleKind};
 use crate::session::{Session, SqlFault};
 
 /// In order; a migration that was released never changes.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0001_progress.sql"),
     include_str!("../migrations/0002_read_until.sql"),
     include_str!("../migrations/0003_first_listing.sql"),
@@ -18,6 +18,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0005_owners.sql"),
     include_str!("../migrations/0006_targets.sql"),
     include_str!("../migrations/0007_follows_another.sql"),
+    include_str!("../migrations/0008_begun_and_written.sql"),
 ];
 
 /// Serializes everybody who claims or migrates, until the end of the transaction. Any constant does; this is

@@ -1,12 +1,14 @@
 //! Opening a lane: the epoch is bumped first, which waits for a commit that is still in flight, and only then is the
 //! progress read. So the answer is the truth, whatever became of the last commit (I7).
 
-use tailwater_model::{Failure, PreviousStream, Progress, Trouble, TroubleKind, least_read_until};
+use tailwater_model::{
+    DeleteMode, Failure, KeySchema, Misfit, PreviousStream, Progress, Trouble, TroubleKind, least_read_until,
+};
 
 use crate::fence::fenced;
 use crate::lane::LaneIdentity;
 use crate::session::SqlFault;
-use crate::statements::{Statements, WriteAccess};
+use crate::statements::{Statements, Unready, WriteAccess};
 
 /// What went wrong while opening.
 enum OpenFault {
@@ -17,6 +19,15 @@ enum OpenFault {
 impl From<SqlFault> for OpenFault {
     fn from(fault: SqlFault) -> Self {
         Self::Sql(fault)
+    }
+}
+
+impl From<Unready> for OpenFault {
+    fn from(fault: Unready) -> Self {
+        match fault {
+            Unready::Sql(fault) => Self::Sql(fault),
+            Unready::Told(trouble) => Self::Failure(Failure::Halt(trouble)),
+        }
     }
 }
 
@@ -37,16 +48,24 @@ pub(crate) fn read_only_trouble(access: WriteAccess, place: &str) -> Option<Trou
     )
 }
 
-/// Takes the lane under a new epoch and reads what is durable.
-pub(crate) async fn open<S: Statements>(session: &mut S, lane: &LaneIdentity) -> Result<(i64, Progress), Failure> {
-    match try_open(session, lane).await {
+/// Takes the lane under a new epoch, looks at the mirror table, and reads what is durable.
+pub(crate) async fn open<S: Statements>(
+    session: &mut S,
+    lane: &LaneIdentity,
+    table: (&KeySchema, DeleteMode),
+) -> Result<(i64, Progress), Failure> {
+    match try_open(session, lane, table).await {
         Ok(opened) => Ok(opened),
         Err(OpenFault::Failure(failure)) => Err(failure),
         Err(OpenFault::Sql(fault)) => Err(fault.failure(&lane.doing("opening"), lane.place())),
     }
 }
 
-async fn try_open<S: Statements>(session: &mut S, lane: &LaneIdentity) -> Result<(i64, Progress), OpenFault> {
+async fn try_open<S: Statements>(
+    session: &mut S,
+    lane: &LaneIdentity,
+    table: (&KeySchema, DeleteMode),
+) -> Result<(i64, Progress), OpenFault> {
     session.begin().await?;
     if let Some(trouble) = read_only_trouble(session.write_access().await?, lane.place()) {
         return Err(OpenFault::Failure(Failure::Reopen(trouble)));
@@ -55,9 +74,31 @@ async fn try_open<S: Statements>(session: &mut S, lane: &LaneIdentity) -> Result
         let holder = session.holder(lane).await?;
         return Err(OpenFault::Failure(fenced(lane, holder)));
     };
+    check_target(session, lane, table).await?;
     let progress = read_progress(session, lane).await?;
     session.commit().await?;
     Ok((epoch, progress))
+}
+
+/// I11: the table is the one that the progress is bound to, has what was written to it, and would have it after a crash. One that is
+/// missing may be made again for a moment: that is borne for a while, and then it is another one.
+async fn check_target<S: Statements>(
+    session: &mut S,
+    lane: &LaneIdentity,
+    (keys, delete): (&KeySchema, DeleteMode),
+) -> Result<(), OpenFault> {
+    let target = session.target_facts(&lane.pipeline, keys, delete).await?;
+    match target.loss() {
+        Some(Misfit::Missing) => {
+            let message = lane.doing("opening") + &format!(": the table {} is missing", target.wanted.target);
+            let trouble = Trouble::new(TroubleKind::Environment, "sink.postgres.object_missing", message);
+            Err(Unready::Told(trouble.advise("restore it; another start says how to go on, with it or without it"))
+                .into())
+        }
+        Some(misfit) => Err(OpenFault::Failure(Failure::Halt(target.loss_trouble(misfit)))),
+        // It is there, so it is compared.
+        None => Ok(session.make_target(&lane.pipeline).await?),
+    }
 }
 
 async fn read_progress<S: Statements>(session: &mut S, lane: &LaneIdentity) -> Result<Progress, OpenFault> {

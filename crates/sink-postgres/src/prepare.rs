@@ -85,6 +85,11 @@ pub enum Write {
 pub(crate) struct BrokenSteps(pub(crate) ShardId);
 
 impl Work {
+    /// A shard is stored for the first time.
+    pub(crate) fn registers(&self) -> bool {
+        self.steps.values().any(|step| matches!(step.begin, Begin::Unknown { .. }))
+    }
+
     /// Puts the event of a row aside that the database refused.
     pub(crate) fn refuse(&mut self, event: &ChangeEvent, rejected: Rejected) {
         self.account_refused(event);

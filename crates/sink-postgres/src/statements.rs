@@ -4,8 +4,8 @@
 use std::future::Future;
 
 use tailwater_model::{
-    Binding, Brake, Counts, DeadLetter, FirstListing, Gap, KeySchema, PipelineIdentity, Position, ServiceTime, ShardId,
-    ShardProgress, TargetFacts, Trouble,
+    Binding, Brake, Counts, DeadLetter, DeleteMode, FirstListing, Gap, KeySchema, PipelineIdentity, Position,
+    ServiceTime, ShardId, ShardProgress, TargetFacts, Trouble,
 };
 
 use crate::fence::Holder;
@@ -61,6 +61,17 @@ pub struct StoredOwner {
     pub life: i64,
     /// The owner has handed over.
     pub released: bool,
+}
+
+/// A lane's row that is held, with what is stored of the pipeline's target. I11
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldLane {
+    /// The mirror table is another than the one that the progress is bound to. One that is missing is none.
+    pub is_another_table: bool,
+    /// A shard was stored since the progress was bound.
+    pub has_begun: bool,
+    /// Something was written since then, or was there.
+    pub has_written: bool,
 }
 
 /// A shard to store for the first time.
@@ -139,8 +150,8 @@ pub trait Statements: Send + Sync {
     /// The lane's stream, if it is stored.
     fn stored_stream(&mut self, lane: &LaneIdentity) -> impl Future<Output = Answer<Option<StoredStream>>> + Send;
 
-    /// Locks the lane's row until the end of the transaction where epoch and owner are ours. Gives the rows: 1 or 0. I2
-    fn hold_lane(&mut self, lane: &LaneIdentity, epoch: i64) -> impl Future<Output = Answer<u64>> + Send;
+    /// Locks the lane's row until the end of the transaction, where epoch and owner are ours. I2
+    fn hold_lane(&mut self, lane: &LaneIdentity, epoch: i64) -> impl Future<Output = Answer<Option<HeldLane>>> + Send;
     /// Stores new shards and gives how many were new.
     fn register(&mut self, lane: &LaneIdentity, shards: &[NewShard<'_>]) -> impl Future<Output = Answer<u64>> + Send;
     /// Moves shards that stand where they have to and gives how many did. I2
@@ -182,16 +193,21 @@ pub trait Statements: Send + Sync {
 
     /// Makes the schema ready within the transaction, one claim after the other (advisory lock).
     fn prepare(&mut self) -> impl Future<Output = Result<(), Unready>> + Send;
-    /// What is in the mirror table, and what progress is bound to. I11
+    /// What is in the mirror table, and what progress is bound to. How rows are removed says whether one may be empty. I11
     fn target_facts(
         &mut self,
         identity: &PipelineIdentity,
         keys: &KeySchema,
+        delete: DeleteMode,
     ) -> impl Future<Output = Result<TargetFacts, Unready>> + Send;
     /// Makes the mirror table where it is missing, and compares it where it is there.
     fn make_target(&mut self, identity: &PipelineIdentity) -> impl Future<Output = Result<(), Unready>> + Send;
     /// Binds the pipeline's progress to the mirror table as it is now, after all other pipelines, and uses up the salt.
-    fn bind(&mut self, pipeline: &str, binding: &Binding) -> impl Future<Output = Answer<()>> + Send;
+    fn bind(&mut self, pipeline: &str, binding: &Binding, is_written: bool) -> impl Future<Output = Answer<()>> + Send;
+    /// The binding stands: uses up the salt, and stores that something was written, if so.
+    fn confirm(&mut self, pipeline: &str, is_written: bool) -> impl Future<Output = Answer<()>> + Send;
+    /// Stores that the pipeline has a shard, and that something was written, if so.
+    fn mark_begun(&mut self, lane: &LaneIdentity, is_written: bool) -> impl Future<Output = Answer<()>> + Send;
     /// The salt of the pipeline's next token, made at random where there is none.
     fn leave_salt(&mut self, pipeline: &str) -> impl Future<Output = Answer<String>> + Send;
     /// How many lanes are stored for the pipeline.

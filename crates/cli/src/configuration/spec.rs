@@ -1,8 +1,10 @@
 //! What a pipeline file means. Built without any connection; nothing here can be printed whole, because it may hold
 //! secrets.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use secrecy::ExposeSecret;
 use tailwater_sink_kafka::KafkaSettings;
 use tailwater_sink_local::{FileSettings, SqliteSettings};
 use tailwater_sink_postgres::PostgresSettings;
@@ -98,10 +100,35 @@ impl SinkSpec {
         }
     }
 
+    /// Whether both write to one table or one file, as far as that can be known without asking a server.
+    pub fn shares_target(&self, other: &Self) -> bool {
+        match (self, other) {
+            // SQLite takes names for equal that differ only in the case of ASCII letters.
+            (Self::Sqlite(one), Self::Sqlite(other)) => {
+                one.table.eq_ignore_ascii_case(&other.table) && is_same_file(&one.path, &other.path)
+            }
+            (Self::File(one), Self::File(other)) => is_same_file(&one.path, &other.path),
+            (Self::Postgres(one), Self::Postgres(other)) => {
+                (&one.schema, &one.table) == (&other.schema, &other.table)
+                    && one.url.expose_secret() == other.url.expose_secret()
+            }
+            _ => false,
+        }
+    }
+
     /// Whether the sink mirrors whole items, and therefore needs the new image.
     pub fn mirrors(&self) -> bool {
         matches!(self, Self::Postgres(_) | Self::Sqlite(_))
     }
+}
+
+/// Whether two paths lead to one file, which need not be there.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let resolved = |path: &Path| -> Option<PathBuf> {
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        path.canonicalize().ok().or_else(|| Some(folder.canonicalize().ok()?.join(path.file_name()?)))
+    };
+    one == other || resolved(one).is_some_and(|one| resolved(other) == Some(one))
 }
 
 /// `[limits]`.

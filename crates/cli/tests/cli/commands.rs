@@ -55,6 +55,36 @@ fn a_folder_means_every_pipeline_in_it_and_names_are_unique() {
     assert!(!found.text.contains("[OK] ./c.toml") && found.text.contains("2 passed"), "{}", found.text);
 }
 
+/// The first of them would be taken, and then the second refused.
+#[test]
+fn two_files_with_one_target_are_refused() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |file: &str, sink: &str| {
+        let text = format!("name = \"{file}\"\n[source]\ntable = \"orders\"\n{sink}");
+        std::fs::write(folder.path().join(format!("{file}.toml")), text).expect("writes");
+    };
+    let sqlite = |path: &str, table: &str| format!("[sink.sqlite]\npath = \"{path}\"\ntable = \"{table}\"\n");
+    let file = |path: &str| format!("[sink.file]\npath = \"{path}\"\n");
+    for (one, other, code) in [
+        (sqlite("shop.db", "orders"), sqlite("./shop.db", "Orders"), 2),
+        (sqlite("shop.db", "orders"), sqlite("shop.db", "customers"), 0),
+        (file("shop.jsonl"), file("./shop.jsonl"), 2),
+        (file("shop.jsonl"), file("others.jsonl"), 0),
+    ] {
+        write("a", &one);
+        write("b", &other);
+        let found = output_of(folder.path(), &["validate", "."], &[]);
+        assert_eq!(found.code, Some(code), "{}", found.text);
+        assert_eq!(found.text.contains("config.duplicate_target  ./b.toml"), code == 2, "{}", found.text);
+    }
+    for path in [":memory:", "file:shop.db?mode=memory"] {
+        write("a", &sqlite(path, "orders"));
+        let found = output_of(folder.path(), &["validate", "a.toml"], &[]);
+        assert_eq!(found.code, Some(2), "{}", found.text);
+        assert!(found.text.contains("sink.sqlite.path"), "{}", found.text);
+    }
+}
+
 /// What editors, file systems and backups leave in a folder, and how Kubernetes mounts a ConfigMap.
 #[test]
 fn a_folder_may_hold_other_things() {

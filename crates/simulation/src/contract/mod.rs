@@ -195,6 +195,15 @@ macro_rules! scattered_contract_cases {
     };
 }
 
+/// A ground whose progress and target are tables of one database.
+pub trait TableGround: LossyGround {
+    /// Removes all rows of the target.
+    fn empty_target(&mut self) -> impl Future<Output = ()>;
+
+    /// Removes the pipeline's shards and streams from its progress.
+    fn lose_shards(&mut self) -> impl Future<Output = ()>;
+}
+
 /// [`contract_cases!`](crate::contract_cases) for a ground that can lose progress and target.
 #[macro_export]
 macro_rules! belonging_contract_cases {
@@ -207,6 +216,20 @@ macro_rules! belonging_contract_cases {
             another_target_is_refused_until_it_is_adopted,
             another_source_is_refused,
             a_second_pipeline_on_the_target_is_refused,
+            a_token_does_not_outlive_a_start_that_succeeds,
+        }
+    };
+}
+
+/// [`contract_cases!`](crate::contract_cases) for a ground of tables.
+#[macro_export]
+macro_rules! table_contract_cases {
+    ($stand:path) => {
+        $crate::contract_cases! { $stand:
+            what_was_written_is_known_when_its_shards_are_forgotten,
+            progress_that_lost_its_shards_is_not_begun_anew_in_silence,
+            a_target_that_lost_its_rows_is_refused,
+            a_lane_does_not_go_on_in_another_target,
         }
     };
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use tailwater_model::{Key, KeyValue};
+use tailwater_sink_postgres::{Row, Write};
 
 use super::executing::{Change, Executing};
 use super::faults::{Faults, TriggerAnswer};
@@ -19,6 +20,26 @@ const INDEX_ROW_BYTES_BESIDE: usize = 16;
 pub(crate) struct RowToWrite {
     pub(crate) key: Key,
     pub(crate) row: MirrorRow,
+}
+
+/// A row of the sink.
+pub(crate) fn row_to_write(row: &Row) -> RowToWrite {
+    let (document, deleted) = match &row.write {
+        Write::State { document, deleted } => (document.as_str(), *deleted),
+        Write::Mark { document } => (document.as_str(), true),
+        // Never asked for: removals have keys only.
+        Write::Remove => ("", true),
+    };
+    let source = &row.event.source;
+    let row_of_table = MirrorRow {
+        document: document.into(),
+        op: row.event.change.name().into(),
+        sequence_number: source.sequence_number.as_str().into(),
+        event_id: (*source.event_id).into(),
+        created_at_ms: source.created_at_ms,
+        deleted,
+    };
+    RowToWrite { key: row.key.clone(), row: row_of_table }
 }
 
 /// Whether an upsert replaces the document of a row that exists.

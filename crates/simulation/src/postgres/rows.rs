@@ -104,6 +104,10 @@ pub struct TargetRow {
     pub bound: Option<(Binding, u64, u64)>,
     /// What a refused start left.
     pub salt: Option<String>,
+    /// A shard was stored since the binding.
+    pub begun: bool,
+    /// Something was written since the binding, or was there then.
+    pub written: bool,
 }
 
 /// A row of `tailwater.streams`. Times are milliseconds since the server was made.

@@ -132,6 +132,18 @@ impl ModelServer {
         state.oids.clear();
     }
 
+    /// Ends all sessions and removes the rows of the mirror tables.
+    pub fn empty_tables(&self) {
+        self.kill_connections(None);
+        self.state().engine.drop_rows(|key| matches!(key, RowKey::Mirror { .. }));
+    }
+
+    /// Ends all sessions and removes all shards and streams.
+    pub fn drop_shards(&self) {
+        self.kill_connections(None);
+        self.state().engine.drop_rows(|key| matches!(key, RowKey::Shard { .. } | RowKey::Stream { .. }));
+    }
+
     /// Makes every mirror table that is missing, empty.
     pub fn make_tables(&self) {
         let mut state = self.state();

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 
 use tailwater_model::{
-    Binding, Brake, Counts, DeadLetter, FirstListing, Gap, Key, KeySchema, PipelineIdentity, Position, ServiceTime,
-    ShardId, ShardProgress, TargetFacts, Trouble, TroubleKind,
+    Binding, Brake, Counts, DeadLetter, DeleteMode, FirstListing, Gap, Key, KeySchema, PipelineIdentity, Position,
+    ServiceTime, ShardId, ShardProgress, TargetFacts, Trouble, TroubleKind,
 };
 use tailwater_sink_postgres::{
-    Answer, Holder, LaneIdentity, Move, NewShard, Row, SqlFault, Statements, StoredOwner, StoredStream, Unready, Write,
-    WriteAccess, storable,
+    Answer, HeldLane, Holder, LaneIdentity, Move, NewShard, Row, SqlFault, Statements, StoredOwner, StoredStream,
+    Unready, WriteAccess, storable,
 };
 
 use super::backend::Command;
 use super::executing::Executing;
-use super::mirror_sql::{self, Document, RowToWrite};
+use super::mirror_sql::{self, Document};
 use super::owner_sql;
 use super::progress_sql::{self, GapToStore, LaneOfStream, ShardStep};
-use super::rows::{DeadLetterRow, GapRow, MirrorRow, StoredCounts};
+use super::rows::{DeadLetterRow, GapRow, StoredCounts};
 use super::session::{ModelSession, SessionFault};
 use super::sql_error::SqlError;
 use super::stream_sql;
@@ -68,28 +68,9 @@ impl ModelStatements {
     }
 
     async fn put(&mut self, rows: &[&Row], document: Document) -> Answer<u64> {
-        let (table, rows) = (Arc::clone(&self.table), rows.iter().map(|row| row_to_write(row)).collect());
+        let (table, rows) = (Arc::clone(&self.table), rows.iter().map(|row| mirror_sql::row_to_write(row)).collect());
         self.write(move |sql| async move { mirror_sql::upsert_rows(&sql, &table, rows, document).await }).await
     }
-}
-
-fn row_to_write(row: &Row) -> RowToWrite {
-    let (document, deleted) = match &row.write {
-        Write::State { document, deleted } => (document.as_str(), *deleted),
-        Write::Mark { document } => (document.as_str(), true),
-        // Never asked for: removals have keys only.
-        Write::Remove => ("", true),
-    };
-    let source = &row.event.source;
-    let row_of_table = MirrorRow {
-        document: document.into(),
-        op: row.event.change.name().into(),
-        sequence_number: source.sequence_number.as_str().into(),
-        event_id: (*source.event_id).into(),
-        created_at_ms: source.created_at_ms,
-        deleted,
-    };
-    RowToWrite { key: row.key.clone(), row: row_of_table }
 }
 
 fn lane_of(lane: &LaneIdentity) -> LaneOfStream {
@@ -188,11 +169,14 @@ impl Statements for ModelStatements {
         self.read(look).await
     }
 
-    async fn hold_lane(&mut self, lane: &LaneIdentity, epoch: i64) -> Answer<u64> {
+    async fn hold_lane(&mut self, lane: &LaneIdentity, epoch: i64) -> Answer<Option<HeldLane>> {
         let (pipeline, number, owner) = (lane.pipeline().name.clone(), lane.number(), lane.owner().to_owned());
-        let held = self
-            .write(move |sql| async move { progress_sql::fence_lane(&sql, &pipeline, number, epoch, &owner).await });
-        held.await.map(u64::from)
+        let table = Arc::clone(&self.table);
+        self.write(move |sql| async move {
+            let is_held = progress_sql::fence_lane(&sql, &pipeline, number, epoch, &owner).await?;
+            Ok(is_held.then(|| target_sql::held_lane(&sql, &table, &pipeline)))
+        })
+        .await
     }
 
     async fn register(&mut self, lane: &LaneIdentity, shards: &[NewShard<'_>]) -> Answer<u64> {
@@ -313,10 +297,15 @@ impl Statements for ModelStatements {
         locked.await.map_err(Unready::Sql)
     }
 
-    async fn target_facts(&mut self, identity: &PipelineIdentity, keys: &KeySchema) -> Result<TargetFacts, Unready> {
+    async fn target_facts(
+        &mut self,
+        identity: &PipelineIdentity,
+        keys: &KeySchema,
+        delete: DeleteMode,
+    ) -> Result<TargetFacts, Unready> {
         let (table, pipeline) = (Arc::clone(&self.table), identity.name.clone());
         let wanted = Binding::new(&*self.table, identity, keys);
-        let look = move |sql| async move { Ok(target_sql::target_facts(&sql, &table, &pipeline, wanted)) };
+        let look = move |sql| async move { Ok(target_sql::target_facts(&sql, &table, &pipeline, (wanted, delete))) };
         self.read(look).await.map_err(Unready::Sql)
     }
 
@@ -329,9 +318,19 @@ impl Statements for ModelStatements {
         self.write(make).await.map_err(Unready::Sql)
     }
 
-    async fn bind(&mut self, pipeline: &str, binding: &Binding) -> Answer<()> {
-        let (table, pipeline, binding) = (Arc::clone(&self.table), pipeline.to_owned(), binding.clone());
-        self.write(move |sql| async move { target_sql::bind(&sql, &table, &pipeline, binding).await }).await
+    async fn bind(&mut self, pipeline: &str, binding: &Binding, is_written: bool) -> Answer<()> {
+        let (table, pipeline, bound) = (Arc::clone(&self.table), pipeline.to_owned(), (binding.clone(), is_written));
+        self.write(move |sql| async move { target_sql::bind(&sql, &table, &pipeline, bound).await }).await
+    }
+
+    async fn confirm(&mut self, pipeline: &str, is_written: bool) -> Answer<()> {
+        let pipeline = pipeline.to_owned();
+        self.write(move |sql| async move { target_sql::confirm(&sql, &pipeline, is_written).await }).await
+    }
+
+    async fn mark_begun(&mut self, lane: &LaneIdentity, is_written: bool) -> Answer<()> {
+        let pipeline = lane.pipeline().name.clone();
+        self.write(move |sql| async move { target_sql::mark_begun(&sql, &pipeline, is_written).await }).await
     }
 
     async fn leave_salt(&mut self, pipeline: &str) -> Answer<String> {

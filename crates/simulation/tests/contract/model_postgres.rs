@@ -9,7 +9,7 @@ use tailwater_model::{
     Change, ChangeEvent, Counts, DeleteMode, Group, Item, KeyValue, PipelineIdentity, ServiceTime, Sink,
 };
 use tailwater_simulation::contract::{
-    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Staying, Stored, WilfulGround, Write,
+    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Staying, Stored, TableGround, WilfulGround, Write,
     shard_of,
 };
 use tailwater_simulation::postgres::{Faults, ModelServer, ModelTable, StoredCounts, Trigger, TriggerAnswer};
@@ -28,6 +28,7 @@ const GIVEN_UP_AFTER: Duration = Duration::from_secs(1);
 tailwater_simulation::contract_cases!(stand);
 tailwater_simulation::wilful_contract_cases!(stand);
 tailwater_simulation::belonging_contract_cases!(stand);
+tailwater_simulation::table_contract_cases!(stand);
 
 struct ModelGround {
     settings: PostgresSettings,
@@ -130,6 +131,16 @@ impl LossyGround for ModelGround {
 
     fn adopt(&mut self, token: &str) {
         self.settings.adopt = Some(token.to_owned());
+    }
+}
+
+impl TableGround for ModelGround {
+    async fn empty_target(&mut self) {
+        self.server.empty_tables();
+    }
+
+    async fn lose_shards(&mut self) {
+        self.server.drop_shards();
     }
 }
 

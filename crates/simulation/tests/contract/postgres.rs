@@ -9,7 +9,7 @@ use std::time::Duration;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, Item, PipelineIdentity, Sink};
 use tailwater_simulation::contract::{
-    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Staying, Stored, WilfulGround, Write,
+    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Staying, Stored, TableGround, WilfulGround, Write,
     shard_of,
 };
 use tailwater_sink_postgres::{PostgresLane, PostgresOwnership, PostgresSettings, TlsSettings, checkpoints, claim};
@@ -50,6 +50,7 @@ const GIVEN_UP_AFTER: Duration = Duration::from_millis(500);
 tailwater_simulation::contract_cases!(stand);
 tailwater_simulation::wilful_contract_cases!(stand);
 tailwater_simulation::belonging_contract_cases!(stand);
+tailwater_simulation::table_contract_cases!(stand);
 
 /// A fresh database with the rules of the user, which goes when the test ends.
 pub struct PostgresGround {
@@ -193,6 +194,16 @@ impl LossyGround for PostgresGround {
 
     fn adopt(&mut self, token: &str) {
         self.adopt = Some(token.to_owned());
+    }
+}
+
+impl TableGround for PostgresGround {
+    async fn empty_target(&mut self) {
+        self.run("truncate public.orders").await;
+    }
+
+    async fn lose_shards(&mut self) {
+        self.run("truncate tailwater.shards, tailwater.streams").await;
     }
 }
 

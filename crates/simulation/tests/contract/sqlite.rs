@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions};
 use tailwater_model::{Change, ChangeEvent, DeleteMode, Group, Item, PipelineIdentity, Sink};
 use tailwater_simulation::contract::{
-    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Staying, Stored, WilfulGround, Write,
+    ClaimResult, Ground, Held, Interruption, LossyGround, Manner, Refusal, Staying, Stored, TableGround, WilfulGround, Write,
     shard_of,
 };
 use tailwater_sink_local::{SqliteLane, SqliteOwnership, SqliteSettings, claim_sqlite, sqlite_checkpoints};
@@ -24,6 +24,7 @@ const POLLS_MAX: u32 = 12;
 tailwater_simulation::contract_cases!(stand);
 tailwater_simulation::wilful_contract_cases!(stand);
 tailwater_simulation::belonging_contract_cases!(stand);
+tailwater_simulation::table_contract_cases!(stand);
 
 struct SqliteGround {
     settings: SqliteSettings,
@@ -133,6 +134,17 @@ impl LossyGround for SqliteGround {
 
     fn adopt(&mut self, token: &str) {
         self.settings.adopt = Some(token.to_owned());
+    }
+}
+
+impl TableGround for SqliteGround {
+    async fn empty_target(&mut self) {
+        sqlx::query("delete from orders").execute(&mut self.connect().await).await.expect("emptied");
+    }
+
+    async fn lose_shards(&mut self) {
+        let lost = "delete from tailwater_shards; delete from tailwater_streams";
+        sqlx::raw_sql(lost).execute(&mut self.connect().await).await.expect("lost");
     }
 }
 

@@ -39,6 +39,7 @@ pub(crate) fn target_facts(
         bound: bound
             .map(|bound| Binding { target: format!("the topic \"{}\"", bound.topic), source: bound.source.clone() }),
         has_progress: stored.iter().any(|lane| lane.session.is_some()),
+        has_begun: false,
         has_written: written > 0,
         state,
         // Ends do not go back, whatever is deleted by age.
@@ -46,6 +47,7 @@ pub(crate) fn target_facts(
         // Each pipeline has a progress topic of its own, and knows of no other.
         newer_pipeline: None,
         salt: stored.iter().find_map(|lane| lane.salt.clone()),
+        is_ahead: false,
     }
 }
 

@@ -4,13 +4,28 @@ use std::fs::{File, TryLockError};
 use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use tailwater_model::{Failure, Trouble, TroubleKind};
+use tailwater_model::{Failure, TargetState, Trouble, TroubleKind};
 
+use super::recorded::Recorded;
+use crate::database::may_be_made;
 use crate::file_identity::{FileIdentity, sync_parent_directory};
 use crate::private_file::private_options;
 
 /// Names of what a process has open. They may lead to a file, beside which no progress can be kept.
 const DESCRIPTORS: [&str; 5] = ["/dev/fd", "/dev/stderr", "/dev/stdin", "/dev/stdout", "/proc"];
+
+/// A data file beside what is recorded of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct DataLook {
+    pub(super) state: TargetState,
+    pub(super) length: u64,
+    /// It is shorter than what was durable, or no line ends there.
+    pub(super) has_lost: bool,
+    /// It is longer than any commit could have made it.
+    pub(super) is_ahead: bool,
+    /// Its last line does not end.
+    pub(super) is_torn: bool,
+}
 
 /// A file of lines. A lock is held as long as the file is open.
 pub(super) struct DataFile {
@@ -23,19 +38,17 @@ impl DataFile {
         Self { path: path.to_owned(), file: None }
     }
 
-    /// Opens the file. One that `must_exist` is not made anew.
-    pub(super) fn open(&mut self, must_exist: bool) -> Result<(), Trouble> {
+    /// Opens the file, and makes it where it is missing, if it may. Answers whether it is there.
+    pub(super) fn open(&mut self, may_make: bool) -> Result<bool, Trouble> {
         self.check_kind()?;
         let mut options = private_options();
-        options.read(true).write(true).create(!must_exist).truncate(false);
-        let file = options.open(&self.path).map_err(|error| match error.kind() {
-            ErrorKind::NotFound if must_exist => {
-                self.at_risk("is gone, but the progress beside it says that it was written to")
-            }
-            _ => self.io_trouble("opening", &error),
-        })?;
-        self.file = Some(file);
-        Ok(())
+        options.read(true).write(true).create(may_make).truncate(false);
+        match options.open(&self.path) {
+            Ok(file) => self.file = Some(file),
+            Err(error) if error.kind() == ErrorKind::NotFound && may_be_made(&self.path) => return Ok(false),
+            Err(error) => return Err(self.io_trouble("opening", &error)),
+        }
+        Ok(true)
     }
 
     /// What is no file cannot be cut back to the last commit: a pipe, a device, a folder.
@@ -65,18 +78,33 @@ impl DataFile {
             .advise("end that process: it stands still, or is no Tailwater; or give this pipeline a file of its own")
     }
 
-    /// Whether the file can be the one that the progress speaks of. Answers its length.
-    pub(super) fn check(&mut self, recorded: Option<u64>) -> Result<u64, Trouble> {
-        match recorded {
-            Some(recorded) => self.check_length(recorded),
-            None => self.length(),
+    /// Holds the file, as far as it is there, to what is recorded of it. It had this length before that was read.
+    pub(super) fn look(&mut self, recorded: Option<Recorded>, length_before: u64) -> Result<DataLook, Trouble> {
+        if self.file.is_none() {
+            let state = TargetState::Missing;
+            return Ok(DataLook { state, length: 0, has_lost: false, is_ahead: false, is_torn: false });
         }
+        let length = self.length()?;
+        let ends_line =
+            |at: u64| -> Result<bool, Trouble> { Ok(at == 0 || (at <= length && self.byte_at(at - 1)? == b'\n')) };
+        let durable = recorded.map_or(0, |recorded| recorded.length);
+        Ok(DataLook {
+            state: if length > 0 { TargetState::Filled } else { TargetState::Empty },
+            length,
+            has_lost: !ends_line(durable)?,
+            is_ahead: recorded.is_some_and(|recorded| length.min(length_before) > recorded.length_max),
+            is_torn: !ends_line(length)?,
+        })
     }
 
-    /// Cuts the file to the recorded length and makes that durable.
-    pub(super) fn cut(&mut self, recorded: u64) -> Result<(), Failure> {
+    /// Cuts off what a commit has left behind the recorded length, and makes that durable.
+    pub(super) fn cut(&mut self, Recorded { length: recorded, length_max }: Recorded) -> Result<(), Failure> {
         self.check_identity()?;
         let length = self.check_length(recorded).map_err(Failure::Halt)?;
+        if length > length_max {
+            let what = format!("has {length} bytes, and no commit wrote more than {length_max}: somebody else writes");
+            return Err(Failure::Halt(self.at_risk(&what)));
+        }
         if length > recorded {
             let (path, bytes) = (self.path.display(), length - recorded);
             tracing::info!(%path, bytes, "cutting off lines of a commit that did not become durable");
@@ -89,10 +117,14 @@ impl DataFile {
     }
 
     /// Writes the lines at the end and makes them durable. `sync_data` includes the length: without it the data could
-    /// not be read back (POSIX, `fdatasync`). A file that others cut is not filled up with zeros.
+    /// not be read back (POSIX, `fdatasync`). A file that others cut is not filled up with zeros, and what others wrote stays.
     pub(super) fn append(&mut self, at: u64, lines: &str) -> Result<(), Failure> {
         self.check_identity()?;
-        self.check_length(at).map_err(Failure::Halt)?;
+        let length = self.check_length(at).map_err(Failure::Halt)?;
+        if length > at {
+            let what = format!("has {length} bytes, and {at} were written to it: somebody else writes");
+            return Err(Failure::Halt(self.at_risk(&what)));
+        }
         let mut file = self.opened().map_err(Failure::Halt)?;
         file.seek(SeekFrom::Start(at))
             .and_then(|_| file.write_all(lines.as_bytes()))
@@ -108,7 +140,7 @@ impl DataFile {
         self.file.as_ref().ok_or_else(|| self.io_trouble("using", &ErrorKind::NotConnected.into()))
     }
 
-    fn length(&self) -> Result<u64, Trouble> {
+    pub(super) fn length(&self) -> Result<u64, Trouble> {
         self.opened()?.metadata().map(|metadata| metadata.len()).map_err(|error| self.io_trouble("measuring", &error))
     }
 
@@ -147,10 +179,8 @@ impl DataFile {
 
     fn at_risk(&self, what: &str) -> Trouble {
         let message = format!("the data file {} {what}", self.path.display());
-        Trouble::new(TroubleKind::DataAtRisk, "sink.file.data_missing", message).advise(
-            "put the file back as it was; or, to begin anew, move both it and its .progress file away: changes that the \
-             stream no longer holds (24 hours) cannot be read again",
-        )
+        Trouble::new(TroubleKind::DataAtRisk, "sink.file.data_missing", message)
+            .advise("put the file back as it was; another start says how to go on, with it or without it")
     }
 
     /// Somebody makes room on a full disk, perhaps hours later. What else the system refuses needs a person.

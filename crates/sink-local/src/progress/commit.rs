@@ -6,6 +6,7 @@ use tailwater_model::{Committed, DeadLetter, Failure, Gap, Group, ServiceTime, S
 use super::brake::check_rate;
 use super::steps::store_step;
 use super::stream::store_first_listing;
+use super::target::mark_begun;
 use super::{Epoch, LaneClaim, now, taken_over};
 use crate::database::Fault;
 
@@ -32,11 +33,13 @@ pub(crate) async fn store_group(
     if let Some(listing) = group.first_listing {
         store_first_listing(connection, claim, listing).await?;
     }
-    Ok(Committed::of_group(group))
+    let committed = Committed::of_group(group);
+    mark_begun(connection, &claim.pipeline.name, group, committed.written).await?;
+    Ok(committed)
 }
 
 /// Holds until the commit, because the transaction has the write lock (I2).
-pub(super) async fn fence(connection: &mut SqliteConnection, claim: &LaneClaim, epoch: Epoch) -> Result<(), Fault> {
+pub(crate) async fn fence(connection: &mut SqliteConnection, claim: &LaneClaim, epoch: Epoch) -> Result<(), Fault> {
     let found: Option<(String, i64)> =
         sqlx::query_as("select owner, epoch from tailwater_lanes where pipeline = ? and lane = ?")
             .bind(&claim.pipeline.name)

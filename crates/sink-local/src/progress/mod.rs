@@ -16,11 +16,11 @@ use tailwater_model::{Failure, PipelineIdentity, Position, Progress, Trouble, Tr
 
 pub(crate) use self::brake::braked;
 pub(crate) use self::checkpoints::read_checkpoints;
-pub(crate) use self::commit::store_group;
+pub(crate) use self::commit::{fence, store_group};
 pub use self::ownership::SqliteOwnership;
 use self::ownership::own;
 use self::stream::read_progress;
-pub(crate) use self::target::{bind, leave_salt, target_facts};
+pub(crate) use self::target::{TargetLook, bind, confirm, lacks_mark, leave_salt, store_mark, target_facts};
 use crate::database::Fault;
 
 /// The present moment by the database's clock, in the one form in which times are stored.
@@ -32,7 +32,7 @@ macro_rules! now {
 pub(crate) use now;
 
 /// The schema, one entry per version. Entries are only ever added.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     include_str!("../../migrations/0001_progress.sql"),
     include_str!("../../migrations/0002_read_until.sql"),
     include_str!("../../migrations/0003_first_listing.sql"),
@@ -40,6 +40,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("../../migrations/0005_owners.sql"),
     include_str!("../../migrations/0006_targets.sql"),
     include_str!("../../migrations/0007_follows_another.sql"),
+    include_str!("../../migrations/0008_begun_and_written.sql"),
 ];
 
 /// Brings the schema to this program's version.

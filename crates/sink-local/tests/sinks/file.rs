@@ -69,6 +69,10 @@ async fn what_no_commit_stands_for_is_cut_off() {
     let whole = three_lines(&place).await;
     // Lines that were synced without the commit of their progress, and a torn one.
     for torn in ["{\"change\":\"ins", "{}\n{}\n", "\0\0\0"] {
+        // As a commit tells before its first byte.
+        let reaching = "update tailwater_lanes set data_length_bytes_max = data_length_bytes + ?";
+        let bytes = i64::try_from(torn.len()).expect("few");
+        sqlx::query(reaching).bind(bytes).execute(&mut place.connect().await).await.expect("told");
         append(&place, torn);
         let (mut lane, progress) = place.opened().await;
         assert_eq!(content(&place), whole);
@@ -84,24 +88,112 @@ async fn what_no_commit_stands_for_is_cut_off() {
     assert!(content(&place).starts_with(&whole));
 }
 
+/// What reaches further than any commit was to write was durable, or somebody else's: nothing of it is cut off.
+#[tokio::test]
+async fn an_older_progress_cuts_nothing_off() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut place = Place::file(directory.path());
+    three_lines(&place).await;
+    let older = directory.path().join("backup.progress");
+    let backup = "vacuum into ?";
+    let to = older.to_str().expect("Unicode");
+    sqlx::query(backup).bind(to).execute(&mut place.connect().await).await.expect("copied");
+    let (mut lane, _) = place.opened().await;
+    lane.commit(group(vec![advance(after(3), after(4), vec![insert(4, "d", "1")])])).await.expect("fits");
+    drop(lane);
+    let whole = content(&place);
+    let (mut lane, _) = place.opened().await;
+    append(&place, "{}\n");
+    let step = group(vec![advance(after(4), after(5), vec![insert(5, "e", "1")])]);
+    assert_eq!(told(lane.commit(step).await), ("halt", "sink.file.data_missing"), "somebody else writes");
+    drop(lane);
+    std::fs::write(place.path(), &whole).expect("written");
+    // The connection closes on a thread of its own.
+    for _ in 0..200 {
+        if std::fs::exists(format!("{}-wal", place.database().display())).expect("readable") {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    }
+
+    for end in ["", "-wal", "-shm"] {
+        let _gone = std::fs::remove_file(format!("{}{end}", place.database().display()));
+    }
+    std::fs::rename(&older, place.database()).expect("restored");
+    let refusal = refused(place.claim().await);
+    assert_eq!((refusal.kind, refusal.code), (TroubleKind::DataAtRisk, "sink.target_ahead"));
+    assert_eq!(content(&place), whole);
+    let Place::File(settings) = &mut place else { unreachable!("it is a file") };
+    settings.adopt = token(&refusal);
+    let (mut lane, progress) = place.opened().await;
+    assert_eq!((content(&place), progress.shards[0].position.clone()), (whole.clone(), after(3)));
+    lane.commit(group(vec![advance(after(3), after(4), vec![insert(4, "d", "1")])])).await.expect("goes on");
+    assert!(content(&place).starts_with(&whole) && content(&place).lines().count() == 5);
+}
+
+fn token(refusal: &tailwater_model::Trouble) -> Option<String> {
+    let advice = refusal.advice.as_deref()?;
+    advice.split("adopt = \"").nth(1).and_then(|rest| rest.split('"').next()).map(str::to_owned)
+}
+
+/// A line that does not end is decided about before the file is adopted; the token stays good.
+#[tokio::test]
+async fn a_torn_last_line_is_told_before_the_file_is_adopted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut place = Place::file(directory.path());
+    std::fs::write(place.path(), "{}\n{").expect("written");
+    let adopt = token(&refused(place.claim().await));
+    let Place::File(settings) = &mut place else { unreachable!("it is a file") };
+    settings.adopt = adopt;
+    for _ in 0..2 {
+        let refusal = refused(place.claim().await);
+        assert_eq!((refusal.kind, refusal.code), (TroubleKind::DataAtRisk, "sink.file.torn_line"));
+    }
+    append(&place, "}\n");
+    drop(place.opened().await);
+    assert_eq!(content(&place), "{}\n{}\n");
+}
+
 #[tokio::test]
 async fn a_file_that_lost_lines_is_never_filled_up_in_silence() {
     let directory = tempfile::tempdir().expect("a directory");
     let place = Place::file(directory.path());
     let whole = three_lines(&place).await;
     let changed = whole.replace('\n', " ");
-    for damage in [Some(&whole[..whole.len() - 1]), Some(""), Some(changed.as_str()), None] {
+    let (replaced, missing) = ("sink.target_replaced", "sink.target_missing");
+    for (damage, code) in [
+        (Some(&whole[..whole.len() - 1]), replaced),
+        (Some(""), replaced),
+        (Some(changed.as_str()), replaced),
+        (None, missing),
+    ] {
         match damage {
             Some(content) => std::fs::write(place.path(), content).expect("written"),
             None => std::fs::remove_file(place.path()).expect("removed"),
         }
         let trouble = refused(place.claim().await);
-        assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.file.data_missing"), "{damage:?}");
+        assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, code), "{damage:?}");
+        assert!(token(&trouble).is_some(), "{damage:?}: {trouble:?}");
         assert_eq!(place.path().exists(), damage.is_some(), "nothing was made in its place");
     }
     // The refusals changed nothing.
     std::fs::write(place.path(), &whole).expect("written");
     assert_eq!(place.opened().await.1.shards[0].position, after(3));
+}
+
+/// With the token of the refusal it goes on with what is left, and the file is made again.
+#[tokio::test]
+async fn a_file_that_is_gone_is_adopted() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut place = Place::file(directory.path());
+    three_lines(&place).await;
+    std::fs::remove_file(place.path()).expect("removed");
+    let adopt = token(&refused(place.claim().await));
+    let Place::File(settings) = &mut place else { unreachable!("it is a file") };
+    settings.adopt = adopt;
+    let (mut lane, progress) = place.opened().await;
+    assert_eq!(progress.shards[0].position, after(3));
+    lane.commit(group(vec![advance(after(3), after(4), vec![insert(4, "d", "1")])])).await.expect("goes on");
+    assert_eq!(content(&place).lines().count(), 1);
 }
 
 /// As `logrotate` does with `copytruncate`: what the path leads to is the same file, and it is empty.

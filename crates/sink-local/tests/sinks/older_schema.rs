@@ -5,7 +5,7 @@ use std::path::Path;
 use sqlx::{AssertSqlSafe, SqliteConnection};
 use tailwater_model::{Gap, GapCause, Position, ServiceTime, ShardId, Sink};
 
-use crate::fixture::{Place, SHARD, advance, after, group, identity};
+use crate::fixture::{Place, SHARD, advance, after, group, identity, refused};
 
 const FIRST_SCHEMA: &str = include_str!("../../migrations/0001_progress.sql");
 
@@ -69,6 +69,17 @@ async fn progress_without_moments_takes_those_of_the_last_contact() {
         let progress = lane.open().await.expect("opens");
         assert_eq!(progress.shards[0].read_until, Some(contact.plus(std::time::Duration::from_secs(1))));
     }
+}
+
+/// From shards that are forgotten later.
+#[tokio::test]
+async fn what_was_written_before_is_taken_from_the_shards() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = place(directory.path(), true, "null").await;
+    drop(place.opened().await);
+    let later = "update tailwater_shards set written = 0; drop table \"the \"\"orders\"\"\"";
+    sqlx::raw_sql(later).execute(&mut place.connect().await).await.expect("dropped");
+    assert_eq!(refused(place.claim().await).code, "sink.target_missing");
 }
 
 #[tokio::test]

@@ -92,10 +92,58 @@ async fn a_table_that_was_written_to_is_not_made_anew() {
         .expect("fits");
     execute(&place, "drop table \"the \"\"orders\"\"\"").await;
     let lost = lane.commit(group(vec![advance(after(1), after(2), vec![insert(2, "b", "1")])])).await;
-    assert_eq!(told(lost), ("reopen", "sink.sqlite.error"));
+    assert_eq!(told(lost), ("reopen", "sink.sqlite.table_replaced"));
     assert_eq!(told(lane.open().await), ("halt", "sink.target_missing"));
     let trouble = refused(place.claim().await);
     assert_eq!((trouble.kind, trouble.code), (TroubleKind::DataAtRisk, "sink.target_missing"));
+}
+
+/// SQLite gives it no identity, so it is known by the mark that it lacks: with the next commit, and at each start.
+#[tokio::test]
+async fn a_table_that_is_made_again_while_the_lane_writes_stops_it() {
+    for swap in [
+        "drop table \"the \"\"orders\"\"\"; MAKE",
+        "alter table \"the \"\"orders\"\"\" rename to old; MAKE; insert into \"the \"\"orders\"\"\" select * from old",
+    ] {
+        let directory = tempfile::tempdir().expect("a directory");
+        let place = Place::sqlite(directory.path(), DeleteMode::Hard);
+        let (mut lane, _) = place.opened().await;
+        let first = vec![register(), advance(Position::Start, after(1), vec![insert(1, "a", "1")])];
+        lane.commit(group(first)).await.expect("fits");
+        let made = "select sql from sqlite_schema where type = 'table' and name = 'the \"orders\"'";
+        let (make,): (String,) = sqlx::query_as(made).fetch_one(&mut place.connect().await).await.expect("the table");
+        execute(&place, &swap.replace("MAKE", &make)).await;
+        let lost = lane.commit(group(vec![advance(after(1), after(2), vec![insert(2, "b", "1")])])).await;
+        assert_eq!(told(lost), ("reopen", "sink.sqlite.table_replaced"), "{swap}");
+        assert_eq!(told(lane.open().await), ("halt", "sink.target_replaced"), "{swap}");
+        drop(lane);
+        assert_eq!(refused(place.claim().await).code, "sink.target_replaced", "{swap}");
+        assert_eq!(refused(place.check().await).code, "sink.target_replaced", "{swap}");
+    }
+}
+
+/// A copy of the database that is put over it would be read with the log that was left behind.
+#[tokio::test]
+async fn a_refused_start_leaves_no_log_behind() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = Place::sqlite(directory.path(), DeleteMode::Soft);
+    let (mut lane, _) = place.opened().await;
+    lane.commit(group(vec![register(), advance(Position::Start, after(1), vec![insert(1, "a", "1")])]))
+        .await
+        .expect("fits");
+    drop(lane);
+    // The connections of the lane and of this test close on threads of their own.
+    execute(&place, "delete from \"the \"\"orders\"\"\"").await;
+    let log = format!("{}-wal", place.path().display());
+    for _ in 0..200 {
+        if !Path::new(&log).exists() {
+            break;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    assert!(!Path::new(&log).exists());
+    refused(place.check().await);
+    assert!(!Path::new(&log).exists(), "it is closed when the refusal is told");
 }
 
 /// A trigger that ends the whole transaction takes only its own row along.

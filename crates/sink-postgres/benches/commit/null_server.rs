@@ -7,8 +7,8 @@ use tailwater_model::{
     TargetFacts, TargetState, Trouble,
 };
 use tailwater_sink_postgres::{
-    Answer, Holder, LaneIdentity, MirrorLane, Move, NewShard, PostgresSettings, Row, Server, Statements, StoredOwner,
-    StoredStream, TlsSettings, Unready, WriteAccess, claim_on,
+    Answer, HeldLane, Holder, LaneIdentity, MirrorLane, Move, NewShard, PostgresSettings, Row, Server, Statements,
+    StoredOwner, StoredStream, TlsSettings, Unready, WriteAccess, claim_on,
 };
 
 use crate::orders;
@@ -89,8 +89,8 @@ impl Statements for NullSession {
     async fn stored_stream(&mut self, _: &LaneIdentity) -> Answer<Option<StoredStream>> {
         Ok(None)
     }
-    async fn hold_lane(&mut self, _: &LaneIdentity, _: i64) -> Answer<u64> {
-        Ok(1)
+    async fn hold_lane(&mut self, _: &LaneIdentity, _: i64) -> Answer<Option<HeldLane>> {
+        Ok(Some(HeldLane { is_another_table: false, has_begun: true, has_written: true }))
     }
     async fn register(&mut self, _: &LaneIdentity, shards: &[NewShard<'_>]) -> Answer<u64> {
         Ok(shards.len() as u64)
@@ -137,15 +137,22 @@ impl Statements for NullSession {
     async fn prepare(&mut self) -> Result<(), Unready> {
         Ok(())
     }
-    async fn target_facts(&mut self, identity: &PipelineIdentity, keys: &KeySchema) -> Result<TargetFacts, Unready> {
+    async fn target_facts(
+        &mut self,
+        identity: &PipelineIdentity,
+        keys: &KeySchema,
+        _: DeleteMode,
+    ) -> Result<TargetFacts, Unready> {
         Ok(TargetFacts {
             pipeline: identity.name.clone(),
             wanted: Binding::new("nowhere", identity, keys),
             bound: None,
             has_progress: false,
+            has_begun: false,
             has_written: false,
             state: TargetState::Empty,
             is_another: false,
+            is_ahead: false,
             newer_pipeline: None,
             salt: None,
         })
@@ -153,7 +160,13 @@ impl Statements for NullSession {
     async fn make_target(&mut self, _: &PipelineIdentity) -> Result<(), Unready> {
         Ok(())
     }
-    async fn bind(&mut self, _: &str, _: &Binding) -> Answer<()> {
+    async fn bind(&mut self, _: &str, _: &Binding, _: bool) -> Answer<()> {
+        Ok(())
+    }
+    async fn confirm(&mut self, _: &str, _: bool) -> Answer<()> {
+        Ok(())
+    }
+    async fn mark_begun(&mut self, _: &LaneIdentity, _: bool) -> Answer<()> {
         Ok(())
     }
     async fn leave_salt(&mut self, _: &str) -> Answer<String> {

@@ -7,8 +7,9 @@ use tailwater_model::Brake;
 use crate::fence::Holder;
 use crate::inline::Inline;
 use crate::lane::LaneIdentity;
+use crate::mirror_table::MirrorTable;
 use crate::session::{Session, SqlFault};
-use crate::statements::WriteAccess;
+use crate::statements::{HeldLane, WriteAccess};
 
 const BUMP_SQL: &str = "
 update tailwater.lanes set epoch = epoch + 1, opened_at = now()
@@ -19,10 +20,13 @@ const HOLDER_SQL: &str = "
 select lanes.owner = $3::uuid, coalesce(owners.claim < $4, false)
 from tailwater.lanes left join tailwater.owners using (pipeline, owner) where pipeline = $1 and lane = $2";
 
+/// A mirror table that is missing is no other one: whoever writes to it is told.
 const LANE_SQL: &str = "
-update tailwater.lanes set committed_at = now()
-where pipeline = $1 and lane = $2 and epoch = $3 and owner = $4::uuid
-returning 1";
+update tailwater.lanes as mine set committed_at = now()
+from (values (1)) as one left join tailwater.targets as target on target.pipeline = $1
+where mine.pipeline = $1 and mine.lane = $2 and mine.epoch = $3 and mine.owner = $4::uuid
+returning coalesce(target.target_oid <> pg_catalog.to_regclass($5)::oid::int8, false),
+    coalesce(target.begun, true), coalesce(target.written, true)";
 
 const READ_ONLY_SQL: &str = "select pg_is_in_recovery(), current_setting('transaction_read_only')::bool";
 
@@ -69,10 +73,16 @@ pub(super) async fn holder(session: &mut Session, lane: &LaneIdentity) -> Result
     })
 }
 
-pub(super) async fn hold_lane(session: &mut Session, lane: &LaneIdentity, epoch: i64) -> Result<u64, SqlFault> {
-    let hold =
-        Inline::new(LANE_SQL).text(&lane.pipeline.name).number(lane.number.into()).number(epoch).text(&lane.owner);
-    Ok(session.ask(hold.sql()).await?.len() as u64)
+pub(super) async fn hold_lane(
+    session: &mut Session,
+    table: &MirrorTable,
+    lane: &LaneIdentity,
+    epoch: i64,
+) -> Result<Option<HeldLane>, SqlFault> {
+    let hold = Inline::new(LANE_SQL).text(&lane.pipeline.name).number(lane.number.into()).number(epoch);
+    let rows = session.ask(hold.text(&lane.owner).text(&table.place()).sql()).await?;
+    let Some(row) = rows.first() else { return Ok(None) };
+    Ok(Some(HeldLane { is_another_table: row.try_get(0)?, has_begun: row.try_get(1)?, has_written: row.try_get(2)? }))
 }
 
 pub(super) async fn lane_count(session: &mut Session, pipeline: &str) -> Result<i64, SqlFault> {

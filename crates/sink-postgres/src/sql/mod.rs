@@ -13,8 +13,8 @@ mod targets;
 use std::sync::Arc;
 
 use tailwater_model::{
-    Binding, Brake, DeadLetter, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress, TargetFacts,
-    Trouble,
+    Binding, Brake, DeadLetter, DeleteMode, FirstListing, Gap, KeySchema, PipelineIdentity, ShardId, ShardProgress,
+    TargetFacts, Trouble,
 };
 
 pub(crate) use self::moment::moment;
@@ -25,7 +25,9 @@ use crate::mirror_table::MirrorTable;
 use crate::prepare::Row;
 use crate::session::Session;
 use crate::settings::PostgresSettings;
-use crate::statements::{Answer, Move, NewShard, Server, Statements, StoredOwner, StoredStream, Unready, WriteAccess};
+use crate::statements::{
+    Answer, HeldLane, Move, NewShard, Server, Statements, StoredOwner, StoredStream, Unready, WriteAccess,
+};
 use crate::transaction::Mode;
 
 /// A PostgreSQL server, reached through sqlx. Knows the password, so it has no `Debug`.
@@ -124,8 +126,8 @@ impl Statements for PostgresSession {
         streams::stored_stream(&mut self.session, lane).await
     }
 
-    async fn hold_lane(&mut self, lane: &LaneIdentity, epoch: i64) -> Answer<u64> {
-        lanes::hold_lane(&mut self.session, lane, epoch).await
+    async fn hold_lane(&mut self, lane: &LaneIdentity, epoch: i64) -> Answer<Option<HeldLane>> {
+        lanes::hold_lane(&mut self.session, &self.table, lane, epoch).await
     }
 
     async fn register(&mut self, lane: &LaneIdentity, shards: &[NewShard<'_>]) -> Answer<u64> {
@@ -228,17 +230,30 @@ impl Statements for PostgresSession {
         ready::prepare(&mut self.session, &self.place).await
     }
 
-    async fn target_facts(&mut self, identity: &PipelineIdentity, keys: &KeySchema) -> Result<TargetFacts, Unready> {
+    async fn target_facts(
+        &mut self,
+        identity: &PipelineIdentity,
+        keys: &KeySchema,
+        delete: DeleteMode,
+    ) -> Result<TargetFacts, Unready> {
         let wanted = Binding::new(self.table.place(), identity, keys);
-        targets::target_facts(&mut self.session, &self.table, identity, wanted).await
+        targets::target_facts(&mut self.session, &self.table, identity, wanted, delete).await
     }
 
     async fn make_target(&mut self, identity: &PipelineIdentity) -> Result<(), Unready> {
         ready::make_target(&mut self.session, &self.table, identity).await
     }
 
-    async fn bind(&mut self, pipeline: &str, binding: &Binding) -> Answer<()> {
-        targets::bind(&mut self.session, &self.table, pipeline, binding).await
+    async fn bind(&mut self, pipeline: &str, binding: &Binding, is_written: bool) -> Answer<()> {
+        targets::bind(&mut self.session, &self.table, pipeline, binding, is_written).await
+    }
+
+    async fn confirm(&mut self, pipeline: &str, is_written: bool) -> Answer<()> {
+        targets::confirm(&mut self.session, pipeline, is_written).await
+    }
+
+    async fn mark_begun(&mut self, lane: &LaneIdentity, is_written: bool) -> Answer<()> {
+        targets::mark_begun(&mut self.session, lane, is_written).await
     }
 
     async fn leave_salt(&mut self, pipeline: &str) -> Answer<String> {

@@ -105,7 +105,9 @@ async fn a_commit_that_was_lost_is_noticed() {
         let mut lane = database.ready_lane(&database.settings(), &id_key()).await;
         lane.commit(group([batch(Position::Start, after(1), vec![put(1, "a", 1)])])).await.expect("commits");
         // What a fail-over to a replica that lagged behind does.
-        database.run("update tailwater.shards set position = 'start'; delete from orders").await;
+        let lost = "update tailwater.shards set position = 'start'; delete from orders; \
+                    update tailwater.targets set written = false";
+        database.run(lost).await;
         let answer = lane.commit(group([batch(after(1), after(2), vec![put(2, "b", 2)])])).await;
         assert!(matches!(&answer, Err(Failure::Reopen(trouble)) if trouble.code == "sink.step_refused"), "{answer:?}");
         assert_eq!(database.count("orders").await, "0");

@@ -1,5 +1,6 @@
 //! The sink against a real PostgreSQL: every test in a database of its own.
 
+mod belonging;
 mod brake;
 mod claims;
 mod commits;

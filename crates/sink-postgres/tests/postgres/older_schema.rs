@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use tailwater_model::{Gap, GapCause, Position, ServiceTime, ShardId, Sink};
-use tailwater_sink_postgres::checkpoints;
+use tailwater_sink_postgres::{checkpoints, claim};
 
-use crate::ground::{Database, SHARD, STREAM, after, batch, group, id_key, in_database, put, settings};
+use crate::ground::{Database, SHARD, STREAM, after, batch, group, id_key, identity, in_database, put, settings};
 
 const FIRST_SCHEMA: &str = include_str!("../../migrations/0001_progress.sql");
 const CONTACT: &str = "'2023-11-14 22:13:20.456+00'";
@@ -72,6 +72,23 @@ async fn progress_without_moments_takes_those_of_the_last_contact() {
         })
         .await;
     }
+}
+
+/// From shards that are forgotten later.
+#[tokio::test]
+async fn what_was_written_before_is_taken_from_the_shards() {
+    in_database(|database| async move {
+        write_progress(&database, true, "null").await;
+        let carried =
+            "update tailwater.shards set written = 2; insert into orders (\"Id\", document) values ('a', '{}')";
+        database.run(carried).await;
+        drop(database.lane(&database.settings(), &id_key()).await);
+        database.run("update tailwater.shards set written = 0; drop table orders").await;
+        let refusal =
+            claim(&database.settings(), &identity(1), &id_key()).await.map(drop).expect_err("it was written to");
+        assert_eq!(refusal.code, "sink.target_missing");
+    })
+    .await;
 }
 
 #[tokio::test]

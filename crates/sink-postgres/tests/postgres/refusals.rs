@@ -20,7 +20,7 @@ async fn what_was_taken_away_stops_the_lane_with_advice() {
             ("alter table orders rename _op to op", "alter table orders rename op to _op", "sink.postgres.object_missing"),
             ("alter table orders drop constraint orders_pkey", "alter table orders add primary key (\"Id\")", "sink.postgres.statement"),
         ] {
-            database.run(&format!("{grant}; delete from tailwater.shards")).await;
+            database.run(&format!("{grant}; delete from tailwater.shards; delete from tailwater.targets")).await;
             let mut lane = database.ready_lane(&settings(&url), &id_key()).await;
             database.run(taken).await;
             let answer = lane.commit(group([batch(Position::Start, after(1), vec![put(1, "a", 1)])])).await;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tailwater_model::DeleteMode;
-use tailwater_sink_local::{FileSettings, SqliteSettings, table_name_fault};
+use tailwater_sink_local::{FileSettings, SqliteSettings, database_path_fault, table_name_fault};
 
 use crate::configuration::report::Report;
 use crate::configuration::section::Section;
@@ -13,6 +13,9 @@ use crate::configuration::spec::SinkSpec;
 /// Reads `[sink.sqlite]`. Nothing when it is faulty.
 pub fn read_sqlite(mut section: Section<'_>, given: &Given<'_>, report: &mut Report<'_>) -> Option<SinkSpec> {
     let path = required_path(&mut section, "path = \"orders.db\"", report);
+    if let Some(trouble) = path.as_deref().and_then(database_path_fault) {
+        report.fault(&section.place_of("path"), trouble.code, trouble.message, trouble.advice);
+    }
     let table = target_table::read(&mut section, given, report);
     if let Some(trouble) = table.as_deref().and_then(table_name_fault) {
         report.fault(&section.place_of("table"), trouble.code, trouble.message, trouble.advice);

@@ -1,9 +1,9 @@
 //! I11: a target and its progress belong together.
 
-use tailwater_model::{PipelineIdentity, Position, Sink, TroubleKind};
+use tailwater_model::{FirstListing, Group, PipelineIdentity, Position, ServiceTime, Sink, TroubleKind};
 
-use super::{claimed, one_lane, opened, position, ready, shard};
-use crate::contract::{LossyGround, advance, after, group, pipeline, put, register};
+use super::{claimed, halt_code, one_lane, opened, position, ready, shard};
+use crate::contract::{LossyGround, TableGround, advance, after, group, pipeline, put, register};
 
 /// The first change of [`shard`] is carried, and the process has ended.
 async fn carried<G: LossyGround>(ground: &mut G) {
@@ -104,4 +104,82 @@ pub async fn a_second_pipeline_on_the_target_is_refused<G: LossyGround>(ground: 
     lane.commit(group([advance(&shard(), Position::Start, after(1), &[put(1, "a")])])).await.expect("commits");
     ground.claim(&pipeline("another", 1, "a")).await.map(drop).expect_err("it belongs to the first");
     lane.commit(group([advance(&shard(), after(1), after(2), &[put(2, "b")])])).await.expect("it is still ours");
+}
+
+/// A token that was not needed is not good for what happens later.
+pub async fn a_token_does_not_outlive_a_start_that_succeeds<G: LossyGround>(ground: &mut G) {
+    carried(ground).await;
+    let mut other = one_lane();
+    other.stream.table.push_str("-restored");
+    let (code, token) = refused(ground, &other).await;
+    ground.adopt(&token);
+    claimed(ground, &one_lane()).await;
+    let (again, newer) = refused(ground, &other).await;
+    assert_eq!(again, code);
+    assert_ne!(newer, token);
+}
+
+/// What shards say of writing goes with them; that something was written stays.
+pub async fn what_was_written_is_known_when_its_shards_are_forgotten<G: TableGround>(ground: &mut G) {
+    carried(ground).await;
+    let second = pipeline("contract", 1, "b");
+    let mut lane = claimed(ground, &second).await.remove(0);
+    lane.open().await.expect("opens");
+    let first_listing = Some(FirstListing::stored(ServiceTime::from_ms(1_700_000_000_000)));
+    let known = Group { first_listing, ..group([register(&shard(), None)]) };
+    lane.commit(known).await.expect("the first stream is forgotten");
+    drop(lane);
+    ground.lose_target().await;
+    assert_eq!(refused(ground, &second).await.0, "sink.target_missing");
+}
+
+/// With `start = "latest"` nothing of what happened meanwhile would be read.
+pub async fn progress_that_lost_its_shards_is_not_begun_anew_in_silence<G: TableGround>(ground: &mut G) {
+    // Nothing was written yet.
+    drop(ready(ground).await);
+    ground.lose_shards().await;
+    let (code, token) = refused(ground, &one_lane()).await;
+    assert_eq!(code, "sink.target_without_progress");
+    ground.adopt(&token);
+    drop(opened(ground).await);
+    // Nothing is begun yet.
+    let (mut lane, progress) = opened(ground).await;
+    assert_eq!(position(&progress), None, "it begins anew");
+    let again = [register(&shard(), None), advance(&shard(), Position::Start, after(1), &[put(1, "a")])];
+    lane.commit(group(again)).await.expect("commits");
+    drop(lane);
+    ground.lose_shards().await;
+    let (again, newer) = refused(ground, &one_lane()).await;
+    assert_eq!(again, code);
+    assert_ne!(newer, token);
+}
+
+/// It is the same table, and what was written to it is gone.
+pub async fn a_target_that_lost_its_rows_is_refused<G: TableGround>(ground: &mut G) {
+    carried(ground).await;
+    ground.empty_target().await;
+    let (code, token) = refused(ground, &one_lane()).await;
+    assert_eq!(code, "sink.target_replaced");
+    ground.adopt(&token);
+    drop(opened(ground).await);
+    // Nothing was written since.
+    let (mut lane, progress) = opened(ground).await;
+    assert_eq!(position(&progress), Some(after(1)), "it goes on");
+    lane.commit(group([advance(&shard(), after(1), after(2), &[put(2, "b")])])).await.expect("commits");
+    ground.empty_target().await;
+    assert_eq!(halt_code(lane.open().await), code);
+    drop(lane);
+    assert_eq!(refused(ground, &one_lane()).await.0, code);
+}
+
+/// A table of the same name that comes while the pipeline runs is not begun upon.
+pub async fn a_lane_does_not_go_on_in_another_target<G: TableGround>(ground: &mut G) {
+    ground.keep_removed();
+    let mut lane = ready(ground).await;
+    lane.commit(group([advance(&shard(), Position::Start, after(1), &[put(1, "a")])])).await.expect("commits");
+    ground.lose_target().await;
+    ground.make_target().await;
+    lane.commit(group([advance(&shard(), after(1), after(2), &[put(2, "b")])])).await.expect_err("another table");
+    assert_eq!(halt_code(lane.open().await), "sink.target_replaced");
+    assert!(ground.held().await.is_empty(), "nothing was written to it");
 }
