@@ -28,6 +28,11 @@ impl DatabaseUrl {
         Self { text: text.into(), shown: Some(Shown { url: shown.into(), names }) }
     }
 
+    /// Whether both are the same, letter by letter.
+    pub fn is_same(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+
     pub(crate) fn expose(&self) -> &str {
         self.text.expose_secret()
     }

@@ -4,7 +4,6 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use secrecy::ExposeSecret;
 use tailwater_sink_kafka::KafkaSettings;
 use tailwater_sink_local::{FileSettings, SqliteSettings};
 use tailwater_sink_postgres::PostgresSettings;
@@ -109,8 +108,7 @@ impl SinkSpec {
             }
             (Self::File(one), Self::File(other)) => is_same_file(&one.path, &other.path),
             (Self::Postgres(one), Self::Postgres(other)) => {
-                (&one.schema, &one.table) == (&other.schema, &other.table)
-                    && one.url.expose_secret() == other.url.expose_secret()
+                (&one.schema, &one.table) == (&other.schema, &other.table) && one.url.is_same(&other.url)
             }
             _ => false,
         }
