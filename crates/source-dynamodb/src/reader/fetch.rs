@@ -29,7 +29,7 @@ pub(super) struct Issued {
 /// What to fetch.
 pub(super) struct Fetch {
     pub shard: ShardId,
-    pub iterator: Option<Issued>,
+    pub iterator: Option<Arc<Issued>>,
     /// Where a new iterator begins if the old one cannot be used.
     pub start: IteratorStart,
 }
@@ -51,7 +51,7 @@ pub(super) struct FetchedPage {
     pub asked_at: Instant,
     pub answered_at: Instant,
     /// The iterator that it was read with.
-    pub used: Issued,
+    pub used: Arc<Issued>,
     pub hold: Hold,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct FetchFailed {
     pub call: &'static str,
     pub error: ApiError,
     /// The iterator that was used, if it got so far.
-    pub iterator: Option<Issued>,
+    pub iterator: Option<Arc<Issued>>,
 }
 
 /// Fetches one page for this lane.
@@ -73,7 +73,7 @@ pub(super) async fn fetch<A: StreamApi>(api: A, shared: Arc<Shared>, lane: usize
     let (issued, start) = match young {
         Some(issued) => (issued, Some(start)),
         None => match in_time(api.shard_iterator(&shared.stream_arn, &shard, &start)).await {
-            Ok(iterator) => (Issued { iterator, at: Instant::now(), start: Some(start) }, None),
+            Ok(iterator) => (Arc::new(Issued { iterator, at: Instant::now(), start: Some(start) }), None),
             Err(error) => {
                 let failed = FetchFailed { call: "GetShardIterator", error, iterator: None };
                 return Fetched { shard, is_fresh: false, result: Err(failed) };
