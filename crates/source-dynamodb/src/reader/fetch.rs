@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tailwater_model::{SequenceNumber, ServiceTime, ShardId};
+use tailwater_model::{ServiceTime, ShardId};
 use tokio::time::Instant;
 
 use super::Shared;
 use super::budget::Hold;
 use super::status::LaneNotes;
-use crate::api::{ApiError, ApiErrorKind, Dated, Decoded, IteratorStart, RecordPage, ShardIterator, StreamApi};
+use crate::api::{ApiError, ApiErrorKind, Dated, IteratorStart, RecordPage, ShardIterator, StreamApi};
 
 /// Iterators expire 15 minutes after they were issued (DynamoDB API reference, `GetShardIterator`). Older ones than this
 /// are not used: back-pressure may have held them for long.
@@ -29,7 +29,7 @@ pub(super) struct Issued {
 /// What to fetch.
 pub(super) struct Fetch {
     pub shard: ShardId,
-    pub iterator: Option<Issued>,
+    pub iterator: Option<Arc<Issued>>,
     /// Where a new iterator begins if the old one cannot be used.
     pub start: IteratorStart,
 }
@@ -51,7 +51,7 @@ pub(super) struct FetchedPage {
     pub asked_at: Instant,
     pub answered_at: Instant,
     /// The iterator that it was read with.
-    pub used: Issued,
+    pub used: Arc<Issued>,
     pub hold: Hold,
 }
 
@@ -60,24 +60,20 @@ pub(super) struct FetchFailed {
     pub call: &'static str,
     pub error: ApiError,
     /// The iterator that was used, if it got so far.
-    pub iterator: Option<Issued>,
+    pub iterator: Option<Arc<Issued>>,
 }
 
 /// Fetches one page for this lane.
 pub(super) async fn fetch<A: StreamApi>(api: A, shared: Arc<Shared>, lane: usize, fetch: Fetch) -> Fetched {
     let Fetch { shard, iterator, start } = fetch;
-    let read_to = match &start {
-        IteratorStart::After(number) => Some(number.clone()),
-        IteratorStart::TrimHorizon | IteratorStart::Latest => None,
-    };
     // First the room, then the iterator: the wait for room may be longer than an iterator lives.
     let mut hold = reserve(&shared, lane).await;
     let young = iterator.filter(|issued| issued.at.elapsed() < ITERATOR_AGE_MAX);
     let is_fresh = young.is_none();
-    let issued = match young {
-        Some(issued) => issued,
+    let (issued, start) = match young {
+        Some(issued) => (issued, Some(start)),
         None => match in_time(api.shard_iterator(&shared.stream_arn, &shard, &start)).await {
-            Ok(iterator) => Issued { iterator, at: Instant::now(), start: Some(start) },
+            Ok(iterator) => (Arc::new(Issued { iterator, at: Instant::now(), start: Some(start) }), None),
             Err(error) => {
                 let failed = FetchFailed { call: "GetShardIterator", error, iterator: None };
                 return Fetched { shard, is_fresh: false, result: Err(failed) };
@@ -87,7 +83,7 @@ pub(super) async fn fetch<A: StreamApi>(api: A, shared: Arc<Shared>, lane: usize
     let asked_at = Instant::now();
     let result = match in_time(api.get_records(&shard, &issued.iterator)).await {
         Ok(Dated { answer: mut page, date }) => {
-            leave_out_what_was_read(&mut page, read_to.as_ref());
+            leave_out_what_was_read(&mut page, issued.start.as_ref().or(start.as_ref()));
             hold.resize(if page.records.is_empty() { 0 } else { page.memory_bytes });
             Ok(FetchedPage { page, date, asked_at, answered_at: Instant::now(), used: issued, hold })
         }
@@ -97,8 +93,9 @@ pub(super) async fn fetch<A: StreamApi>(api: A, shared: Arc<Shared>, lane: usize
 }
 
 /// Some servers begin a page with the record that the shard was read to. Compared for equality: numbers have no order.
-fn leave_out_what_was_read(page: &mut RecordPage, read_to: Option<&SequenceNumber>) {
-    if read_to.is_some() && page.records.first().map(Decoded::sequence_number) == read_to {
+fn leave_out_what_was_read(page: &mut RecordPage, start: Option<&IteratorStart>) {
+    let Some(IteratorStart::After(read_to)) = start else { return };
+    if page.records.first().is_some_and(|first| first.sequence_number() == read_to) {
         page.records.remove(0);
     }
 }

@@ -1,5 +1,6 @@
 //! What a lane does with what it fetched.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tailwater_model::{Batch, Counts, Failure, ServiceTime, ShardId, Step, Trouble, TroubleKind, panic_words};
@@ -78,7 +79,7 @@ impl<A: StreamApi> LaneReader<A> {
         if is_end {
             self.leave(&shard);
         } else {
-            let next = page.next.map(|iterator| Issued { iterator, at: asked_at, start: None });
+            let next = page.next.map(|iterator| Arc::new(Issued { iterator, at: asked_at, start: None }));
             // An end without records is asked for once more at the same place. A page that the graph refused is read again
             // from where the shard stands.
             reader.iterator = next.or((size.records == 0).then_some(used)).filter(|_| is_used);

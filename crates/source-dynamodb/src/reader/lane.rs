@@ -33,7 +33,7 @@ pub struct LaneReader<A> {
     changes: Seen,
     pub(super) shards: BTreeMap<ShardId, ShardReader>,
     /// Iterators from before the lane was opened again, of shards that stand where each began: a run of empty pages goes on.
-    kept: BTreeMap<ShardId, (IteratorStart, Issued)>,
+    kept: BTreeMap<ShardId, (IteratorStart, Arc<Issued>)>,
     pub(super) schedule: Schedule,
     fetches: JoinSet<Fetched>,
     /// What was read and nobody has taken yet, and how much of it is pages.
@@ -57,7 +57,7 @@ impl<A: StreamApi> Source for LaneReader<A> {
         self.kept = self.shared.graph(|graph| {
             graph.restore(self.lane, progress, progress.previous_stream.as_ref().or(follows));
             // I7: what is stored decides.
-            let stands = |(shard, (start, _)): &(ShardId, (IteratorStart, Issued))| {
+            let stands = |(shard, (start, _)): &(ShardId, (IteratorStart, Arc<Issued>))| {
                 graph.read_from(shard).as_ref() == Some(start)
             };
             kept.into_iter().filter(stands).collect()
@@ -218,7 +218,7 @@ impl<A: StreamApi> LaneReader<A> {
         for shard in self.shared.graph(|graph| graph.take_readable(self.lane)) {
             if !self.shards.contains_key(&shard) {
                 let kept = self.kept.remove(&shard).map(|(_, iterator)| iterator);
-                let reader = ShardReader::new(kept.or_else(|| self.shared.take_latest(&shard)));
+                let reader = ShardReader::new(kept.or_else(|| self.shared.take_latest(&shard).map(Arc::new)));
                 self.schedule.insert(Instant::now(), shard.clone(), reader.urgency);
                 self.shards.insert(shard, reader);
             }
@@ -244,7 +244,6 @@ impl<A: StreamApi> LaneReader<A> {
                 self.leave(&shard);
                 continue;
             };
-            // Nothing is consumed by it: it stays until its page was taken in.
             let task = Fetch { shard, iterator: reader.iterator.clone(), start };
             self.fetches.spawn(fetch(self.api.clone(), Arc::clone(&self.shared), self.lane, task));
         }

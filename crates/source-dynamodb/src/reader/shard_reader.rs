@@ -1,5 +1,6 @@
 //! How one shard is being read.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tracing::warn;
@@ -12,7 +13,8 @@ use crate::api::ApiError;
 
 /// One shard: it is either in the schedule or in a fetch.
 pub(super) struct ShardReader {
-    pub iterator: Option<Issued>,
+    /// A fetch uses the same one: nothing is consumed by it, and it stays until its page was taken in.
+    pub iterator: Option<Arc<Issued>>,
     pub interval: Duration,
     pub urgency: Urgency,
     pub not_found: u32,
@@ -24,7 +26,7 @@ pub(super) struct ShardReader {
 
 impl ShardReader {
     /// The first read is with this iterator, if there is one.
-    pub fn new(iterator: Option<Issued>) -> Self {
+    pub fn new(iterator: Option<Arc<Issued>>) -> Self {
         Self {
             iterator,
             interval: Duration::ZERO,
