@@ -38,13 +38,13 @@ async fn a_table_that_was_restored_from_a_dump_is_adopted() {
     in_database(|database| async move {
         let settings = database.settings();
         drop(carried(&database).await);
-        database.run("create table dump as table orders; drop table orders").await;
+        database.run("create table public.dump as table orders; drop table orders").await;
         let missing = refused(&settings).await;
         assert_eq!(missing.code, "sink.target_missing");
         database
             .run(
-                "create table orders (\"Id\" text primary key, document jsonb, _op text, _seq numeric(40,0), _event_id text, \
-                 _source_ts timestamptz, _synced_at timestamptz, _deleted boolean); \
+                "create table public.orders (\"Id\" text primary key, document jsonb, _op text, _seq numeric(40,0), \
+                 _event_id text, _source_ts timestamptz, _synced_at timestamptz, _deleted boolean); \
                  insert into orders select * from dump; drop table dump",
             )
             .await;
@@ -98,7 +98,7 @@ async fn a_table_that_takes_the_place_of_the_mirror_is_not_written_to() {
         let mut lane = carried(&database).await;
         database
             .run(
-                "begin; alter table orders rename to blue; create table orders (like blue including all); \
+                "begin; alter table orders rename to blue; create table public.orders (like blue including all); \
                  insert into orders select * from blue; commit",
             )
             .await;

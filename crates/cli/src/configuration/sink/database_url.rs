@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-use crate::configuration::interpolation::Resolved;
+use crate::configuration::interpolation::{PLACEHOLDER, Resolved};
 
 /// Everything that could end a part of a URL, or mean something in it.
 const PART: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -68,9 +68,25 @@ pub fn encoded(value: &Resolved) -> String {
     out
 }
 
-/// The URL with the name of each reference in place of what it gave.
+/// The URL with the name of each reference in place of what it gave. One that came whole names its server: else nobody could say
+/// where a connection failed.
 pub fn shown(value: &Resolved) -> String {
-    value.named(|name| utf8_percent_encode(name, PART).to_string())
+    let name = |name: &str| utf8_percent_encode(name, PART).to_string();
+    match (server_of(value), value.names.first()) {
+        (Some(server), Some(whole)) => format!("postgres://{}@{server}", name(whole)),
+        _ => value.named(name),
+    }
+}
+
+/// Host, port and database of a URL that came whole by one reference, where it is clear that no secret is among them: there is one
+/// `@`, and before it nothing that would end the login early.
+fn server_of(value: &Resolved) -> Option<&str> {
+    let (_, rest) = value.text.split_once("://").filter(|_| value.shape == PLACEHOLDER)?;
+    let (login, behind) = rest.split_once('@')?;
+    let server = behind.split(['?', '#']).next()?;
+    let database = server.split_once('/').map_or("", |(_, database)| database);
+    let is_clear = !login.contains(['/', '?', '#']) && !behind.contains('@');
+    (is_clear && login.split(':').all(|part| part != database)).then_some(server)
 }
 
 /// Where the parts of a URL begin, by the characters that stand in the file itself.
@@ -115,11 +131,33 @@ mod tests {
     use super::*;
     use crate::configuration::interpolation::{Absent, Surroundings, resolve};
 
-    fn encoded_of(raw: &str, value: &str) -> String {
+    fn resolved(raw: &str, value: &str) -> Resolved {
         let variable = |name: &str| (name == "X").then(|| value.to_owned());
         let resolved =
             resolve(raw, &Surroundings { variable: &variable, folder: Path::new(""), absent: Absent::IsAFault });
-        encoded(&resolved.unwrap_or_else(|fault| panic!("{fault:?}")))
+        resolved.unwrap_or_else(|fault| panic!("{fault:?}"))
+    }
+
+    fn encoded_of(raw: &str, value: &str) -> String {
+        encoded(&resolved(raw, value))
+    }
+
+    #[test]
+    fn a_url_that_came_whole_names_its_server() {
+        const NAME: &str = "%24%7Benv%3AX%7D";
+        for (value, server) in [
+            ("postgres://u:secret@db:6432/shop?sslmode=require", Some("db:6432/shop")),
+            ("postgres://u:sec%40ret@db", Some("db")),
+            ("postgres://u:sec@ret@db/shop", None),
+            ("postgres://u:sec/ret@db/shop", None),
+            ("postgres://u:12#secret@db/shop", None),
+            ("postgres://u:12?secret@db/shop", None),
+            ("postgres://secret:u@db/secret", None),
+            ("secret", None),
+        ] {
+            let expected = server.map_or(NAME.to_owned(), |server| format!("postgres://{NAME}@{server}"));
+            assert_eq!(shown(&resolved("${env:X}", value)), expected, "{value}");
+        }
     }
 
     #[test]
