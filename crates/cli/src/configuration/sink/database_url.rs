@@ -84,9 +84,7 @@ fn server_of(value: &Resolved) -> Option<&str> {
     let (_, rest) = value.text.split_once("://").filter(|_| value.shape == PLACEHOLDER)?;
     let (login, behind) = rest.split_once('@')?;
     let server = behind.split(['?', '#']).next()?;
-    let database = server.split_once('/').map_or("", |(_, database)| database);
-    let is_clear = !login.contains(['/', '?', '#']) && !behind.contains('@');
-    (is_clear && login.split(':').all(|part| part != database)).then_some(server)
+    (!login.contains(['/', '?', '#']) && !behind.contains('@')).then_some(server)
 }
 
 /// Where the parts of a URL begin, by the characters that stand in the file itself.
@@ -152,7 +150,7 @@ mod tests {
             ("postgres://u:sec/ret@db/shop", None),
             ("postgres://u:12#secret@db/shop", None),
             ("postgres://u:12?secret@db/shop", None),
-            ("postgres://secret:u@db/secret", None),
+            ("postgres://secret:u@db/shop", Some("db/shop")),
             ("secret", None),
         ] {
             let expected = server.map_or(NAME.to_owned(), |server| format!("postgres://{NAME}@{server}"));
